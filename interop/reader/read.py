@@ -6,6 +6,7 @@ import sys
 from reader.check import VECTORS, Counter
 
 PAGES = ("operations", "ingest", "order", "sync", "session", "pair", "network", "gossip", "discovery", "link", "ranges", "groups", "ticket",
+         "device_link", "recovery",
          "channel", "encryption", "ratchets", "hybrid", "spaces")
 # No page describes these yet; the last one is JSON of the RPC, which the tests of that crate run.
 UNREAD = ("bamboo-", "documents-", "rpc-")

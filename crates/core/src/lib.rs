@@ -74,7 +74,10 @@ pub use page::{Absent, Entry, Gap, Look, Page, Read, Unreadable, Wanted};
 pub use phase::Phase;
 pub use received::{Received, Refusal, Refused};
 pub use tail::Tail;
-pub use ticket::{Ticket, TicketContact, TicketContactError, TicketError, TicketInviteError};
+pub use ticket::{
+    DeviceCode, DeviceCodeError, Ticket, TicketContact, TicketContactError, TicketError,
+    TicketInviteError,
+};
 pub use time::{HybridTimestamp, LamportTimestamp, ParseTimestampError, Timestamp};
 pub use topic::{Label, LogId, LogName, LogNameError, NetworkId, Topic};
 pub use unsigned::{AssembleError, UnsignedEphemeral, UnsignedHeader};

@@ -1,6 +1,7 @@
 //! One string that lets another person into a topic (`docs/protocol/ticket.md`).
 
 mod content;
+mod device;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,6 +10,8 @@ use core::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
 use thiserror::Error;
+
+pub use device::{DeviceCode, DeviceCodeError};
 
 use crate::limits::{
     TICKET_ADDRESSES_MAX, TICKET_CHARACTERS_MAX, TICKET_CONTACTS_MAX, TICKET_INVITE_BYTES_MAX,
@@ -23,6 +26,7 @@ const VERSION: u8 = 1;
 /// Kinds.
 const TOPIC: u8 = 1;
 const SPACE_INVITE: u8 = 2;
+const DEVICE: u8 = 3;
 /// Version and kind in front, the checksum behind.
 const FRONT_BYTES: usize = 2;
 const CHECKSUM_BYTES: usize = 4;
@@ -49,6 +53,7 @@ pub struct Ticket {
     network: NetworkId,
     contacts: Vec<TicketContact>,
     invite: Option<InviteBytes>,
+    device: Option<DeviceCode>,
 }
 
 /// An invite into a space, as the crate that knows spaces wrote it.
@@ -146,6 +151,15 @@ impl Ticket {
             network: NetworkId::default(),
             contacts: Vec::new(),
             invite: None,
+            device: None,
+        }
+    }
+
+    /// A ticket by which a device is linked (`docs/protocol/device-link.md`), without a contact.
+    pub fn of_device(code: DeviceCode) -> Ticket {
+        Ticket {
+            device: Some(code.clone()),
+            ..Ticket::new(code.topic())
         }
     }
 
@@ -157,6 +171,7 @@ impl Ticket {
         if invite.is_empty() || invite.len() > TICKET_INVITE_BYTES_MAX {
             return Err(TicketInviteError);
         }
+        self.device = None;
         self.invite = Some(InviteBytes(invite.to_vec()));
         Ok(self)
     }
@@ -203,6 +218,11 @@ impl Ticket {
     /// to be let in.
     pub fn invite(&self) -> Option<&[u8]> {
         self.invite.as_ref().map(|invite| &invite.0[..])
+    }
+
+    /// The secret by which a device is linked, if it holds one.
+    pub fn device(&self) -> Option<&DeviceCode> {
+        self.device.as_ref()
     }
 
     /// The ticket in upper case, which takes a smaller code of squares (QR).
@@ -259,9 +279,10 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.invite {
-            Some(_) => SPACE_INVITE,
-            None => TOPIC,
+        let kind = match (&self.device, &self.invite) {
+            (Some(_), _) => DEVICE,
+            (None, Some(_)) => SPACE_INVITE,
+            (None, None) => TOPIC,
         };
         let mut bytes = Vec::from([VERSION, kind]);
         bytes.extend(content::encode(self));
@@ -292,8 +313,11 @@ impl FromStr for Ticket {
             return Err(TicketError::Checksum);
         }
         match checked {
-            [VERSION, TOPIC, content @ ..] => content::decode(content, false),
-            [VERSION, SPACE_INVITE, content @ ..] => content::decode(content, true),
+            [
+                VERSION,
+                kind @ (TOPIC | SPACE_INVITE | DEVICE),
+                content @ ..,
+            ] => content::decode(content, *kind),
             [VERSION, kind, ..] => Err(TicketError::UnknownKind { kind: *kind }),
             [version, ..] => Err(TicketError::Newer { version: *version }),
             [] => Err(TicketError::TooShort),

@@ -169,6 +169,7 @@ pub mod message;
 mod operation;
 mod orderer;
 mod own_keys;
+pub mod passphrase;
 mod payload;
 mod registry;
 mod rows;

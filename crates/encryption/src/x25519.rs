@@ -42,8 +42,12 @@ impl SecretKey {
         PublicKey(MontgomeryPoint::mul_base_clamped(*self.as_bytes()).to_bytes())
     }
 
-    /// Agrees with the holder of the other key.
-    pub(crate) fn agree(&self, other: &PublicKey) -> Result<Secret, ZeroAgreement> {
+    /// Agrees with the holder of the other key. The result is no key yet: derive one with
+    /// [`hkdf`](crate::hkdf).
+    ///
+    /// # Errors
+    /// Everybody knows the result, since the other key is of small order.
+    pub fn agree(&self, other: &PublicKey) -> Result<Secret, ZeroAgreement> {
         let mut point = MontgomeryPoint(other.0).mul_clamped(*self.as_bytes());
         let shared = Secret::from_bytes(point.0);
         point.zeroize();

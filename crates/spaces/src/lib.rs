@@ -80,6 +80,7 @@
 extern crate self as p2panda_spaces;
 
 mod ahead;
+mod device_link;
 mod event;
 mod graph;
 mod holders;
@@ -109,6 +110,7 @@ mod why;
 mod wire;
 
 pub use ahead::{Ahead, Planned};
+pub use device_link::{ConfirmError, DeviceLink, LinkEnd, LinkOutput, NewDevice};
 pub use event::{Event, Refusal, RoleChange, Verdict};
 pub use local::{Desk, LocalError};
 pub use message::Message;

@@ -36,7 +36,7 @@ def checksum(data):
 
 
 def decode(text):
-    """1.4 in its order; topic, network, contacts and, of kind 2, the invite."""
+    """1.4 in its order; topic, network, contacts and, of kind 2, the invite, of kind 3, the secret."""
     text = text.strip()
     if text[: len(SCHEME)].lower() != SCHEME:
         raise Refused("scheme")
@@ -52,20 +52,24 @@ def decode(text):
         raise Refused("checksum")
     if data[0] != 1:
         raise Refused("newer")
-    if data[1] not in (1, 2):
+    if data[1] not in (1, 2, 3):
         raise Refused("unknown_kind")
     try:
-        return content(cbor.decode(data[2:-4], (CHARACTERS_MAX, 8)), data[1] == 2)
+        return content(cbor.decode(data[2:-4], (CHARACTERS_MAX, 8)), data[1])
     except (cbor.Invalid, ValueError, TypeError):
         raise Refused("content") from None
 
 
-def content(value, invites):
-    """Sections 2 and 4; ValueError for everything else."""
+def content(value, kind):
+    """Sections 2, 4 and 5; ValueError for everything else."""
     if not isinstance(value, cbor.Map) or any(type(key) is not int or key < 0 for key, _ in value.pairs):
         raise ValueError
     found = dict(value.pairs)
-    topic, network = fixed(found.get(0)), DEFAULT
+    device = found.get(4) if kind == 3 else None
+    if kind == 3 and (not isinstance(device, bytes) or len(device) != 16):
+        raise ValueError
+    topic = fixed(found.get(0)) if kind != 3 else keys.derive_key("p2panda device link topic v1", device)
+    network = DEFAULT
     if 1 in found:
         network = fixed(found[1])
         if network == DEFAULT:
@@ -78,11 +82,11 @@ def content(value, invites):
         if len({node for node, _, _ in contacts}) < len(contacts):
             raise ValueError
     invite = None
-    if invites:
+    if kind == 2:
         invite = found.get(3)
         if not isinstance(invite, bytes) or not 1 <= len(invite) <= INVITE_MAX:
             raise ValueError
-    return topic, network, contacts, invite
+    return topic, network, contacts, invite, device
 
 
 def fixed(value):
@@ -129,15 +133,18 @@ def check_address(text):
         raise ValueError
 
 
-def encode(topic, network, contacts, invite):
-    value = {0: topic}
+def encode(topic, network, contacts, invite, device=None):
+    value = {0: topic} if device is None else {}
     if network != DEFAULT:
         value[1] = network
     if contacts:
         value[2] = [[node, addresses] + ([relay] if relay else []) for node, addresses, relay in contacts]
     if invite is not None:
         value[3] = invite
-    data = (b"\1\1" if invite is None else b"\1\2") + cbor.encode(value)
+    if device is not None:
+        value[4] = device
+    kind = 3 if device is not None else 1 if invite is None else 2
+    data = bytes([1, kind]) + cbor.encode(value)
     return text_of(data + checksum(data))
 
 
@@ -145,13 +152,15 @@ def read(check):
     for v in check.file("tickets.json")["vectors"]:
         text, expected = v["inputs"]["text"], v["expected"]
         try:
-            topic, network, contacts, invite = decode(text)
+            topic, network, contacts, invite, device = decode(text)
         except Refused as reason:
             check.equal({"error": str(reason)}, expected, "tickets", v["name"])
             continue
         neutral = [{"node": node.hex(), "addrs": addrs, "relay": relay} for node, addrs, relay in contacts]
         got = {"topic": topic.hex(), "network": network.hex(), "contacts": neutral,
-               "is_written_so": encode(topic, network, contacts, invite) == text}
+               "is_written_so": encode(topic, network, contacts, invite, device) == text}
+        if device is not None:
+            got["device"] = device.hex()
         if invite is not None:
             got["invite"] = invite.hex()
         check.equal(got, expected, "tickets", v["name"])

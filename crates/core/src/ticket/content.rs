@@ -4,7 +4,9 @@ use alloc::borrow::ToOwned;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::{Ticket, TicketContact, TicketError};
+use super::{
+    DEVICE, DeviceCode, SPACE_INVITE, TOPIC as TOPIC_KIND, Ticket, TicketContact, TicketError,
+};
 use crate::cbor::{CborError, Limits, Reader, Writer};
 use crate::limits::{
     TICKET_ADDRESSES_MAX, TICKET_CHARACTERS_MAX, TICKET_CONTACTS_MAX, TICKET_DEPTH_MAX,
@@ -16,6 +18,7 @@ const TOPIC: u64 = 0;
 const NETWORK: u64 = 1;
 const CONTACTS: u64 = 2;
 const INVITE: u64 = 3;
+const SECRET: u64 = 4;
 
 const LIMITS: Limits = Limits {
     length_max: TICKET_CHARACTERS_MAX as u64,
@@ -25,11 +28,14 @@ const LIMITS: Limits = Limits {
 pub(super) fn encode(ticket: &Ticket) -> Vec<u8> {
     let has_network = ticket.network != NetworkId::default();
     let has_contacts = !ticket.contacts.is_empty();
-    let has_invite = ticket.invite.is_some();
+    let (has_invite, has_topic) = (ticket.invite.is_some(), ticket.device.is_none());
     let mut writer = Writer::new();
     let more = [has_network, has_contacts, has_invite].map(usize::from);
+    // The topic of a device follows from its secret: there is one of the two.
     writer.map(1 + more.iter().sum::<usize>());
-    writer.uint(TOPIC).bytes(ticket.topic.as_bytes());
+    if has_topic {
+        writer.uint(TOPIC).bytes(ticket.topic.as_bytes());
+    }
     if has_network {
         writer.uint(NETWORK).bytes(ticket.network.as_bytes());
     }
@@ -41,6 +47,9 @@ pub(super) fn encode(ticket: &Ticket) -> Vec<u8> {
     }
     if let Some(invite) = &ticket.invite {
         writer.uint(INVITE).bytes(&invite.0);
+    }
+    if let Some(code) = &ticket.device {
+        writer.uint(SECRET).bytes(code.as_bytes());
     }
     writer.into_bytes()
 }
@@ -57,17 +66,23 @@ fn write_contact(writer: &mut Writer, contact: &TicketContact) {
     }
 }
 
-/// Reads a ticket that invites into a space, or one into a topic only.
-pub(super) fn decode(content: &[u8], invites: bool) -> Result<Ticket, TicketError> {
+/// Reads the content of a kind.
+pub(super) fn decode(content: &[u8], kind: u8) -> Result<Ticket, TicketError> {
     // Every error of reading is one to the user: nothing was lost on the way.
     let mut reader = Reader::checked(content, LIMITS).map_err(broken)?;
-    let (mut topic, mut network, mut contacts, mut invite) = (None, None, None, None);
+    let (mut topic, mut network, mut contacts) = (None, None, None);
+    let (mut invite, mut code) = (None, None);
     for _ in 0..reader.map().map_err(broken)? {
         match reader.uint() {
-            Ok(TOPIC) => topic = Some(Topic::from_bytes(fixed(&mut reader)?)),
+            Ok(TOPIC) if kind != DEVICE => topic = Some(Topic::from_bytes(fixed(&mut reader)?)),
             Ok(NETWORK) => network = Some(NetworkId::from_bytes(fixed(&mut reader)?)),
             Ok(CONTACTS) => contacts = Some(read_contacts(&mut reader)?),
-            Ok(INVITE) if invites => invite = Some(reader.bytes().map_err(broken)?),
+            Ok(INVITE) if kind == SPACE_INVITE => {
+                invite = Some(reader.bytes().map_err(broken)?);
+            }
+            Ok(SECRET) if kind == DEVICE => {
+                code = Some(DeviceCode::from_bytes(fixed(&mut reader)?));
+            }
             Ok(_) => reader.skip().map_err(broken)?,
             Err(_) => return Err(TicketError::Content),
         }
@@ -75,15 +90,21 @@ pub(super) fn decode(content: &[u8], invites: bool) -> Result<Ticket, TicketErro
     if network == Some(NetworkId::default()) {
         return Err(TicketError::Content);
     }
-    let mut ticket = Ticket::new(topic.ok_or(TicketError::Content)?);
+    let mut ticket = match (kind, code, topic) {
+        (DEVICE, Some(code), _) => Ticket::of_device(code),
+        (TOPIC_KIND | SPACE_INVITE, _, Some(topic)) => Ticket::new(topic),
+        _ => return Err(TicketError::Content),
+    };
     ticket.network = network.unwrap_or_default();
     for contact in contacts.unwrap_or_default() {
         ticket.add(contact).map_err(|_| TicketError::Content)?;
     }
-    match (invites, invite) {
-        (false, _) => Ok(ticket),
-        (true, Some(invite)) => ticket.with_invite(invite).map_err(|_| TicketError::Content),
-        (true, None) => Err(TicketError::Content),
+    match (kind, invite) {
+        (SPACE_INVITE, Some(invite)) => {
+            ticket.with_invite(invite).map_err(|_| TicketError::Content)
+        }
+        (SPACE_INVITE, None) => Err(TicketError::Content),
+        _ => Ok(ticket),
     }
 }
 
@@ -126,7 +147,7 @@ fn read_addr(reader: &mut Reader<'_>) -> Result<NamedAddr, TicketError> {
     }
 }
 
-fn fixed(reader: &mut Reader<'_>) -> Result<[u8; 32], TicketError> {
+fn fixed<const N: usize>(reader: &mut Reader<'_>) -> Result<[u8; N], TicketError> {
     let bytes = reader.bytes().map_err(broken)?;
     bytes.try_into().map_err(|_| TicketError::Content)
 }

@@ -18,6 +18,8 @@ fn tickets_are_read_and_written_as_recorded() {
                 assert_eq!(Value::from(contacts), expected["contacts"], "{name}");
                 let invite = ticket.invite().map(hex);
                 assert_eq!(Value::from(invite), expected["invite"], "{name}");
+                let device = ticket.device().map(|code| hex(code.as_bytes()));
+                assert_eq!(Value::from(device), expected["device"], "{name}");
                 let is_written_so = ticket.to_string() == text;
                 assert_eq!(
                     Value::from(is_written_so),

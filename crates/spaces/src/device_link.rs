@@ -1,0 +1,670 @@
+//! A second device becomes one of a person's devices (`docs/protocol/device-link.md`).
+
+mod agreed;
+mod frame;
+#[cfg(test)]
+#[path = "device_link/tests.rs"]
+mod tests;
+#[cfg(test)]
+#[path = "device_link/vector_tests.rs"]
+mod vector_tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use p2panda_core::limits::{
+    DEVICE_LINK_LIFETIME, DEVICE_LINK_LINGER, DEVICE_LINK_PART_BYTES_MAX, DEVICE_LINK_PARTS_MAX,
+    DEVICE_LINK_REPEAT,
+};
+use p2panda_core::{DeviceCode, VerifyingKey};
+use p2panda_encryption::{PublicKey, Secret, SecretKey};
+use rand_core::CryptoRng;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use self::agreed::Session;
+use self::frame::{Content, Part, Stage};
+/// One device's side of a link. Time is what passed since any moment that the caller chose. After each
+/// call, [`DeviceLink::poll`] is asked until it has nothing more, and again at
+/// [`DeviceLink::next_wake`].
+pub struct DeviceLink {
+    me: VerifyingKey,
+    link: Secret,
+    own: Option<SecretKey>,
+    public: PublicKey,
+    peer: Option<Peer>,
+    session: Option<Session>,
+    role: Role,
+    started: Duration,
+    /// When what the peer lacks is sent again.
+    due: Duration,
+    /// Parts that the peer is told were taken.
+    taken: Option<u64>,
+    events: VecDeque<Event>,
+    end: Option<LinkEnd>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Old = 0,
+    New = 1,
+}
+
+/// The device at the other end.
+struct Peer {
+    author: VerifyingKey,
+    commitment: [u8; 32],
+    public: Option<PublicKey>,
+}
+
+enum Role {
+    Old {
+        bundle: Option<Vec<u8>>,
+        is_confirmed: bool,
+        answer: Option<Sending>,
+    },
+    New {
+        bundle: Vec<u8>,
+        is_taken: bool,
+        answer: Option<Getting>,
+        /// Until then, once the answer is here.
+        lingers: Option<Duration>,
+    },
+}
+
+/// An answer on its way out.
+struct Sending {
+    parts: Vec<Part>,
+    taken: usize,
+}
+
+/// An answer on its way in.
+struct Getting {
+    parts: usize,
+    got: usize,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+enum Event {
+    Say(Content),
+    Tell(LinkOutput),
+}
+
+/// The device that was linked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDevice {
+    /// Its node id.
+    pub id: VerifyingKey,
+    /// The keys by which it is reached: a bundle of hybrid keys, encoded.
+    pub bundle: Vec<u8>,
+}
+
+/// What a link asks for.
+#[derive(Clone, PartialEq, Eq)]
+pub enum LinkOutput {
+    /// To be sent on the topic of the code, as an ephemeral message.
+    Send(Vec<u8>),
+    /// To be shown, and compared with those of the other device.
+    Digits(String),
+    /// On the new device, what the old one hands over: it is linked once that has added it.
+    Answer(Zeroizing<Vec<u8>>),
+    /// Nothing comes after it.
+    Ended(LinkEnd),
+}
+
+/// Why a link is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LinkEnd {
+    /// The new device has what it needs.
+    #[error("the device is linked")]
+    Done,
+    /// The time is over.
+    #[error("the code was not used in time; make another one")]
+    Expired,
+    /// A person said no.
+    #[error("the link was refused")]
+    Refused,
+    /// The digits are not those of the old device.
+    #[error("the digits differ; make another code")]
+    Digits,
+    /// Two devices used the code.
+    #[error("somebody else used the same code; make another one, and show it to nobody")]
+    Contested,
+    /// The other device broke the rules.
+    #[error("the other device did not keep to the protocol")]
+    Broken,
+}
+
+/// Why nothing was confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfirmError {
+    /// No device is there yet, or a person has confirmed it already.
+    #[error("there is no device to confirm")]
+    NothingToConfirm,
+    /// Nobody has confirmed the device, or it was answered already.
+    #[error("there is no device to answer")]
+    NothingToAnswer,
+    /// The link has ended, by this call or before.
+    #[error(transparent)]
+    Ended(LinkEnd),
+    /// The answer has more bytes than fit.
+    #[error("an answer has up to {} bytes", DEVICE_LINK_PART_BYTES_MAX * DEVICE_LINK_PARTS_MAX)]
+    TooLong,
+}
+
+impl LinkEnd {
+    fn reason(self) -> u64 {
+        match self {
+            LinkEnd::Done => 0,
+            LinkEnd::Expired => 1,
+            LinkEnd::Refused => 2,
+            LinkEnd::Digits => 3,
+            LinkEnd::Contested => 4,
+            LinkEnd::Broken => 5,
+        }
+    }
+
+    fn of(reason: u64) -> LinkEnd {
+        match reason {
+            0 => LinkEnd::Done,
+            1 => LinkEnd::Expired,
+            3 => LinkEnd::Digits,
+            4 => LinkEnd::Contested,
+            5 => LinkEnd::Broken,
+            _ => LinkEnd::Refused,
+        }
+    }
+}
+
+impl Role {
+    fn side(&self) -> Side {
+        match self {
+            Role::Old { .. } => Side::Old,
+            Role::New { .. } => Side::New,
+        }
+    }
+}
+
+impl Side {
+    fn other(self) -> Side {
+        match self {
+            Side::Old => Side::New,
+            Side::New => Side::Old,
+        }
+    }
+}
+
+impl DeviceLink {
+    /// The side of the device that shows the code. Its secret must be used for nothing else.
+    pub fn offer(
+        code: &DeviceCode,
+        me: VerifyingKey,
+        now: Duration,
+        rng: &mut impl CryptoRng,
+    ) -> DeviceLink {
+        let role = Role::Old {
+            bundle: None,
+            is_confirmed: false,
+            answer: None,
+        };
+        DeviceLink::new(code, me, role, now, rng)
+    }
+
+    /// The side of the device that gets the code, with the encoded bundle of hybrid keys by which it is
+    /// reached.
+    pub fn accept(
+        code: &DeviceCode,
+        me: VerifyingKey,
+        bundle: Vec<u8>,
+        now: Duration,
+        rng: &mut impl CryptoRng,
+    ) -> DeviceLink {
+        let role = Role::New {
+            bundle,
+            is_taken: false,
+            answer: None,
+            lingers: None,
+        };
+        DeviceLink::new(code, me, role, now, rng)
+    }
+
+    fn new(
+        code: &DeviceCode,
+        me: VerifyingKey,
+        role: Role,
+        now: Duration,
+        rng: &mut impl CryptoRng,
+    ) -> DeviceLink {
+        let own = SecretKey::random(rng);
+        DeviceLink {
+            me,
+            link: agreed::link_key(code),
+            public: own.public_key(),
+            own: Some(own),
+            peer: None,
+            session: None,
+            role,
+            started: now,
+            due: now,
+            taken: None,
+            events: VecDeque::new(),
+            end: None,
+        }
+    }
+
+    /// The digits to compare, once they are known.
+    pub fn digits(&self) -> Option<&str> {
+        let session = self.session.as_ref()?;
+        match &self.role {
+            Role::Old { bundle: None, .. } => None,
+            _ => Some(&session.digits),
+        }
+    }
+
+    /// Why it is over, if it is.
+    pub fn end(&self) -> Option<LinkEnd> {
+        self.end
+    }
+
+    /// A frame that came on the topic of the code, signed by its author.
+    pub fn receive(&mut self, author: VerifyingKey, frame: &[u8], now: Duration) {
+        self.pass(now);
+        if self.end.is_some() {
+            return;
+        }
+        let Some((stage, content)) = self.open(&author, frame) else {
+            return;
+        };
+        match Content::decode(&content, stage) {
+            Ok(content) => self.take(author, content, now),
+            Err(_) => self.fail(LinkEnd::Broken),
+        }
+    }
+
+    fn open(&self, author: &VerifyingKey, frame: &[u8]) -> Option<(Stage, Zeroizing<Vec<u8>>)> {
+        let stage = frame::stage_of(frame)?;
+        let key = match (stage, &self.session, &self.peer) {
+            (Stage::Link, ..) => &self.link,
+            (Stage::Session, Some(session), Some(peer)) if peer.author == *author => &session.key,
+            (Stage::Session, ..) => return None,
+        };
+        let other = self.role.side().other();
+        Some((stage, frame::open(frame, key, (other, author))?))
+    }
+
+    fn take(&mut self, author: VerifyingKey, content: Content, now: Duration) {
+        match content {
+            Content::Commit(commitment) => self.committed(author, commitment, now),
+            Content::Reveal(public) => self.revealed(author, public, now),
+            Content::End(reason) => self.told_of_end(LinkEnd::of(reason)),
+            Content::Device(bundle) => self.introduced(bundle),
+            Content::Taken(parts) => self.has_taken(parts, now),
+            Content::Answer(part) => self.answered(part, now),
+        }
+    }
+
+    fn committed(&mut self, author: VerifyingKey, commitment: [u8; 32], now: Duration) {
+        match &self.peer {
+            Some(peer) if peer.author == author && peer.commitment == commitment => {}
+            Some(_) => self.fail(LinkEnd::Contested),
+            None => {
+                let public = None;
+                self.peer = Some(Peer {
+                    author,
+                    commitment,
+                    public,
+                });
+                self.due = now;
+            }
+        }
+    }
+
+    fn revealed(&mut self, author: VerifyingKey, public: PublicKey, now: Duration) {
+        let other = self.role.side().other();
+        let Some(peer) = &mut self.peer else {
+            return;
+        };
+        if peer.author != author {
+            return self.fail(LinkEnd::Contested);
+        }
+        match peer.public {
+            Some(known) if known == public => return,
+            Some(_) => return self.fail(LinkEnd::Broken),
+            None => {}
+        }
+        if agreed::commitment(&self.link, (other, &author), &public) != peer.commitment {
+            return self.fail(LinkEnd::Broken);
+        }
+        peer.public = Some(public);
+        let (own, peer) = ((&self.me, &self.public), (&author, &public));
+        let both = match other {
+            Side::New => [own, peer],
+            Side::Old => [peer, own],
+        };
+        let session = self.own.as_ref();
+        let session = session.and_then(|own| agreed::session(&self.link, both, (own, &public)));
+        let Some(session) = session else {
+            return self.fail(LinkEnd::Broken);
+        };
+        if other == Side::Old {
+            self.tell(LinkOutput::Digits(session.digits.clone()));
+        }
+        self.session = Some(session);
+        self.due = now;
+    }
+
+    fn introduced(&mut self, bundle: Vec<u8>) {
+        let Role::Old { bundle: known, .. } = &mut self.role else {
+            return self.fail(LinkEnd::Broken);
+        };
+        match known {
+            Some(known) if *known == bundle => {}
+            Some(_) => return self.fail(LinkEnd::Broken),
+            None => {
+                *known = Some(bundle);
+                if let Some(session) = &self.session {
+                    let digits = session.digits.clone();
+                    self.tell(LinkOutput::Digits(digits));
+                }
+            }
+        }
+        self.taken = Some(0);
+    }
+
+    fn has_taken(&mut self, parts: u64, now: Duration) {
+        let sending = match &mut self.role {
+            Role::New { is_taken, .. } if parts == 0 => {
+                *is_taken = true;
+                return;
+            }
+            Role::Old {
+                answer: Some(sending),
+                ..
+            } => sending,
+            _ => return self.fail(LinkEnd::Broken),
+        };
+        let before = sending.taken as u64;
+        if parts == 0 || parts > before + 1 {
+            return self.fail(LinkEnd::Broken);
+        }
+        if parts <= before {
+            return;
+        }
+        sending.taken += 1;
+        self.due = now;
+        if sending.taken == sending.parts.len() {
+            self.fail(LinkEnd::Done);
+        }
+    }
+
+    fn answered(&mut self, part: Part, now: Duration) {
+        let Role::New {
+            answer, lingers, ..
+        } = &mut self.role
+        else {
+            return self.fail(LinkEnd::Broken);
+        };
+        let getting = answer.get_or_insert_with(|| Getting {
+            parts: part.parts,
+            got: 0,
+            bytes: Zeroizing::default(),
+        });
+        if getting.parts != part.parts || part.part > getting.got {
+            return self.fail(LinkEnd::Broken);
+        }
+        if part.part == getting.got {
+            getting.got += 1;
+            getting.bytes.extend_from_slice(&part.bytes);
+            if getting.got == getting.parts {
+                *lingers = Some(now.saturating_add(DEVICE_LINK_LINGER));
+                let bytes = std::mem::take(&mut getting.bytes);
+                let output = LinkOutput::Answer(bytes);
+                self.events.push_back(Event::Tell(output));
+            }
+        }
+        self.taken = Some(getting.got as u64);
+    }
+
+    fn told_of_end(&mut self, end: LinkEnd) {
+        match (end, self.is_answered()) {
+            (_, true) => self.finish(LinkEnd::Done),
+            (LinkEnd::Done, false) => self.fail(LinkEnd::Broken),
+            (end, false) => self.finish(end),
+        }
+    }
+
+    /// Whether the new device has what it came for.
+    fn is_answered(&self) -> bool {
+        matches!(
+            self.role,
+            Role::New {
+                lingers: Some(_),
+                ..
+            }
+        )
+    }
+
+    /// A person compared the digits on the old device: `digits` are those that the new one shows. Gives
+    /// the device, which is to be added, and answered.
+    ///
+    /// # Errors
+    /// [`ConfirmError`]; wrong digits end the link.
+    pub fn confirm(&mut self, digits: &str, now: Duration) -> Result<NewDevice, ConfirmError> {
+        self.pass(now);
+        if let Some(end) = self.end {
+            return Err(ConfirmError::Ended(end));
+        }
+        let (
+            Role::Old {
+                bundle: Some(bundle),
+                is_confirmed: is_confirmed @ false,
+                ..
+            },
+            Some(peer),
+            Some(session),
+        ) = (&mut self.role, &self.peer, &self.session)
+        else {
+            return Err(ConfirmError::NothingToConfirm);
+        };
+        if session.digits != digits {
+            self.fail(LinkEnd::Digits);
+            return Err(ConfirmError::Ended(LinkEnd::Digits));
+        }
+        *is_confirmed = true;
+        let (id, bundle) = (peer.author, bundle.clone());
+        Ok(NewDevice { id, bundle })
+    }
+
+    /// What the new device needs, once it was added.
+    ///
+    /// # Errors
+    /// [`ConfirmError`].
+    pub fn answer(&mut self, answer: &[u8], now: Duration) -> Result<(), ConfirmError> {
+        self.pass(now);
+        if let Some(end) = self.end {
+            return Err(ConfirmError::Ended(end));
+        }
+        let Role::Old {
+            is_confirmed: true,
+            answer: sending @ None,
+            ..
+        } = &mut self.role
+        else {
+            return Err(ConfirmError::NothingToAnswer);
+        };
+        let parts = parts_of(answer).ok_or(ConfirmError::TooLong)?;
+        *sending = Some(Sending { parts, taken: 0 });
+        self.due = now;
+        Ok(())
+    }
+
+    /// A person says no, on either device.
+    pub fn refuse(&mut self) {
+        match self.is_answered() {
+            true => self.finish(LinkEnd::Done),
+            false => self.fail(LinkEnd::Refused),
+        }
+    }
+
+    /// When it is to be polled again, unless something comes before; `None` once it is over.
+    pub fn next_wake(&self) -> Option<Duration> {
+        let past = |end: Duration| end.saturating_add(Duration::from_millis(1));
+        let end = past(self.started.saturating_add(DEVICE_LINK_LIFETIME));
+        let lingers = match &self.role {
+            Role::New { lingers, .. } => lingers.map(past),
+            Role::Old { .. } => None,
+        };
+        let wake = end.min(self.due).min(lingers.unwrap_or(Duration::MAX));
+        self.end.is_none().then_some(wake)
+    }
+
+    /// What is to be done next; `None` if there is nothing for now.
+    pub fn poll(&mut self, now: Duration, rng: &mut impl CryptoRng) -> Option<LinkOutput> {
+        self.pass(now);
+        if self.end.is_none() && now >= self.due {
+            self.due = now.saturating_add(DEVICE_LINK_REPEAT);
+            for content in self.lacking() {
+                self.events.push_back(Event::Say(content));
+            }
+        }
+        if let Some(parts) = self.taken.take() {
+            self.events.push_front(Event::Say(Content::Taken(parts)));
+        }
+        while let Some(event) = self.events.pop_front() {
+            match event {
+                Event::Tell(output) => return Some(output),
+                Event::Say(content) => {
+                    if let Some(frame) = self.seal(&content, rng) {
+                        return Some(LinkOutput::Send(frame));
+                    }
+                }
+            }
+        }
+        if self.end.is_some() {
+            // Nothing is sealed or opened any more.
+            (self.own, self.session) = (None, None);
+        }
+        None
+    }
+
+    /// What the peer does not seem to have.
+    fn lacking(&self) -> Vec<Content> {
+        let mut lacking = Vec::new();
+        let peer = self.peer.as_ref();
+        if peer.is_none_or(|peer| peer.public.is_none()) {
+            let me = (self.role.side(), &self.me);
+            let commitment = agreed::commitment(&self.link, me, &self.public);
+            lacking.push(Content::Commit(commitment));
+        }
+        let (is_known, more) = match &self.role {
+            Role::Old { bundle, answer, .. } => {
+                let part = answer.as_ref().and_then(|it| it.parts.get(it.taken));
+                (bundle.is_some(), part.cloned().map(Content::Answer))
+            }
+            Role::New {
+                bundle,
+                is_taken,
+                answer,
+                ..
+            } => {
+                let is_known = *is_taken || answer.is_some();
+                let waits = self.session.is_some() && !is_known;
+                (is_known, waits.then(|| Content::Device(bundle.clone())))
+            }
+        };
+        if peer.is_some() && !is_known {
+            lacking.push(Content::Reveal(self.public));
+        }
+        lacking.extend(more);
+        lacking
+    }
+
+    fn seal(&self, content: &Content, rng: &mut impl CryptoRng) -> Option<Vec<u8>> {
+        let key = match content.stage() {
+            Stage::Link => &self.link,
+            Stage::Session => &self.session.as_ref()?.key,
+        };
+        frame::seal(content, key, (self.role.side(), &self.me), rng)
+    }
+
+    /// Ends what took too long.
+    fn pass(&mut self, now: Duration) {
+        let lasted = now.saturating_sub(self.started);
+        let is_late = lasted > DEVICE_LINK_LIFETIME;
+        match &self.role {
+            Role::New {
+                lingers: Some(until),
+                ..
+            } => {
+                if is_late || now > *until {
+                    self.finish(LinkEnd::Done);
+                }
+            }
+            _ if is_late => self.fail(LinkEnd::Expired),
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, output: LinkOutput) {
+        self.events.push_back(Event::Tell(output));
+    }
+
+    fn say_end(&mut self, end: LinkEnd) {
+        self.events
+            .push_back(Event::Say(Content::End(end.reason())));
+    }
+
+    fn fail(&mut self, end: LinkEnd) {
+        if self.end.is_none() {
+            self.say_end(end);
+            self.finish(end);
+        }
+    }
+
+    fn finish(&mut self, end: LinkEnd) {
+        if self.end.is_none() {
+            self.end = Some(end);
+            self.tell(LinkOutput::Ended(end));
+        }
+    }
+}
+
+/// `None` if it is longer than an answer may be.
+fn parts_of(answer: &[u8]) -> Option<Vec<Part>> {
+    let parts = answer.len().div_ceil(DEVICE_LINK_PART_BYTES_MAX).max(1);
+    if parts > DEVICE_LINK_PARTS_MAX {
+        return None;
+    }
+    let bytes = |part: usize| {
+        let rest = answer.iter().skip(part * DEVICE_LINK_PART_BYTES_MAX);
+        rest.take(DEVICE_LINK_PART_BYTES_MAX).copied().collect()
+    };
+    let part = |part| Part {
+        part,
+        parts,
+        bytes: Zeroizing::new(bytes(part)),
+    };
+    Some((0..parts).map(part).collect())
+}
+
+impl std::fmt::Debug for LinkOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Digits and answers are for those that they are meant for.
+        match self {
+            LinkOutput::Send(_) => f.write_str("Send(..)"),
+            LinkOutput::Digits(_) => f.write_str("Digits(..)"),
+            LinkOutput::Answer(_) => f.write_str("Answer(..)"),
+            LinkOutput::Ended(end) => f.debug_tuple("Ended").field(end).finish(),
+        }
+    }
+}
+
+impl std::fmt::Debug for DeviceLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceLink")
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}

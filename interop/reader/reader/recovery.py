@@ -1,0 +1,48 @@
+"""recovery.md: a file that a passphrase opens."""
+
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from . import keys, sealing
+
+FRONT, SUM, FILE_MAX, KIB_MAX, PASSES_MAX = 65, 32, 64 * 1024 * 1024, 1_048_576, 16
+
+
+class Refused(Exception):
+    pass
+
+
+def number(data):
+    return int.from_bytes(data, "big")
+
+
+def unlock(data, passphrase):
+    """3.2 in its order."""
+    if data[:16] != b"p2panda recovery":
+        raise Refused("NoRecoveryFile")
+    if len(data) < 17:
+        raise Refused("Length")
+    if data[16] != 1:
+        raise Refused("Newer")
+    if len(data) > FILE_MAX:
+        raise Refused("TooLong")
+    if len(data) < FRONT + SUM or number(data[57:65]) != len(data) - FRONT - SUM:
+        raise Refused("Length")
+    if keys.derive_key("p2panda recovery checksum v1", data[:-SUM]) != data[-SUM:]:
+        raise Refused("Damaged")
+    kib, passes = number(data[17:21]), number(data[21:25])
+    if not (8 <= kib <= KIB_MAX and 1 <= passes <= PASSES_MAX):
+        raise Refused("TooCostly")
+    argon2 = Argon2id(salt=data[25:57], length=32, iterations=passes, lanes=1, memory_cost=kib)
+    try:
+        return sealing.xunseal(argon2.derive(passphrase.encode()), bytes(24), data[:FRONT], data[FRONT:-SUM])
+    except sealing.Refused:
+        raise Refused("Passphrase") from None
+
+
+def read(check):
+    for v in check.file("recovery.json")["vectors"]:
+        try:
+            got = {"content": unlock(bytes.fromhex(v["inputs"]["file"]), v["inputs"]["passphrase"]).hex()}
+        except Refused as reason:
+            got = {"error": str(reason)}
+        check.equal(got, v["expected"], "recovery", v["name"])
