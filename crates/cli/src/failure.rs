@@ -104,6 +104,8 @@ pub enum Failure {
     NoCommand { command: String },
     #[error("{} cannot be read: {source}; check its name and permissions", path.display())]
     ReadFile { path: PathBuf, source: io::Error },
+    #[error("{}: {what}", path.display())]
+    PassphraseFile { path: PathBuf, what: String },
     #[error("{} is larger than {} MiB; split it", path.display(), bytes_max / (1024 * 1024))]
     FileTooLarge { path: PathBuf, bytes_max: usize },
     #[error("line {number} is longer than 16 MiB; the lines before it are published; split it")]
@@ -197,6 +199,7 @@ impl Failure {
             Failure::Context(_) => 2,
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
+            | Failure::PassphraseFile { .. }
             | Failure::NoHome
             | Failure::Settings(_)
             | Failure::OtherNetwork { .. }

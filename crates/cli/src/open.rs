@@ -160,6 +160,10 @@ fn configured(args: &NodeArgs, settings: &Resolved) -> Result<Builder, Failure> 
     if let Some(mib) = settings.budget_mib {
         builder = builder.budget_bytes(mib as usize * 1024 * 1024);
     }
+    builder = builder.at_rest(settings.at_rest.source()?);
+    if let Some(before) = &settings.at_rest_before {
+        builder = builder.at_rest_before(before.source()?);
+    }
     for relay in &settings.relays {
         builder = builder.relay(relay);
     }

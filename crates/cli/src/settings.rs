@@ -1,6 +1,7 @@
 //! Settings of a node: flag, environment, file, default, in this order.
 
 mod access;
+mod at_rest;
 mod config;
 mod file;
 mod resolve;
@@ -19,6 +20,7 @@ use toml::{Table, Value};
 use crate::args::NodeArgs;
 
 pub use access::TokensError;
+pub use at_rest::passphrase;
 pub use config::{Config, schema};
 pub use resolve::Resolved;
 #[cfg(unix)]

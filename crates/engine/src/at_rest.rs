@@ -1,8 +1,12 @@
 //! Rows of spaces and keys, sealed before they are stored (`docs/protocol/at-rest.md`).
 
+mod keychain;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use p2panda_core::{SigningKey, VerifyingKey};
+use p2panda_encryption::passphrase::{Cost, Passphrase};
 use p2panda_encryption::{Row, aead};
 use p2panda_store::{
     OpenError, OpenErrorKind, SealedRow, Store, StoreError, StoreErrorKind, Tx, WrappedKey,
@@ -11,9 +15,11 @@ use p2panda_store::{
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
+pub use keychain::{Keychain, KeychainError};
+
 /// Where the secret comes from that opens what is sealed in the database
 /// (`docs/protocol/at-rest.md#2`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum AtRest {
     /// The node's signing key: anyone who has the whole directory opens it.
@@ -21,6 +27,10 @@ pub enum AtRest {
     KeyFile,
     /// A file of its own, which should not lie in the data directory and not be backed up with it.
     File(PathBuf),
+    /// The keychain of the system, or another one.
+    Keychain(Arc<dyn Keychain>),
+    /// A passphrase (Argon2id): each open takes 64 MiB of memory for a moment, and part of a second.
+    Passphrase(Passphrase),
 }
 
 /// The version of a wrapped key.
@@ -41,6 +51,10 @@ pub(crate) struct Sealer {
     node: VerifyingKey,
     source: u8,
     secret: Key,
+    /// What the secret was made with, and what a key is wrapped with next.
+    salt: [u8; 32],
+    /// The key of all rows, before there are any.
+    drawn: Option<Key>,
     /// Once there are rows.
     keys: Option<Keys>,
     /// The keys were drawn in the transaction that runs.
@@ -61,17 +75,26 @@ impl AtRest {
         match self {
             AtRest::KeyFile => 0,
             AtRest::File(_) => 1,
+            AtRest::Keychain(_) => 2,
+            AtRest::Passphrase(_) => 3,
         }
     }
 
-    fn secret(&self, key: &SigningKey, may_make: bool) -> Result<Key, OpenError> {
-        match self {
-            AtRest::KeyFile => Ok(derive(SECRET_CONTEXT, key.to_bytes().as_slice())),
-            AtRest::File(path) => {
-                let secret = secret_file(path, may_make)?;
-                Ok(derive(SECRET_CONTEXT, secret.as_slice()))
+    /// With a passphrase it follows from the salt of the wrapped key.
+    fn secret(&self, key: &SigningKey, salt: &[u8; 32], may_make: bool) -> Result<Key, OpenError> {
+        let given = match self {
+            AtRest::KeyFile => key.to_bytes(),
+            AtRest::File(path) => secret_file(path, may_make)?,
+            AtRest::Keychain(keychain) => {
+                keychain::secret(keychain.as_ref(), &key.verifying_key(), may_make)?
             }
-        }
+            AtRest::Passphrase(passphrase) => {
+                let key = passphrase.key(salt, Cost::OURS);
+                let key = key.map_err(|_| OpenError::new(OpenErrorKind::NoMemory))?;
+                Zeroizing::new(*key.as_bytes())
+            }
+        };
+        Ok(derive(SECRET_CONTEXT, given.as_slice()))
     }
 }
 
@@ -79,6 +102,8 @@ fn name_of(code: u8) -> &'static str {
     match code {
         0 => "the key file",
         1 => "a secret in a file of its own",
+        2 => "a secret in the keychain",
+        3 => "a passphrase",
         _ => "a secret that this version does not know",
     }
 }
@@ -90,6 +115,8 @@ impl Sealer {
             node: key.verifying_key(),
             source: AtRest::KeyFile.code(),
             secret: derive(SECRET_CONTEXT, key.to_bytes().as_slice()),
+            salt: [0; 32],
+            drawn: None,
             keys: None,
             fresh: false,
         }
@@ -108,21 +135,35 @@ impl Sealer {
         let found = tx.wrapped_key(&node)?;
         let source = at_rest.code();
         let is_here = found.as_ref().is_none_or(|(_, w)| source_of(w) == source);
+        let may_make = found.is_none() || before.is_some();
+        let salt = match found.as_ref().filter(|_| is_here) {
+            Some((_, wrapped)) => salt_of(wrapped).unwrap_or_default(),
+            None => *p2panda_store::draw_secret()?,
+        };
         let mut sealer = Sealer {
             node,
             source,
-            secret: at_rest.secret(&signing_key, found.is_none() || before.is_some())?,
+            secret: at_rest.secret(&signing_key, &salt, may_make)?,
+            salt,
+            drawn: None,
             keys: None,
             fresh: false,
         };
         let Some((stored, wrapped)) = found else {
             return Ok(sealer);
         };
-        let damaged = || OpenError::new(OpenErrorKind::SealedDamaged { dir: dir.into() });
-        let secret = match before.filter(|_| !is_here) {
-            _ if is_here => sealer.secret.clone(),
+        let damaged = |by: &AtRest| {
+            let dir = dir.into();
+            OpenError::new(match by {
+                AtRest::Passphrase(_) => OpenErrorKind::WrongPassphrase { dir },
+                _ => OpenErrorKind::SealedDamaged { dir },
+            })
+        };
+        let (by, secret) = match before.filter(|_| !is_here) {
+            _ if is_here => (at_rest, sealer.secret.clone()),
             Some(before) if before.code() == source_of(&wrapped) => {
-                before.secret(&signing_key, false)?
+                let salt = salt_of(&wrapped).unwrap_or_default();
+                (before, before.secret(&signing_key, &salt, false)?)
             }
             _ => {
                 let by = name_of(source_of(&wrapped));
@@ -130,10 +171,9 @@ impl Sealer {
                 return Err(OpenError::new(OpenErrorKind::SealedElsewhere { dir, by }));
             }
         };
-        let key = unwrapped(&secret, &node, &wrapped).ok_or_else(damaged)?;
+        let key = unwrapped(&secret, &node, &wrapped).ok_or_else(|| damaged(by))?;
         if !is_here {
-            let salt = p2panda_store::draw_secret()?;
-            let wrapped = sealer.wrap(&key, &salt);
+            let wrapped = sealer.wrap(&key, &sealer.salt);
             tx.put_wrapped_key(&node, &wrapped)?;
         }
         tx.commit()?;
@@ -163,10 +203,15 @@ impl Sealer {
             return Ok(false);
         }
         if self.keys.is_none() {
-            let (mut key, mut salt) = (Key::default(), [0; 32]);
-            rng.fill_bytes(key.as_mut_slice());
-            rng.fill_bytes(&mut salt);
-            let stored = tx.put_wrapped_key(&self.node, &self.wrap(&key, &salt))?;
+            // Once drawn it stays, so that nothing else is ever wrapped with this salt.
+            let key = self.drawn.get_or_insert_with(|| {
+                let mut key = Key::default();
+                rng.fill_bytes(key.as_mut_slice());
+                key
+            });
+            let key = key.clone();
+            let wrapped = self.wrap(&key, &self.salt);
+            let stored = tx.put_wrapped_key(&self.node, &wrapped)?;
             self.keys = Some(Keys::of(stored, &key));
             self.fresh = true;
         }
@@ -212,6 +257,10 @@ impl Sealer {
 
 fn source_of(wrapped: &[u8]) -> u8 {
     wrapped.get(1).copied().unwrap_or(u8::MAX)
+}
+
+fn salt_of(wrapped: &[u8]) -> Option<[u8; 32]> {
+    wrapped.get(2..)?.first_chunk().copied()
 }
 
 fn unwrapped(secret: &Key, node: &VerifyingKey, wrapped: &[u8]) -> Option<Key> {
@@ -269,233 +318,5 @@ impl Keys {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
-
-    use std::collections::BTreeMap;
-    use std::fs;
-
-    use chacha20::ChaCha20Rng;
-    use chacha20::rand_core::SeedableRng;
-    use p2panda_store::{Durability, Fault, Options};
-
-    use super::*;
-
-    fn row(key: &str, value: &str) -> Row {
-        Row {
-            key: key.into(),
-            value: Some(Zeroizing::new(value.into())),
-        }
-    }
-
-    fn gone(key: &str) -> Row {
-        let (key, value) = (key.into(), None);
-        Row { key, value }
-    }
-
-    struct Home {
-        temp: tempfile::TempDir,
-        rng: ChaCha20Rng,
-    }
-
-    impl Home {
-        fn new() -> Home {
-            Home {
-                temp: tempfile::tempdir().unwrap(),
-                rng: ChaCha20Rng::from_seed([7; 32]),
-            }
-        }
-
-        fn dir(&self) -> PathBuf {
-            self.temp.path().join("node")
-        }
-
-        fn store(&self) -> Store {
-            Store::open(&self.dir(), Options::default()).unwrap()
-        }
-
-        fn open(&self, sources: (&AtRest, Option<&AtRest>)) -> Result<(Store, Sealer), OpenError> {
-            let mut store = self.store();
-            let sealer = Sealer::open(&self.dir(), &mut store, sources)?;
-            Ok((store, sealer))
-        }
-
-        fn write(&mut self, store: &mut Store, sealer: &mut Sealer, rows: &[Row]) -> bool {
-            let mut tx = store.begin(Durability::Full).unwrap();
-            let forgets = sealer.store(&mut tx, rows, &mut self.rng).unwrap();
-            tx.commit().unwrap();
-            sealer.settle();
-            forgets
-        }
-    }
-
-    fn rows(store: &mut Store, sealer: &Sealer) -> BTreeMap<String, String> {
-        let tx = store.begin(Durability::Normal).unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let rows = sealer.load(&tx).unwrap().into_iter();
-        rows.map(|(key, value)| (text(&key), text(&value)))
-            .collect()
-    }
-
-    fn expected(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let rows = rows.iter();
-        rows.map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect()
-    }
-
-    const DEFAULT: (&AtRest, Option<&AtRest>) = (&AtRest::KeyFile, None);
-
-    #[test]
-    fn rows_survive_a_restart_and_are_in_no_file_in_clear() {
-        let mut home = Home::new();
-        let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
-        let written = [row("name of a row", "secret of a row"), row("two", "2")];
-        assert!(!home.write(&mut store, &mut sealer, &written));
-        assert!(home.write(
-            &mut store,
-            &mut sealer,
-            &[row("two", "3"), row("empty", "")]
-        ));
-        drop(store);
-        for part in ["name of a row", "secret of a row"] {
-            assert!(!is_in_files(&home.dir(), part.as_bytes()));
-        }
-        let (mut store, sealer) = home.open(DEFAULT).unwrap();
-        let all = [
-            ("name of a row", "secret of a row"),
-            ("two", "3"),
-            ("empty", ""),
-        ];
-        assert_eq!(rows(&mut store, &sealer), expected(&all));
-    }
-
-    /// What becomes of a directory with two rows into which somebody writes.
-    fn after(sql: &str) -> Result<(), OpenErrorKind> {
-        let mut home = Home::new();
-        let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
-        home.write(&mut store, &mut sealer, &[row("a", "1"), row("b", "2")]);
-        drop(store);
-        let file = home.dir().join("p2panda.sqlite");
-        let connection = rusqlite::Connection::open(file).unwrap();
-        connection.execute_batch(sql).unwrap();
-        drop(connection);
-        let (mut store, sealer) = home.open(DEFAULT).map_err(|error| error.kind().clone())?;
-        let tx = store.begin(Durability::Normal).unwrap();
-        let loaded = sealer.load(&tx).map(drop);
-        loaded.map_err(|error| OpenErrorKind::Database(*error.kind()))
-    }
-
-    #[test]
-    fn a_changed_or_exchanged_row_does_not_open() {
-        assert_eq!(after("SELECT 1"), Ok(()));
-        for sql in [
-            "UPDATE sealed_row SET value = substr(value, 2)",
-            "UPDATE sealed_row SET slot = 3 - slot",
-            "UPDATE sealed_row SET name = zeroblob(32) WHERE slot = 1",
-            "UPDATE sealed_salt SET salt = randomblob(32)",
-        ] {
-            let damaged = OpenErrorKind::Database(StoreErrorKind::Damaged);
-            assert_eq!(after(sql), Err(damaged), "{sql}");
-        }
-        let sql = "UPDATE sealed_key SET wrapped = CAST(substr(wrapped, 1, 80) || x'0000' AS BLOB)";
-        let damaged = after(sql).unwrap_err();
-        assert!(matches!(damaged, OpenErrorKind::SealedDamaged { .. }));
-    }
-
-    #[test]
-    fn the_secret_lives_in_a_file_of_its_own_if_asked() {
-        let mut home = Home::new();
-        let path = home.temp.path().join("elsewhere");
-        let file = AtRest::File(path.clone());
-        let (mut store, mut sealer) = home.open((&file, None)).unwrap();
-        home.write(&mut store, &mut sealer, &[row("a", "1")]);
-        drop(store);
-        let Err(error) = home.open(DEFAULT) else {
-            panic!("it opens without the secret");
-        };
-        let kind = error.kind();
-        assert!(
-            matches!(kind, OpenErrorKind::SealedElsewhere { .. }),
-            "{kind:?}"
-        );
-        let (mut store, sealer) = home.open((&file, None)).unwrap();
-        assert_eq!(rows(&mut store, &sealer), expected(&[("a", "1")]));
-        drop(store);
-        fs::rename(&path, path.with_extension("away")).unwrap();
-        let Err(error) = home.open((&file, None)) else {
-            panic!("it opens without the file");
-        };
-        assert!(matches!(error.kind(), OpenErrorKind::SecretMissing { .. }));
-        assert!(!path.exists(), "no other secret takes its place");
-    }
-
-    #[test]
-    fn the_secret_moves_without_rewriting_rows() {
-        let mut home = Home::new();
-        let file = AtRest::File(home.temp.path().join("elsewhere"));
-        let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
-        home.write(&mut store, &mut sealer, &[row("a", "1")]);
-        drop(store);
-        for (to, from) in [(&file, &AtRest::KeyFile), (&AtRest::KeyFile, &file)] {
-            assert!(home.open((to, None)).is_err());
-            let (mut store, sealer) = home.open((to, Some(from))).unwrap();
-            assert_eq!(rows(&mut store, &sealer), expected(&[("a", "1")]));
-            drop(store);
-            // Asked for again it does nothing.
-            home.open((to, Some(from))).unwrap();
-            home.open((to, None)).unwrap();
-            assert!(home.open((from, None)).is_err());
-        }
-    }
-
-    #[test]
-    fn a_failed_transaction_leaves_all_old_or_all_new_rows() {
-        let mut home = Home::new();
-        let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
-        home.write(&mut store, &mut sealer, &[row("a", "1"), row("b", "1")]);
-        let old = expected(&[("a", "1"), ("b", "1")]);
-        let changes = [row("a", "2"), gone("b"), row("c", "2")];
-        let mut failures = 0;
-        for after in 0.. {
-            store.database().set_fault(Some(Fault::Full { after }));
-            let done = (|| {
-                let mut tx = store.begin(Durability::Full)?;
-                sealer.store(&mut tx, &changes, &mut home.rng)?;
-                tx.commit()
-            })();
-            store.database().set_fault(None);
-            if done.is_ok() {
-                break;
-            }
-            sealer.take_back();
-            failures += 1;
-            assert_eq!(rows(&mut store, &sealer), old);
-        }
-        assert!(failures > 8, "{failures}");
-        assert_eq!(
-            rows(&mut store, &sealer),
-            expected(&[("a", "2"), ("c", "2")])
-        );
-    }
-
-    #[test]
-    fn keys_of_a_failed_transaction_are_not_used() {
-        let mut home = Home::new();
-        let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
-        let mut tx = store.begin(Durability::Full).unwrap();
-        let rows_of = [row("a", "1")];
-        sealer.store(&mut tx, &rows_of, &mut home.rng).unwrap();
-        drop(tx);
-        sealer.take_back();
-        home.write(&mut store, &mut sealer, &rows_of);
-        drop(store);
-        let (mut store, sealer) = home.open(DEFAULT).unwrap();
-        assert_eq!(rows(&mut store, &sealer), expected(&[("a", "1")]));
-    }
-
-    fn is_in_files(dir: &Path, part: &[u8]) -> bool {
-        let files = fs::read_dir(dir).unwrap();
-        let mut contents = files.map(|file| fs::read(file.unwrap().path()).unwrap());
-        contents.any(|bytes| bytes.windows(part.len()).any(|window| window == part))
-    }
-}
+#[path = "at_rest/tests.rs"]
+mod tests;

@@ -71,6 +71,7 @@ mod person;
 mod pipeline;
 mod prune;
 mod publish;
+mod random_source;
 mod reply;
 mod report;
 mod restate;
@@ -100,22 +101,27 @@ pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
     Republished, RestoredError, StorageWait, TopicChange,
 };
-pub use at_rest::AtRest;
+pub use at_rest::{AtRest, Keychain, KeychainError};
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
 pub use drafts::{DraftWork, Drafted};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use named_command::{AgedNamed, NamedCommand, NewNamed, OpenedNamed};
 pub use now::Now;
+pub use p2panda_encryption::passphrase::{
+    Cost as PassphraseCost, FileError, Passphrase, PassphraseError, lock, unlock,
+};
 pub use p2panda_groups::{GroupId, Status};
 pub use p2panda_spaces::{
-    CardError, Decision, Deed, DeviceChange, Invite, InviteError, InviteState, LocalError, Offer,
-    Pending, PersonCard, PersonMember, Refusal, Role, Scheme, Settings, SpaceId, Why,
+    CardError, ConfirmError, Decision, Deed, DeviceChange, DeviceLink, Invite, InviteError,
+    InviteState, LinkEnd, LinkOutput, LocalError, NewDevice, Offer, Pending, PersonCard,
+    PersonMember, Refusal, Role, Scheme, Settings, SpaceId, Why,
 };
 pub use p2panda_store::{
     Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
     StoreError, StoreErrorKind,
 };
+pub use random_source::RandomSource;
 pub use reply::Reply;
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use p2panda_core::LogNameError;
-use p2panda_engine::{Corrupt, PublishError, SpaceError, StorageWait};
+use p2panda_engine::{ConfirmError, Corrupt, PublishError, SpaceError, StorageWait};
 use p2panda_net::{EphemeralError, SpawnError};
 use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind, ViewError};
 
@@ -39,6 +39,9 @@ pub enum Error {
     /// Something about a space was refused.
     #[error(transparent)]
     Space(#[from] SpaceError),
+    /// A link with another device ended, or could not be confirmed.
+    #[error(transparent)]
+    DeviceLink(#[from] ConfirmError),
     /// The ticket is into a topic, or its invite cannot be read.
     #[error("the ticket contains no invite to a space")]
     NoInvite,
@@ -144,7 +147,7 @@ impl Error {
             Error::Consumer(_) => ErrorKind::Invalid,
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
             Error::ReceiptLogs => ErrorKind::Limit,
-            Error::NoInvite | Error::OtherNetwork => ErrorKind::Invalid,
+            Error::NoInvite | Error::OtherNetwork | Error::DeviceLink(_) => ErrorKind::Invalid,
             Error::LogName(LogNameError::TooLong { .. }) => ErrorKind::Limit,
             Error::LogName(_) => ErrorKind::Invalid,
             Error::Store(error) => of_database(*error.kind()),

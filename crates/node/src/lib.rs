@@ -30,6 +30,7 @@
 //! | count what it does | [`Node::metrics`] |
 //! | keep a topic readable for members only | [`Node::spaces`] |
 //! | use several devices as one member | [`Node::person`] |
+//! | use a second device | [`Node::devices`] |
 //! | read a directory without a node | [`inspect`] |
 //! | know whether it can store | [`Node::health`] |
 
@@ -42,6 +43,7 @@ mod consumer_error;
 mod consumer_handle;
 mod consumer_settings;
 mod delivery;
+mod devices;
 mod drain;
 mod ended;
 mod ephemeral;
@@ -78,6 +80,7 @@ pub use consumer_handle::{
 };
 pub use consumer_settings::{Acking, ConsumerFilter, ConsumerMode, ConsumerStart};
 pub use delivery::{Delivered, Delivery, DeliveryToken, Pruned, Settled};
+pub use devices::{DeviceJoining, DeviceOffer, Devices};
 pub use drain::Unsent;
 pub use ended::Ended;
 pub use ephemeral::{
@@ -95,12 +98,13 @@ pub use node::Node;
 pub use p2panda_core::cbor::CborError;
 pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
-    Dependency, Hash, HostAddr, HostAddrError, HybridTimestamp, LogId, LogName, LogNameError,
-    NamedAddr, NetworkId, SigningKey, Ticket, TicketContact, TicketContactError, TicketError,
-    TicketInviteError, Timestamp, Topic, VerifyingKey,
+    Dependency, DeviceCode, DeviceCodeError, Hash, HostAddr, HostAddrError, HybridTimestamp, LogId,
+    LogName, LogNameError, NamedAddr, NetworkId, SigningKey, Ticket, TicketContact,
+    TicketContactError, TicketError, TicketInviteError, Timestamp, Topic, VerifyingKey,
 };
 pub use p2panda_engine::{
-    AtRest, Corrupt, Decision, Deed, DeviceChange, GroupId, IngestReport, InviteError, Pending,
+    AtRest, ConfirmError, Corrupt, Decision, Deed, DeviceChange, GroupId, IngestReport,
+    InviteError, Keychain, KeychainError, LinkEnd, NewDevice, Passphrase, PassphraseError, Pending,
     PersonLook as PersonState, PersonMember, PublishError, Refusal as SpaceRefusal, Role, Settings,
     SpaceError, SpaceNews, SpaceState, StorageWait, Why,
 };

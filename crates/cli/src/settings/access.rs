@@ -101,14 +101,9 @@ fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
         source,
     };
     let text = std::fs::read_to_string(path).map_err(read)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(path).map_err(read)?.permissions().mode();
-        if mode & 0o077 != 0 && !is_credential(path) {
-            let path = path.to_owned();
-            return Err(TokensError::Readable { path });
-        }
+    if !is_private(path).map_err(read)? {
+        let path = path.to_owned();
+        return Err(TokensError::Readable { path });
     }
     let mut grants = Vec::new();
     let mut names = BTreeSet::new();
@@ -129,6 +124,20 @@ fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
         grants.push(grant);
     }
     Ok(grants)
+}
+
+/// Whether no other user may read a file, as far as the system says so.
+pub(super) fn is_private(path: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path)?.permissions().mode();
+        Ok(mode & 0o077 == 0 || is_credential(path))
+    }
+    #[cfg(not(unix))]
+    {
+        std::fs::metadata(path).map(|_| true)
+    }
 }
 
 /// Whether the service manager gives the file to this process alone, by other means than its mode.

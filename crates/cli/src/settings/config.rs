@@ -34,6 +34,14 @@ pub struct NodeSection {
     pub role: String,
     /// Largest message to accept from others, in MiB with its header: 1 to 128.
     pub operation_mib: u32,
+    /// What opens the keys and spaces that are sealed in the database: "key-file" (anyone with the whole home
+    /// directory), "file:PATH" (a secret there, made at the first start; keep it out of home and backups), or
+    /// "passphrase:PATH" (the first line of that file, which its owner alone may read).
+    pub at_rest: String,
+    /// What opened them so far, in the same form: set it for one start to change node.at_rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "key-file")]
+    pub at_rest_before: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -175,6 +183,8 @@ impl Default for NodeSection {
             home: None,
             role: "personal".to_owned(),
             operation_mib: 16,
+            at_rest: "key-file".to_owned(),
+            at_rest_before: None,
         }
     }
 }

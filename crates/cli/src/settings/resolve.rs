@@ -7,6 +7,7 @@ use p2panda::{HostAddr, Mdns, NamedAddr, NetworkId, Ticket};
 
 use super::Config;
 use super::access::AccessSettings;
+use super::at_rest::AtRestSetting;
 use super::rpc::RpcSettings;
 use crate::parse::{NodeAddr, OPERATION_MIB_MAX, TopicArg};
 
@@ -34,6 +35,8 @@ pub struct Listen(Vec<NamedAddr>);
 pub struct Resolved {
     pub home: Option<PathBuf>,
     pub operation_mib: u32,
+    pub at_rest: AtRestSetting,
+    pub at_rest_before: Option<AtRestSetting>,
     pub network: Option<NetworkId>,
     pub listen: Listen,
     pub peers: Vec<NodeAddr>,
@@ -73,6 +76,11 @@ impl Resolved {
         Ok(Resolved {
             home: node.home.clone().map(PathBuf::from),
             operation_mib,
+            at_rest: AtRestSetting::of("node.at_rest", &node.at_rest)?,
+            at_rest_before: match &node.at_rest_before {
+                Some(text) => Some(AtRestSetting::of("node.at_rest_before", text)?),
+                None => None,
+            },
             network: id.map_err(|error| ("network.id", error.to_string()))?,
             listen: Listen::of(&network.listen)?,
             peers: each("network.peers", &network.peers, |text| text.parse())?,

@@ -11,6 +11,7 @@ mod consumer_redelivery;
 mod consumer_workers;
 mod consumers;
 mod copies;
+mod device_links;
 mod ended;
 mod errors;
 mod flood;

@@ -92,6 +92,21 @@ pub enum OpenErrorKind {
         /// The directory.
         dir: PathBuf,
     },
+    /// What is sealed in the database is opened by another passphrase (`docs/protocol/at-rest.md#2`).
+    #[error("the passphrase does not open what is sealed in {}", dir.display())]
+    WrongPassphrase {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The keychain does not give the secret that opens what is sealed in the database.
+    #[error("the keychain does not open what is sealed: {why}")]
+    Keychain {
+        /// Why, in the words of the keychain.
+        why: String,
+    },
+    /// There is not enough memory to try a passphrase.
+    #[error("a passphrase takes 64 MiB of memory, which are not there")]
+    NoMemory,
     /// A file or directory could not be read or written; the cause is a [`std::io::Error`].
     #[error("{}", path.display())]
     Io {

@@ -1,0 +1,118 @@
+//! What opens the keys and spaces that are sealed in the database (`docs/protocol/at-rest.md#2`).
+
+use std::path::{Path, PathBuf};
+
+use p2panda::{AtRest, Passphrase};
+use zeroize::Zeroizing;
+
+use super::access::is_private;
+use super::resolve::Wrong;
+use crate::failure::Failure;
+
+/// A source, as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AtRestSetting {
+    KeyFile,
+    File(PathBuf),
+    /// The file that holds the passphrase.
+    Passphrase(PathBuf),
+}
+
+impl AtRestSetting {
+    pub fn of(key: &'static str, text: &str) -> Result<AtRestSetting, Wrong> {
+        let (kind, path) = text.split_once(':').unwrap_or((text, ""));
+        match (kind, path) {
+            ("key-file", "") if text == kind => Ok(AtRestSetting::KeyFile),
+            ("file", path) if path.starts_with('/') => Ok(AtRestSetting::File(path.into())),
+            ("passphrase", path) if path.starts_with('/') => {
+                Ok(AtRestSetting::Passphrase(path.into()))
+            }
+            _ => {
+                let what =
+                    "\"key-file\", \"file:PATH\" or \"passphrase:PATH\", each PATH from / on";
+                Err((key, format!("{key} is {what}")))
+            }
+        }
+    }
+
+    /// The source itself: a passphrase is read now.
+    pub fn source(&self) -> Result<AtRest, Failure> {
+        match self {
+            AtRestSetting::KeyFile => Ok(AtRest::KeyFile),
+            AtRestSetting::File(path) => Ok(AtRest::File(path.clone())),
+            AtRestSetting::Passphrase(path) => passphrase(path).map(AtRest::Passphrase),
+        }
+    }
+}
+
+/// The first line of a file.
+pub fn passphrase(path: &Path) -> Result<Passphrase, Failure> {
+    let read = |source| Failure::ReadFile {
+        path: path.to_owned(),
+        source,
+    };
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
+    let wrong = |what: String| Failure::PassphraseFile {
+        path: path.to_owned(),
+        what,
+    };
+    if !is_private(path).map_err(read)? {
+        let path = path.display();
+        return Err(wrong(format!(
+            "other users may read it; chmod 600 {path} ends that"
+        )));
+    }
+    let line = text.lines().next().unwrap_or_default();
+    Passphrase::new(line).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_source_has_one_of_three_forms() {
+        let of = |text| AtRestSetting::of("node.at_rest", text);
+        assert_eq!(of("key-file"), Ok(AtRestSetting::KeyFile));
+        assert_eq!(of("file:/a/b"), Ok(AtRestSetting::File("/a/b".into())));
+        let passphrase = AtRestSetting::Passphrase("/a/b".into());
+        assert_eq!(of("passphrase:/a/b"), Ok(passphrase));
+        for text in [
+            "",
+            "key-file:",
+            "key-file:/a",
+            "file",
+            "file:",
+            "file:a",
+            "keychain",
+        ] {
+            let (key, what) = of(text).unwrap_err();
+            assert_eq!(key, "node.at_rest");
+            assert!(what.contains("passphrase:PATH"), "{text}: {what}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_passphrase_is_the_first_line_of_a_private_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passphrase");
+        let mode = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, mode).unwrap();
+        };
+        std::fs::write(&path, "correct horse\nmore\n").unwrap();
+        mode(0o644);
+        let said = passphrase(&path).unwrap_err().to_string();
+        assert!(said.contains("other users may read it"), "{said}");
+        mode(0o600);
+        let wanted = Passphrase::new("correct horse").unwrap();
+        assert_eq!(passphrase(&path).ok(), Some(wanted));
+        std::fs::write(&path, "\n").unwrap();
+        let said = passphrase(&path).unwrap_err().to_string();
+        assert!(said.contains("1 to 1024 bytes"), "{said}");
+    }
+}

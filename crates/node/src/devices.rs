@@ -1,0 +1,356 @@
+//! A second device becomes one of a person's devices (`docs/protocol/device-link.md`).
+
+use std::time::Duration;
+
+use p2panda_core::{DeviceCode, Ticket};
+use p2panda_engine::{ConfirmError, DeviceLink, LinkEnd, LinkOutput, NewDevice, RandomSource};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::ephemeral::{EphemeralPublisher, EphemeralSubscription};
+use crate::node::Node;
+
+/// Links devices. Made by [`Node::devices`].
+///
+/// One device offers a link and shows its code; the other one takes the code. Both show six digits, which
+/// a person compares and confirms on the first one. Then each has what it asked for: the first one the node
+/// id and the keys of the other, the second one what the first one answers.
+///
+/// ```no_run
+/// # async fn old(node: p2panda::Node, answer: &[u8]) -> Result<(), p2panda::Error> {
+/// let mut offer = node.devices().offer().await?;
+/// println!("type this on the other device: {}", offer.code());
+/// let digits = offer.digits().await?;
+/// println!("does it show {digits}?");
+/// let device = offer.confirm(&digits).await?;
+/// println!("to be added: {}", device.id);
+/// offer.answer(answer).await?;
+/// # Ok(()) }
+/// # async fn new(node: p2panda::Node, bundle: Vec<u8>) -> Result<(), p2panda::Error> {
+/// let code = "a4dqobyha4dqobyha4dqobyha4".parse().expect("26 characters");
+/// let mut joining = node.devices().accept(&code, bundle).await?;
+/// println!("compare: {}", joining.digits().await?);
+/// let answer = joining.answer().await?;
+/// # let _ = answer;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Devices {
+    node: Node,
+}
+
+/// A link that this device offers. Dropping it ends the link.
+#[must_use = "dropping it ends the link"]
+pub struct DeviceOffer {
+    code: DeviceCode,
+    node: Node,
+    link: Running,
+}
+
+/// A link that another device offered. Dropping it ends the link.
+#[must_use = "dropping it ends the link"]
+pub struct DeviceJoining {
+    link: Running,
+}
+
+/// A link that runs in a task of its own.
+struct Running {
+    orders: mpsc::Sender<Order>,
+    progress: watch::Receiver<Progress>,
+}
+
+/// What a person decided.
+enum Order {
+    Confirm {
+        digits: String,
+        reply: oneshot::Sender<Result<NewDevice, ConfirmError>>,
+    },
+    Answer {
+        answer: Zeroizing<Vec<u8>>,
+        reply: oneshot::Sender<Result<(), ConfirmError>>,
+    },
+    Refuse,
+}
+
+/// How far a link has come.
+#[derive(Default)]
+struct Progress {
+    digits: Option<String>,
+    answer: Option<Zeroizing<Vec<u8>>>,
+    end: Option<LinkEnd>,
+}
+
+impl Node {
+    /// Links with other devices of the same person.
+    pub fn devices(&self) -> Devices {
+        Devices { node: self.clone() }
+    }
+}
+
+impl Devices {
+    /// Offers a link, for 10 minutes, with a code that works once. Another device of the same person takes
+    /// it ([`Devices::accept`]).
+    ///
+    /// # Errors
+    /// [`Error::Random`]; [`Error::Closed`] after shutdown.
+    pub async fn offer(&self) -> Result<DeviceOffer, Error> {
+        let mut secret = Zeroizing::new([0; 16]);
+        getrandom::fill(secret.as_mut_slice()).map_err(|_| Error::Random)?;
+        let code = DeviceCode::from_bytes(*secret);
+        let mut rng = RandomSource::open()?;
+        let link = DeviceLink::offer(&code, self.node.id(), Duration::ZERO, &mut rng);
+        Ok(DeviceOffer {
+            link: Running::start(&self.node, &code, link, rng).await?,
+            node: self.node.clone(),
+            code,
+        })
+    }
+
+    /// Takes the code that another device shows. `bundle` are the keys by which this node is reached.
+    ///
+    /// # Errors
+    /// [`Error::Open`] without random bytes; [`Error::Closed`] after shutdown.
+    pub async fn accept(&self, code: &DeviceCode, bundle: Vec<u8>) -> Result<DeviceJoining, Error> {
+        let mut rng = RandomSource::open()?;
+        let me = self.node.id();
+        let link = DeviceLink::accept(code, me, bundle, Duration::ZERO, &mut rng);
+        let link = Running::start(&self.node, code, link, rng).await?;
+        Ok(DeviceJoining { link })
+    }
+}
+
+impl DeviceOffer {
+    /// What the other device is told: 26 characters.
+    pub fn code(&self) -> &DeviceCode {
+        &self.code
+    }
+
+    /// The code with the network that this node is in. Addresses of this node can be added
+    /// ([`Ticket::add`]), so that the other device finds it without multicast DNS.
+    pub fn ticket(&self) -> Ticket {
+        Ticket::of_device(self.code.clone()).in_network(self.node.network_id())
+    }
+
+    /// The digits to compare, once the other device is there.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLink`] when the link ends before.
+    pub async fn digits(&mut self) -> Result<String, Error> {
+        self.link.digits().await
+    }
+
+    /// A person compared: `digits` are those that the other device shows. There is one try. Gives the device,
+    /// which is to be added to the person and answered.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLink`]: other digits end the link.
+    pub async fn confirm(&mut self, digits: &str) -> Result<NewDevice, Error> {
+        let digits = digits.to_owned();
+        let confirm = |reply| Order::Confirm { digits, reply };
+        self.link.ask(confirm).await
+    }
+
+    /// Hands over what the other device needs, and waits until it has it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLink`].
+    pub async fn answer(mut self, answer: &[u8]) -> Result<(), Error> {
+        let answer = Zeroizing::new(answer.to_vec());
+        let give = |reply| Order::Answer { answer, reply };
+        self.link.ask(give).await?;
+        let done = |it: &Progress| (it.end == Some(LinkEnd::Done)).then_some(());
+        self.link.until_end(done).await
+    }
+
+    /// A person said no: both ends are told.
+    pub async fn refuse(self) {
+        self.link.refuse().await;
+    }
+}
+
+impl DeviceJoining {
+    /// The digits to show, once the other device is there.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLink`] when the link ends before.
+    pub async fn digits(&mut self) -> Result<String, Error> {
+        self.link.digits().await
+    }
+
+    /// What the other device hands over, once a person has confirmed there.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLink`] when the link ends before.
+    pub async fn answer(mut self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.link
+            .until_end(|progress| progress.answer.clone())
+            .await
+    }
+
+    /// A person said no: both ends are told.
+    pub async fn refuse(self) {
+        self.link.refuse().await;
+    }
+}
+
+impl Running {
+    async fn start(
+        node: &Node,
+        code: &DeviceCode,
+        link: DeviceLink,
+        rng: RandomSource,
+    ) -> Result<Running, Error> {
+        let (publisher, subscription) = node.ephemeral(code.topic()).await?;
+        let (orders, taken) = mpsc::channel(1);
+        let (told, progress) = watch::channel(Progress::default());
+        let driver = Driver {
+            link,
+            publisher,
+            subscription,
+            orders: Some(taken),
+            told,
+            start: Instant::now(),
+        };
+        tokio::spawn(driver.run(rng));
+        Ok(Running { orders, progress })
+    }
+
+    async fn digits(&mut self) -> Result<String, Error> {
+        let known = |it: &Progress| it.digits.is_some() || it.end.is_some();
+        let progress = self.progress.wait_for(known).await;
+        let progress = progress.map_err(|_| Error::Closed)?;
+        match (&progress.digits, progress.end) {
+            (Some(digits), None) => Ok(digits.clone()),
+            (_, end) => Err(ended(end)),
+        }
+    }
+
+    /// Gives an order, and waits until it was obeyed.
+    async fn ask<T>(
+        &mut self,
+        order: impl FnOnce(oneshot::Sender<Result<T, ConfirmError>>) -> Order,
+    ) -> Result<T, Error> {
+        let (reply, done) = oneshot::channel();
+        if self.orders.send(order(reply)).await.is_ok()
+            && let Ok(done) = done.await
+        {
+            return Ok(done?);
+        }
+        // The task has ended, and said why.
+        Err(ended(self.progress.borrow().end))
+    }
+
+    /// What the link gave, once it is over.
+    async fn until_end<T>(
+        &mut self,
+        result: impl FnOnce(&Progress) -> Option<T>,
+    ) -> Result<T, Error> {
+        let progress = self.progress.wait_for(|it| it.end.is_some()).await;
+        let progress = progress.map_err(|_| Error::Closed)?;
+        result(&progress).ok_or_else(|| ended(progress.end))
+    }
+
+    async fn refuse(mut self) {
+        if self.orders.send(Order::Refuse).await.is_ok() {
+            // The task ends once the other side was told.
+            let _ = self.progress.wait_for(|it| it.end.is_some()).await;
+        }
+    }
+}
+
+fn ended(end: Option<LinkEnd>) -> Error {
+    end.map_or(Error::Closed, |end| ConfirmError::Ended(end).into())
+}
+
+/// The task of a link.
+struct Driver {
+    link: DeviceLink,
+    publisher: EphemeralPublisher,
+    subscription: EphemeralSubscription,
+    /// `None` once the handle is gone.
+    orders: Option<mpsc::Receiver<Order>>,
+    told: watch::Sender<Progress>,
+    start: Instant,
+}
+
+impl Driver {
+    async fn run(mut self, mut rng: RandomSource) {
+        loop {
+            let now = self.start.elapsed();
+            while let Some(output) = self.link.poll(now, &mut rng) {
+                self.carry_out(output).await;
+            }
+            let Some(wake) = self.link.next_wake() else {
+                return;
+            };
+            let wake = self.start + wake;
+            tokio::select! {
+                message = self.subscription.next() => {
+                    // Without messages the node is shut down.
+                    let Some(message) = message else {
+                        return;
+                    };
+                    if let Ok(frame) = message.bytes() {
+                        let now = self.start.elapsed();
+                        self.link.receive(message.author(), frame, now);
+                    }
+                }
+                order = next_order(&mut self.orders) => self.obey(order),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, output: LinkOutput) {
+        match output {
+            // What is not sent now is repeated.
+            LinkOutput::Send(frame) => drop(self.publisher.publish(frame).await),
+            LinkOutput::Digits(digits) => self.told.send_modify(|it| it.digits = Some(digits)),
+            LinkOutput::Answer(answer) => self.told.send_modify(|it| it.answer = Some(answer)),
+            LinkOutput::Ended(end) => self.told.send_modify(|it| it.end = Some(end)),
+        }
+    }
+
+    fn obey(&mut self, order: Option<Order>) {
+        match order {
+            // Nobody waits for a reply if the handle is gone.
+            Some(Order::Confirm { digits, reply }) => {
+                drop(reply.send(self.link.confirm(&digits, self.start.elapsed())));
+            }
+            Some(Order::Answer { answer, reply }) => {
+                drop(reply.send(self.link.answer(&answer, self.start.elapsed())));
+            }
+            Some(Order::Refuse) => self.link.refuse(),
+            None => {
+                self.orders = None;
+                self.link.refuse();
+            }
+        }
+    }
+}
+
+/// Never ready once there is nobody to give orders.
+async fn next_order(orders: &mut Option<mpsc::Receiver<Order>>) -> Option<Order> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl std::fmt::Debug for DeviceOffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceOffer").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for DeviceJoining {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceJoining").finish_non_exhaustive()
+    }
+}
