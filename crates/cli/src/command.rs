@@ -9,6 +9,7 @@ pub mod consumer;
 pub mod contact;
 pub mod context;
 pub mod device;
+pub mod device_link;
 pub mod events;
 pub mod help;
 pub mod id;

@@ -104,6 +104,10 @@ pub enum Failure {
     NoCommand { command: String },
     #[error("{} cannot be read: {source}; check its name and permissions", path.display())]
     ReadFile { path: PathBuf, source: io::Error },
+    #[error(
+        "the digits were not confirmed: no device is linked; `panda device link` makes another code"
+    )]
+    NotConfirmed,
     #[error("{}: {what}", path.display())]
     PassphraseFile { path: PathBuf, what: String },
     #[error("{} is larger than {} MiB; split it", path.display(), bytes_max / (1024 * 1024))]
@@ -200,6 +204,7 @@ impl Failure {
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::PassphraseFile { .. }
+            | Failure::NotConfirmed
             | Failure::NoHome
             | Failure::Settings(_)
             | Failure::OtherNetwork { .. }

@@ -68,6 +68,9 @@ async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
     cli.node.tickets = named
         .filter_map(|one| one.ticket.as_deref().cloned())
         .collect();
+    if let Command::Device(device) = &cli.command {
+        cli.node.tickets.extend(device.ticket().cloned());
+    }
     let node = &cli.node;
     match cli.command {
         Command::Demo(args) => demo::run(args).await,

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use p2panda::{
-    Hash, HostAddrError, NamedAddr, NetworkId, Role, Ticket, TicketError, Topic, VerifyingKey,
+    DeviceCode, DeviceCodeError, Hash, HostAddrError, NamedAddr, NetworkId, Role, Ticket,
+    TicketError, Topic, VerifyingKey,
 };
 use thiserror::Error;
 
@@ -35,6 +36,10 @@ pub enum ParseError {
     Topic,
     #[error(transparent)]
     Ticket(#[from] TicketError),
+    #[error(transparent)]
+    DeviceCode(#[from] DeviceCodeError),
+    #[error("the ticket links no device; `panda device link` shows one that does")]
+    NoDevice,
     #[error("the id of an operation is 64 hexadecimal digits, `panda sub --json` prints it")]
     OperationId,
     #[error("a network is 64 hexadecimal digits; leave it out to join the default one")]
@@ -113,6 +118,31 @@ impl FromStr for TopicArg {
                 }),
                 Err(_) => Err(ParseError::Topic),
             },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The code of a device link: characters, or a ticket that also says where the other device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceCodeArg {
+    pub code: DeviceCode,
+    pub ticket: Option<Box<Ticket>>,
+}
+
+impl FromStr for DeviceCodeArg {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<DeviceCodeArg, ParseError> {
+        match text.parse::<Ticket>() {
+            Ok(ticket) => Ok(DeviceCodeArg {
+                code: ticket.device().cloned().ok_or(ParseError::NoDevice)?,
+                ticket: Some(Box::new(ticket)),
+            }),
+            Err(TicketError::Scheme) => Ok(DeviceCodeArg {
+                code: text.parse()?,
+                ticket: None,
+            }),
             Err(error) => Err(error.into()),
         }
     }

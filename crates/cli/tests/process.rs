@@ -12,6 +12,8 @@ mod copies;
 mod daemons;
 #[path = "process/deliver.rs"]
 mod deliver;
+#[path = "process/devices.rs"]
+mod devices;
 #[path = "process/faces.rs"]
 mod faces;
 #[path = "process/homes.rs"]

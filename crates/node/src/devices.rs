@@ -52,6 +52,7 @@ pub struct DeviceOffer {
 /// A link that another device offered. Dropping it ends the link.
 #[must_use = "dropping it ends the link"]
 pub struct DeviceJoining {
+    node: Node,
     link: Running,
 }
 
@@ -117,7 +118,17 @@ impl Devices {
         let me = self.node.id();
         let link = DeviceLink::accept(code, me, bundle, Duration::ZERO, &mut rng);
         let link = Running::start(&self.node, code, link, rng).await?;
-        Ok(DeviceJoining { link })
+        let node = self.node.clone();
+        Ok(DeviceJoining { node, link })
+    }
+
+    /// The same with the keys of this node's spaces. [`DeviceJoining::join`] makes it a device of the person.
+    ///
+    /// # Errors
+    /// As [`Devices::accept`].
+    pub async fn join(&self, code: &DeviceCode) -> Result<DeviceJoining, Error> {
+        let bundle = self.node.person().bundle().await?;
+        self.accept(code, bundle).await
     }
 }
 
@@ -166,6 +177,23 @@ impl DeviceOffer {
         self.link.until_end(done).await
     }
 
+    /// A person compared, as with [`DeviceOffer::confirm`]: makes the other node a device of this node's person
+    /// ([`Node::person`]), which is made if there is none, and hands over what it needs. All spaces follow by
+    /// themselves.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLink`]; [`Error::Space`]: the device cannot be added. If it was added and the link ends
+    /// before the device knows, link it again or revoke it.
+    pub async fn link(mut self, digits: &str) -> Result<NewDevice, Error> {
+        let device = self.confirm(digits).await?;
+        let person = self.node.person();
+        person.create().await?;
+        person.add_device(device.id, &device.bundle).await?;
+        let card = Zeroizing::new(person.card().await?);
+        self.answer(&card).await?;
+        Ok(device)
+    }
+
     /// A person said no: both ends are told.
     pub async fn refuse(self) {
         self.link.refuse().await;
@@ -191,6 +219,17 @@ impl DeviceJoining {
         self.link
             .until_end(|progress| progress.answer.clone())
             .await
+    }
+
+    /// Waits until a person has confirmed, and takes what the other device hands over: this node is then a device
+    /// of that person, and follows its spaces.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLink`] when the link ends before; [`Error::Space`]: this node is a device of another person.
+    pub async fn join(self) -> Result<(), Error> {
+        let node = self.node.clone();
+        let card = self.answer().await?;
+        node.person().take_card(&card).await
     }
 
     /// A person said no: both ends are told.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use p2panda::VerifyingKey;
+use p2panda::{Ticket, VerifyingKey};
 
-use crate::parse::{node_id, seconds};
+use crate::parse::{DeviceCodeArg, node_id, seconds};
 
 #[derive(Debug, Subcommand)]
 pub enum DeviceCommand {
@@ -13,6 +13,30 @@ pub enum DeviceCommand {
     #[command(after_help = "Example:\n  panda device ls")]
     Ls {
         /// Print one JSON object per device
+        #[arg(long)]
+        json: bool,
+    },
+    /// Link another device: show a code, compare six digits
+    #[command(
+        long_about = "Link another device: show a code, compare six digits.\n\n\
+            The code works once, for 10 minutes. Take it there with `panda device accept`. Both devices show six \
+            digits; say yes only if they are the same. The other device is then yours, in all your spaces.",
+        after_help = "Example:\n  panda device link"
+    )]
+    Link {
+        /// Print a code of squares, also where the output is no terminal
+        #[arg(long)]
+        qr: bool,
+        /// Print JSON objects: the code, the digits, the device
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make this node a device of yours, by the code that another one shows
+    #[command(after_help = "Example:\n  panda device accept $CODE")]
+    Accept {
+        /// The code: 26 characters, or a ticket
+        code: DeviceCodeArg,
+        /// Print JSON objects: the digits, what was done
         #[arg(long)]
         json: bool,
     },
@@ -35,4 +59,14 @@ pub enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+impl DeviceCommand {
+    /// The ticket that it was given.
+    pub fn ticket(&self) -> Option<&Ticket> {
+        match self {
+            DeviceCommand::Accept { code, .. } => code.ticket.as_deref(),
+            _ => None,
+        }
+    }
 }

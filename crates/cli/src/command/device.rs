@@ -7,29 +7,40 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::args::{DeviceCommand, NodeArgs};
+use crate::command::device_link;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
+use crate::settings::{Resolved, Settings};
 
 /// How often to look whether something has happened.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Does one thing with the devices of the person whose device the home directory is.
 pub async fn run(args: &NodeArgs, command: DeviceCommand) -> Result<Outcome, Failure> {
+    let settings = Settings::load(args)?.resolved;
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, false).await?;
-    let done = until_stopped(&node, with(&node, command, &mut interrupt)).await;
+    let work = with(&node, &settings, command, &mut interrupt);
+    let done = until_stopped(&node, work).await;
     interrupt.finish(node.shutdown()).await?;
     done
 }
 
 async fn with(
     node: &Node,
+    settings: &Resolved,
     command: DeviceCommand,
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
     match command {
+        DeviceCommand::Link { qr, json } => {
+            device_link::link(node, settings, (qr, json), interrupt).await
+        }
+        DeviceCommand::Accept { code, json } => {
+            device_link::accept(node, &code.code, json, interrupt).await
+        }
         DeviceCommand::Ls { json } => list(node, json).await,
         DeviceCommand::Revoke { device, wait, json } => {
             node.person().revoke_device(device).await?;
@@ -53,7 +64,7 @@ struct RevokedLine {
 }
 
 /// Waits until all spaces have followed, and a peer was sent that.
-async fn followed(
+pub async fn followed(
     node: &Node,
     wait: Duration,
     interrupt: &mut Interrupt,

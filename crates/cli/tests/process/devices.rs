@@ -1,0 +1,56 @@
+//! A second device: linked by a code and six digits.
+
+use serde_json::Value;
+
+use super::world::*;
+
+/// A device that shows a code, one that has taken it, and the digits that both show.
+fn linking(world: &World) -> (Running, Running, Value) {
+    let mut link = world.at("old", &["device", "link", "--json"]);
+    let old = Running::start(&mut link);
+    let code: Value = serde_json::from_str(&old.line()).unwrap();
+    assert_eq!(code["code"].as_str().unwrap().len(), 26);
+    let ticket = code["ticket"].as_str().unwrap();
+    let mut accept = world.at("new", &["device", "accept", ticket, "--json"]);
+    let new = Running::start(&mut accept);
+    let digits = new.line();
+    assert_eq!(old.line(), digits);
+    (old, new, serde_json::from_str(&digits).unwrap())
+}
+
+#[test]
+fn a_second_device_is_linked_by_a_ticket_and_a_yes() {
+    let world = World::new();
+    let made = world.at("old", &["space", "create", "Crew"]).output();
+    assert!(made.unwrap().status.success());
+    let (mut old, new, digits) = linking(&world);
+    assert_eq!(digits["digits"].as_str().unwrap().len(), 6);
+    old.type_line("yes");
+    let joined: Value = serde_json::from_str(&new.line()).unwrap();
+    assert_eq!(joined["done"], "accept");
+    let linked: Value = serde_json::from_str(&old.line()).unwrap();
+    assert_eq!(
+        (&linked["done"], &linked["device"]),
+        (&"link".into(), &joined["device"])
+    );
+    assert_eq!(new.end().code(), Some(0));
+    // The other one may be gone before the spaces have followed.
+    assert!(matches!(old.end().code(), Some(0 | 3)));
+    for home in ["old", "new"] {
+        let output = world.at(home, &["device", "ls"]).output().unwrap();
+        let devices = stdout(&output);
+        assert_eq!(devices.lines().count(), 2, "{home}: {devices}");
+        assert!(devices.contains(joined["device"].as_str().unwrap()));
+    }
+}
+
+#[test]
+fn a_device_that_nobody_confirms_is_not_linked() {
+    let world = World::new();
+    let (mut old, new, _) = linking(&world);
+    old.type_line("no");
+    assert_eq!(old.end().code(), Some(2));
+    assert_eq!(new.end().code(), Some(2));
+    let output = world.at("old", &["device", "ls"]).output().unwrap();
+    assert!(stdout(&output).lines().count() <= 1);
+}
