@@ -20,7 +20,6 @@ use toml::{Table, Value};
 use crate::args::NodeArgs;
 
 pub use access::TokensError;
-pub use at_rest::passphrase;
 pub use config::{Config, schema};
 pub use resolve::Resolved;
 #[cfg(unix)]

@@ -360,10 +360,10 @@ impl Driver {
         match order {
             // Nobody waits for a reply if the handle is gone.
             Some(Order::Confirm { digits, reply }) => {
-                drop(reply.send(self.link.confirm(&digits, self.start.elapsed())));
+                let _ = reply.send(self.link.confirm(&digits, self.start.elapsed()));
             }
             Some(Order::Answer { answer, reply }) => {
-                drop(reply.send(self.link.answer(&answer, self.start.elapsed())));
+                let _ = reply.send(self.link.answer(&answer, self.start.elapsed()));
             }
             Some(Order::Refuse) => self.link.refuse(),
             None => {
