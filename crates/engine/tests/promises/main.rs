@@ -21,6 +21,7 @@ mod order;
 mod order_vectors;
 mod own_log;
 mod parents;
+mod person_kills;
 mod pruning;
 mod publishes;
 mod queue;

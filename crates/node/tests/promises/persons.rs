@@ -1,9 +1,8 @@
 //! Several devices that are one member of spaces.
 
-use p2panda::{DeviceChange, Event, Node, Pending, Role, Space, SpaceNews};
+use p2panda::{Event, Node, Pending, Role, Space, SpaceNews};
 
-use crate::consumer_kills::{Dice, copy, seed};
-use crate::nodes::{at, introduce, network, temporary, until};
+use crate::nodes::{introduce, network, temporary, until};
 use crate::spaces::{has_members, said, space_of};
 
 /// The second node becomes a device of the person of the first.
@@ -115,71 +114,6 @@ async fn each_device_of_an_owner_owns_also_spaces_made_later() {
     has_followed(&a2).await;
     for space in [&first, &later] {
         has_members(&the_same(&b, space).await, 2).await;
-    }
-}
-
-/// How many spaces there are: more than one transaction follows in.
-const SPACES: usize = 20;
-
-fn kills() -> usize {
-    let kills = std::env::var("P2PANDA_KILLS").ok();
-    kills.and_then(|kills| kills.parse().ok()).unwrap_or(12)
-}
-
-/// The state of the directory at any time is one from which all spaces follow.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kill_during_link_or_revoke_leaves_no_space_behind() {
-    let seed = seed();
-    println!("seed {seed}");
-    let (mut dice, network) = (Dice(seed), network());
-    let mut dir = tempfile::tempdir().unwrap();
-    let node = at(network, dir.path()).await;
-    for number in 0..SPACES {
-        let name = format!("space {number}");
-        node.spaces().create(&name).await.unwrap();
-    }
-    node.shutdown().await.unwrap();
-    let mut devices: Vec<_> = Vec::new();
-    for _ in 0..kills() {
-        let node = at(network, dir.path()).await;
-        let change = match devices.is_empty() || dice.roll(2) == 0 {
-            true => {
-                let key = p2panda::random_key().unwrap();
-                DeviceChange::Add(key.verifying_key())
-            }
-            false => DeviceChange::Revoke(devices.remove(dice.roll(devices.len() as u64) as usize)),
-        };
-        let asked = node.clone();
-        let asking = tokio::spawn(async move {
-            let person = asked.person();
-            match change {
-                DeviceChange::Add(device) => person.add_device(device, &[]).await,
-                DeviceChange::Revoke(device) => person.revoke_device(device).await,
-            }
-        });
-        for _ in 0..dice.roll(60) {
-            tokio::task::yield_now().await;
-        }
-        // What a process that is killed now leaves.
-        let killed = copy(dir.path());
-        asking.await.unwrap().unwrap();
-        node.shutdown().await.unwrap();
-        dir = killed;
-        let node = at(network, dir.path()).await;
-        has_followed(&node).await;
-        let mut expected = node.person().devices().await.unwrap();
-        if expected.is_empty() {
-            expected.push(node.id());
-        }
-        for space in node.spaces().list().await.unwrap() {
-            let members = space.members().await.unwrap();
-            let keys: Vec<_> = members.iter().map(|(key, _)| *key).collect();
-            assert_eq!(keys, expected);
-            assert!(members.iter().all(|(_, role)| *role == Role::Owner));
-        }
-        expected.retain(|device| *device != node.id());
-        devices = expected;
-        node.shutdown().await.unwrap();
     }
 }
 

@@ -1,0 +1,143 @@
+//! Devices are linked and revoked by a process that is killed (`docs/protocol/spaces.md#18`).
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use p2panda_core::limits::PERSON_STEP_MAX;
+use p2panda_core::{Hash, SigningKey, Topic, VerifyingKey};
+use p2panda_engine::{
+    Command, PersonCommand, PersonLook, Reply, Role, Settings, SpaceCommand, SpaceError, SpaceLook,
+};
+
+use crate::spaces::{Asked, Peer, asked};
+
+const CHILD_DIR: &str = "P2PANDA_ENGINE_PERSON_DIR";
+
+/// More than follow in one transaction.
+const SPACES: usize = PERSON_STEP_MAX + 2;
+
+fn topics() -> impl Iterator<Item = Topic> {
+    (0..SPACES).map(|number| Topic::from_bytes([10 + number as u8; 32]))
+}
+
+fn person<T: Send + 'static>(command: impl FnOnce(Reply<T>) -> PersonCommand) -> Asked<T> {
+    asked(|reply| Command::Space(SpaceCommand::Person(command(reply))))
+}
+
+impl Peer {
+    fn person(&mut self) -> PersonLook {
+        self.ask(person(|reply| PersonCommand::Look { reply }))
+    }
+
+    fn link(&mut self, device: VerifyingKey) -> Result<(), SpaceError> {
+        let bundle = Bytes::new();
+        self.ask(person(|reply| PersonCommand::Add {
+            device,
+            bundle,
+            reply,
+        }))
+    }
+
+    fn revoke(&mut self, device: VerifyingKey) -> Result<(), SpaceError> {
+        self.ask(person(|reply| PersonCommand::Revoke { device, reply }))
+    }
+
+    fn look_at(&mut self, topic: Topic) -> SpaceLook {
+        let look: Option<SpaceLook> = self.ask(asked(|reply| {
+            let at = None;
+            Command::Space(SpaceCommand::Look { topic, at, reply })
+        }));
+        look.unwrap()
+    }
+}
+
+fn new_device() -> VerifyingKey {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = Hash::digest(&now.as_nanos().to_le_bytes());
+    SigningKey::from_bytes(seed.as_bytes()).verifying_key()
+}
+
+/// The process that the next test kills. Run as a test of its own, it does nothing.
+#[test]
+fn child_that_links_and_revokes_until_it_is_killed() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else {
+        return;
+    };
+    let mut peer = Peer::at(dir.as_ref());
+    for round in 0..1_000_000 {
+        println!("\nround {round}");
+        let me = peer.id();
+        let devices = peer.person().devices;
+        let others: Vec<VerifyingKey> = devices.into_iter().filter(|it| *it != me).collect();
+        match others.first() {
+            Some(device) if others.len() > 2 || round % 2 == 1 => peer.revoke(*device).unwrap(),
+            _ => peer.link(new_device()).unwrap(),
+        }
+    }
+}
+
+/// Kills the child somewhere in its work: after a line, and some turns of a loop.
+fn kill_child(dir: &Path, kill: u64) {
+    let name = "person_kills::child_that_links_and_revokes_until_it_is_killed";
+    let mut child = Process::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD_DIR, dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let rounds = lines.map_while(Result::ok);
+    let mut rounds = rounds.filter(|line| line.starts_with("round "));
+    for _ in 0..=kill % 3 {
+        rounds.next().unwrap();
+    }
+    // A multiplier of a linear congruential generator spreads the points.
+    let turns = kill.wrapping_mul(6_364_136_223_846_793_005) >> 41;
+    for turn in 0..turns {
+        std::hint::black_box(turn);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn every_space_follows_after_kills_at_a_hundred_points() {
+    // A person has so many operations and no more.
+    for part in 0..4 {
+        let temp = tempfile::tempdir().unwrap();
+        let mut peer = Peer::at(temp.path());
+        for topic in topics() {
+            let (settings, name) = (Settings::with_history(), None);
+            let created: Result<(), SpaceError> = peer.ask(asked(|reply| {
+                Command::Space(SpaceCommand::Create {
+                    topic,
+                    settings,
+                    name,
+                    reply,
+                })
+            }));
+            created.unwrap();
+        }
+        drop(peer);
+        for kill in part * 25..(part + 1) * 25 {
+            kill_child(temp.path(), kill);
+            let mut peer = Peer::at(temp.path());
+            peer.settle();
+            let look = peer.person();
+            assert_eq!(look.pending, [], "kill {kill}");
+            let expected = match look.id {
+                Some(_) => look.devices,
+                None => vec![peer.id()],
+            };
+            for topic in topics() {
+                let members = peer.look_at(topic).members;
+                let keys: Vec<VerifyingKey> = members.iter().map(|(key, _)| *key).collect();
+                assert_eq!(keys, expected, "kill {kill}");
+                assert!(members.iter().all(|(_, role)| *role == Role::Owner));
+            }
+        }
+    }
+}
