@@ -149,7 +149,8 @@ pub async fn until_stopped<T>(
 fn configured(args: &NodeArgs, settings: &Resolved) -> Result<Builder, Failure> {
     let mut builder = listening(settings)?
         .mdns(settings.mdns)
-        .operation_bytes_max(settings.operation_mib.saturating_mul(1024 * 1024));
+        .operation_bytes_max(settings.operation_mib.saturating_mul(1024 * 1024))
+        .quotas(settings.quotas);
     if let Some(network) = network(args, settings)? {
         builder = builder.network_id(network);
     }

@@ -44,6 +44,7 @@ impl Served {
         config.network = network;
         config.access = settings.access.load()?;
         config.public = settings.rpc.public;
+        config.relay = settings.is_relay;
         config.tcp.clone_from(&settings.rpc.listen);
         config.metrics.clone_from(&settings.rpc.metrics);
         config.demo = settings.rpc.demo.clone().map(|(listen, dir, node)| {

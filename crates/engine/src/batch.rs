@@ -15,6 +15,7 @@ use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
 };
 use crate::command::{Command, Restated};
+use crate::kept::Kept;
 use crate::reply::Reply;
 use crate::shares::Origin;
 use crate::topics::TopicRef;
@@ -49,6 +50,8 @@ pub(crate) struct Batch {
     pub events: Vec<EngineEvent>,
     pub changes: BTreeMap<Topic, TopicChange>,
     pub own: bool,
+    /// What it changes about how much is kept.
+    pub kept: Kept,
     /// Entries that were added to feeds.
     pub entries: u64,
 }

@@ -39,6 +39,12 @@ impl Blocked {
         self.0.get(&(topic, label)).copied()
     }
 
+    /// Those that are blocked for a reason.
+    pub fn of(&self, reason: RejectReason) -> Vec<(Topic, BlockedLog)> {
+        let all = self.0.iter().filter(|(_, log)| log.reason == reason);
+        all.map(|((topic, _), log)| (*topic, *log)).collect()
+    }
+
     pub fn insert(&mut self, topic: Topic, log: BlockedLog) {
         self.0.insert((topic, log.label), log);
     }

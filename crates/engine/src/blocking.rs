@@ -2,8 +2,8 @@
 //! (`docs/protocol/streams.md#4.9`).
 
 use p2panda_core::log::Head;
-use p2panda_core::{Header, VerifyingKey};
-use p2panda_store::{BlockedLog, NamedLog, RejectReason, StoreError};
+use p2panda_core::{Header, Topic, VerifyingKey};
+use p2panda_store::{BlockedLog, NamedLog, RejectReason, StoreError, TopicKey};
 
 use crate::answer::EngineEvent;
 use crate::topics::TopicRef;
@@ -68,16 +68,25 @@ pub(crate) fn saw(
 pub(crate) fn appended(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
-    (label, author): (VerifyingKey, VerifyingKey),
+    label: VerifyingKey,
     seq: u32,
 ) -> Result<(), StoreError> {
     let log = turn.state.blocked.get(topic.topic, label);
-    if log.is_none_or(|log| seq < log.seq) {
-        return Ok(());
+    match log {
+        Some(log) if seq >= log.seq => goes_on(turn, (topic.topic, topic.key), &log),
+        _ => Ok(()),
     }
-    turn.state.blocked.remove(topic.topic, label);
-    turn.tx.unblock(topic.key, &label)?;
-    let topic = topic.topic;
+}
+
+/// What is not taken of a log would be taken now, or is of no matter any more.
+pub(crate) fn goes_on(
+    turn: &mut Turn<'_>,
+    (topic, key): (Topic, TopicKey),
+    log: &BlockedLog,
+) -> Result<(), StoreError> {
+    let (label, author) = (log.label, log.author);
+    turn.state.blocked.remove(topic, label);
+    turn.tx.unblock(key, &label)?;
     turn.batch.change(topic).heads.blocked.push((label, None));
     turn.batch
         .events

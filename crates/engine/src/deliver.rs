@@ -95,6 +95,7 @@ mod tests {
                 own_log_wait_us: WAIT_US,
                 idempotency_window_us: WAIT_US,
                 operation_bytes_max: 1_000,
+                quotas: crate::Quotas::default(),
                 prune_slice: Slice { rows: 9, bytes: 9 },
             };
             Node {

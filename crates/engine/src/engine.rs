@@ -25,6 +25,7 @@ use crate::at_rest::{AtRest, Sealer};
 use crate::batch::Batch;
 use crate::command::Command;
 use crate::drafts::DraftWork;
+use crate::kept::Quotas;
 use crate::now::{Now, micros};
 use crate::state::{Limits, State};
 use crate::turn::Turn;
@@ -51,6 +52,8 @@ pub struct Options {
     pub idempotency_window: Duration,
     /// Bytes of header and body, frame included, that may be published.
     pub operation_bytes_max: usize,
+    /// How much is kept of others at most (`docs/protocol/streams.md#21`).
+    pub quotas: Quotas,
     /// What peers may make the node hold; early operations are charged to it.
     pub budget: Option<Budget>,
     /// Pruned operations that are deleted in one transaction. What is more goes in steps between
@@ -75,6 +78,7 @@ impl Default for Options {
             own_log_wait: OWN_LOG_WAIT,
             idempotency_window: IDEMPOTENCY_WINDOW,
             operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
+            quotas: Quotas::default(),
             budget: None,
             prune_rows_max: PRUNE_ROWS_MAX,
             at_rest: AtRest::default(),
@@ -153,6 +157,7 @@ impl Engine {
             causal_wait_max_us: micros(options.causal_wait_max),
             own_log_wait_us: micros(options.own_log_wait),
             operation_bytes_max: options.operation_bytes_max,
+            quotas: options.quotas,
             idempotency_window_us: micros(options.idempotency_window),
             prune_slice: Slice {
                 rows: options.prune_rows_max.max(1),
@@ -173,6 +178,7 @@ impl Engine {
         state.load_waiting(&mut tx)?;
         let operation_bytes_max = state.limits.operation_bytes_max;
         state.blocked.open(&mut tx, operation_bytes_max)?;
+        tx.count_kept(state.limits.quotas.is_any())?;
         tx.commit()?;
         idle::load(store.database(), &mut state, now.elapsed_us)?;
         let mut engine = Engine {

@@ -12,6 +12,7 @@ use crate::branch;
 use crate::command::{Incoming, Source};
 use crate::early::Candidate;
 use crate::missing;
+use crate::quota;
 use crate::shares::Origin;
 use crate::space::form::Kind;
 use crate::topics::TopicRef;
@@ -120,6 +121,11 @@ fn enter_one(
         });
     }
     match check_append(head, header, prunes) {
+        Ok(()) if !quota::allows(turn, topic, header, prunes)? => {
+            let (reason, bytes) = (RejectReason::Quota, quota::bytes_of(header));
+            blocking::refused(turn, topic, header, reason, bytes)?;
+            turn.reject(topic, candidate.source, named(header), reason)
+        }
         Ok(()) => {
             let bytes = candidate.bytes();
             let Candidate {
@@ -247,21 +253,24 @@ pub(crate) fn append(
     }
     let log = turn.state.logs.get_mut(&turn.tx, topic.key, &label)?;
     let log = log.expect("it was created if it was missing");
-    let bytes_before = log.bytes;
+    let (bytes_before, pruned_before) = (log.bytes, log.pruned_bytes);
     log.bytes += header.as_bytes().len() as u64 + u64::from(header.payload_size());
     log.head = head;
-    if prunes && head.seq > log.first_seq {
+    let prunes = prunes && head.seq > log.first_seq;
+    let log = log.key;
+    let pruned = prunes.then_some((log, bytes_before, pruned_before));
+    quota::appended(turn, topic, &header, pruned);
+    if prunes {
         let prune = Prune {
             topic: *topic,
             label,
             seq: head.seq,
             bytes_before,
         };
-        turn.batch.prune(log.key, prune);
+        turn.batch.prune(log, prune);
     }
-    let log = log.key;
     let arrival = turn.tx.next_arrival();
-    blocking::appended(turn, topic, (label, author), head.seq)?;
+    blocking::appended(turn, topic, label, head.seq)?;
     let batch = &mut turn.batch;
     batch.places.insert((log, head.seq), batch.arrived.len());
     batch.arrived.push(Arrived {

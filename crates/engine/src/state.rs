@@ -10,6 +10,7 @@ use crate::at_rest::Sealer;
 use crate::blocked::Blocked;
 use crate::early::Early;
 use crate::feed_times::FeedTimes;
+use crate::kept::Quotas;
 use crate::logs::Logs;
 use crate::now::Now;
 use crate::own::Patience;
@@ -49,6 +50,7 @@ pub(crate) struct Limits {
     pub causal_wait_max_us: u64,
     pub own_log_wait_us: u64,
     pub operation_bytes_max: usize,
+    pub quotas: Quotas,
     pub idempotency_window_us: u64,
     /// What a batch deletes at once, and a step afterwards.
     pub prune_slice: Slice,

@@ -4,6 +4,7 @@ use p2panda_store::{KeyedPublish, NewOperation, StoreError};
 
 use crate::batch::{Batch, Unanswered};
 use crate::missing;
+use crate::quota;
 use crate::turn::Turn;
 
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
@@ -21,6 +22,7 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         })?;
     }
     turn.state.logs.write(&mut turn.tx)?;
+    quota::step(turn)?;
     missing::note(turn)?;
     missing::drop_bodies(turn)?;
     remember_keys(turn)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use p2panda_core::{HostAddr, NetworkId, SigningKey, VerifyingKey, limits};
-use p2panda_engine::AtRest;
+use p2panda_engine::{AtRest, Quotas};
 use p2panda_net::{Bootstrap, BootstrapHost, Mdns, Relay};
 use p2panda_store::RestoredAction;
 
@@ -41,6 +41,7 @@ pub struct Builder {
     pub(crate) idempotency_window: Duration,
     pub(crate) new_logs: (u32, u32),
     pub(crate) operation_bytes_max: u32,
+    pub(crate) quotas: Quotas,
     pub(crate) budget_bytes: usize,
     pub(crate) state_digest: bool,
     pub(crate) sessions_sought: usize,
@@ -85,6 +86,7 @@ impl Default for Builder {
             idempotency_window: limits::IDEMPOTENCY_WINDOW,
             new_logs: (limits::NEW_LOGS_MAX, limits::NEW_LOGS_PER_SECOND),
             operation_bytes_max: limits::OPERATION_BYTES_MAX_DEFAULT as u32,
+            quotas: Quotas::default(),
             budget_bytes: limits::BUDGET_BYTES_DEFAULT,
             state_digest: true,
             sessions_sought: limits::SESSIONS_SOUGHT,
@@ -217,6 +219,13 @@ impl Builder {
     /// most.
     pub fn operation_bytes_max(mut self, bytes: u32) -> Self {
         self.operation_bytes_max = bytes.min(limits::OPERATION_BYTES_MAX as u32);
+        self
+    }
+
+    /// How many bytes of others are kept on the disk at most (`docs/protocol/streams.md#21`); no limits if
+    /// not said. What is above a quota is refused, and nothing that is kept is deleted.
+    pub fn quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
         self
     }
 

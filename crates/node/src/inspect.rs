@@ -55,6 +55,14 @@ impl Inspection {
         Ok(self.0.status(&topic)?)
     }
 
+    /// Whether SQLite finds the database whole: `None`, or the first damage. Reads all of it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be read.
+    pub fn check(&self) -> Result<Option<String>, Error> {
+        Ok(self.0.check()?)
+    }
+
     /// All stored views, by name and version.
     ///
     /// # Errors

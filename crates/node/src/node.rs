@@ -299,6 +299,7 @@ fn engine_options(builder: &Builder, temporary: bool, budget: Budget) -> p2panda
         causal_wait_max: builder.causal_wait_max,
         idempotency_window: builder.idempotency_window,
         operation_bytes_max: builder.operation_bytes_max as usize,
+        quotas: builder.quotas,
         budget: Some(budget),
         at_rest: builder.at_rest.clone(),
         at_rest_before: builder.at_rest_before.clone(),

@@ -89,6 +89,8 @@ pub struct Config {
     pub access: Access,
     /// What each client may use.
     pub quotas: Quotas,
+    /// The node only keeps and forwards: nobody publishes as the node, and it joins no space.
+    pub relay: bool,
 }
 
 impl Config {
@@ -108,6 +110,7 @@ impl Config {
             public: false,
             access: Access::default(),
             quotas: Quotas::default(),
+            relay: false,
         }
     }
 }
@@ -172,7 +175,7 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
     let dir = config.dir.clone();
     let aliases = Aliases::open(&dir).map_err(|source| StartError::Alias { dir, source })?;
     let gate = Gate::new(node.id(), config.access, config.quotas);
-    let service = Service::new(node, aliases, gate, config.network);
+    let service = Service::new(node, aliases, gate, config.network, config.relay);
     let mut running = Running {
         service,
         tasks: JoinSet::new(),
@@ -204,6 +207,8 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
     if let Some(demo) = config.demo {
         running.serve_demo(demo, config.public).await?;
     }
+    let listens = running.tcp.iter().map(ToString::to_string);
+    *running.service.listens.lock() = listens.collect();
     #[cfg(unix)]
     running
         .listen_unix(config.unix, config.unix_listener)

@@ -160,6 +160,7 @@ fn reject_reason(reason: p2panda::RejectReason) -> wire::RejectReason {
         Node::TooLarge => Wire::TooLarge,
         Node::NoSpaceMessage => Wire::NoSpaceMessage,
         Node::NotAllowed => Wire::NotAllowed,
+        Node::Quota => Wire::Quota,
         _ => Wire::Other,
     }
 }

@@ -29,6 +29,7 @@ pub(crate) mod obstacle;
 pub(crate) mod opening;
 pub(crate) mod page;
 pub(crate) mod presence;
+pub(crate) mod quota;
 pub(crate) mod reader;
 pub(crate) mod schema;
 pub(crate) mod sealed;

@@ -121,6 +121,7 @@ pub use database::named::{
 };
 pub use database::opening::SealedOperation;
 pub use database::page::PageLimits;
+pub use database::quota::Counted;
 pub use database::reader::{Reader, Readers};
 pub use database::sealed::{SealedRow, WrappedKey};
 pub use database::status::{TopicConsumer, TopicStatus, Totals};

@@ -190,6 +190,10 @@ pub fn says(log: &BlockedLogView) -> String {
             "the operation takes {} bytes, more than any node can take; its author has to prune it",
             log.bytes
         ),
+        "quota" => {
+            "a quota of this node is used up; raise it ([quota] in the configuration), or its author prunes"
+                .to_owned()
+        }
         "unknown-extensions" => "a newer version created the operation; update panda".to_owned(),
         _ => "the operation is malformed; its author has to prune it".to_owned(),
     }

@@ -20,6 +20,27 @@ pub struct Config {
     pub rpc: RpcSection,
     /// Who has access over TCP. Read again with SIGHUP.
     pub access: AccessSection,
+    /// How much of other authors the node keeps on its disk. What is above is refused; nothing that is
+    /// kept is deleted.
+    pub quota: QuotaSection,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuotaSection {
+    /// Of everything, in MiB; 0: no limit. If not set: 10240 for a node that is always on or a relay, no
+    /// limit for a personal one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 10240)]
+    pub total_mib: Option<u64>,
+    /// Of each topic; if not set, 1024 or no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1024)]
+    pub topic_mib: Option<u64>,
+    /// Of each author, in all topics together; if not set, 256 or no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 256)]
+    pub author_mib: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,8 +50,9 @@ pub struct NodeSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/var/lib/panda")]
     pub home: Option<String>,
-    /// What the node is for: "personal", or "always-on", which holds up to 512 MiB for other nodes at
-    /// once instead of 64 unless network.budget_mib says otherwise, and needs topics.keep.
+    /// What the node is for: "personal"; "always-on", which holds up to 512 MiB for other nodes at
+    /// once instead of 64 unless network.budget_mib says otherwise, has quotas and needs topics.keep; or
+    /// "relay", the same for a node that only keeps and forwards: it publishes nothing and joins no space.
     pub role: String,
     /// Largest message to accept from others, in MiB with its header: 1 to 128.
     pub operation_mib: u32,

@@ -8,9 +8,6 @@ use toml::{Table, Value};
 use super::config::{self, Key};
 use super::{ENVIRONMENT, Origin, SettingsError};
 
-/// Sections that are planned: they are refused as such and never ignored.
-const PLANNED: [&str; 1] = ["quota"];
-
 /// How much a name may differ from a known one for that to be offered.
 const SIMILARITY_MIN: f64 = 0.7;
 
@@ -70,9 +67,6 @@ fn line(text: &str, at: usize) -> usize {
 }
 
 fn unknown_section(section: &str, known: &[Key]) -> String {
-    if PLANNED.contains(&section) {
-        return format!("[{section}] is not built yet; take it out");
-    }
     let sections = known.iter().map(|key| key.section.as_str());
     said("section", section, nearest(section, sections))
 }

@@ -3,16 +3,22 @@
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::path::PathBuf;
 
-use p2panda::{HostAddr, Mdns, NamedAddr, NetworkId, Ticket};
+use p2panda::{HostAddr, Mdns, NamedAddr, NetworkId, Quotas, Ticket};
 
 use super::Config;
 use super::access::AccessSettings;
 use super::at_rest::AtRestSetting;
+use super::config::QuotaSection;
 use super::rpc::RpcSettings;
 use crate::parse::{NodeAddr, OPERATION_MIB_MAX, TopicArg};
 
 /// Memory that other nodes may use at a node that serves many, in MiB.
 pub const SERVER_BUDGET_MIB: u32 = 512;
+
+/// What a node that serves many keeps of others, in MiB: of all, of a topic, of an author.
+const SERVER_QUOTAS_MIB: [u64; 3] = [10 * 1_024, 1_024, 256];
+
+const MIB: u64 = 1_024 * 1_024;
 
 /// Most memory that can be given to other nodes, in MiB.
 const BUDGET_MIB_MAX: u32 = 65_536;
@@ -24,6 +30,8 @@ enum Role {
     Personal,
     /// It keeps topics for others.
     AlwaysOn,
+    /// The same, and it takes no part in them.
+    Relay,
 }
 
 /// Where to receive connections.
@@ -37,6 +45,9 @@ pub struct Resolved {
     pub operation_mib: u32,
     pub at_rest: AtRestSetting,
     pub at_rest_before: Option<AtRestSetting>,
+    /// It publishes nothing and joins no space.
+    pub is_relay: bool,
+    pub quotas: Quotas,
     pub network: Option<NetworkId>,
     pub listen: Listen,
     pub peers: Vec<NodeAddr>,
@@ -67,8 +78,8 @@ impl Resolved {
             return Err(("network.budget_mib", what));
         }
         let keep: Vec<TopicArg> = each("topics.keep", &config.topics.keep, |text| text.parse())?;
-        if role == Role::AlwaysOn && keep.is_empty() {
-            let what = "a node that is always on needs topics: name them in topics.keep";
+        if role != Role::Personal && keep.is_empty() {
+            let what = "a node that is always on or a relay needs topics: name them in topics.keep";
             return Err(("node.role", what.to_owned()));
         }
         let id = network.id.as_deref();
@@ -81,6 +92,8 @@ impl Resolved {
                 Some(text) => Some(AtRestSetting::of("node.at_rest_before", text)?),
                 None => None,
             },
+            is_relay: role == Role::Relay,
+            quotas: quotas(&config.quota, role),
             network: id.map_err(|error| ("network.id", error.to_string()))?,
             listen: Listen::of(&network.listen)?,
             peers: each("network.peers", &network.peers, |text| text.parse())?,
@@ -89,7 +102,7 @@ impl Resolved {
             low_bandwidth: network.low_bandwidth,
             budget_mib: match (network.budget_mib, role) {
                 (0, Role::Personal) => None,
-                (0, Role::AlwaysOn) => Some(SERVER_BUDGET_MIB),
+                (0, _) => Some(SERVER_BUDGET_MIB),
                 (mib, _) => Some(mib),
             },
             keep,
@@ -141,14 +154,26 @@ fn role(text: &str) -> Result<Role, Wrong> {
     match text {
         "personal" => Ok(Role::Personal),
         "always-on" => Ok(Role::AlwaysOn),
-        "relay" => Err((
-            "node.role",
-            "the role \"relay\" is not built yet; choose \"personal\" or \"always-on\"".to_owned(),
-        )),
+        "relay" => Ok(Role::Relay),
         _ => Err((
             "node.role",
-            "node.role is \"personal\" or \"always-on\"".to_owned(),
+            "node.role is \"personal\", \"always-on\" or \"relay\"".to_owned(),
         )),
+    }
+}
+
+/// What others may fill of the disk. A person's own node has no limits unless they are set.
+fn quotas(section: &QuotaSection, role: Role) -> Quotas {
+    let of = |set: Option<u64>, server: u64| match (set, role) {
+        (None, Role::Personal) | (Some(0), _) => None,
+        (None, _) => Some(server.saturating_mul(MIB)),
+        (Some(mib), _) => Some(mib.saturating_mul(MIB)),
+    };
+    let [total, topic, author] = SERVER_QUOTAS_MIB;
+    Quotas {
+        total: of(section.total_mib, total),
+        topic: of(section.topic_mib, topic),
+        author: of(section.author_mib, author),
     }
 }
 

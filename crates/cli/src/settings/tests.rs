@@ -68,13 +68,25 @@ fn an_unknown_key_names_its_line_and_the_nearest_key() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_and_not_ignored() {
-    let line = "panda.toml:1: [quota] is not built yet; take it out";
-    assert_eq!(wrong("[quota]\ntotal_gib = 10\n"), line);
-    assert!(
-        wrong("[node]\nrole = \"relay\"\n")
-            .starts_with("panda.toml:2: the role \"relay\" is not built")
-    );
+fn a_node_for_others_has_quotas_and_a_personal_one_has_none() {
+    let keep = format!("[topics]\nkeep = [\"{ID}\"]\n");
+    let quotas = |text: &str| {
+        let quotas = load(&format!("{text}{keep}"), &[], "")
+            .unwrap()
+            .resolved
+            .quotas;
+        [quotas.total, quotas.topic, quotas.author]
+    };
+    let mib = |mib: u64| Some(mib * 1_024 * 1_024);
+    assert_eq!(quotas(""), [None; 3]);
+    for role in ["always-on", "relay"] {
+        let role = format!("[node]\nrole = \"{role}\"\n");
+        assert_eq!(quotas(&role), [mib(10_240), mib(1_024), mib(256)]);
+        let set = format!("{role}[quota]\ntotal_mib = 0\nauthor_mib = 1\n");
+        assert_eq!(quotas(&set), [None, mib(1_024), mib(1)]);
+    }
+    assert_eq!(quotas("[quota]\ntopic_mib = 7\n"), [None, mib(7), None]);
+    assert!(wrong("[quota]\ntotal_gib = 10\n").starts_with("panda.toml:2: "));
 }
 
 #[test]
@@ -88,7 +100,7 @@ fn a_wrong_value_is_an_error_with_its_line() {
         (
             "[node]\nrole = \"big\"\n",
             2,
-            "node.role is \"personal\" or \"always-on\"",
+            "node.role is \"personal\", \"always-on\" or \"relay\"",
         ),
         ("[node]\n\nrole = \"always-on\"\n", 3, "needs topics"),
         (

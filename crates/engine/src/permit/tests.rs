@@ -82,6 +82,7 @@ fn limits() -> Limits {
         own_log_wait_us: 0,
         idempotency_window_us: 1,
         operation_bytes_max: 1_000,
+        quotas: crate::Quotas::default(),
         prune_slice: Slice {
             rows: 9,
             bytes: 999,

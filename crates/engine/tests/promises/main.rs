@@ -25,6 +25,7 @@ mod person_kills;
 mod pruning;
 mod publishes;
 mod queue;
+mod quotas;
 mod random;
 mod restated;
 mod slices;

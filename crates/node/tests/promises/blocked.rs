@@ -1,6 +1,6 @@
 //! Logs that cannot continue at a node that does not take their next operation.
 
-use p2panda::{Event, Events, Node, RejectReason, Topic, VerifyingKey};
+use p2panda::{Event, Events, Node, Quotas, RejectReason, Topic, VerifyingKey};
 
 use crate::nodes::{PATIENCE, builder, introduce, network, temporary, texts, topic, until};
 
@@ -134,6 +134,42 @@ async fn a_blocked_log_goes_on_when_its_author_prunes() {
         matches!(event, Event::LogGoesOn { .. })
     })
     .await;
+}
+
+/// What a quota refused crosses once, and comes when there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_author_above_its_quota_is_not_sent_again_until_it_prunes() {
+    let (network, topic) = (network(), topic());
+    let author = temporary(network).await;
+    let (tx, _rx) = author.stream(topic).await.unwrap();
+    tx.publish("x".repeat(30_000)).await.unwrap();
+    tx.publish("y".repeat(30_000)).await.unwrap();
+    let quotas = Quotas {
+        author: Some(50_000),
+        ..Quotas::default()
+    };
+    let keeper = builder(network).temporary().quotas(quotas);
+    let keeper = keeper.spawn().await.unwrap();
+    let mut events = keeper.events();
+    let (_tx, mut rx) = keeper.stream(topic).await.unwrap();
+    introduce(&keeper, &author);
+    assert_eq!(texts(&mut rx, 1).await, ["x".repeat(30_000)]);
+    let is_blocked = |event: &Event| matches!(event, Event::LogBlocked { .. });
+    let Event::LogBlocked { log, .. } = event(&mut events, is_blocked).await else {
+        unreachable!()
+    };
+    assert_eq!((log.author, log.seq), (author.id(), 1));
+    assert_eq!(log.reason, RejectReason::Quota);
+    // The author stays welcome, and what it published is known not to be stored.
+    let own = keeper.topic(topic).status().await.unwrap();
+    assert_eq!(own.blocked.len(), 1);
+    let stored = author.topic(topic).peers().await.unwrap()[0].stores_own;
+    assert!(stored.is_none_or(|seq| seq == 0), "{stored:?}");
+    tx.prune(Some("snapshot".into())).await.unwrap();
+    tx.publish("after").await.unwrap();
+    assert_eq!(texts(&mut rx, 2).await, ["snapshot", "after"]);
+    let goes_on = |event: &Event| matches!(event, Event::LogGoesOn { .. });
+    event(&mut events, goes_on).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,9 @@ pub struct NodeStatusResult {
     pub network: NetworkId,
     /// Socket addresses that it announces.
     pub addrs: Vec<String>,
+    /// Socket addresses of HTTP and WebSockets.
+    #[serde(default)]
+    pub rpc: Vec<String>,
     /// Whether it can store.
     pub health: HealthView,
     /// Seconds since the RPC was opened.

@@ -39,6 +39,7 @@ pub(crate) async fn node_status(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         network: session.service.network,
         addrs: node.net().addr().iter().map(ToString::to_string).collect(),
+        rpc: session.service.listens.lock().clone(),
         health: map::health(&node.health()),
         up_seconds: session.service.opened.elapsed().as_secs(),
         topics: metrics.topics,

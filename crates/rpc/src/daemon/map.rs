@@ -152,6 +152,7 @@ pub fn reason(reason: RejectReason) -> &'static str {
         RejectReason::TooLarge => "too-large",
         RejectReason::NoSpaceMessage => "no-space-message",
         RejectReason::NotAllowed => "not-allowed",
+        RejectReason::Quota => "quota",
         _ => "other",
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) tally: Tally,
     pub(crate) network: p2panda::NetworkId,
+    /// Addresses of HTTP and WebSockets.
+    pub(crate) listens: parking_lot::Mutex<Vec<String>>,
+    /// It only keeps and forwards (4.11).
+    pub(crate) is_relay: bool,
     /// Bytes that may still be uploaded, of all connections.
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) opened: Instant,
@@ -62,8 +66,11 @@ impl Service {
         aliases: Aliases,
         gate: Gate,
         network: p2panda::NetworkId,
+        is_relay: bool,
     ) -> Self {
         Service(Arc::new(Inner {
+            is_relay,
+            listens: parking_lot::Mutex::default(),
             network,
             uploads: Arc::new(Semaphore::new(RPC_UPLOADS_ALL_BYTES_MAX)),
             node,

@@ -16,8 +16,8 @@ use super::service::Service;
 use super::subscription::Subscription;
 use super::uploads::Uploads;
 use crate::api::{
-    ChallengeResult, Code, EndedNote, HelloParams, HelloResult, Incoming, Method, Note, NoteOut,
-    RPC_VERSION, Reply, RequestId, RpcError, frame,
+    ChallengeResult, Code, EndedNote, HelloParams, HelloResult, Incoming, Method, Need, Note,
+    NoteOut, RPC_VERSION, Reply, RequestId, RpcError, frame,
 };
 
 /// How a client came.
@@ -130,6 +130,11 @@ impl Session {
     ) -> Result<(Arc<Who>, M::Params), RpcError> {
         let who = self.who().ok_or_else(access::unauthenticated)?;
         who.check(M::NEED)?;
+        let takes_part = [Need::Publish, Need::SpaceRead, Need::SpaceAdmin];
+        if self.service.is_relay && takes_part.contains(&M::NEED) {
+            let error = RpcError::new(Code::Forbidden, "this node is a relay: it takes no part");
+            return Err(error.hint("ask another node, or give this one another node.role"));
+        }
         Ok((who, read::<M>(params)?))
     }
 

@@ -141,6 +141,8 @@ pub enum RejectReason {
     NoSpaceMessage,
     /// Its author may not do in the space what it asks for.
     NotAllowed,
+    /// A quota of what the node keeps is used up.
+    Quota,
     /// One that this version has no name for.
     #[serde(other)]
     Other,

@@ -42,10 +42,12 @@ pub enum RejectReason {
     NoSpaceMessage,
     /// Its author has no role in the space that allows it, in the past that it names.
     NotAllowed,
+    /// A quota of what this node keeps is used up.
+    Quota,
 }
 
 /// All reasons with the number they are stored under. A number is never given to another.
-const CODES: [(RejectReason, u8); 13] = [
+const CODES: [(RejectReason, u8); 14] = [
     (RejectReason::Undecodable, 1),
     (RejectReason::InvalidSignature, 2),
     (RejectReason::PayloadMismatch, 3),
@@ -59,6 +61,7 @@ const CODES: [(RejectReason, u8); 13] = [
     (RejectReason::TooLarge, 11),
     (RejectReason::NoSpaceMessage, 12),
     (RejectReason::NotAllowed, 13),
+    (RejectReason::Quota, 14),
 ];
 
 impl RejectReason {

@@ -94,6 +94,13 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Whether SQLite finds the database whole: `None`, or the first damage. Reads all of it.
+    pub fn check(&self) -> Result<Option<String>, StoreError> {
+        let sql = "PRAGMA quick_check(1)";
+        let found: String = self.connection.query_row(sql, [], |row| row.get(0))?;
+        Ok((found != "ok").then_some(found))
+    }
+
     /// The version of the schema.
     pub(crate) fn schema(&self) -> Result<u32, StoreError> {
         let version = "PRAGMA user_version";

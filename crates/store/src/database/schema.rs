@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     MOVED,
     SEALED,
     SPACES,
+    KEPT_BYTES,
 ];
 
 const FIRST: &str = "
@@ -437,6 +438,35 @@ CREATE TABLE IF NOT EXISTS parked(
     arrival INTEGER NOT NULL,
     PRIMARY KEY(topic, secret, arrival)
 ) WITHOUT ROWID;
+";
+
+/// How much is kept (`docs/protocol/streams.md#21`).
+const KEPT_BYTES: &str = "
+-- Header and payload bytes that are kept: of all (kind 0, key 0), of a topic (1, its id) and of an author (2,
+-- its key). No row of kind 0: nobody counts.
+CREATE TABLE IF NOT EXISTS kept_bytes(
+    kind INTEGER NOT NULL,
+    key NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY(kind, key)
+) WITHOUT ROWID;
+
+CREATE TRIGGER IF NOT EXISTS kept_bytes_of AFTER UPDATE OF bytes, pruned_bytes ON log
+WHEN new.bytes - new.pruned_bytes <> old.bytes - old.pruned_bytes
+    AND EXISTS (SELECT 1 FROM kept_bytes WHERE kind = 0)
+BEGIN
+    INSERT INTO kept_bytes
+        SELECT 0, 0, new.bytes - new.pruned_bytes - old.bytes + old.pruned_bytes
+        UNION ALL
+        SELECT 1, new.topic, new.bytes - new.pruned_bytes - old.bytes + old.pruned_bytes
+        UNION ALL
+        SELECT 2, coalesce(
+                (SELECT author FROM named_log WHERE label = new.author),
+                (SELECT key FROM author WHERE id = new.author)
+            ), new.bytes - new.pruned_bytes - old.bytes + old.pruned_bytes
+        WHERE true
+    ON CONFLICT(kind, key) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
 ";
 
 /// The newest version of the schema.

@@ -1,0 +1,127 @@
+//! How much of others is kept, at most (`docs/protocol/streams.md#21`).
+
+use p2panda_core::{Header, VerifyingKey};
+use p2panda_store::{Counted, LogKey, RejectReason, StoreError, TopicKey};
+
+use crate::blocking;
+use crate::kept::{Kept, Quotas};
+use crate::topics::TopicRef;
+use crate::turn::Turn;
+
+/// Whether an operation that its log takes next is within the quotas. One that deletes as much as it brings
+/// always is, and what is our own.
+pub(crate) fn allows(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    header: &Header,
+    prunes: bool,
+) -> Result<bool, StoreError> {
+    let author = header.author();
+    if !turn.state.limits.quotas.is_any() || author == turn.state.author {
+        return Ok(true);
+    }
+    let mut deleted = 0;
+    if prunes && let Some(log) = turn.log(topic, &header.label())?.cloned() {
+        deleted = deletes(turn, (log.key, log.bytes, log.pruned_bytes));
+    }
+    match bytes_of(header).saturating_sub(deleted) {
+        0 => Ok(true),
+        more => has_room(turn, topic.key, author, more),
+    }
+}
+
+/// An operation was appended. If it prunes its log: which that is, and its bytes and pruned bytes before.
+pub(crate) fn appended(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    header: &Header,
+    pruned: Option<(LogKey, u64, u64)>,
+) {
+    if !turn.state.limits.quotas.is_any() {
+        return;
+    }
+    let deleted = pruned.map_or(0, |log| deletes(turn, log));
+    let change = signed(bytes_of(header)).saturating_sub(signed(deleted));
+    let author = header.author();
+    turn.batch.kept.changes.push((topic.key, author, change));
+    for of in counted(topic.key, author) {
+        if let Some(now) = turn.batch.kept.now.get_mut(&of) {
+            *now = now.saturating_add_signed(change);
+        }
+    }
+}
+
+/// The logs of the batch are saved. If some were pruned, those go on that were blocked and for whose next
+/// operation there is room now.
+pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    if turn.batch.prunes.is_empty() || !turn.state.limits.quotas.is_any() {
+        return Ok(());
+    }
+    turn.batch.kept = Kept::default();
+    for (topic, log) in turn.state.blocked.of(RejectReason::Quota) {
+        let key = turn.tx.topic(&topic)?;
+        if has_room(turn, key, log.author, log.bytes)? {
+            blocking::goes_on(turn, (topic, key), &log)?;
+            // Its head is a lower one again, or none.
+            turn.batch.change(topic).heads_anew = true;
+        }
+    }
+    Ok(())
+}
+
+/// Whether so many more bytes fit.
+fn has_room(
+    turn: &mut Turn<'_>,
+    topic: TopicKey,
+    author: VerifyingKey,
+    more: u64,
+) -> Result<bool, StoreError> {
+    let Quotas {
+        total,
+        topic: of_topic,
+        author: of_author,
+    } = turn.state.limits.quotas;
+    let limits = [total, of_topic, of_author];
+    for (of, limit) in counted(topic, author).into_iter().zip(limits) {
+        if let Some(limit) = limit
+            && kept(turn, of)?.saturating_add(more) > limit
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn counted(topic: TopicKey, author: VerifyingKey) -> [Counted; 3] {
+    [Counted::All, Counted::Topic(topic), Counted::Author(author)]
+}
+
+fn kept(turn: &mut Turn<'_>, of: Counted) -> Result<u64, StoreError> {
+    if let Some(now) = turn.batch.kept.now.get(&of) {
+        return Ok(*now);
+    }
+    let mut now = turn.tx.kept_bytes(of)?;
+    for (topic, author, change) in &turn.batch.kept.changes {
+        if counted(*topic, *author).contains(&of) {
+            now = now.saturating_add_signed(*change);
+        }
+    }
+    turn.batch.kept.now.insert(of, now);
+    Ok(now)
+}
+
+/// What a prune deletes of a log, which is not deleted anyway.
+fn deletes(turn: &Turn<'_>, (log, bytes, pruned_bytes): (LogKey, u64, u64)) -> u64 {
+    let pruned = turn.batch.prunes.get(&log);
+    let pruned = pruned.map_or(pruned_bytes, |prune| prune.bytes_before);
+    bytes.saturating_sub(pruned)
+}
+
+/// Bytes of an operation as they are counted, whether its body is here or not.
+pub(crate) fn bytes_of(header: &Header) -> u64 {
+    header.as_bytes().len() as u64 + u64::from(header.payload_size())
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,196 @@
+//! How much of others is kept at most.
+
+use p2panda_core::{Operation, VerifyingKey};
+use p2panda_engine::{EngineEvent, Incoming, Options, Outcome, Quotas, RejectReason};
+
+use crate::node::{Author, Node, OTHER_TOPIC, TOPIC, session};
+
+const REFUSED: Outcome = Outcome::Rejected(RejectReason::Quota);
+
+fn bytes(operation: &Operation) -> u64 {
+    operation.header.as_bytes().len() as u64 + u64::from(operation.header.payload_size())
+}
+
+fn sum(operations: &[Operation]) -> u64 {
+    operations.iter().map(bytes).sum()
+}
+
+fn with(quotas: Quotas) -> Options {
+    Options {
+        quotas,
+        ..Options::default()
+    }
+}
+
+fn of_author(bytes: u64) -> Quotas {
+    Quotas {
+        author: Some(bytes),
+        ..Quotas::default()
+    }
+}
+
+fn ingest_in(node: &mut Node, topic: p2panda_core::Topic, sent: &[Operation]) -> Vec<Outcome> {
+    let sent = sent.iter().cloned().map(Incoming::Valid).collect();
+    node.ingest_any(session(1), topic, sent)
+}
+
+fn says_elsewhere(author: &mut Author, text: &str) -> Operation {
+    author.operation(
+        OTHER_TOPIC,
+        OTHER_TOPIC.log_id(),
+        Some(text),
+        false,
+        Vec::new(),
+    )
+}
+
+fn is_stored(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Stored { .. })
+}
+
+fn blocked(node: &Node) -> Vec<(VerifyingKey, u32, RejectReason)> {
+    let blocked = node.status().blocked.into_iter();
+    blocked
+        .map(|log| (log.author, log.seq, log.reason))
+        .collect()
+}
+
+#[test]
+fn an_author_may_fill_its_quota_and_not_a_byte_more() {
+    let mut author = Author::new(1);
+    let sent = ["one", "two", "three"].map(|text| author.says(text));
+    for (room, taken) in [(sum(&sent), 3), (sum(&sent) - 1, 2)] {
+        let mut node = Node::open(with(of_author(room)));
+        let outcomes = node.ingest(&sent);
+        assert_eq!(outcomes.iter().filter(|one| is_stored(one)).count(), taken);
+        // In a batch of its own it is no other.
+        let mut node = Node::open(with(of_author(room)));
+        let alone = sent
+            .iter()
+            .filter(|one| is_stored(&node.ingest(&[(*one).clone()])[0]));
+        assert_eq!(alone.count(), taken);
+    }
+}
+
+#[test]
+fn at_its_quota_an_author_is_refused_and_others_are_not() {
+    let (mut author, mut other) = (Author::new(1), Author::new(2));
+    let sent = ["one", "two", "three", "four"].map(|text| author.says(text));
+    let mut node = Node::open(with(of_author(sum(&sent[..2]))));
+    let outcomes = node.ingest(&sent);
+    assert!(is_stored(&outcomes[1]));
+    // Nothing jumps over what is refused, and it does not count as early either.
+    assert_eq!(outcomes[2..], [REFUSED, Outcome::Blocked]);
+    assert_eq!(blocked(&node), [(author.key(), 2, RejectReason::Quota)]);
+    let told = node.committed.events.iter();
+    let told = told.filter(|event| matches!(event, EngineEvent::LogBlocked { .. }));
+    assert_eq!(told.count(), 1);
+    assert_eq!(node.engine.early_bytes(), 0);
+    assert!(is_stored(&node.ingest(&[other.says("mine")])[0]));
+    assert_eq!(node.texts(), ["one", "two", "mine"]);
+    // The same again is refused again, and is one row.
+    assert_eq!(node.ingest(&sent[2..]), [REFUSED, Outcome::Blocked]);
+    assert_eq!(node.status().rejected, [(RejectReason::Quota, 1)]);
+    // What this node says itself is not of others.
+    for _ in 0..10 {
+        node.publish("own");
+    }
+}
+
+#[test]
+fn an_authors_logs_of_all_topics_count_together() {
+    let (mut here, mut there) = (Author::new(1), Author::new(1));
+    let first = here.says("one");
+    let second = says_elsewhere(&mut there, "two");
+    let mut node = Node::open(with(of_author(bytes(&first) + bytes(&second) - 1)));
+    assert!(is_stored(&ingest_in(&mut node, TOPIC, &[first])[0]));
+    assert_eq!(ingest_in(&mut node, OTHER_TOPIC, &[second]), [REFUSED]);
+}
+
+#[test]
+fn a_topic_and_all_together_have_quotas_of_their_own() {
+    let (mut one, mut two, mut three) = (Author::new(1), Author::new(2), Author::new(3));
+    let (first, second) = (one.says("one"), two.says("two"));
+    let elsewhere = says_elsewhere(&mut three, "three");
+    let here = bytes(&first) + bytes(&second);
+    let of_topic = |bytes| Quotas {
+        topic: Some(bytes),
+        ..Quotas::default()
+    };
+    let of_all = |bytes| Quotas {
+        total: Some(bytes),
+        ..Quotas::default()
+    };
+    let all = here + bytes(&elsewhere);
+    for (quotas, second_is_in, elsewhere_is_in) in [
+        (of_topic(here), true, true),
+        (of_topic(here - 1), false, true),
+        (of_all(all), true, true),
+        (of_all(all - 1), true, false),
+    ] {
+        let mut node = Node::open(with(quotas));
+        ingest_in(&mut node, TOPIC, &[first.clone()]);
+        let outcomes = ingest_in(&mut node, TOPIC, &[second.clone()]);
+        assert_eq!(is_stored(&outcomes[0]), second_is_in, "{quotas:?}");
+        let outcomes = ingest_in(&mut node, OTHER_TOPIC, &[elsewhere.clone()]);
+        assert_eq!(is_stored(&outcomes[0]), elsewhere_is_in, "{quotas:?}");
+    }
+}
+
+#[test]
+fn what_is_kept_is_known_after_a_kill_and_a_restart() {
+    let mut author = Author::new(1);
+    let sent = ["one", "two", "three"].map(|text| author.says(text));
+    let quotas = of_author(sum(&sent[..2]));
+    let mut node = Node::open(with(quotas));
+    node.ingest(&sent[..1]);
+    let mut killed = Node::open_in(node.copy(), with(quotas));
+    let outcomes = killed.ingest(&sent[1..]);
+    assert!(is_stored(&outcomes[0]));
+    assert_eq!(outcomes[1], REFUSED);
+    let mut reopened = killed.reopen_with(with(quotas));
+    assert_eq!(reopened.ingest(&sent[2..]), [REFUSED]);
+    // Of what came while nobody counted, too, and with more room it goes on.
+    let mut unlimited = reopened.reopen_with(Options::default());
+    assert!(is_stored(&unlimited.ingest(&sent[2..])[0]));
+    let more = author.says("four");
+    let mut node = unlimited.reopen_with(with(of_author(sum(&sent) + bytes(&more) - 1)));
+    assert_eq!(node.ingest(std::slice::from_ref(&more)), [REFUSED]);
+    let mut node = node.reopen_with(with(of_author(sum(&sent) + bytes(&more))));
+    assert_eq!(blocked(&node), []);
+    assert!(is_stored(&node.ingest(&[more])[0]));
+}
+
+#[test]
+fn a_prune_makes_room_also_for_the_authors_other_logs() {
+    let (mut author, mut elsewhere) = (Author::new(1), Author::new(1));
+    let sent = ["1", "2", "3"].map(|text| author.says(&text.repeat(100)));
+    let other = says_elsewhere(&mut elsewhere, "other");
+    let mut node = Node::open(with(of_author(sum(&sent))));
+    ingest_in(&mut node, TOPIC, &sent);
+    assert_eq!(
+        ingest_in(&mut node, OTHER_TOPIC, &[other.clone()]),
+        [REFUSED]
+    );
+    let after = author.says("refused");
+    assert_eq!(node.ingest(&[after]), [REFUSED]);
+    // It brings less than it deletes, and what follows in the same batch finds the room.
+    let snapshot = author.prunes(Some("snapshot"));
+    let next = author.says("next");
+    let outcomes = node.ingest(&[snapshot.clone(), next.clone()]);
+    assert!(outcomes.iter().all(is_stored), "{outcomes:?}");
+    assert_eq!(blocked(&node), []);
+    let goes_on = EngineEvent::LogGoesOn {
+        topic: OTHER_TOPIC,
+        author: author.key(),
+    };
+    assert!(node.committed.events.contains(&goes_on));
+    assert!(is_stored(
+        &ingest_in(&mut node, OTHER_TOPIC, &[other.clone()])[0]
+    ));
+    let kept = bytes(&snapshot) + bytes(&next) + bytes(&other);
+    let fits = author.says("fits");
+    let mut node = node.reopen_with(with(of_author(kept + bytes(&fits))));
+    assert!(is_stored(&node.ingest(&[fits])[0]));
+    assert_eq!(node.ingest(&[author.says("x")]), [REFUSED]);
+}

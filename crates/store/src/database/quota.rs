@@ -1,0 +1,61 @@
+//! How much is kept: of all, of each topic and of each author (`docs/protocol/streams.md#21`).
+//!
+//! The schema has a trigger that adds what a log grows or shrinks by, in the transaction that changes the
+//! log: the numbers are right no matter what ends a process.
+
+use p2panda_core::VerifyingKey;
+use rusqlite::params;
+
+use crate::database::error::StoreError;
+use crate::database::sql::unsigned;
+use crate::database::tx::{TopicKey, Tx};
+
+/// Whose bytes are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// Of everything.
+    All,
+    /// Of a topic.
+    Topic(TopicKey),
+    /// Of an author, in all its logs of all topics.
+    Author(VerifyingKey),
+}
+
+impl Tx<'_> {
+    /// Counts from now on, which takes one look at every log if nobody counted so far; or does not count.
+    pub fn count_kept(&mut self, on: bool) -> Result<(), StoreError> {
+        if !on {
+            self.cached("DELETE FROM kept_bytes")?.execute([])?;
+            return Ok(());
+        }
+        let counts = "SELECT EXISTS(SELECT 1 FROM kept_bytes WHERE kind = 0)";
+        if self.cached(counts)?.query_row([], |row| row.get(0))? {
+            return Ok(());
+        }
+        for sql in [
+            "INSERT INTO kept_bytes SELECT 0, 0, coalesce(sum(bytes - pruned_bytes), 0) FROM log",
+            "INSERT INTO kept_bytes SELECT 1, topic, sum(bytes - pruned_bytes) FROM log GROUP BY topic",
+            "INSERT INTO kept_bytes SELECT 2, coalesce(n.author, a.key), sum(l.bytes - l.pruned_bytes)
+                FROM log l JOIN author a ON a.id = l.author LEFT JOIN named_log n ON n.label = l.author
+                GROUP BY coalesce(n.author, a.key)",
+        ] {
+            self.cached(sql)?.execute([])?;
+        }
+        Ok(())
+    }
+
+    /// Header and payload bytes that are kept, as of the logs that were saved; 0 if nobody counts.
+    pub fn kept_bytes(&self, of: Counted) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce((SELECT bytes FROM kept_bytes WHERE kind = ?1 AND key = ?2), 0)";
+        let mut statement = self.cached(sql)?;
+        let bytes = |row: &rusqlite::Row<'_>| unsigned(row, 0);
+        let bytes = match of {
+            Counted::All => statement.query_row(params![0, 0], bytes),
+            Counted::Topic(topic) => statement.query_row(params![1, topic.0], bytes),
+            Counted::Author(author) => {
+                statement.query_row(params![2, author.as_bytes().as_slice()], bytes)
+            }
+        };
+        Ok(bytes?)
+    }
+}
