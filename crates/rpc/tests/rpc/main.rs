@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod access;
+mod altered;
 mod bad_input;
 mod elsewhere;
 mod http;
