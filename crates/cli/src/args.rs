@@ -18,7 +18,8 @@ use crate::parse::{
 
 pub use device::DeviceCommand;
 pub use service::{
-    CompletionsArgs, ConfigCommand, ContextCommand, EventsArgs, ManArgs, NodeCommand, RunArgs,
+    CompletionsArgs, ConfigCommand, ContextCommand, DoctorArgs, EventsArgs, ManArgs, NodeCommand,
+    RunArgs, TopArgs, UiArgs,
 };
 pub use space::{
     SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs, SpaceJoinArgs,
@@ -147,6 +148,10 @@ pub enum Command {
     Status(StatusArgs),
     #[command(about = "Print what happens on the node")]
     Events(EventsArgs),
+    #[command(about = "Show what happens on the node by second, until `q`")]
+    Top(TopArgs),
+    #[command(about = "Look at everything that commonly stands in the way")]
+    Doctor(DoctorArgs),
     /// Name nodes, and choose the one that commands use
     #[command(subcommand)]
     Context(ContextCommand),

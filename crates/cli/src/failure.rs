@@ -60,6 +60,8 @@ pub enum Outcome {
     StoredOnly,
     /// A signal came before the input was read to its end.
     Interrupted,
+    /// `panda doctor` found something that does not work.
+    Unwell,
 }
 
 /// Why a command failed.
@@ -154,6 +156,16 @@ pub enum Failure {
         out, name another home with --home DIR, or stop that node"
     )]
     RunningNode { flag: &'static str, at: String },
+    #[error("the process that is measured cannot be run: {0}; look at what this system allows")]
+    Measured(#[source] io::Error),
+    #[error("no node runs; start one with `panda node run`")]
+    NothingRuns,
+    #[error(
+        "the node has no address for HTTP; set rpc.listen, for instance to [\"127.0.0.1:7780\"], and start it again"
+    )]
+    NoHttp,
+    #[error("standard output is no terminal; `--json` prints lines, `panda status` once")]
+    NoTerminal,
     #[error("`panda node run` starts a node; leave out --node, or use another command")]
     NodeOfItsOwn,
     #[error("{0}")]
@@ -196,11 +208,14 @@ impl Failure {
             Failure::Settings(SettingsError::Read { .. }) | Failure::WriteFile { .. } => 10,
             Failure::ListenName(_) => kind_code(ErrorKind::Network),
             Failure::Serve(error) => serve_code(error),
-            Failure::NoNode { .. } | Failure::Unanswered { .. } => kind_code(ErrorKind::Closed),
+            Failure::NoNode { .. } | Failure::Unanswered { .. } | Failure::NothingRuns => {
+                kind_code(ErrorKind::Closed)
+            }
             Failure::Client(error) => rpc_code(error.code()),
             Failure::Context(ContextError::File { .. }) => 10,
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
+            Failure::NoHttp | Failure::NoTerminal => 2,
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::PassphraseFile { .. }
@@ -231,6 +246,7 @@ impl Failure {
             Failure::NoDatabase { .. }
             | Failure::ReadFile { .. }
             | Failure::Stdin(_)
+            | Failure::Measured(_)
             | Failure::Stdout(_)
             | Failure::Signals(_) => 10,
         }
@@ -244,6 +260,7 @@ impl Outcome {
             Outcome::Done => 0,
             Outcome::StoredOnly => 3,
             Outcome::Interrupted => INTERRUPTED,
+            Outcome::Unwell => 24,
         })
     }
 }

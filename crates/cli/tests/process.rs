@@ -14,6 +14,8 @@ mod daemons;
 mod deliver;
 #[path = "process/devices.rs"]
 mod devices;
+#[path = "process/doctors.rs"]
+mod doctors;
 #[path = "process/faces.rs"]
 mod faces;
 #[path = "process/homes.rs"]

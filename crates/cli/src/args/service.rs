@@ -1,10 +1,11 @@
 //! Commands about a node that runs, its settings, and what shells need.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::parse::count;
+use crate::parse::{count, seconds};
 
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
@@ -17,6 +18,54 @@ pub enum NodeCommand {
         after_help = "Example:\n  panda node run --config ./panda.toml"
     )]
     Run(RunArgs),
+    #[command(
+        about = "Print the address of the status page, with a ticket for it",
+        long_about = "Print the address of the status page, with a ticket for it.\n\n\
+            The ticket is good once and for 60 s, and lets in anyone who has it, with every scope. Needs a node that \
+            runs, and an address in rpc.listen.",
+        after_help = "Example:\n  xdg-open \"$(panda node ui)\""
+    )]
+    Ui(UiArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct UiArgs {
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Look at everything that commonly stands in the way, a line each.\n\n\
+        Home, key file, disk, database and schema, and of a node that runs its storage, addresses, interfaces for \
+        multicast DNS, clock and the nodes that were named. Each line says `ok`, `warn` or `bad`, what is found, and \
+        what to do. Exits with 24 if something is bad. It changes nothing.",
+    after_help = "Example:\n  panda doctor"
+)]
+pub struct DoctorArgs {
+    /// Print one JSON object per check
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Show what happens on the node that runs: operations, bytes and requests by second, other nodes, \
+        consumers.\n\n\
+        `q`, Esc and Ctrl-C end it.",
+    after_help = "Example:\n  panda top"
+)]
+pub struct TopArgs {
+    /// Time between two looks
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub interval: Duration,
+    /// Print one JSON object per look instead
+    #[arg(long)]
+    pub json: bool,
+    /// With --json, stop after this many
+    #[arg(long, value_name = "NUMBER", requires = "json", value_parser = count)]
+    pub count: Option<u64>,
 }
 
 #[derive(Debug, Args)]

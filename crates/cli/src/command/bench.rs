@@ -1,5 +1,6 @@
 //! `panda bench`
 
+mod daemon;
 mod rpc;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -222,4 +223,11 @@ async fn receive_all(
         each(message.text().unwrap_or_default());
     }
     Ok(())
+}
+
+/// Memory of a process, by its file of the system.
+fn resident_kib(status: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(status).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }

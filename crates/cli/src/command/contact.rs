@@ -62,7 +62,7 @@ fn says(peer: &PeerView, topic: &str) -> String {
         ("connecting", _) => format!(
             "nothing has answered at {at} so far; is it running, and does a firewall let UDP through?"
         ),
-        ("unreached", _) => of_contact(peer.why.as_deref().unwrap_or_default(), &at),
+        ("unreached", _) => what_to_do(peer.why.as_deref().unwrap_or_default(), &at),
         _ => "it was not reached".to_owned(),
     }
 }
@@ -73,7 +73,7 @@ fn no_common_topic() -> String {
 }
 
 /// What an attempt to reach a node at an address came to, and what to do about it.
-fn of_contact(contact: &str, at: &str) -> String {
+pub fn what_to_do(contact: &str, at: &str) -> String {
     match contact {
         "unresolved" => "its host name has no address; check the name".to_owned(),
         "dead" => format!(
@@ -135,7 +135,7 @@ impl Told {
         let peer = name(id);
         match event.event.as_str() {
             "contact-changed" if detail != "reached" => {
-                note(&format!("{peer}: {}", of_contact(detail, "its address")));
+                note(&format!("{peer}: {}", what_to_do(detail, "its address")));
             }
             "catch-up-ended" if of_topic && self.caught_up.insert(id) => {
                 note(&format!("caught up with {peer}: {detail}"));
@@ -156,7 +156,7 @@ impl Told {
                 format!(
                     "{}: {}",
                     name(*peer),
-                    of_contact(&kebab(*contact), &addrs.join(", "))
+                    what_to_do(&kebab(*contact), &addrs.join(", "))
                 )
             }
             Event::ContactChanged {
@@ -259,7 +259,7 @@ mod tests {
         ];
         let said: HashSet<_> = contacts
             .iter()
-            .map(|contact| of_contact(&kebab(*contact), "192.0.2.1:9"))
+            .map(|contact| what_to_do(&kebab(*contact), "192.0.2.1:9"))
             .collect();
         assert_eq!(said.len(), contacts.len());
         assert!(said.iter().all(|line| line.contains(';')), "{said:?}");

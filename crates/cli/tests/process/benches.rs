@@ -34,6 +34,9 @@ fn a_measurement_counts_all_messages_and_leaves_nothing_behind() {
         "tcp_p50_us",
         "stream_messages_per_second",
         "publish_ratio",
+        "ready_ms",
+        "idle_resident_kib",
+        "ended_ms",
     ] {
         assert!(
             measured[number].as_f64().unwrap() > 0.0,

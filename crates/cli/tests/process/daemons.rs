@@ -38,6 +38,11 @@ impl Daemon {
         rest.split('/').next().unwrap().to_owned()
     }
 
+    /// A plain read, without a header.
+    pub(super) fn get(&self, path: &str) -> String {
+        get(&self.addr("rpc"), path, "")
+    }
+
     /// A request by the Unix socket, and its result.
     pub(super) fn ask(&self, method: &str, params: &Value) -> Value {
         let mut stream = UnixStream::connect(self.socket()).unwrap();

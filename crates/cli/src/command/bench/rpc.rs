@@ -9,7 +9,8 @@ use p2panda_rpc::daemon::{self, Config, Grant, Quotas, Running, Scopes};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::{node, publish_since, text};
+use super::daemon as daemon_process;
+use super::{node, publish_since, resident_kib, text};
 use crate::args::BenchArgs;
 use crate::failure::Failure;
 use crate::serve::ServeError;
@@ -44,6 +45,30 @@ pub struct Measured {
     idle_subscribers: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_subscribers_kib: Option<u64>,
+    /// Of `panda node run` as a process, on a home with as many messages.
+    #[serde(flatten)]
+    daemon: Option<DaemonLine>,
+}
+
+/// What a node costs as a process.
+#[derive(Serialize)]
+struct DaemonLine {
+    ready_ms: f64,
+    idle_resident_kib: u64,
+    idle_wakeups_per_second: f64,
+    /// From SIGTERM to the exit, with 100 streams open.
+    ended_ms: f64,
+}
+
+impl DaemonLine {
+    fn of(measured: daemon_process::Measured) -> DaemonLine {
+        DaemonLine {
+            ready_ms: measured.ready.as_secs_f64() * 1e3,
+            idle_resident_kib: measured.resident_kib,
+            idle_wakeups_per_second: measured.wakeups_per_second,
+            ended_ms: measured.ended.as_secs_f64() * 1e3,
+        }
+    }
 }
 
 impl Measured {
@@ -55,9 +80,19 @@ impl Measured {
         let idle = self.idle_subscribers_kib.map_or_else(String::new, |kib| {
             format!(", {} idle subscribers {kib} KiB", self.idle_subscribers)
         });
+        let process = self.daemon.as_ref().map_or_else(String::new, |process| {
+            format!(
+                "; process: ready in {:.0} ms, idle {} KiB and {:.1} wake-ups/s, ended in {:.0} ms with 100 \
+                streams",
+                process.ready_ms,
+                process.idle_resident_kib,
+                process.idle_wakeups_per_second,
+                process.ended_ms
+            )
+        });
         format!(
             "rpc: {unix}, TCP {} us, stream {:.0} messages/s, publish {:.0} messages/s ({:.2} of the \
-            library){idle}",
+            library){idle}{process}",
             self.tcp_p50_us,
             self.stream_messages_per_second,
             self.publish_messages_per_second,
@@ -91,6 +126,7 @@ pub async fn run(args: &BenchArgs) -> Result<Measured, Failure> {
     let idle_subscribers_kib = idle(&served, &topic).await?;
     served.shutdown().await;
     node.shutdown().await?;
+    let process = daemon_process::run(args).await?;
     let rate = |took: Duration| args.messages as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE);
     Ok(Measured {
         test: "rpc",
@@ -103,6 +139,7 @@ pub async fn run(args: &BenchArgs) -> Result<Measured, Failure> {
         publish_ratio: rate(published) / rate(library),
         idle_subscribers: SUBSCRIBERS,
         idle_subscribers_kib,
+        daemon: process.map(DaemonLine::of),
     })
 }
 
@@ -196,7 +233,7 @@ async fn stream(client: &Client, topic: &str, messages: u64) -> Result<Duration,
 
 /// What the process grows by; none where the system does not tell.
 async fn idle(served: &Running, topic: &str) -> Result<Option<u64>, Failure> {
-    let before = resident_kib();
+    let before = resident_kib("/proc/self/status");
     let (mut clients, mut streams) = (Vec::new(), Vec::new());
     let params = SubscribeParams {
         topics: vec![topic.to_owned()],
@@ -210,16 +247,10 @@ async fn idle(served: &Running, topic: &str) -> Result<Option<u64>, Failure> {
         }
         clients.push(client);
     }
-    let after = resident_kib();
+    let after = resident_kib("/proc/self/status");
     let grown = before
         .zip(after)
         .map(|(before, after)| after.saturating_sub(before));
     drop((streams, clients));
     Ok(grown)
-}
-
-fn resident_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
