@@ -47,7 +47,7 @@ pub struct DraftWork {
     sealings: Vec<Sealing>,
 }
 
-/// What came of it.
+/// Outcome of a draft.
 #[derive(Debug)]
 pub struct Drafted {
     topic: Topic,
