@@ -359,8 +359,7 @@ impl Node {
         self.0.network_id
     }
 
-    /// The node id: the public key that signs this node's operations and proves its identity to
-    /// peers.
+    /// The node id: the public key that verifies this node's operations and identifies it to peers.
     pub fn id(&self) -> VerifyingKey {
         self.0.id
     }
@@ -370,10 +369,8 @@ impl Node {
         &self.0.dir
     }
 
-    /// Whether only this user may look into the data directory and change what is in it. The files
-    /// of the node are private either way (`docs/protocol/streams.md#1`).
-    ///
-    /// `true` where files have no mode bits.
+    /// Whether only this user may read and change the data directory; `true` where files have no mode
+    /// bits. The files of the node are private either way (`docs/protocol/streams.md#1`).
     pub fn data_dir_is_private(&self) -> bool {
         !p2panda_store::others_may_enter(&self.0.dir)
     }
@@ -470,8 +467,7 @@ impl Node {
         Ok(rows.into_iter().map(ViewStatus::of).collect())
     }
 
-    /// Deletes a view with all its versions, started or not. Its tables are deleted in steps, in
-    /// the background.
+    /// Deletes a view with all versions, started or not. Its tables are deleted in the background.
     ///
     /// # Errors
     /// [`p2panda_store::ViewError::Unknown`] when there is none; [`Error::Closed`] after shutdown.
@@ -557,8 +553,7 @@ impl Node {
         )
     }
 
-    /// Metrics of this node since it was opened, typed and as Prometheus text
-    /// (`docs/guide/observe.md`).
+    /// Metrics since the node was opened, typed and as Prometheus text (`docs/guide/observe.md`).
     pub fn metrics(&self) -> Metrics {
         let topics = self.0.topics.all();
         let blocked = topics.iter().map(|state| state.blocked()).sum();
@@ -591,9 +586,7 @@ impl Node {
         self.0.health.borrow().clone()
     }
 
-    /// Waits until the node stops by itself, and says why. After [`Node::shutdown`] that no longer
-    /// happens.
-    ///
+    /// Waits until the node stops by itself, and returns why; after [`Node::shutdown`] it never does.
     /// Cancel safe.
     pub async fn stopped(&self) -> Arc<Error> {
         match health::stopped(self.0.health.clone()).await {
