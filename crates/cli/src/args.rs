@@ -133,7 +133,7 @@ pub enum Command {
     /// Create encrypted spaces, invite people, manage who may read and write
     #[command(subcommand)]
     Space(SpaceCommand),
-    /// List your devices, revoke one that is lost
+    /// Link a second device, list your devices, revoke a lost one
     #[command(subcommand)]
     Device(DeviceCommand),
     /// Read with named consumers, inspect them, move them

@@ -9,7 +9,7 @@ use crate::parse::{DeviceCodeArg, node_id, seconds};
 
 #[derive(Debug, Subcommand)]
 pub enum DeviceCommand {
-    /// List your devices, and what spaces have not heard of them yet
+    /// List your devices, and the spaces that have not been told of them yet
     #[command(after_help = "Example:\n  panda device ls")]
     Ls {
         /// Print one JSON object per device
@@ -19,19 +19,19 @@ pub enum DeviceCommand {
     /// Link another device: show a code, compare six digits
     #[command(
         long_about = "Link another device: show a code, compare six digits.\n\n\
-            The code works once, for 10 minutes. Take it there with `panda device accept`. Both devices show six \
-            digits; say yes only if they are the same. The other device is then yours, in all your spaces.",
+            The code works once, for 10 minutes. Enter it there with `panda device accept`. Both devices show six \
+            digits; answer yes only if they are the same. The other device is then yours, in all your spaces.",
         after_help = "Example:\n  panda device link"
     )]
     Link {
-        /// Print a code of squares, also where the output is no terminal
+        /// Print a QR code even if the output is not a terminal
         #[arg(long)]
         qr: bool,
         /// Print JSON objects: the code, the digits, the device
         #[arg(long)]
         json: bool,
     },
-    /// Make this node a device of yours, by the code that another one shows
+    /// Make this node a device of yours, with the code that another device shows
     #[command(after_help = "Example:\n  panda device accept $CODE")]
     Accept {
         /// The code: 26 characters, or a ticket
@@ -43,13 +43,13 @@ pub enum DeviceCommand {
     /// Revoke a device: what you write from now on is not sealed to it, in any space
     #[command(
         long_about = "Revoke a device: what you write from now on is not sealed to it, in any space.\n\n\
-            Each space gets a new secret. What waits for a peer or for an owner of a space goes on with the \
-            next command, and `panda device ls` shows it. A revoked device keeps what it has, and is not \
+            Each space gets a new secret. Work that waits for a peer or for an owner of a space continues with \
+            the next command, and `panda device ls` shows it. A revoked device keeps what it has, and cannot be \
             linked again.",
         after_help = "Example:\n  panda device revoke $ID"
     )]
     Revoke {
-        /// The device, as `panda id` prints it there
+        /// Node id of the device, as `panda id` prints it there
         #[arg(value_parser = node_id)]
         device: VerifyingKey,
         /// How long to wait until all spaces have followed

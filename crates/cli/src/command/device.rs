@@ -81,7 +81,7 @@ pub async fn followed(
         },
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
     }
-    note("stored here; some spaces have not heard of it yet: that goes on with the next command");
+    note("stored here; some spaces have not heard of it yet: the next command continues this");
     Ok(Outcome::StoredOnly)
 }
 

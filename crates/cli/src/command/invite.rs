@@ -21,7 +21,7 @@ use crate::settings::{Resolved, Settings};
 const NO_ADDRESS: &str = "this machine has no address in a network: the ticket holds the topic only; name a \
     node with --contact ID@ADDR";
 
-/// Prints a ticket, and on a terminal its code of squares.
+/// Prints a ticket, and on a terminal its QR code.
 pub async fn run(args: &NodeArgs, invite: InviteArgs) -> Result<Outcome, Failure> {
     let settings = Settings::load(args)?.resolved;
     let running = Face::running(args, false).await?;
@@ -136,7 +136,7 @@ impl TicketLine {
     }
 }
 
-/// Prints a ticket, as JSON where a line of that is given, and as a code of squares on a terminal.
+/// Prints a ticket, as JSON if a line of it is given, and as a QR code on a terminal.
 pub fn print(ticket: &Ticket, json: Option<impl Serialize>, qr: bool) -> std::io::Result<()> {
     // Whether somebody reads it to its end makes no difference.
     let _ = match &json {
@@ -146,7 +146,7 @@ pub fn print(ticket: &Ticket, json: Option<impl Serialize>, qr: bool) -> std::io
     if qr || json.is_none() && std::io::stdout().is_terminal() {
         match squares(ticket) {
             Some(squares) => drop(output::line(&squares)?),
-            None => note("the ticket is too long for a code of squares; leave contacts out"),
+            None => note("the ticket is too long for a QR code; leave contacts out"),
         }
     }
     Ok(())
