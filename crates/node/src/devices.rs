@@ -1,4 +1,4 @@
-//! A second device becomes one of a person's devices (`docs/protocol/device-link.md`).
+//! Linking a second device of a person (`docs/protocol/device-link.md`).
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::node::Node;
 /// Links devices. Made by [`Node::devices`].
 ///
 /// One device offers a link and shows its code; the other one takes the code. Both show six digits, which
-/// a person compares and confirms on the first one. Then each has what it asked for: the first one the node
-/// id and the keys of the other, the second one what the first one answers.
+/// a person compares and confirms on the first device. Then the first device has the node id and the keys
+/// of the second one, and the second device has the answer of the first one.
 ///
 /// ```no_run
 /// # async fn old(node: p2panda::Node, answer: &[u8]) -> Result<(), p2panda::Error> {
@@ -91,8 +91,8 @@ impl Node {
 }
 
 impl Devices {
-    /// Offers a link, for 10 minutes, with a code that works once. Another device of the same person takes
-    /// it ([`Devices::accept`]).
+    /// Offers a link for 10 minutes, with a code that works once. The other device takes the code with
+    /// [`Devices::join`] or [`Devices::accept`].
     ///
     /// # Errors
     /// [`Error::Random`]; [`Error::Closed`] after shutdown.
@@ -109,7 +109,7 @@ impl Devices {
         })
     }
 
-    /// Takes the code that another device shows. `bundle` are the keys by which this node is reached.
+    /// Takes the code that another device shows. `bundle` holds the public keys of this node.
     ///
     /// # Errors
     /// [`Error::Open`] without random bytes; [`Error::Closed`] after shutdown.
@@ -122,7 +122,8 @@ impl Devices {
         Ok(DeviceJoining { node, link })
     }
 
-    /// The same with the keys of this node's spaces. [`DeviceJoining::join`] makes it a device of the person.
+    /// As [`Devices::accept`], with the keys of this node ([`Person::bundle`](crate::Person::bundle));
+    /// [`DeviceJoining::join`] then makes it a device of the person.
     ///
     /// # Errors
     /// As [`Devices::accept`].
@@ -133,13 +134,13 @@ impl Devices {
 }
 
 impl DeviceOffer {
-    /// What the other device is told: 26 characters.
+    /// The code to enter on the other device: 26 characters.
     pub fn code(&self) -> &DeviceCode {
         &self.code
     }
 
-    /// The code with the network that this node is in. Addresses of this node can be added
-    /// ([`Ticket::add`]), so that the other device finds it without multicast DNS.
+    /// The code and the network of this node as a ticket. With addresses of this node added
+    /// ([`Ticket::add`]), the other device finds it without multicast DNS.
     pub fn ticket(&self) -> Ticket {
         Ticket::of_device(self.code.clone()).in_network(self.node.network_id())
     }
@@ -149,13 +150,13 @@ impl DeviceOffer {
     /// Cancel safe.
     ///
     /// # Errors
-    /// [`Error::DeviceLink`] when the link ends before.
+    /// [`Error::DeviceLink`] if the link ends first.
     pub async fn digits(&mut self) -> Result<String, Error> {
         self.link.digits().await
     }
 
-    /// A person compared: `digits` are those that the other device shows. There is one try. Gives the device,
-    /// which is to be added to the person and answered.
+    /// Confirms that the other device shows `digits`. There is one try. Returns the device, which must
+    /// then be added to the person and answered.
     ///
     /// # Errors
     /// [`Error::DeviceLink`]: other digits end the link.
@@ -165,7 +166,7 @@ impl DeviceOffer {
         self.link.ask(confirm).await
     }
 
-    /// Hands over what the other device needs, and waits until it has it.
+    /// Sends the other device what it needs, and waits until it has it.
     ///
     /// # Errors
     /// [`Error::DeviceLink`].
@@ -177,9 +178,9 @@ impl DeviceOffer {
         self.link.until_end(done).await
     }
 
-    /// A person compared, as with [`DeviceOffer::confirm`]: makes the other node a device of this node's person
-    /// ([`Node::person`]), which is made if there is none, and hands over what it needs. All spaces follow by
-    /// themselves.
+    /// Confirms as [`DeviceOffer::confirm`] does, makes the other node a device of this node's person
+    /// ([`Node::person`]), which is created if there is none, and sends it what it needs. All spaces
+    /// follow by themselves.
     ///
     /// # Errors
     /// [`Error::DeviceLink`]; [`Error::Space`]: the device cannot be added. If it was added and the link ends
@@ -194,7 +195,7 @@ impl DeviceOffer {
         Ok(device)
     }
 
-    /// A person said no: both ends are told.
+    /// Refuses the link; both devices are told.
     pub async fn refuse(self) {
         self.link.refuse().await;
     }
@@ -206,23 +207,23 @@ impl DeviceJoining {
     /// Cancel safe.
     ///
     /// # Errors
-    /// [`Error::DeviceLink`] when the link ends before.
+    /// [`Error::DeviceLink`] if the link ends first.
     pub async fn digits(&mut self) -> Result<String, Error> {
         self.link.digits().await
     }
 
-    /// What the other device hands over, once a person has confirmed there.
+    /// The answer of the other device, once a person has confirmed there.
     ///
     /// # Errors
-    /// [`Error::DeviceLink`] when the link ends before.
+    /// [`Error::DeviceLink`] if the link ends first.
     pub async fn answer(mut self) -> Result<Zeroizing<Vec<u8>>, Error> {
         self.link
             .until_end(|progress| progress.answer.clone())
             .await
     }
 
-    /// Waits until a person has confirmed, and takes what the other device hands over: this node is then a device
-    /// of that person, and follows its spaces.
+    /// Waits until a person has confirmed, and takes the answer of the other device: this node is then a
+    /// device of that person, and follows its spaces.
     ///
     /// # Errors
     /// [`Error::DeviceLink`] when the link ends before; [`Error::Space`]: this node is a device of another person.
@@ -232,7 +233,7 @@ impl DeviceJoining {
         node.person().take_card(&card).await
     }
 
-    /// A person said no: both ends are told.
+    /// Refuses the link; both devices are told.
     pub async fn refuse(self) {
         self.link.refuse().await;
     }

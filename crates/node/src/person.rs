@@ -9,14 +9,15 @@ use p2panda_engine::{
 use crate::Error;
 use crate::node::Node;
 
-/// The person whose device this node is. Made by [`Node::person`].
+/// The person that this node is a device of. Made by [`Node::person`].
 ///
-/// A person is a group of devices that is one member of each space: what one may read and write, all may.
-/// Each device can link and revoke others, and all spaces follow (`docs/protocol/spaces.md#18`).
+/// A person is a group of devices that is one member of each space: all devices may read and write the
+/// same. Each device can link and revoke others, and all spaces follow
+/// (`docs/protocol/spaces.md#18`).
 ///
 /// ```no_run
 /// # async fn example(phone: p2panda::Node, laptop: p2panda::Node) -> Result<(), p2panda::Error> {
-/// // What crosses between the two is secret, and each must know that it is the other one.
+/// // Send these over a secret and authenticated channel; `Node::devices` provides one.
 /// let keys = laptop.person().bundle().await?;
 /// phone.person().add_device(laptop.id(), &keys).await?;
 /// let card = phone.person().card().await?;
@@ -35,7 +36,7 @@ impl Person {
         Self { node }
     }
 
-    /// The id of its group, which all devices have in common; `None` while this node is a member of
+    /// The id of the person's group, the same on all devices; `None` while this node is a member of
     /// spaces by itself.
     ///
     /// # Errors
@@ -44,7 +45,7 @@ impl Person {
         Ok(self.look().await?.id)
     }
 
-    /// The person with its devices, and what is left to do in spaces.
+    /// The person with its devices, and the work that is left to do in spaces.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -60,9 +61,9 @@ impl Person {
         Ok(self.look().await?.devices)
     }
 
-    /// What spaces have not heard yet, by topic: devices that are linked or revoked, or of which person
-    /// this node is a device, which an owner of the space takes in. This goes on by itself, also after
-    /// a restart.
+    /// What spaces have not been told yet, by topic: that a device is linked or revoked, or which person
+    /// this node is a device of (an owner of the space takes in the person). The node continues this
+    /// by itself, also after a restart.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -70,7 +71,7 @@ impl Person {
         Ok(self.look().await?.pending)
     }
 
-    /// Makes the person, with this node as its device, unless it is the device of one; gives its id.
+    /// Creates the person with this node as its device, unless there is one; returns its id.
     ///
     /// # Errors
     /// [`Error::Space`]; [`Error::Closed`] after shutdown.
@@ -79,7 +80,7 @@ impl Person {
         Ok(made.await??)
     }
 
-    /// The keys by which this node is reached, for [`Person::add_device`] on another device.
+    /// The public keys of this node, for [`Person::add_device`] on another device.
     ///
     /// # Errors
     /// [`Error::Space`]; [`Error::Closed`] after shutdown.
@@ -88,9 +89,9 @@ impl Person {
         Ok(bundle.await??.to_vec())
     }
 
-    /// Links another device, by the keys that it gave ([`Person::bundle`]); without them it is reached
-    /// once its keys come by the topics. It is a member of all spaces of the person, and may do what this
-    /// one may.
+    /// Links another device with its public keys ([`Person::bundle`]); if they are empty, the device gets
+    /// secrets once its keys arrive through the topics. It becomes a member of all spaces of the person,
+    /// and may do what this device may.
     ///
     /// # Errors
     /// [`Error::Space`]: the keys are wrong, there are too many devices, or it was revoked before;
@@ -105,8 +106,8 @@ impl Person {
         Ok(added.await??)
     }
 
-    /// Revokes a device: nothing that this node writes from now on is sealed to it, and each space gets a
-    /// new secret ([`Person::pending`]). It keeps what it has.
+    /// Revokes a device: nothing that this node writes from now on is encrypted for it, and each space
+    /// gets a new secret ([`Person::pending`]). The device keeps what it has.
     ///
     /// # Errors
     /// [`Error::Space`]: it is no device of the person, or the last one; [`Error::Closed`] after
@@ -116,7 +117,7 @@ impl Person {
         Ok(revoked.await??)
     }
 
-    /// What a new device is given: the person, and its spaces. It is as secret as their topics.
+    /// What a new device needs: the person and its spaces. It is as secret as their topics.
     ///
     /// # Errors
     /// [`Error::Space`]: there is no person; [`Error::Closed`] after shutdown.
@@ -125,11 +126,11 @@ impl Person {
         Ok(card.await??.encode().to_vec())
     }
 
-    /// Takes what another device gave, after that has linked this node: from now on it is a device of
+    /// Takes the card of another device that has linked this node: from now on this node is a device of
     /// that person, and follows its spaces.
     ///
     /// # Errors
-    /// [`Error::Space`]: it is no card, does not say that this node is a device, or this node is a device
+    /// [`Error::Space`]: it is not a card, does not name this node as a device, or this node is a device
     /// of another person; [`Error::Closed`] after shutdown.
     pub async fn take_card(&self, card: &[u8]) -> Result<(), Error> {
         let card = PersonCard::decode(card).map_err(|invalid| {
