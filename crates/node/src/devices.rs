@@ -175,7 +175,9 @@ impl DeviceOffer {
         let give = |reply| Order::Answer { answer, reply };
         self.link.ask(give).await?;
         let done = |it: &Progress| (it.end == Some(LinkEnd::Done)).then_some(());
-        self.link.until_end(done).await
+        self.link.until_end(done).await?;
+        self.link.until_over().await;
+        Ok(())
     }
 
     /// Confirms as [`DeviceOffer::confirm`] does, makes the other node a device of this node's person
@@ -195,7 +197,8 @@ impl DeviceOffer {
         Ok(device)
     }
 
-    /// Refuses the link; both devices are told.
+    /// Refuses the link; both devices are told. Waits until the other one has heard it, at most 10
+    /// seconds.
     pub async fn refuse(self) {
         self.link.refuse().await;
     }
@@ -233,7 +236,8 @@ impl DeviceJoining {
         node.person().take_card(&card).await
     }
 
-    /// Refuses the link; both devices are told.
+    /// Refuses the link; both devices are told. Waits until the other one has heard it, at most 10
+    /// seconds.
     pub async fn refuse(self) {
         self.link.refuse().await;
     }
@@ -298,9 +302,13 @@ impl Running {
 
     async fn refuse(mut self) {
         if self.orders.send(Order::Refuse).await.is_ok() {
-            // The task ends once the other side was told.
-            let _ = self.progress.wait_for(|it| it.end.is_some()).await;
+            self.until_over().await;
         }
+    }
+
+    /// Waits until the other side has heard of the end, or does not answer for 10 seconds.
+    async fn until_over(&mut self) {
+        while self.progress.changed().await.is_ok() {}
     }
 }
 

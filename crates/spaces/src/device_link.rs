@@ -42,6 +42,16 @@ pub struct DeviceLink {
     taken: Option<u64>,
     events: VecDeque<Event>,
     end: Option<LinkEnd>,
+    closing: Option<Closing>,
+    /// The time of the last call.
+    now: Duration,
+}
+
+/// What a link that has ended still does.
+struct Closing {
+    /// It says so until the other side does; else it answers the other side.
+    says: bool,
+    until: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -251,6 +261,8 @@ impl DeviceLink {
             taken: None,
             events: VecDeque::new(),
             end: None,
+            closing: None,
+            now,
         }
     }
 
@@ -271,12 +283,15 @@ impl DeviceLink {
     /// A frame that came on the topic of the code, signed by its author.
     pub fn receive(&mut self, author: VerifyingKey, frame: &[u8], now: Duration) {
         self.pass(now);
-        if self.end.is_some() {
-            return;
-        }
         let Some((stage, content)) = self.open(&author, frame) else {
             return;
         };
+        if self.end.is_some() {
+            if let Ok(Content::End(_)) = Content::decode(&content, stage) {
+                self.told_again();
+            }
+            return;
+        }
         match Content::decode(&content, stage) {
             Ok(content) => self.take(author, content, now),
             Err(_) => self.fail(LinkEnd::Broken),
@@ -428,10 +443,23 @@ impl DeviceLink {
     }
 
     fn told_of_end(&mut self, end: LinkEnd) {
-        match (end, self.is_answered()) {
-            (_, true) => self.finish(LinkEnd::Done),
-            (LinkEnd::Done, false) => self.fail(LinkEnd::Broken),
-            (end, false) => self.finish(end),
+        let end = match (end, self.is_answered()) {
+            (_, true) => LinkEnd::Done,
+            (LinkEnd::Done, false) => return self.fail(LinkEnd::Broken),
+            (end, false) => end,
+        };
+        self.close(end, false);
+    }
+
+    /// The other side says that it has ended, and so have we.
+    fn told_again(&mut self) {
+        match (&self.closing, self.end) {
+            (Some(Closing { says: true, .. }), _) => self.closing = None,
+            (Some(_), Some(end)) if self.now >= self.due => {
+                self.due = self.now.saturating_add(DEVICE_LINK_REPEAT);
+                self.say_end(end);
+            }
+            _ => {}
         }
     }
 
@@ -516,8 +544,12 @@ impl DeviceLink {
             Role::New { lingers, .. } => lingers.map(past),
             Role::Old { .. } => None,
         };
-        let wake = end.min(self.due).min(lingers.unwrap_or(Duration::MAX));
-        self.end.is_none().then_some(wake)
+        match (&self.closing, self.end) {
+            (Some(closing), _) if closing.says => Some(self.due.min(past(closing.until))),
+            (Some(closing), _) => Some(past(closing.until)),
+            (None, Some(_)) => None,
+            (None, None) => Some(end.min(self.due).min(lingers.unwrap_or(Duration::MAX))),
+        }
     }
 
     /// What is to be done next; `None` if there is nothing for now.
@@ -528,6 +560,12 @@ impl DeviceLink {
             for content in self.lacking() {
                 self.events.push_back(Event::Say(content));
             }
+        }
+        if let (Some(Closing { says: true, .. }), Some(end)) = (&self.closing, self.end)
+            && now >= self.due
+        {
+            self.due = now.saturating_add(DEVICE_LINK_REPEAT);
+            self.say_end(end);
         }
         if let Some(parts) = self.taken.take() {
             self.events.push_front(Event::Say(Content::Taken(parts)));
@@ -591,6 +629,13 @@ impl DeviceLink {
 
     /// Ends what took too long.
     fn pass(&mut self, now: Duration) {
+        self.now = now;
+        if self.end.is_some() {
+            if self.closing.as_ref().is_some_and(|it| now > it.until) {
+                self.closing = None;
+            }
+            return;
+        }
         let lasted = now.saturating_sub(self.started);
         let is_late = lasted > DEVICE_LINK_LIFETIME;
         match &self.role {
@@ -618,9 +663,17 @@ impl DeviceLink {
 
     fn fail(&mut self, end: LinkEnd) {
         if self.end.is_none() {
-            self.say_end(end);
-            self.finish(end);
+            self.close(end, true);
         }
+    }
+
+    /// Ends it, and says so: until the other side does, or as an answer.
+    fn close(&mut self, end: LinkEnd, says: bool) {
+        self.say_end(end);
+        self.finish(end);
+        self.due = self.now.saturating_add(DEVICE_LINK_REPEAT);
+        let until = self.now.saturating_add(DEVICE_LINK_LINGER);
+        self.closing = Some(Closing { says, until });
     }
 
     fn finish(&mut self, end: LinkEnd) {

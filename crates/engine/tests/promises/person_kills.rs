@@ -41,7 +41,7 @@ impl Peer {
         }))
     }
 
-    fn revoke(&mut self, device: VerifyingKey) -> Result<(), SpaceError> {
+    fn revoke_device(&mut self, device: VerifyingKey) -> Result<(), SpaceError> {
         self.ask(person(|reply| PersonCommand::Revoke { device, reply }))
     }
 
@@ -73,7 +73,9 @@ fn child_that_links_and_revokes_until_it_is_killed() {
         let devices = peer.person().devices;
         let others: Vec<VerifyingKey> = devices.into_iter().filter(|it| *it != me).collect();
         match others.first() {
-            Some(device) if others.len() > 2 || round % 2 == 1 => peer.revoke(*device).unwrap(),
+            Some(device) if others.len() > 2 || round % 2 == 1 => {
+                peer.revoke_device(*device).unwrap()
+            }
             _ => peer.link(new_device()).unwrap(),
         }
     }

@@ -154,8 +154,35 @@ fn a_device_is_linked_and_both_ends_show_the_same_digits() {
     for device in [&old, &new] {
         let last = device.outputs.last();
         assert_eq!(last, Some(&LinkOutput::Ended(LinkEnd::Done)));
-        assert_eq!(device.link.next_wake(), None);
     }
+    assert_eq!(old.link.next_wake(), None, "the other one has heard of it");
+}
+
+#[test]
+fn an_end_is_said_until_it_is_answered_or_ten_seconds_pass() {
+    let (mut old, mut new) = compared();
+    old.link.refuse();
+    for second in 0..=10 {
+        let now = START + Duration::from_secs(second);
+        assert_eq!(old.sent(now).len(), 1, "{second}");
+    }
+    let past = START + DEVICE_LINK_LINGER + Duration::from_millis(1);
+    assert!(old.sent(past).is_empty());
+    assert_eq!(old.link.next_wake(), None);
+
+    let (mut old, _) = compared();
+    old.link.refuse();
+    let said = old.sent(START);
+    new.take(&said, START);
+    let answered = new.sent(START);
+    assert_eq!(answered.len(), 1);
+    new.take(&said, START);
+    assert!(new.sent(START).is_empty(), "not twice within a second");
+    new.take(&said, START + DEVICE_LINK_REPEAT);
+    assert_eq!(new.sent(START + DEVICE_LINK_REPEAT).len(), 1);
+    old.take(&answered, START);
+    assert_eq!(old.link.next_wake(), None);
+    assert!(old.sent(START + DEVICE_LINK_REPEAT).is_empty());
 }
 
 #[test]
