@@ -7,7 +7,7 @@ use p2panda_core::{
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
-use crate::drafts::Drafted;
+use crate::drafted::Drafted;
 use crate::named_command::NamedCommand;
 use crate::reply::Reply;
 use crate::space_command::SpaceCommand;
@@ -348,7 +348,25 @@ impl PublishRequest {
     }
 }
 
+impl From<Drafted> for Command {
+    fn from(drafted: Drafted) -> Command {
+        Command::Drafted(Box::new(drafted))
+    }
+}
+
 impl Command {
+    /// The space in which this node does something that others see, if the topic is one.
+    pub(crate) fn space(&self) -> Option<Topic> {
+        match self {
+            Command::Publish { topic, .. }
+            | Command::PublishAll { topic, .. }
+            | Command::Republish { topic, .. }
+            | Command::Space(SpaceCommand::Change { topic, .. })
+            | Command::Space(SpaceCommand::Offer { topic, .. }) => Some(*topic),
+            _ => None,
+        }
+    }
+
     /// Whether it is a publish, which does not wait for the storage forever.
     pub(crate) fn is_publish(&self) -> bool {
         matches!(self, Command::Publish { .. } | Command::PublishAll { .. })

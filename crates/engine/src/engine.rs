@@ -24,7 +24,7 @@ use crate::answer::{Committed, EngineEvent, RestoredError, StorageWait};
 use crate::at_rest::{AtRest, Sealer};
 use crate::batch::Batch;
 use crate::command::Command;
-use crate::drafts::DraftWork;
+use crate::drafted::DraftWork;
 use crate::kept::Quotas;
 use crate::now::{Now, micros};
 use crate::state::{Limits, State};

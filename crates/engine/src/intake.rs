@@ -28,7 +28,11 @@ pub(crate) fn step(
 }
 
 fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
-    if turn.state.spaces.drafts.holds(&command) {
+    let drafts = &turn.state.spaces.drafts;
+    if command
+        .space()
+        .is_some_and(|topic| drafts.is_under_way(&topic))
+    {
         turn.postpone(command);
         return Ok(());
     }

@@ -46,6 +46,8 @@ mod command;
 pub mod consumer;
 mod deliver;
 mod desk;
+mod drafted;
+mod drafting;
 mod drafts;
 mod early;
 mod engine;
@@ -105,7 +107,7 @@ pub use answer::{
 };
 pub use at_rest::{AtRest, Keychain, KeychainError};
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
-pub use drafts::{DraftWork, Drafted};
+pub use drafted::{DraftWork, Drafted};
 pub use engine::{Corrupt, Engine, Options};
 pub use kept::Quotas;
 pub use lanes::Lanes;

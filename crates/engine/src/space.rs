@@ -16,7 +16,8 @@ use p2panda_store::{StoreError, StoreErrorKind, Tx};
 use zeroize::Zeroizing;
 
 use crate::at_rest::Sealer;
-use crate::drafts::{Drafted, Drafts};
+use crate::drafted::Drafted;
+use crate::drafting::Drafts;
 use crate::now::Now;
 use form::{Form, Kind, Native};
 use person::{OwnPerson, PERSON_ROW, TODO_ROW};

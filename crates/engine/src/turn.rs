@@ -6,7 +6,6 @@ use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::Batch;
 use crate::command::{Command, Source};
-use crate::drafts;
 use crate::now::Now;
 use crate::reply::Reply;
 use crate::state::State;
@@ -120,7 +119,7 @@ impl Turn<'_> {
 
     /// A command waits for what is computed elsewhere.
     pub fn postpone(&mut self, command: Command) {
-        if let Some(topic) = drafts::space_of(&command) {
+        if let Some(topic) = command.space() {
             self.batch.postponed.push((topic, command));
         }
     }

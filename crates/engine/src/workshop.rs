@@ -3,7 +3,7 @@
 use std::sync::Weak;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::drafts::DraftWork;
+use crate::drafted::DraftWork;
 use crate::inbox::Message;
 
 /// Where work is handed over. The thread begins with the first work, and ends when this is dropped.
@@ -35,7 +35,7 @@ impl Workshop {
 
 fn run(work: &Receiver<DraftWork>, results: &Weak<Sender<Message>>) {
     for work in work {
-        let result = Message::Command(work.seal());
+        let result = Message::Command(work.seal().into());
         // Otherwise nobody can be told any more.
         if let Some(results) = results.upgrade() {
             let _ = results.send(result);

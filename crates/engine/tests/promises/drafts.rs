@@ -139,7 +139,7 @@ fn a_removal_from_many_leaves_the_other_topics_alone() {
     assert!(removed.try_recv().is_err() && is_here.try_recv().is_err());
     assert!(has(&mut alice, &carol.id()), "nothing has happened yet");
     let done = work(&mut alice).seal();
-    alice.process(done);
+    alice.process(done.into());
     assert_eq!(removed.try_recv().unwrap(), Ok(()));
     assert!(
         is_here.try_recv().unwrap().is_ok(),
@@ -174,7 +174,7 @@ fn a_draft_that_lost_its_race_is_drawn_once_more() {
         let outdated = work(&mut alice);
         bob_does_something(&mut bob, &mut alice, role);
         assert!(removed.try_recv().is_err());
-        alice.process(outdated.seal());
+        alice.process(outdated.seal().into());
     }
     assert_eq!(
         removed.try_recv().unwrap(),
@@ -203,7 +203,7 @@ fn a_crash_before_a_draft_is_used_takes_nothing_with_it() {
     assert!(has(&mut alice, &carol.id()));
     assert_eq!(alice.operations().len(), operations);
     // What comes of it is of no use to anybody.
-    alice.process(lost.seal());
+    alice.process(lost.seal().into());
     assert!(has(&mut alice, &carol.id()));
     alice.publish("for all").unwrap();
     alice.ask(change(SpaceChange::Remove(carol.id()))).unwrap();
@@ -230,7 +230,7 @@ fn storage_that_fails_when_a_draft_is_used_takes_it_back() {
         let Some(work) = alice.engine().take_work().pop() else {
             break;
         };
-        lanes.push(work.seal());
+        lanes.push(work.seal().into());
         alice.engine().set_fault(Some(Fault::Full { after }));
         lanes.process(alice.engine(), now).unwrap();
         failures += usize::from(lanes.waits_for().is_some());
@@ -247,7 +247,7 @@ fn storage_that_fails_when_a_draft_is_used_takes_it_back() {
         let now = alice.now;
         lanes.process(alice.engine(), now).unwrap();
         for work in alice.engine().take_work() {
-            lanes.push(work.seal());
+            lanes.push(work.seal().into());
         }
     }
     let now = alice.now;
@@ -309,7 +309,7 @@ fn a_publish_that_needs_a_secret_first_waits_for_it() {
     alice.process(here);
     assert!(is_here.try_recv().is_err());
     let done = work(&mut alice).seal();
-    alice.process(done);
+    alice.process(done.into());
     assert!(is_here.try_recv().unwrap().is_ok());
     for peer in [&mut bob, &mut carol] {
         peer.hear(&alice);

@@ -1,0 +1,110 @@
+//! What is sealed for many members is computed elsewhere, while the thread that writes goes on
+//! (`docs/protocol/streams.md#7`).
+//!
+//! A change that makes a secret for many is drawn, and waits with everything that this node wants in
+//! the same space. When the work is done the change is made with it, if nothing has come between.
+
+use std::collections::BTreeMap;
+
+use p2panda_core::Topic;
+use p2panda_spaces::Ahead;
+
+use crate::drafted::{DraftWork, Drafted};
+
+/// The drafts of a node, one for each space at most. In memory only: a change that waits for one
+/// has not happened.
+#[derive(Default)]
+pub(crate) struct Drafts {
+    /// Somebody computes them elsewhere.
+    is_on: bool,
+    number: u64,
+    of: BTreeMap<Topic, Drafting>,
+    /// What has been begun and not handed out.
+    work: Vec<DraftWork>,
+}
+
+pub(crate) struct Drafting {
+    number: u64,
+    pub ahead: Ahead,
+    pub is_done: bool,
+    /// Drafts of the same change before it that were of no use.
+    pub lost: usize,
+}
+
+impl Drafts {
+    /// Whether somebody takes the work. If not, nothing waits.
+    pub fn set(&mut self, is_on: bool) {
+        self.is_on = is_on;
+        if !is_on {
+            self.of.clear();
+            self.work.clear();
+        }
+    }
+
+    /// The work that has been begun since the last time.
+    pub fn take_work(&mut self) -> Vec<DraftWork> {
+        std::mem::take(&mut self.work)
+    }
+
+    /// Whether somebody takes it.
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// What was begun last for a space, if it was not used.
+    pub fn get(&self, topic: &Topic) -> Option<&Drafting> {
+        self.of.get(topic)
+    }
+
+    /// It is of no use.
+    pub fn forget(&mut self, topic: &Topic) {
+        self.of.remove(topic);
+    }
+
+    /// Whether something is computed for a space.
+    pub fn is_under_way(&self, topic: &Topic) -> bool {
+        self.of.get(topic).is_some_and(|drafting| !drafting.is_done)
+    }
+
+    /// Whether something was computed for a space that is not used yet.
+    pub fn is_done(&self, topic: &Topic) -> bool {
+        self.of.get(topic).is_some_and(|drafting| drafting.is_done)
+    }
+
+    /// Work is done.
+    pub fn done(&mut self, drafted: Drafted) {
+        let drafting = self.of.get_mut(&drafted.topic());
+        let Some(drafting) = drafting.filter(|drafting| drafting.number == drafted.number()) else {
+            return;
+        };
+        drafting.is_done = true;
+        drafting.ahead.put(drafted.sealed());
+    }
+
+    /// What was done for a change that is made now.
+    pub fn take_done(&mut self, topic: &Topic) -> Option<Ahead> {
+        if self.is_under_way(topic) {
+            return None;
+        }
+        self.of.remove(topic).map(|drafting| drafting.ahead)
+    }
+
+    /// A batch is over: what is done and was not used is of no use.
+    pub fn settle(&mut self) {
+        self.of.retain(|_, drafting| !drafting.is_done);
+    }
+
+    /// Something is drawn, and waits for its work to be done.
+    pub fn begin(&mut self, topic: Topic, mut ahead: Ahead, lost: usize) {
+        self.number += 1;
+        let number = self.number;
+        self.work.push(DraftWork::new(topic, number, ahead.take()));
+        let drafting = Drafting {
+            number,
+            ahead,
+            is_done: false,
+            lost,
+        };
+        self.of.insert(topic, drafting);
+    }
+}
