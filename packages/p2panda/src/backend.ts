@@ -20,6 +20,7 @@ export type Method =
   | "spaceAct"
   | "spaceLook"
   | "spaces"
+  | "recover"
   | "wake"
   | "close"
   | "wipe";

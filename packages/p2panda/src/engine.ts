@@ -3,6 +3,7 @@ import { ours, PandaError, type PlainError } from "./errors.js";
 import { Election, type Leadership } from "./election.js";
 import { makeKey, signerOf, type Signer } from "./key.js";
 import { KeyPair } from "./protected.js";
+import { recover, recovered } from "./recovery.js";
 import { requestName, Rooms, type SpaceNews } from "./rooms.js";
 import {
   next,
@@ -59,12 +60,13 @@ export type Event =
 type Ping =
   | { kind: "who" }
   | { kind: "requests" }
+  | { kind: "recovered" }
   | { kind: "topic"; topic: string }
   | { kind: "announce"; topic: string; value: unknown }
   | { kind: "ask"; ask: string; method: Asked; args: unknown[] }
   | { kind: "answer"; ask: string; result: unknown; error: PlainError | undefined };
 /** What the tab that leads does for the others. */
-type Asked = "trace" | "spaceAct";
+type Asked = "trace" | "spaceAct" | "recover";
 
 /** What this tab has asked the one that leads. */
 interface Waiting {
@@ -110,6 +112,11 @@ export interface Receipt {
   reason: string | undefined;
 }
 
+export interface EngineOptions extends SyncOptions {
+  key?: CryptoKeyPair | undefined;
+  passphrase?: string | undefined;
+}
+
 /** Everything but the page: keys, storage, signing, exchange with the node. Runs in a worker. */
 export class Engine {
   readonly #signing: Signing;
@@ -117,6 +124,7 @@ export class Engine {
   readonly #election: Election<Event | Ping>;
   #listeners = new Set<(event: Event) => void>();
   #epoch: number | undefined;
+  #closed = false;
   #syncing: Syncing | undefined;
   #signs: Promise<void> | undefined;
   #signAgain = false;
@@ -132,7 +140,7 @@ export class Engine {
   private constructor(
     readonly store: Store,
     readonly signer: Signer,
-    readonly options: SyncOptions,
+    readonly options: EngineOptions,
     shared: string | undefined,
   ) {
     this.#signing = new Signing(store, signer);
@@ -161,15 +169,14 @@ export class Engine {
         : new PandaError("newer-version", "a newer version of this page took over", {
             hint: "reload the page",
           });
-      this.#fault(error);
-      void this.close();
+      this.#closeFor(error);
     };
   }
 
   /** With `shared` the tabs that have this name write as one. */
   static async start(
     store: Store,
-    options: SyncOptions & { key?: CryptoKeyPair | undefined; passphrase?: string | undefined },
+    options: EngineOptions,
     shared?: string,
   ): Promise<Engine> {
     await loadWasm();
@@ -437,12 +444,31 @@ export class Engine {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     this.#election.close();
     this.#stopLeading();
     this.#update({ state: "closed" });
     this.#rooms.close();
     await this.#signs?.catch(() => undefined);
     this.store.close();
+  }
+
+  /** Makes a new key, and closes all tabs. */
+  async recover(): Promise<void> {
+    const epoch = this.#epoch;
+    if (epoch === undefined) return void (await this.#askLeader("recover", []));
+    if (this.options.key !== undefined) {
+      throw new PandaError("invalid", "the key is not one that this page keeps");
+    }
+    const made = await newKey(this.options.passphrase);
+    await recover(this.store, this.#rooms, epoch, made);
+    this.#tell({ kind: "recovered" });
+    this.#closeFor(recovered());
+  }
+
+  #closeFor(error: PandaError): void {
+    this.#fault(error);
+    void this.close();
   }
 
   /** Deletes the key and everything else of this name. */
@@ -459,6 +485,7 @@ export class Engine {
       writer.put("meta", ["epoch"], epoch);
       return epoch;
     });
+    if (this.#closed) return;
     this.#epoch = epoch;
     const step = (): void => {
       this.#stopLeading();
@@ -597,6 +624,8 @@ export class Engine {
         if (this.#epoch !== undefined || message.status.state === "closed") return;
         this.#status = { ...message.status, leader: false };
         return this.#local({ kind: "status", status: this.#status });
+      case "recovered":
+        return this.#closeFor(recovered());
       case "space":
         this.#rooms.became(message.topic);
         return this.#local(message);
@@ -689,7 +718,7 @@ export class Engine {
   }
 }
 
-const TAKEN = new Set(["newer-version", "wiped"]);
+const TAKEN = new Set(["newer-version", "wiped", "new-key"]);
 
 /** Items that JavaScript has nothing for stay as they are. */
 function valueOf(body: Uint8Array): unknown {

@@ -193,6 +193,17 @@ export class Panda {
     this.backend.end();
   }
 
+  /**
+   * Gives the page a new key, for where its log went on elsewhere (`own-log-moved`): a key never comes to a
+   * second writer. Messages stay, and what no node has stored is published once more. In spaces the page is
+   * somebody else then. Connect again afterwards.
+   */
+  async recover(): Promise<void> {
+    await this.backend.call("recover");
+    globalThis.document?.removeEventListener("visibilitychange", this.#wake);
+    this.backend.end();
+  }
+
   /** Deletes the key, the messages and everything else of this name. It cannot be undone. */
   async wipe(): Promise<void> {
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);

@@ -4,6 +4,10 @@ import { append, buffered, checkEpoch, type LogRow, type NodeRow, type PlaceRow 
 import type { Store, Writer } from "./store.js";
 import { wasm, type Dependency, type Operation } from "./wasm.js";
 
+/** What helps a page whose log went on without it. */
+export const MOVED =
+  "the key is in use elsewhere, or storage was lost: make a new key with `recover`";
+
 /** An operation as a node shows it. */
 export interface Shown {
   arrival: number;
@@ -63,7 +67,7 @@ export class Receiving {
         const { author, logId, log, seq, id } = one!.operation;
         seen.last = { author, logId, log, seq, id };
       }
-      writer.put("nodes", [node, topic], seen);
+      writer.put("nodes", [node, topic], { ...seen, node, topic });
       writer.flush();
       // A power cut takes messages and position back together, and the node shows them again.
     }, "relaxed");
@@ -99,7 +103,7 @@ export class Receiving {
         "own-log-moved",
         "the node shows an entry of this page's log that it did not write",
         {
-          hint: "the key is in use elsewhere, or storage was lost: make a new key",
+          hint: MOVED,
           evidence: { headers: [header] },
         },
       );
@@ -130,6 +134,7 @@ export class Receiving {
     if (known.id !== id) {
       const code = author === this.publicKey ? "own-log-forked" : "log-forked";
       return fault(code, "an author has signed two entries for one place", {
+        hint: author === this.publicKey ? MOVED : undefined,
         evidence: { headers: row === undefined ? [header] : [row.header, header] },
       });
     }

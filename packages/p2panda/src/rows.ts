@@ -82,6 +82,8 @@ export interface PublishedRow {
 
 /** What a node has shown and taken. */
 export interface NodeRow {
+  node?: string;
+  topic?: string;
   arrival: number;
   /** The first arrival that the page could not take. */
   refused?: number;

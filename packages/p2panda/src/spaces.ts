@@ -23,6 +23,8 @@ export interface SpaceInfo {
   role: SpaceRole | undefined;
   /** No owner has answered yet. */
   joining: boolean;
+  /** It demands what only a later version of this package speaks. */
+  needsNewer: boolean;
   members: Member[];
   invites: SpaceInvite[];
 }
@@ -73,8 +75,8 @@ export class Space extends Topic {
 
   async info(): Promise<SpaceInfo> {
     const look = await this.panda.backend.call<SpaceLook>("spaceLook", this.id);
-    const { name, role, joining, members, invites } = look;
-    return { topic: this.id, name, role, joining, members, invites };
+    const { name, role, joining, needsNewer, members, invites } = look;
+    return { topic: this.id, name, role, joining, needsNewer, members, invites };
   }
 
   async members(): Promise<Member[]> {

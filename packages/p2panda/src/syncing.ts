@@ -2,7 +2,7 @@ import { toBase64, fromBase64 } from "./bytes.js";
 import { ours, PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
 import { loginByKey, loginByToken } from "./login.js";
-import { Receiving, type Received, type Shown } from "./receiving.js";
+import { MOVED, Receiving, type Received, type Shown } from "./receiving.js";
 import { all, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
 import { Rpc, type Hello, type Note, type SocketConstructor } from "./rpc.js";
 import type { Store } from "./store.js";
@@ -179,6 +179,11 @@ class TopicSync {
     clearTimeout(this.#restart);
   }
 
+  /** The next connection begins for itself. */
+  #isOver(): boolean {
+    return this.#over || this.context.rpc.isOver;
+  }
+
   async #begin(): Promise<void> {
     const { rpc, events } = this.context;
     try {
@@ -200,7 +205,7 @@ class TopicSync {
   /** A topic that the node refuses now it may take later. */
   #beginLater(): void {
     clearTimeout(this.#restart);
-    if (!this.#over) this.#restart = setTimeout(() => void this.#begin(), REFUSED_RETRY);
+    if (!this.#isOver()) this.#restart = setTimeout(() => void this.#begin(), REFUSED_RETRY);
   }
 
   /** Compares what the node says about its state with what it said before. Where to read on. */
@@ -242,8 +247,9 @@ class TopicSync {
     const { store, epoch, events } = this.context;
     if (seq > log.seq + 1) {
       const message = "the node has entries of this page's log that the page did not write";
-      const hint = "the key is in use elsewhere, or storage was lost: make a new key";
-      events.fault(new PandaError("own-log-moved", message, { topic: this.topic, hint }));
+      events.fault(
+        new PandaError("own-log-moved", message, { topic: this.topic, hint: MOVED }),
+      );
       return;
     }
     // It has them all.
@@ -409,7 +415,7 @@ class TopicSync {
           writer.delete("unsent", [this.topic, row.logId, row.seq]);
           seen.acked[row.logId] = row.seq;
         }
-        writer.put("nodes", [node, this.topic], seen);
+        writer.put("nodes", [node, this.topic], { ...seen, node, topic: this.topic });
       });
       events.stored(rows);
     } catch (error) {
@@ -432,7 +438,7 @@ class TopicSync {
 
   flushLater(ms: number): void {
     clearTimeout(this.#retry);
-    if (!this.#over) this.#retry = setTimeout(() => this.flush(), ms);
+    if (!this.#isOver()) this.#retry = setTimeout(() => this.flush(), ms);
   }
 
   #failed(error: unknown): void {

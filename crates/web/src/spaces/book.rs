@@ -267,8 +267,15 @@ impl Book {
         };
         match done {
             Err(ReceiveError::Wait(wait)) => {
-                if let (Wait::Key(_), Some(room)) = (wait, self.rooms.get_mut(topic)) {
-                    room.locked.insert(operation.author);
+                if let Some(room) = self.rooms.get_mut(topic) {
+                    match wait {
+                        Wait::Key(_) => {
+                            room.locked.insert(operation.author);
+                        }
+                        Wait::Missing(_) | Wait::Postponed => {}
+                        // A suite, or a scheme, that a later version speaks.
+                        _ => room.needs_newer = true,
+                    }
                 }
                 false
             }
@@ -452,6 +459,12 @@ impl Book {
     pub fn is_joining(&self, topic: &Topic) -> bool {
         let room = self.rooms.get(topic);
         room.is_some_and(|room| room.joining.is_some())
+    }
+
+    /// Whether it demands what this version does not speak: nothing is processed then.
+    pub fn needs_newer(&self, topic: &Topic) -> bool {
+        let room = self.rooms.get(topic);
+        room.is_some_and(|room| room.needs_newer)
     }
 
     /// The invites that owners made.

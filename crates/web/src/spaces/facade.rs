@@ -48,7 +48,7 @@ export interface SpaceAct {
 }
 export interface SpaceInvite { invite: string; role: SpaceRole; uses: number; until: number; used: number; revoked: boolean }
 export interface SpaceLook {
-  id?: string; name?: string; role?: SpaceRole; joining: boolean;
+  id?: string; name?: string; role?: SpaceRole; joining: boolean; needsNewer: boolean;
   members: { key: string; role: SpaceRole }[]; due: string[]; invites: SpaceInvite[];
 }
 export interface SpaceSealed { body: Uint8Array; deps: { author: string; log?: string; seq: number; id: string }[] }
@@ -284,6 +284,7 @@ pub fn spaces_look(page: u32, topic: &str, now: f64) -> Of<JsLook> {
             ("name", text(book.name(&topic))),
             ("role", text(book.role(&topic))),
             ("joining", book.is_joining(&topic).into()),
+            ("needsNewer", book.needs_newer(&topic).into()),
             ("members", members.into()),
             ("due", due.into()),
             ("invites", invites.collect::<Array>().into()),

@@ -115,6 +115,8 @@ pub(crate) struct Room {
     pub parked: BTreeMap<[u8; 32], BTreeSet<(VerifyingKey, u32)>>,
     /// Authors of control operations that wait for a key.
     pub locked: BTreeSet<VerifyingKey>,
+    /// A control operation waits for a later version of this crate.
+    pub needs_newer: bool,
     changed: Vec<Row>,
 }
 

@@ -1,0 +1,110 @@
+import { PandaError } from "./errors.js";
+import { requestName, type Rooms } from "./rooms.js";
+import {
+  checkEpoch,
+  next,
+  type LogRow,
+  type NodeRow,
+  type PlaceRow,
+  type PublishedRow,
+  type RequestRow,
+  type RoomRow,
+  type TopicRow,
+} from "./rows.js";
+import { LAST, type Store, type Writer } from "./store.js";
+
+/** What no node has stored, with the value as it was published. */
+interface Unsent {
+  row: PlaceRow;
+  body: Uint8Array;
+  sealed: boolean;
+  /** The name of its log. */
+  log: string | undefined;
+}
+
+/**
+ * Gives the page a new key, for where its log went on elsewhere: two who write one log fork it. Messages
+ * stay. What no node has stored is published once more, under the new key. In spaces the page is somebody
+ * else now, and joins them again.
+ */
+export async function recover(
+  store: Store,
+  rooms: Rooms,
+  epoch: number,
+  made: CryptoKeyPair | string,
+): Promise<void> {
+  const unsent = await find(store, rooms);
+  await store.write(async (writer) => {
+    await checkEpoch(writer, epoch);
+    // No tab writes with the old key from here on.
+    writer.put("meta", ["epoch"], epoch + 1);
+    writer.delete("meta", ["key"]);
+    writer.delete("meta", ["protected"]);
+    if (typeof made === "string") writer.put("meta", ["protected"], made);
+    else writer.put("meta", ["key"], made);
+    for (const row of await writer.range<PlaceRow>("places", [], [LAST])) {
+      if (row.state !== "stored") await forget(writer, row);
+    }
+    for (const { row, body, sealed, log } of unsent) {
+      const { topic, request: id } = row;
+      const published = await writer.get<PublishedRow>("published", [id!]);
+      if (published === undefined) continue;
+      const number = await next(writer, "requests");
+      const request: RequestRow = { number, request: id!, topic, body, log };
+      if (sealed) request.sealed = true;
+      writer.put("requests", [number], request);
+      writer.put("published", [id!], { topic, hash: published.hash, number });
+    }
+    // What others wrote under the old key is read once more.
+    for (const { node, topic } of await writer.range<NodeRow>("nodes", [], [LAST]))
+      if (node !== undefined && topic !== undefined) writer.delete("nodes", [node, topic]);
+    for (const { key } of await writer.range<RoomRow>("rooms", [], [LAST]))
+      writer.delete("rooms", [key]);
+    for (const name of [["counter", "rooms"], ["counter", "rooms", "shape"]])
+      writer.put("meta", name, ((await writer.get<number>("meta", name)) ?? 0) + 1);
+    for (const { topic, space } of await writer.range<TopicRow>("topics", [], [LAST]))
+      if (space === true) writer.delete("meta", ["rooms-done", topic]);
+  });
+}
+
+/** An operation that no node has leaves its log, in which another one may have its place. */
+async function forget(writer: Writer, row: PlaceRow): Promise<void> {
+  const { topic, author, logId, seq } = row;
+  writer.delete("unsent", [topic, logId, seq]);
+  writer.put("places", [topic, row.place], { ...row, body: undefined, shown: false });
+  writer.delete("operations", [topic, author, logId, seq]);
+  const head = await writer.get<LogRow>("logs", [topic, author, logId]);
+  if (head === undefined || head.seq < seq) return;
+  const before = seq === 0 ? undefined : [topic, author, logId, seq - 1];
+  const at = before && (await writer.get<{ place: number; id: string }>("operations", before));
+  if (at === undefined) writer.delete("logs", [topic, author, logId]);
+  else writer.put("logs", [topic, author, logId], { ...head, ...at, seq: seq - 1 });
+}
+
+async function find(store: Store, rooms: Rooms): Promise<Unsent[]> {
+  const rows = await store.read(async (reader) => {
+    const all = await reader.range<PlaceRow>("places", [], [LAST]);
+    return all.filter(({ state, request }) => state !== "stored" && request !== undefined);
+  });
+  const unsent: Unsent[] = [];
+  for (const row of rows) {
+    const sealed = await rooms.isSpace(row.topic);
+    if (!sealed) {
+      const key = [row.topic, row.author, row.logId];
+      const log = await store.read((reader) => reader.get<LogRow>("logs", key));
+      if (row.body !== undefined) unsent.push({ row, body: row.body, sealed, log: log?.name });
+      continue;
+    }
+    const [data] = await rooms.open(row.topic, [row]);
+    if (data === undefined) continue;
+    const vault = await rooms.vault();
+    const body = await vault.seal(requestName(row.request!), data);
+    unsent.push({ row, body, sealed, log: undefined });
+  }
+  return unsent;
+}
+
+/** What every tab hears then. */
+export function recovered(): PandaError {
+  return new PandaError("new-key", "this page has a new key", { hint: "connect again" });
+}
