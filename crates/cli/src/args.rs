@@ -148,9 +148,9 @@ pub enum Command {
     Status(StatusArgs),
     #[command(about = "Print what happens on the node")]
     Events(EventsArgs),
-    #[command(about = "Show what happens on the node by second, until `q`")]
+    #[command(about = "Show rates of the running node every second, until `q`")]
     Top(TopArgs),
-    #[command(about = "Look at everything that commonly stands in the way")]
+    #[command(about = "Check for common problems, and say what to do")]
     Doctor(DoctorArgs),
     /// Name nodes, and choose the one that commands use
     #[command(subcommand)]

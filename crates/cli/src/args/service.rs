@@ -21,8 +21,8 @@ pub enum NodeCommand {
     #[command(
         about = "Print the address of the status page, with a ticket for it",
         long_about = "Print the address of the status page, with a ticket for it.\n\n\
-            The ticket is good once and for 60 s, and lets in anyone who has it, with every scope. Needs a node that \
-            runs, and an address in rpc.listen.",
+            The ticket is valid once and for 60 s, and gives anyone who has it every scope. Needs a running node, \
+            and an address in rpc.listen.",
         after_help = "Example:\n  xdg-open \"$(panda node ui)\""
     )]
     Ui(UiArgs),
@@ -37,9 +37,9 @@ pub struct UiArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Look at everything that commonly stands in the way, a line each.\n\n\
-        Home, key file, disk, database and schema, and of a node that runs its storage, addresses, interfaces for \
-        multicast DNS, clock and the nodes that were named. Each line says `ok`, `warn` or `bad`, what is found, and \
+    long_about = "Check for common problems, and say what to do.\n\n\
+        Checks home, key file, disk, database and schema, and of a running node its storage, addresses, interfaces \
+        for multicast DNS, clock and the configured nodes. Each line says `ok`, `warn` or `bad`, what was found, and \
         what to do. Exits with 24 if something is bad. It changes nothing.",
     after_help = "Example:\n  panda doctor"
 )]
@@ -51,19 +51,19 @@ pub struct DoctorArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Show what happens on the node that runs: operations, bytes and requests by second, other nodes, \
+    long_about = "Show rates of the running node: operations, bytes and requests per second, other nodes, \
         consumers.\n\n\
         `q`, Esc and Ctrl-C end it.",
     after_help = "Example:\n  panda top"
 )]
 pub struct TopArgs {
-    /// Time between two looks
+    /// Time between two updates
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub interval: Duration,
-    /// Print one JSON object per look instead
+    /// Print one JSON object per update instead
     #[arg(long)]
     pub json: bool,
-    /// With --json, stop after this many
+    /// With --json, stop after this many updates
     #[arg(long, value_name = "NUMBER", requires = "json", value_parser = count)]
     pub count: Option<u64>,
 }
