@@ -54,3 +54,43 @@ fn a_device_that_nobody_confirms_is_not_linked() {
     let output = world.at("old", &["device", "ls"]).output().unwrap();
     assert!(stdout(&output).lines().count() <= 1);
 }
+
+/// A file with a passphrase that its owner alone may read.
+fn passphrase(world: &World, name: &str, text: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = world.path(name);
+    std::fs::write(&path, format!("{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    format!("passphrase:{}", path.display())
+}
+
+#[test]
+fn a_passphrase_in_a_file_opens_what_is_sealed() {
+    let world = World::new();
+    let right = passphrase(&world, "right", "correct horse");
+    let wrong = passphrase(&world, "wrong", "correct horsf");
+    let run = |args: &[&str], settings: &[(&str, &str)]| {
+        let settings = settings.iter().copied();
+        world.at("home", args).envs(settings).output().unwrap()
+    };
+    let by = |source| [("PANDA_NODE_AT_REST", source)];
+    let made = run(&["space", "create", "Crew"], &by(right.as_str()));
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let ls = ["space", "ls"];
+    let opened = run(&ls, &by(&right));
+    assert!(
+        stdout(&opened).contains("owner Crew"),
+        "{}",
+        stderr(&opened)
+    );
+    let refused = run(&ls, &by(&wrong));
+    assert!(stderr(&refused).contains("the passphrase does not open"));
+    let refused = run(&ls, &[]);
+    assert!(stderr(&refused).contains("is opened by a passphrase"));
+    let moved = [
+        ("PANDA_NODE_AT_REST", "key-file"),
+        ("PANDA_NODE_AT_REST_BEFORE", right.as_str()),
+    ];
+    assert_eq!(run(&ls, &moved).status.code(), Some(0));
+    assert!(stdout(&run(&ls, &[])).contains("owner Crew"));
+}
