@@ -317,6 +317,7 @@ fn kind_code(kind: ErrorKind) -> u8 {
         ErrorKind::StateDir => 20,
         ErrorKind::Newer => 21,
         ErrorKind::Unexpected => 22,
+        ErrorKind::Sealed => 25,
         _ => 1,
     }
 }
@@ -401,6 +402,9 @@ fn next_step(kind: ErrorKind) -> &'static str {
             "make it writable, or name another state directory with XDG_STATE_HOME; it holds the \
             file that detects a copied home"
         }
+        ErrorKind::Sealed => {
+            "name what opens it: node.at_rest in the configuration, or PANDA_NODE_AT_REST"
+        }
         ErrorKind::Newer => "run the version that wrote it, or a newer one",
         ErrorKind::Unexpected => {
             "run it again with RUST_LOG=p2panda=debug, and report what it says"
@@ -436,6 +440,7 @@ mod tests {
             ErrorKind::StateDir,
             ErrorKind::Newer,
             ErrorKind::Unexpected,
+            ErrorKind::Sealed,
         ];
         let codes: std::collections::BTreeSet<u8> = kinds.into_iter().map(kind_code).collect();
         assert_eq!(codes.len(), kinds.len());

@@ -117,6 +117,8 @@ pub enum ErrorKind {
     PathTooLong,
     /// There is a database, and its key file is lost.
     KeyMissing,
+    /// Something else opens what is sealed in the directory: [`AtRest`](crate::AtRest).
+    Sealed,
     /// A newer version of this software wrote the directory.
     Newer,
     /// The directory of the fork guard's files cannot be used.
@@ -195,6 +197,9 @@ fn of_directory(kind: &OpenErrorKind) -> ErrorKind {
         OpenErrorKind::KeyMissing { .. } | OpenErrorKind::SecretMissing { .. } => {
             ErrorKind::KeyMissing
         }
+        OpenErrorKind::SealedElsewhere { .. }
+        | OpenErrorKind::WrongPassphrase { .. }
+        | OpenErrorKind::Keychain { .. } => ErrorKind::Sealed,
         OpenErrorKind::Newer { .. } => ErrorKind::Newer,
         OpenErrorKind::Older { .. } | OpenErrorKind::NotClosed { .. } => ErrorKind::ReadOnly,
         OpenErrorKind::StateDir { .. } => ErrorKind::StateDir,

@@ -1,5 +1,7 @@
 //! A second device: linked by a code and six digits.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use super::world::*;
@@ -7,7 +9,7 @@ use super::world::*;
 /// A device that shows a code, one that has taken it, and the digits that both show.
 fn linking(world: &World) -> (Running, Running, Value) {
     let mut link = world.at("old", &["device", "link", "--json"]);
-    let old = Running::start(&mut link);
+    let old = Running::start(link.stdin(Stdio::piped()));
     let code: Value = serde_json::from_str(&old.line()).unwrap();
     assert_eq!(code["code"].as_str().unwrap().len(), 26);
     let ticket = code["ticket"].as_str().unwrap();
@@ -86,7 +88,8 @@ fn a_passphrase_in_a_file_opens_what_is_sealed() {
     let refused = run(&ls, &by(&wrong));
     assert!(stderr(&refused).contains("the passphrase does not open"));
     let refused = run(&ls, &[]);
-    assert!(stderr(&refused).contains("is opened by a passphrase"));
+    assert!(stderr(&refused).contains("are opened by a passphrase; name what opens it"));
+    assert_eq!(refused.status.code(), Some(25));
     let moved = [
         ("PANDA_NODE_AT_REST", "key-file"),
         ("PANDA_NODE_AT_REST_BEFORE", right.as_str()),
