@@ -230,7 +230,8 @@ impl Failure {
             | Failure::NoSubject { .. }
             | Failure::NoCommand { .. }
             | Failure::LineNotText { .. }
-            | Failure::Parse(_) => 2,
+            | Failure::Parse(_)
+            | Failure::Node(p2panda::Error::DeviceLink(_)) => 2,
             Failure::FileTooLarge { .. } | Failure::LineTooLong { .. } => {
                 kind_code(ErrorKind::Limit)
             }

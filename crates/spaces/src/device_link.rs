@@ -642,11 +642,7 @@ impl DeviceLink {
             Role::New {
                 lingers: Some(until),
                 ..
-            } => {
-                if is_late || now > *until {
-                    self.finish(LinkEnd::Done);
-                }
-            }
+            } if is_late || now > *until => self.finish(LinkEnd::Done),
             _ if is_late => self.fail(LinkEnd::Expired),
             _ => {}
         }

@@ -129,10 +129,10 @@ fn a_topic_and_all_together_have_quotas_of_their_own() {
         (of_all(all - 1), true, false),
     ] {
         let mut node = Node::open(with(quotas));
-        ingest_in(&mut node, TOPIC, &[first.clone()]);
-        let outcomes = ingest_in(&mut node, TOPIC, &[second.clone()]);
+        ingest_in(&mut node, TOPIC, std::slice::from_ref(&first));
+        let outcomes = ingest_in(&mut node, TOPIC, std::slice::from_ref(&second));
         assert_eq!(is_stored(&outcomes[0]), second_is_in, "{quotas:?}");
-        let outcomes = ingest_in(&mut node, OTHER_TOPIC, &[elsewhere.clone()]);
+        let outcomes = ingest_in(&mut node, OTHER_TOPIC, std::slice::from_ref(&elsewhere));
         assert_eq!(is_stored(&outcomes[0]), elsewhere_is_in, "{quotas:?}");
     }
 }
@@ -169,7 +169,7 @@ fn a_prune_makes_room_also_for_the_authors_other_logs() {
     let mut node = Node::open(with(of_author(sum(&sent))));
     ingest_in(&mut node, TOPIC, &sent);
     assert_eq!(
-        ingest_in(&mut node, OTHER_TOPIC, &[other.clone()]),
+        ingest_in(&mut node, OTHER_TOPIC, std::slice::from_ref(&other)),
         [REFUSED]
     );
     let after = author.says("refused");
@@ -186,7 +186,7 @@ fn a_prune_makes_room_also_for_the_authors_other_logs() {
     };
     assert!(node.committed.events.contains(&goes_on));
     assert!(is_stored(
-        &ingest_in(&mut node, OTHER_TOPIC, &[other.clone()])[0]
+        &ingest_in(&mut node, OTHER_TOPIC, std::slice::from_ref(&other))[0]
     ));
     let kept = bytes(&snapshot) + bytes(&next) + bytes(&other);
     let fits = author.says("fits");

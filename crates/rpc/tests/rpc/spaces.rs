@@ -53,7 +53,7 @@ async fn a_space_is_made_changed_and_read_by_its_scopes() {
     let (topic, owner) = (made.topic.as_str(), world.node.id());
     let mut events = sam.space_events(topic).await.unwrap();
     let listed = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
-    assert_eq!(listed.spaces, [made.clone()]);
+    assert_eq!(listed.spaces, std::slice::from_ref(&made));
 
     let member = p2panda::SigningKey::from_bytes(&[3; 32]).verifying_key();
     let role = |role| api::SpaceRoleParams {
