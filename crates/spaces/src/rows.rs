@@ -216,10 +216,11 @@ impl<'r> Stored<'r> {
         space.graph = Graph::of_nodes(self.nodes);
         space.holders = Holders::of_graph(&space.graph);
         space.displaced = self.displaced.into_iter().collect();
-        space.roles = space.roles_now(groups);
         if let Some(settings) = self.settings {
             space.native = Some(native(settings, &self.keys, self.runs, &space)?);
         }
+        // Which rules count depends on the form of the space.
+        space.roles = space.roles_now(groups);
         Ok(space)
     }
 }

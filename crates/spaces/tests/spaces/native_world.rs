@@ -434,6 +434,7 @@ impl Node {
 
     /// Stores what has changed and goes on from what is stored.
     pub fn restart(&mut self) {
+        let before = self.members();
         for row in self.spaces.changes() {
             match row.value {
                 Some(value) => self.stored.insert(row.key, value.to_vec()),
@@ -441,6 +442,7 @@ impl Node {
             };
         }
         self.spaces = Spaces::load(self.id, &self.stored).unwrap();
+        assert_eq!(self.members(), before);
         assert!(
             self.spaces.changes().is_empty(),
             "nothing is to be stored again"

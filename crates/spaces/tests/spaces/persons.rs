@@ -539,3 +539,30 @@ fn persons_are_the_same_after_a_restart() {
     assert_eq!(ben.pending(person), []);
     assert!(ada.is_healthy());
 }
+
+/// By the groups alone, without who is out, the remover would be an owner again.
+#[test]
+fn a_person_that_is_out_is_out_after_a_restart() {
+    let [mut ada, mut ada2, mut ben] = nodes();
+    ada.create(Settings::with_history(), &[(ben.member(), Role::Owner)]);
+    ben.space = ada.space;
+    let (person, ben_id) = (ada.person(), ben.id);
+    link(&mut ada, &mut ada2, person);
+    sync(&mut [&mut ada, &mut ada2, &mut ben]);
+    assert_eq!(ada2.role(ada2.id), Some(Role::Owner));
+    // The entry of the device alone: that takes the whole person out, its remover too.
+    ada2.remove(ada.member());
+    // Nothing is wrong with the person by the groups any more, but the space does not hear of it.
+    ada2.try_revoke(person, ada.id).unwrap();
+    for _ in 0..2 {
+        assert_eq!((ada2.role(ada.id), ada2.role(ada2.id)), (None, None));
+        let denied = ada2.try_publish("by nobody");
+        assert_eq!(denied, Err(LocalError::Role(None)));
+        ada2.restart();
+    }
+    sync(&mut [&mut ada, &mut ada2, &mut ben]);
+    for node in [&mut ada, &mut ben] {
+        node.restart();
+        assert_eq!(node.members(), [(ben_id, Role::Owner)].into());
+    }
+}
