@@ -156,6 +156,11 @@ pub enum Failure {
         out, name another home with --home DIR, or stop that node"
     )]
     RunningNode { flag: &'static str, at: String },
+    #[error(
+        "a node runs at {at}, and `panda device` cannot use a running node yet; stop it for this \
+        command, or name another home with --home DIR"
+    )]
+    DevicesOfRunning { at: String },
     #[error("the process that is measured cannot be run: {0}; look at what this system allows")]
     Measured(#[source] io::Error),
     #[error("no node runs; start one with `panda node run`")]
@@ -216,6 +221,7 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoHttp | Failure::NoTerminal => 2,
+            Failure::DevicesOfRunning { .. } => kind_code(ErrorKind::Locked),
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::PassphraseFile { .. }

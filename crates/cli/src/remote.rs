@@ -165,6 +165,11 @@ impl Remote {
         Ok(())
     }
 
+    /// Where it answers.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
     pub fn client(&self) -> &Client {
         &self.client
     }

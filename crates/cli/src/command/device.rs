@@ -12,6 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
+use crate::remote::Remote;
 use crate::settings::{Resolved, Settings};
 
 /// How often to look whether something has happened.
@@ -19,6 +20,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Does one thing with the devices of the person whose device the home directory is.
 pub async fn run(args: &NodeArgs, command: DeviceCommand) -> Result<Outcome, Failure> {
+    if let Some(running) = Remote::find(args).await? {
+        let at = running.at().to_owned();
+        return Err(Failure::DevicesOfRunning { at });
+    }
     let settings = Settings::load(args)?.resolved;
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, false).await?;

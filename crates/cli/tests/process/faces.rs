@@ -290,6 +290,9 @@ fn what_a_node_that_runs_cannot_honour_is_an_error_that_says_so() {
     assert!(stderr(&refused).contains("--temp is for a node"));
     let refused = world.server(&["compact"]);
     assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
+    let refused = world.server(&["device", "ls"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("cannot use a running node yet"));
     let refused = world.server(&["node", "run"]);
     assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
     assert_eq!(daemon.running.interrupt().code(), Some(0));
