@@ -234,7 +234,12 @@ impl Spaces {
             self.allowed(group, action.clone())?;
         }
         self.leaves_an_owner(&group, &actions)?;
-        self.heal_required(space, desk)?;
+        match self.stays(space) {
+            true => self.heal_required(space, desk)?,
+            // The pointer covers it, too; alone it would put us out.
+            false => self.merge(space, desk)?,
+        }
+        self.heard(space)?;
         let (mut last, mut failed) = (None, None);
         for action in actions {
             let allowed = self.allowed(group, action);
@@ -404,6 +409,7 @@ impl Spaces {
             return Ok(self.events());
         }
         self.merge(space, desk)?;
+        self.keep_own_person(space, desk)?;
         self.repair(space, group, desk)?;
         if self.has_secrets(space) && self.known(space)?.encryption.rekey() != Rekey::None {
             self.renew(space, desk)?;

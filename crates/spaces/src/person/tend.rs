@@ -113,6 +113,37 @@ impl Spaces {
         Ok(())
     }
 
+    /// Whether we are given secrets by the groups as they are now.
+    pub(crate) fn stays(&self, space: SpaceId) -> bool {
+        let known = self.spaces.get(&space);
+        let role = known.and_then(|known| self.wanted(known).get(&self.me).copied());
+        role.is_some_and(Role::has_secrets)
+    }
+
+    /// Where what the space lacks would put our person out, and we may mend that: both with one
+    /// pointer.
+    pub(crate) fn keep_own_person<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let group = self.founded(space)?.group;
+        let is_owner = self.direct_role(&group) == Some(Role::Owner);
+        if self.known(space)?.native.is_none() || !is_owner || self.stays(space) {
+            return Ok(());
+        }
+        let Some(person) = self.person_of(&space, &self.me) else {
+            return Ok(());
+        };
+        let role = self.role_of_person(&group, &person);
+        let actions = self.person_actions(&group, &person, role);
+        if !actions.is_empty() && self.leaves_an_owner(&group, &actions).is_ok() {
+            let events = self.change_all(space, actions, desk)?;
+            self.told.extend(events);
+        }
+        Ok(())
+    }
+
     /// Persons, and which role they are to have.
     fn person_tasks(&self, space: &SpaceId) -> BTreeMap<GroupId, Option<Role>> {
         let known = self

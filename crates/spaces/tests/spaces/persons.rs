@@ -566,3 +566,34 @@ fn a_person_that_is_out_is_out_after_a_restart() {
         assert_eq!(node.members(), [(ben_id, Role::Owner)].into());
     }
 }
+
+/// The new device alone would take the person out, its entry as an owner with it does not.
+#[test]
+fn an_owner_links_a_device_that_was_removed_as_a_member() {
+    for heals in [false, true] {
+        let [mut ada, mut ada2, mut ben, mut third] = nodes();
+        ada.create(Settings::with_history(), &[(ben.member(), Role::Editor)]);
+        ben.space = ada.space;
+        let person = ada.person();
+        link(&mut ada, &mut ada2, person);
+        ada.add(third.member(), Role::Editor);
+        ada.remove(third.member());
+        sync(&mut [&mut ada, &mut ada2, &mut ben]);
+        ada.try_link(person, third.id).unwrap();
+        third.space = ada.space;
+        match heals {
+            true => ada.heal(),
+            false => ada.follow(person),
+        }
+        assert_eq!(ada.pending(person), []);
+        sync(&mut [&mut ada, &mut ada2, &mut ben, &mut third]);
+        for node in [&ada, &ada2, &ben, &third] {
+            for device in [ada.id, ada2.id, third.id] {
+                assert_eq!(node.role(device), Some(Role::Owner));
+            }
+        }
+        ada.publish("still here");
+        sync(&mut [&mut ada, &mut ben, &mut third]);
+        assert!(ben.reads("still here") && third.reads("still here"));
+    }
+}
