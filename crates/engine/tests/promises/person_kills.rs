@@ -1,8 +1,5 @@
 //! Devices are linked and revoked by a process that is killed (`docs/protocol/spaces.md#18`).
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command as Process, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -12,8 +9,10 @@ use p2panda_engine::{
     Command, PersonCommand, PersonLook, Reply, Role, Settings, SpaceCommand, SpaceError, SpaceLook,
 };
 
+use crate::space_lives::kill_child;
 use crate::spaces::{Asked, Peer, asked};
 
+const CHILD: &str = "person_kills::child_that_links_and_revokes_until_it_is_killed";
 const CHILD_DIR: &str = "P2PANDA_ENGINE_PERSON_DIR";
 
 /// More than follow in one transaction.
@@ -81,30 +80,6 @@ fn child_that_links_and_revokes_until_it_is_killed() {
     }
 }
 
-/// Kills the child somewhere in its work: after a line, and some turns of a loop.
-fn kill_child(dir: &Path, kill: u64) {
-    let name = "person_kills::child_that_links_and_revokes_until_it_is_killed";
-    let mut child = Process::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD_DIR, dir)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let rounds = lines.map_while(Result::ok);
-    let mut rounds = rounds.filter(|line| line.starts_with("round "));
-    for _ in 0..=kill % 3 {
-        rounds.next().unwrap();
-    }
-    // A multiplier of a linear congruential generator spreads the points.
-    let turns = kill.wrapping_mul(6_364_136_223_846_793_005) >> 41;
-    for turn in 0..turns {
-        std::hint::black_box(turn);
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
 #[test]
 fn every_space_follows_after_kills_at_a_hundred_points() {
     // A person has so many operations and no more.
@@ -125,7 +100,7 @@ fn every_space_follows_after_kills_at_a_hundred_points() {
         }
         drop(peer);
         for kill in part * 25..(part + 1) * 25 {
-            kill_child(temp.path(), kill);
+            kill_child((CHILD, CHILD_DIR), temp.path(), kill, 41);
             let mut peer = Peer::at(temp.path());
             peer.settle();
             let look = peer.person();

@@ -12,6 +12,7 @@ use p2panda_engine::{Command, Incoming, PublishError, Role, Source, SpaceChange}
 
 use crate::spaces::{Peer, SECOND_US, TOPIC, change, create, exchange};
 
+const CHILD: &str = "space_lives::child_that_adds_and_removes_until_it_is_killed";
 const CHILD_DIR: &str = "P2PANDA_ENGINE_SPACE_DIR";
 
 impl Peer {
@@ -87,7 +88,7 @@ fn a_space_goes_on_after_kills_at_a_hundred_points() {
     owner.hear(&member);
     drop((owner, member));
     for kill in 0..100 {
-        kill_child(temp.path(), kill);
+        kill_child((CHILD, CHILD_DIR), temp.path(), kill, 43);
         let [mut owner, mut member] = two(temp.path());
         exchange(&mut [&mut owner, &mut member]);
         let members = owner.members();
@@ -103,12 +104,12 @@ fn a_space_goes_on_after_kills_at_a_hundred_points() {
     }
 }
 
-/// Kills the child somewhere in its work: after a line, and some turns of a loop.
-fn kill_child(dir: &Path, kill: u64) {
-    let name = "space_lives::child_that_adds_and_removes_until_it_is_killed";
+/// Runs a test of this binary in a process and kills it somewhere in its work: after a line, and some
+/// turns of a loop, at most 2 to the power of `64 - shift`.
+pub(crate) fn kill_child((test, variable): (&str, &str), dir: &Path, kill: u64, shift: u32) {
     let mut child = Process::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD_DIR, dir)
+        .args(["--exact", test, "--nocapture"])
+        .env(variable, dir)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -119,7 +120,7 @@ fn kill_child(dir: &Path, kill: u64) {
         rounds.next().unwrap();
     }
     // A multiplier of a linear congruential generator spreads the points.
-    let turns = kill.wrapping_mul(6_364_136_223_846_793_005) >> 43;
+    let turns = kill.wrapping_mul(6_364_136_223_846_793_005) >> shift;
     for turn in 0..turns {
         std::hint::black_box(turn);
     }
