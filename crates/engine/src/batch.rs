@@ -11,6 +11,7 @@ use p2panda_core::{
 };
 use p2panda_store::{LogKey, Ready, TopicKey};
 
+use crate::allowance::Allowance;
 use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
 };
@@ -37,6 +38,10 @@ pub(crate) struct Batch {
     pub restated: Vec<Restatement>,
     /// Operations that passed the order stage, in that order.
     pub ordered: Vec<Ordered>,
+    /// What of them may still be such as were stored earlier.
+    pub passing: Allowance,
+    /// How many of those that passed earlier may still be judged again.
+    pub rejudging: Allowance,
     /// Commands that wait for what is computed elsewhere, in order.
     pub postponed: Vec<(Topic, Command)>,
     /// Publishes to be answered.

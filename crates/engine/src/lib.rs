@@ -35,6 +35,7 @@
 mod acks;
 mod act;
 mod again;
+mod allowance;
 mod answer;
 mod at_rest;
 mod batch;
@@ -76,6 +77,7 @@ mod prune;
 mod publish;
 mod quota;
 mod random_source;
+mod rejudge;
 mod reply;
 mod report;
 mod restate;

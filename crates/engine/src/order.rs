@@ -9,6 +9,7 @@ use p2panda_store::{LogKey, Ready, StoreError};
 use crate::answer::EngineEvent;
 use crate::batch::{Location, Ordered, Stored};
 use crate::permit::{self, Candidate, Judged};
+use crate::rejudge;
 use crate::shares::Origin;
 use crate::space::form::Kind;
 use crate::topics::TopicRef;
@@ -38,6 +39,7 @@ impl LogRef {
 
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     permit::open_due(turn)?;
+    rejudge::step(turn)?;
     let mut worklist = Worklist::new();
     add_due(turn, &mut worklist);
     add_pruned(turn, &mut worklist);
@@ -92,7 +94,8 @@ fn arrived_in_space(
     drain(turn, worklist)
 }
 
-/// Logs whose time is over, or which wait since before a restart.
+/// Logs whose time is over, which wait since before a restart, or of which a transaction has let pass
+/// as many as it may. Each time others of them come first.
 fn add_due(turn: &mut Turn<'_>, worklist: &mut Worklist) {
     let times = turn.times();
     turn.state.topics.visit_awake(|state| {
@@ -101,6 +104,10 @@ fn add_due(turn: &mut Turn<'_>, worklist: &mut Worklist) {
         let logs = due.into_iter();
         worklist.extend(logs.map(|author| LogRef::quiet(state.topic, author)));
     });
+    if let Some(first) = turn.state.turns.checked_rem(worklist.len() as u64) {
+        worklist.rotate_left(first as usize);
+    }
+    turn.state.turns = turn.state.turns.wrapping_add(1);
 }
 
 /// Pruned logs that waited for what is gone, and those that waited for them.
@@ -142,6 +149,13 @@ fn advance(
         let Some(operation) = load(turn, &front)? else {
             return quarantine(turn, log, front.seq);
         };
+        if let Some(bytes) = operation.stored_bytes {
+            if turn.batch.passing.is_used_up() {
+                turn.topic(&log.topic).waiting.pause(&log.label);
+                return Ok(());
+            }
+            turn.batch.passing.take(bytes);
+        }
         let name = turn.batch.extensions(&operation.location).name;
         if let Some(kind) = turn.state.spaces.kind(&log.topic.topic, name) {
             match advance_in_space(turn, worklist, log, (&front, kind, operation.location))? {
@@ -289,6 +303,8 @@ fn pass(
 struct Loaded {
     location: Location,
     has_body: bool,
+    /// Of header and body, if it was stored earlier.
+    stored_bytes: Option<usize>,
 }
 
 /// `None`: it cannot be read.
@@ -297,12 +313,16 @@ fn load(turn: &mut Turn<'_>, front: &Front) -> Result<Option<Loaded>, StoreError
         return Ok(Some(Loaded {
             location: Location::Arrived(index),
             has_body: arrived.body.is_some(),
+            stored_bytes: None,
         }));
     }
     let Some(stored) = turn.tx.operation(front.log, front.seq)? else {
         return Ok(None);
     };
+    let header_bytes = stored.header.len();
     let header = Header::decode_unverified(stored.header).ok();
+    let body_bytes = header.as_ref().map_or(0, Header::payload_size);
+    let bytes = usize::try_from(body_bytes).unwrap_or(usize::MAX);
     let extensions = header.and_then(|header| header.node_extensions().ok());
     let arrival = stored.arrival;
     Ok(extensions.map(|extensions| Loaded {
@@ -311,6 +331,7 @@ fn load(turn: &mut Turn<'_>, front: &Front) -> Result<Option<Loaded>, StoreError
             extensions,
         })),
         has_body: stored.has_body,
+        stored_bytes: Some(bytes.saturating_add(header_bytes)),
     }))
 }
 

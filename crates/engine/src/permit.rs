@@ -6,16 +6,18 @@
 
 use bytes::Bytes;
 use chacha20::rand_core::Rng;
-use p2panda_core::limits::{SPACE_ASK_WAIT, SPACE_HEAL_WAIT, UNSEALED_STEP_ROWS_MAX};
+use p2panda_core::limits::{SPACE_ASK_WAIT, SPACE_HEAL_WAIT};
 use p2panda_core::{Hash, Header, Topic, VerifyingKey};
 use p2panda_store::{Change, LogKey, Ready, RejectReason, SealedOperation, StoreError};
 
 use p2panda_spaces::SpaceId;
 
+use crate::allowance::Allowance;
 use crate::answer::EngineEvent;
-use crate::batch::{Location, Ordered, Stored};
+use crate::batch::Location;
 use crate::command::Source;
 use crate::now::micros;
+use crate::rejudge::{self, Range};
 use crate::space::form::{At, Content, Form, Kind, NotYet, Received, Told};
 use crate::space::waits::Awaited;
 use crate::space_news::SpaceNews;
@@ -315,8 +317,14 @@ pub(crate) fn take(
                 end,
                 stands,
             } => {
-                let of = (author, first, end.unwrap_or(u32::MAX));
-                judge_anew(turn, topic, of, stands)?;
+                let range = Range {
+                    topic: topic.topic,
+                    author,
+                    first,
+                    end: end.unwrap_or(u32::MAX),
+                    stands,
+                };
+                rejudge::begin(turn, range)?;
             }
         }
     }
@@ -365,20 +373,20 @@ fn tell(turn: &mut Turn<'_>, topic: &TopicRef, news: SpaceNews) {
     turn.batch.events.push(EngineEvent::Space { topic, news });
 }
 
-/// Opens content that waited for secrets which are here by now, at most so much per batch; the rest
+/// Opens content that waited for secrets which are here by now, a step in each transaction; the rest
 /// is due at once.
 pub(crate) fn open_due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
-    let mut rows_left = UNSEALED_STEP_ROWS_MAX;
-    while rows_left > 0 {
+    let mut allowance = Allowance::default();
+    while !allowance.is_used_up() {
         let Some((topic, secret)) = turn.state.spaces.unsealed.first().copied() else {
             return Ok(());
         };
         let topic = turn.resolve(&topic)?;
-        let parked = turn.tx.parked(topic.key, &secret, rows_left)?;
-        let is_last = parked.len() < rows_left;
-        rows_left -= parked.len();
+        let parked = turn.tx.parked(topic.key, &secret, allowance.left())?;
+        let is_last = parked.is_empty();
         let mut is_here = true;
         for (arrival, operation) in parked {
+            allowance.take(operation.as_ref().map_or(0, SealedOperation::bytes));
             is_here = open_parked(turn, &topic, (&secret, arrival), operation)?;
             if !is_here {
                 break;
@@ -407,7 +415,7 @@ fn open_parked(
         match open(turn, topic, &header, &operation.body) {
             Content::Sealed(_) => return Ok(false),
             Content::Stands(data) => {
-                show(turn, topic, &header, arrival, Ready::Opened(data));
+                rejudge::show(turn, topic, &header, arrival, Ready::Opened(data));
             }
             Content::Withdrawn => {}
             Content::Refused => refuse(turn, topic, &header, RejectReason::NotAllowed)?,
@@ -417,114 +425,11 @@ fn open_parked(
     Ok(true)
 }
 
-/// Content that passed has another verdict now: what was shown is taken back, what was withheld is shown.
-fn judge_anew(
-    turn: &mut Turn<'_>,
-    topic: &TopicRef,
-    (author, first, end): (VerifyingKey, u32, u32),
-    stands: bool,
-) -> Result<(), StoreError> {
-    let [_, content] = turn.state.spaces.names();
-    let label = topic.own_log(&author, Some(content)).label;
-    let Some(log) = turn.log(topic, &label)?.cloned() else {
-        return Ok(());
-    };
-    let passed = log.ordered_seq.map_or(0, |seq| seq.saturating_add(1));
-    judge_arrived(turn, topic, (&label, first, end), stands);
-    let (mut from, below) = (first.max(log.first_seq), end.min(passed));
-    while from < below {
-        let rows = UNSEALED_STEP_ROWS_MAX;
-        let page = turn.tx.sealed_range(log.key, (from, below), rows)?;
-        let Some((last, _)) = page.last() else {
-            return Ok(());
-        };
-        from = last.saturating_add(1);
-        for (_, operation) in page {
-            let Some(header) = header_of(&operation) else {
-                continue;
-            };
-            let is_shown = is_shown(turn, &operation);
-            match open(turn, topic, &header, &operation.body) {
-                Content::Stands(data) if stands && !is_shown => {
-                    show(turn, topic, &header, operation.arrival, Ready::Opened(data));
-                }
-                _ if !stands && is_shown => {
-                    let withdrawn = Ready::Changed(Change::Withdrawn);
-                    show(turn, topic, &header, operation.arrival, withdrawn);
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The same for what passed in this batch, which nobody has been shown.
-fn judge_arrived(
-    turn: &mut Turn<'_>,
-    topic: &TopicRef,
-    (label, first, end): (&VerifyingKey, u32, u32),
-    stands: bool,
-) {
-    for place in 0..turn.batch.ordered.len() {
-        let ordered = turn.batch.ordered.get(place);
-        let Some(Location::Arrived(index)) = ordered.map(|ordered| &ordered.location) else {
-            continue;
-        };
-        let arrived = turn.batch.arrived.get(*index);
-        let Some(arrived) = arrived.filter(|arrived| arrived.label == *label) else {
-            continue;
-        };
-        let header = arrived.header.clone();
-        let body = arrived.body.clone().unwrap_or_default();
-        if !(first..end).contains(&header.seq()) || arrived.topic.topic != topic.topic {
-            continue;
-        }
-        let ready = match open(turn, topic, &header, &body) {
-            Content::Stands(data) if stands => Some(Ready::Opened(data)),
-            _ => None,
-        };
-        if let Some(ordered) = turn.batch.ordered.get_mut(place) {
-            ordered.ready = ready;
-        }
-    }
-}
-
-fn open(turn: &Turn<'_>, topic: &TopicRef, header: &Header, body: &[u8]) -> Content {
+pub(crate) fn open(turn: &Turn<'_>, topic: &TopicRef, header: &Header, body: &[u8]) -> Content {
     let spaces = &turn.state.spaces;
     let id = spaces.id(&topic.topic);
     let form = &spaces.form;
     form.open_content(id, &header.author(), header.seq(), body)
-}
-
-/// An operation that passed before gets another place in the feed.
-fn show(turn: &mut Turn<'_>, topic: &TopicRef, header: &Header, arrival: u64, ready: Ready) {
-    let Ok(extensions) = header.node_extensions() else {
-        return;
-    };
-    let stored = Stored {
-        arrival,
-        extensions,
-    };
-    turn.batch.late.push(Ordered {
-        topic: topic.topic,
-        location: Location::Stored(Box::new(stored)),
-        ready: Some(ready),
-        missing: Vec::new(),
-    });
-}
-
-/// Whether the feed shows it, with what this batch does to it.
-fn is_shown(turn: &Turn<'_>, operation: &SealedOperation) -> bool {
-    let late = turn.batch.late.iter().rev();
-    let mut of_it = late.filter(|late| match &late.location {
-        Location::Stored(stored) => stored.arrival == operation.arrival,
-        Location::Arrived(_) => false,
-    });
-    match of_it.next() {
-        Some(late) => matches!(late.ready, Some(Ready::Opened(_))),
-        None => operation.is_shown,
-    }
 }
 
 fn find(turn: &mut Turn<'_>, candidate: &Candidate<'_>) -> Result<Option<Found>, StoreError> {
@@ -556,7 +461,7 @@ fn arrival_of(turn: &Turn<'_>, location: &Location) -> u64 {
     }
 }
 
-fn header_of(operation: &SealedOperation) -> Option<Header> {
+pub(crate) fn header_of(operation: &SealedOperation) -> Option<Header> {
     Header::decode_unverified(operation.header.clone()).ok()
 }
 
@@ -590,7 +495,7 @@ pub(crate) fn follow(
             log.ordered_seq = log.first_seq.checked_sub(1);
             let key = log.key;
             turn.tx.leave_feed(key)?;
-            turn.topic(&topic).waiting.recheck.push(label);
+            turn.topic(&topic).waiting.recheck.insert(label);
             turn.batch.change(topic.topic).rewritten = true;
         }
     }
@@ -606,8 +511,8 @@ fn glance_at_stored(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreEr
         };
         let mut from = log.first_seq;
         loop {
-            let rows = UNSEALED_STEP_ROWS_MAX;
-            let page = turn.tx.sealed_range(log.key, (from, u32::MAX), rows)?;
+            let step = Allowance::default().left();
+            let page = turn.tx.sealed_range(log.key, (from, u32::MAX), step)?;
             let Some((last, _)) = page.last() else {
                 break;
             };

@@ -19,6 +19,7 @@ use crate::at_rest::Sealer;
 use crate::drafted::Drafted;
 use crate::drafting::Drafts;
 use crate::now::Now;
+use crate::rejudge::Ranges;
 use form::{Form, Kind, Native};
 use person::{OwnPerson, PERSON_ROW, TODO_ROW};
 use requests::Requests;
@@ -32,6 +33,8 @@ const REQUEST_ROW: u8 = 4;
 
 /// The same of one that says what was done in a space that nobody asked for.
 const UPKEEP_ROW: u8 = 9;
+/// The same of one that says of which content the verdict has changed.
+const RANGE_ROW: u8 = 14;
 
 /// The spaces of a node.
 pub(crate) struct Spaces {
@@ -50,6 +53,8 @@ pub(crate) struct Spaces {
     touched: bool,
     /// Secrets that may be here, for which content waits.
     pub unsealed: BTreeSet<(Topic, [u8; 32])>,
+    /// Content of which the verdict has changed.
+    pub rejudged: Ranges,
     /// Changes that wait for what is computed elsewhere.
     pub drafts: Drafts,
     /// When our own keys are looked at next, in elapsed microseconds.
@@ -103,6 +108,7 @@ impl Default for Spaces {
             kept_up: BTreeSet::new(),
             touched: false,
             unsealed: BTreeSet::new(),
+            rejudged: Ranges::default(),
             drafts: Drafts::default(),
             keys_due_us: None,
         }
@@ -185,6 +191,7 @@ impl Spaces {
         self.requested.clear();
         self.kept_up.clear();
         self.touched = false;
+        self.rejudged = Ranges::default();
         self.person = OwnPerson::default();
         let rows = sealer.load(tx)?;
         let (mut requests, mut upkeep) = (Vec::new(), Vec::new());
@@ -199,6 +206,10 @@ impl Spaces {
                     let topic: [u8; 32] = name.try_into().map_err(|_| damaged())?;
                     let kept = Upkeep::read(value).ok_or_else(damaged)?;
                     upkeep.push((Topic::from_bytes(topic), kept));
+                    continue;
+                }
+                Some((&RANGE_ROW, name)) => {
+                    self.rejudged.load(name, value).ok_or_else(damaged)?;
                     continue;
                 }
                 Some((&kind @ (PERSON_ROW | TODO_ROW), name)) => {
@@ -245,6 +256,7 @@ impl Spaces {
     /// Rows to be stored with the transaction.
     pub fn take_changed(&mut self) -> Vec<Row> {
         let mut rows = self.person.take_changed();
+        rows.extend(self.rejudged.take_changed(RANGE_ROW));
         for topic in std::mem::take(&mut self.changed) {
             let space = self.topics.get(&topic);
             rows.push(Row {
@@ -389,9 +401,11 @@ impl Spaces {
             .collect()
     }
 
-    /// When something is due by time, in elapsed microseconds. What can be opened is due at once.
+    /// When something is due by time, in elapsed microseconds. What can be opened or is to be judged
+    /// again is due at once.
     pub fn next_wake(&self) -> Option<u64> {
-        let at_once = (!self.unsealed.is_empty()).then_some(0);
+        let is_left = !self.unsealed.is_empty() || !self.rejudged.is_empty();
+        let at_once = is_left.then_some(0);
         self.acts().chain(at_once).min()
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub rng: ChaCha20Rng,
     /// Topics that carry a space.
     pub spaces: Spaces,
+    /// Transactions that looked at logs which wait.
+    pub turns: u64,
     /// The patience at the begin of the transaction that runs.
     patience_before: Option<Patience>,
     /// A transaction was taken back: what is kept of the database is to be read again.
@@ -74,6 +76,7 @@ impl State {
             sealer: Sealer::new(&key),
             rng,
             spaces: Spaces::default(),
+            turns: 0,
             key,
             patience: Patience::new(limits.own_log_wait_us),
             limits,
@@ -130,7 +133,8 @@ impl State {
     pub fn load_waiting(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for topic in tx.waiting_topics()? {
             let topic = self.topics.resolve(tx, &topic)?;
-            self.topics.get_mut(&topic).waiting.recheck = tx.waiting_logs(topic.key)?;
+            let logs = tx.waiting_logs(topic.key)?.into_iter();
+            self.topics.get_mut(&topic).waiting.recheck = logs.collect();
         }
         Ok(())
     }
@@ -139,7 +143,7 @@ impl State {
     pub fn next_wake(&self) -> Option<u64> {
         let topics = self.topics.awake();
         topics
-            .flat_map(|topic| [topic.waiting.next_deadline(), topic.own.deadline()])
+            .flat_map(|topic| [topic.waiting.next_wake(), topic.own.deadline()])
             .flatten()
             .chain(self.schedule.next_wake())
             .chain(self.spaces.next_wake())

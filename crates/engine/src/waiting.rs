@@ -91,8 +91,8 @@ pub(crate) struct Waiting {
     for_sessions: BTreeSet<(u64, VerifyingKey)>,
     blocked: u64,
     sessions: CatchUps,
-    /// Logs that wait since before a restart.
-    pub recheck: Vec<VerifyingKey>,
+    /// Logs that are looked at in the next transaction.
+    pub recheck: BTreeSet<VerifyingKey>,
 }
 
 struct Blocked {
@@ -169,6 +169,15 @@ impl Waiting {
         self.logs.get_mut(author)?.place.take()
     }
 
+    /// A log goes on in the next transaction.
+    pub fn pause(&mut self, author: &VerifyingKey) {
+        self.take_front(author);
+        if let Some(blocked) = self.logs.get_mut(author) {
+            blocked.watching = None;
+        }
+        self.recheck.insert(*author);
+    }
+
     /// A log waits no more.
     pub fn unblock(&mut self, author: &VerifyingKey) -> Option<Place> {
         self.take_front(author);
@@ -193,7 +202,7 @@ impl Waiting {
     }
 
     /// Forgets which logs wait, but not for which sessions: these are looked at again.
-    pub fn look_again(&mut self, logs: Vec<VerifyingKey>) {
+    pub fn look_again(&mut self, logs: BTreeSet<VerifyingKey>) {
         *self = Waiting {
             blocked: self.blocked,
             sessions: std::mem::take(&mut self.sessions),
@@ -220,7 +229,15 @@ impl Waiting {
             .collect()
     }
 
-    pub fn next_deadline(&self) -> Option<u64> {
+    /// When something is due.
+    pub fn next_wake(&self) -> Option<u64> {
+        match self.recheck.is_empty() {
+            true => self.next_deadline(),
+            false => Some(0),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
         let first = self.deadlines.first().map(|(deadline, _, _)| *deadline);
         let lapse = self.sessions.next_lapse();
         let lapse = lapse.filter(|_| !self.for_sessions.is_empty());

@@ -106,6 +106,7 @@ mod space;
 mod space_id;
 mod spaces;
 mod steps;
+mod touched;
 mod why;
 mod wire;
 

@@ -349,8 +349,9 @@ impl Spaces {
         if !missing.is_empty() {
             return Err(ProcessError::Missing(missing));
         }
-        let space = self.spaces.entry(space);
-        let space = space.or_insert_with_key(|id| Space::new(*id, me));
+        let space = self
+            .spaces
+            .get_or_insert_with(space, || Space::new(space, me));
         Ok(Some(space.graph.place(message.author, dependencies)))
     }
 

@@ -16,6 +16,7 @@ use crate::roster::Roster;
 use crate::sealed::{Native, Note, Run};
 use crate::space::{Founded, Space};
 use crate::spaces::Spaces;
+use crate::touched::Touched;
 use crate::{Role, Settings, SpaceId};
 
 /// Written into the row of a space; another one is not read.
@@ -74,9 +75,7 @@ impl Spaces {
                 value: value.map(Zeroizing::new),
             });
         }
-        for space in self.spaces.values_mut() {
-            space.rows(&mut rows);
-        }
+        self.spaces.settle(|space| space.rows(&mut rows));
         rows
     }
 
@@ -112,7 +111,7 @@ impl Spaces {
         }
         Ok(Spaces {
             groups,
-            spaces,
+            spaces: Touched::stored(spaces),
             signed,
             ..Spaces::new(me)
         })
@@ -194,9 +193,8 @@ impl<'r> Stored<'r> {
             KEY => self.keys.push(value),
             RUN => {
                 let (author, first) = name.split_first_chunk().ok_or(LoadError::Corrupt)?;
-                let author = VerifyingKey::from_bytes(*author);
+                let author = VerifyingKey::from_bytes_unchecked(*author);
                 let first = first.try_into().map_err(|_| LoadError::Corrupt)?;
-                let author = author.map_err(|_| LoadError::Corrupt)?;
                 let run = (author, u64::from_be_bytes(first), read_run(value)?);
                 self.runs.push(run);
             }
@@ -450,6 +448,8 @@ fn read_hash(r: &mut Reader<'_>) -> Result<Hash, LoadError> {
     Hash::try_from(r.bytes()?).map_err(|_| LoadError::Corrupt)
 }
 
+/// A key that was checked when it came.
 fn read_key(r: &mut Reader<'_>) -> Result<VerifyingKey, LoadError> {
-    VerifyingKey::try_from(r.bytes()?).map_err(|_| LoadError::Corrupt)
+    let bytes = r.bytes()?.try_into().map_err(|_| LoadError::Corrupt)?;
+    Ok(VerifyingKey::from_bytes_unchecked(bytes))
 }

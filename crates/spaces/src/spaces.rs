@@ -12,6 +12,7 @@ use crate::ahead::Ahead;
 use crate::event::{Event, Verdict};
 use crate::sealed::Note;
 use crate::space::{Roles, Space, secret};
+use crate::touched::Touched;
 use crate::{Role, SpaceId};
 
 /// The spaces of one member, and the groups that it knows.
@@ -22,7 +23,7 @@ use crate::{Role, SpaceId};
 pub struct Spaces {
     pub(crate) me: VerifyingKey,
     pub(crate) groups: Groups,
-    pub(crate) spaces: BTreeMap<SpaceId, Space>,
+    pub(crate) spaces: Touched,
     /// The outcome of a call of ours that is not told yet.
     pub(crate) told: Vec<Event>,
     /// Operations on groups as they were signed, in the form of our own nodes.
@@ -68,7 +69,7 @@ impl Spaces {
         Spaces {
             me,
             groups: Groups::new(Rules::Hardened),
-            spaces: BTreeMap::new(),
+            spaces: Touched::default(),
             told: Vec::new(),
             signed: BTreeMap::new(),
             signed_dirty: BTreeSet::new(),

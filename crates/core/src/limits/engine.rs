@@ -59,8 +59,11 @@ pub const PRUNE_ROWS_MAX: usize = 512;
 pub const PRUNE_BYTES_MAX: u64 = 1024 * 1024;
 /// Free pages of the database that are given back in one step (`docs/protocol/streams.md#5`).
 pub const SHRINK_STEP_PAGES_MAX: u32 = 128;
-/// Operations of spaces that are opened late in one transaction (`docs/protocol/streams.md#7`).
-pub const UNSEALED_STEP_ROWS_MAX: usize = 256;
+/// Stored operations that one transaction opens late, lets pass, or judges again, of each
+/// (`docs/protocol/streams.md#8`).
+pub const LATE_STEP_ROWS_MAX: usize = 256;
+/// Their header and body bytes, if they are more than one (`docs/protocol/streams.md#8`).
+pub const LATE_STEP_BYTES_MAX: usize = MIB;
 /// How long the write-ahead log keeps what was forgotten, unless a reader is in the way
 /// (`docs/protocol/at-rest.md#4`).
 pub const FORGET_WAIT: Duration = Duration::from_secs(10);

@@ -354,6 +354,94 @@ fn a_removal_takes_back_and_both_orders_end_equal() {
     assert!(ends.iter().all(|end| *end == ["a"]), "{ends:?}");
 }
 
+/// Processes operations as one batch, without what is due afterwards.
+fn one_batch(node: &mut Node, operations: Vec<Operation>) {
+    let (source, reply) = (Source::Import { id: 0 }, None);
+    let operations = operations.into_iter().map(Incoming::Valid).collect();
+    node.run(vec![Command::Ingest {
+        topic: TOPIC,
+        source,
+        operations,
+        reply,
+    }]);
+}
+
+#[test]
+fn a_batch_withdraws_a_step_and_the_rest_follows_a_crash() {
+    let (mut node, mut logs) = (Node::new(), Logs::default());
+    let secret = logs.next((1, CONTROL), "secret 1", &[]);
+    let said = (0..1_000).map(|n| logs.next((2, CONTENT), &format!("1 {n}"), &[&secret]));
+    let said: Vec<Operation> = said.collect();
+    node.take(&[&secret]);
+    node.ingest(said);
+    assert_eq!(node.shown().len(), 1_000);
+    let ban = logs.next((1, CONTROL), "ban 2 100", &[]);
+    one_batch(&mut node, vec![ban]);
+    let withdrawn = |node: &Node| {
+        let shown = node.shown().into_iter();
+        shown.filter(|text| text.starts_with("Withdrawn")).count()
+    };
+    assert_eq!(withdrawn(&node), 256, "one step");
+    let mut node = node.reopen();
+    node.ingest(Vec::new());
+    assert_eq!(withdrawn(&node), 900);
+    assert_eq!(node.shown().len(), 1_000);
+}
+
+#[test]
+fn a_verdict_that_changes_between_two_steps_ends_as_the_last_one() {
+    let (mut node, mut logs) = (Node::new(), Logs::default());
+    let secret = logs.next((1, CONTROL), "secret 1", &[]);
+    let said = (0..600).map(|n| logs.next((2, CONTENT), &format!("1 {n}"), &[&secret]));
+    let said: Vec<Operation> = said.collect();
+    node.take(&[&secret]);
+    node.ingest(said);
+    let ban = logs.next((1, CONTROL), "ban 2 0", &[]);
+    let allow = logs.next((1, CONTROL), "allow 2", &[]);
+    one_batch(&mut node, vec![ban]);
+    one_batch(&mut node, vec![allow]);
+    node.ingest(Vec::new());
+    let mut shown = node.shown();
+    shown.sort_by_key(|text| text.parse::<u32>().unwrap());
+    let expected: Vec<String> = (0..600).map(|n: u32| n.to_string()).collect();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_log_that_waited_long_passes_in_steps_and_in_its_order() {
+    let (mut node, mut logs) = (Node::new(), Logs::default());
+    let secret = logs.next((1, CONTROL), "secret 1", &[]);
+    let said = (0..600).map(|n| logs.next((2, CONTENT), &format!("1 {n}"), &[&secret]));
+    let said: Vec<Operation> = said.collect();
+    node.ingest(said);
+    assert_eq!(node.shown(), [""; 0]);
+    one_batch(&mut node, vec![secret.clone()]);
+    assert_eq!(node.shown().len(), 256, "one step");
+    // What comes now stays behind what waits.
+    let last = logs.next((2, CONTENT), "1 600", &[&secret]);
+    one_batch(&mut node, vec![last]);
+    assert!(node.shown().len() <= 512);
+    let mut node = node.reopen();
+    node.ingest(Vec::new());
+    let expected: Vec<String> = (0..=600).map(|n: u32| n.to_string()).collect();
+    assert_eq!(node.shown(), expected);
+}
+
+#[test]
+fn large_messages_open_one_by_one() {
+    let (mut node, mut logs) = (Node::new(), Logs::default());
+    node.state.limits.operation_bytes_max = 1024 * 1024;
+    let text = "x".repeat(600 * 1024);
+    let sealed = (0..5).map(|_| logs.next((1, CONTENT), &format!("9 {text}"), &[]));
+    node.ingest(sealed.collect());
+    let secret = logs.next((2, CONTROL), "secret 9", &[]);
+    one_batch(&mut node, vec![secret]);
+    node.run(Vec::new());
+    assert_eq!(node.shown().len(), 2, "two have more than 1 MiB");
+    node.ingest(Vec::new());
+    assert_eq!(node.shown().len(), 5);
+}
+
 #[test]
 fn a_removal_in_the_batch_of_what_it_takes_back_shows_nothing() {
     let (mut node, mut logs) = (Node::new(), Logs::default());

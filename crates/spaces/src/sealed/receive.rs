@@ -83,8 +83,8 @@ impl Spaces {
         }
         let structure = open_structure(&key, &id, author, envelope)?;
         let me = self.me;
-        let space = self.spaces.entry(id);
-        let space = space.or_insert_with(|| Space::native(id, me));
+        let native = || Space::native(id, me);
+        let space = self.spaces.get_or_insert_with(id, native);
         let native = space.native.as_mut()?;
         let keys = structure.keys.into_iter().chain([key]);
         let keys: Vec<KeyId> = keys.filter_map(|key| native.ring.insert(key)).collect();
@@ -108,8 +108,8 @@ impl Spaces {
             Body::Content(_) => return Err(Invalid::Variant.into()),
         };
         let me = self.me;
-        let space = self.spaces.entry(id);
-        let space = space.or_insert_with(|| Space::native(id, me));
+        let native = || Space::native(id, me);
+        let space = self.spaces.get_or_insert_with(id, native);
         if space.graph.get(&received.id).is_some() {
             return Ok(Vec::new());
         }

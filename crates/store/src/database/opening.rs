@@ -23,6 +23,13 @@ pub struct SealedOperation {
     pub is_shown: bool,
 }
 
+impl SealedOperation {
+    /// Of header and body.
+    pub fn bytes(&self) -> usize {
+        self.header.len() + self.body.len()
+    }
+}
+
 impl Tx<'_> {
     /// Notes that a control operation passed.
     pub fn add_control(
@@ -85,19 +92,24 @@ impl Tx<'_> {
         })
     }
 
-    /// The next operations that wait for a secret, those of one log in its order, at most that
-    /// many.
+    /// The next operations that wait for a secret, in order of arrival and so in that of each log, at most
+    /// that many, and none once they have so many bytes.
     pub fn parked(
         &self,
         topic: TopicKey,
         secret: &[u8; 32],
-        rows_max: usize,
+        (rows_max, bytes_max): (usize, usize),
     ) -> Result<Vec<(u64, Option<SealedOperation>)>, StoreError> {
         let sql = "SELECT p.arrival, o.header, o.body, o.offset IS NOT NULL AND o.content = 1
             FROM parked p LEFT JOIN operation o ON o.arrival = p.arrival
-            WHERE p.topic = ?1 AND p.secret = ?2 ORDER BY o.log, o.seq LIMIT ?3";
+            WHERE p.topic = ?1 AND p.secret = ?2 ORDER BY p.arrival LIMIT ?3";
         let of = params![topic.0, secret.as_slice(), int(rows_max as u64)];
-        self.rows(sql, of, |row| {
+        let mut statement = self.cached(sql)?;
+        let mut rows = statement.query(of)?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while bytes < bytes_max
+            && let Some(row) = rows.next()?
+        {
             let arrival = unsigned(row, 0)?;
             let (header, body): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
             let is_shown = row.get::<_, Option<bool>>(3)?.unwrap_or(false);
@@ -107,35 +119,40 @@ impl Tx<'_> {
                 body: body.into(),
                 is_shown,
             });
-            Ok((arrival, operation))
-        })
+            bytes += operation.as_ref().map_or(0, SealedOperation::bytes);
+            found.push((arrival, operation));
+        }
+        Ok(found)
     }
 
     /// The next operations of a log that have bodies, from a place on and below another, at most
-    /// that many.
+    /// that many, and none once they have so many bytes.
     pub fn sealed_range(
         &self,
         log: LogKey,
         (from, below): (u32, u32),
-        rows_max: usize,
+        (rows_max, bytes_max): (usize, usize),
     ) -> Result<Vec<(u32, SealedOperation)>, StoreError> {
         let sql = "SELECT seq, arrival, header, body, offset IS NOT NULL AND content IS 1
             FROM operation
             WHERE log = ?1 AND seq >= ?2 AND seq < ?3 AND body IS NOT NULL ORDER BY seq LIMIT ?4";
-        self.rows(
-            sql,
-            params![log.0, from, below, int(rows_max as u64)],
-            |row| {
-                let (header, body): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
-                let operation = SealedOperation {
-                    arrival: unsigned(row, 1)?,
-                    header: header.into(),
-                    body: body.into(),
-                    is_shown: row.get(4)?,
-                };
-                Ok((row.get(0)?, operation))
-            },
-        )
+        let mut statement = self.cached(sql)?;
+        let mut rows = statement.query(params![log.0, from, below, int(rows_max as u64)])?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while bytes < bytes_max
+            && let Some(row) = rows.next()?
+        {
+            let (header, body): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
+            let operation = SealedOperation {
+                arrival: unsigned(row, 1)?,
+                header: header.into(),
+                body: body.into(),
+                is_shown: row.get(4)?,
+            };
+            bytes += operation.bytes();
+            found.push((row.get(0)?, operation));
+        }
+        Ok(found)
     }
 
     /// Labels of the logs of a topic that have this name, in the order in which they became known.
