@@ -18,8 +18,8 @@ use crate::parse::{
 
 pub use device::DeviceCommand;
 pub use service::{
-    CompletionsArgs, ConfigCommand, ContextCommand, DoctorArgs, EventsArgs, ManArgs, NodeCommand,
-    RunArgs, TopArgs, UiArgs,
+    AtRestArgs, CompletionsArgs, ConfigCommand, ContextCommand, DoctorArgs, EventsArgs, ManArgs,
+    NodeCommand, RunArgs, TopArgs, UiArgs,
 };
 pub use space::{
     SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs, SpaceJoinArgs,

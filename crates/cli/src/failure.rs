@@ -132,6 +132,14 @@ pub enum Failure {
     #[error("{} holds no database; name the home directory of a node with --home DIR",
         home.display())]
     NoDatabase { home: PathBuf },
+    #[error("this build knows no keychain; name another source of node.at_rest")]
+    NoKeychain,
+    #[error(
+        "there is no usual place for the secret; set XDG_STATE_HOME, or name a file with \"file:PATH\""
+    )]
+    NoStateDir,
+    #[error("{0}; stop it first and run `panda node at-rest` again")]
+    ResealInUse(#[source] p2panda::Error),
     #[error(
         "this home directory follows no space in topic {topic}; `panda space ls` lists spaces, \
         `panda space join` follows one"
@@ -247,9 +255,12 @@ impl Failure {
                 p2panda::Error::Consumer(ConsumerError::Unknown | ConsumerError::UnknownDeadLetter)
                 | p2panda::Error::View(ViewError::Unknown),
             ) => 23,
-            Failure::Node(error) | Failure::CompactInUse(error) => kind_code(error.kind()),
+            Failure::Node(error) | Failure::CompactInUse(error) | Failure::ResealInUse(error) => {
+                kind_code(error.kind())
+            }
             Failure::Stopped(error) => kind_code(error.kind()),
             Failure::MakeHome { source, .. } => kind_code(p2panda::Error::kind_of_io(source)),
+            Failure::NoKeychain | Failure::NoStateDir => kind_code(ErrorKind::Sealed),
             Failure::NoDatabase { .. }
             | Failure::ReadFile { .. }
             | Failure::Stdin(_)
@@ -410,7 +421,8 @@ fn next_step(kind: ErrorKind) -> &'static str {
             file that detects a copied home"
         }
         ErrorKind::Sealed => {
-            "name what opens it: node.at_rest in the configuration, or PANDA_NODE_AT_REST"
+            "name what opens it: node.at_rest in the configuration, or PANDA_NODE_AT_REST; \
+            unlock a keychain first, and copy a missing file from where the home was made"
         }
         ErrorKind::Newer => "run the version that wrote it, or a newer one",
         ErrorKind::Unexpected => {

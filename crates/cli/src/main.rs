@@ -81,6 +81,7 @@ async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
         Command::Join(args) => command::join::run(node, args).await,
         Command::Node(NodeCommand::Run(args)) => command::node::run(node, &args).await,
         Command::Node(NodeCommand::Ui(args)) => command::ui::run(node, args).await,
+        Command::Node(NodeCommand::AtRest(args)) => command::at_rest::run(node, args).await,
         Command::Top(args) => command::top::run(node, args).await,
         Command::Doctor(args) => command::doctor::run(node, args).await,
         Command::Config(args) => command::config::run(node, args),

@@ -26,6 +26,8 @@ pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
     let settings = Settings::load(args)?;
     let builder = configured(args, &settings.resolved)?;
     if temp {
+        // Its directory is gone at the end: nothing outside of it is made for it.
+        let builder = builder.at_rest(p2panda::AtRest::KeyFile);
         let node = builder.temporary().spawn().await?;
         note(&format!(
             "throw-away identity {}, gone when this ends",

@@ -20,6 +20,7 @@ use toml::{Table, Value};
 use crate::args::NodeArgs;
 
 pub use access::TokensError;
+pub use at_rest::AtRestSetting;
 pub use config::{Config, schema};
 pub use resolve::Resolved;
 #[cfg(unix)]

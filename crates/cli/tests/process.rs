@@ -2,6 +2,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "process/at_rests.rs"]
+mod at_rests;
 #[path = "process/benches.rs"]
 mod benches;
 #[path = "process/consumers.rs"]

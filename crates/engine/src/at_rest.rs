@@ -27,10 +27,15 @@ pub enum AtRest {
     KeyFile,
     /// A file of its own, which should not lie in the data directory and not be backed up with it.
     File(PathBuf),
+    /// The same, in a directory of such files: it has the name of the node.
+    FileIn(PathBuf),
     /// The keychain of the system, or another one.
     Keychain(Arc<dyn Keychain>),
     /// A passphrase (Argon2id): each open takes 64 MiB of memory for a moment, and part of a second.
     Passphrase(Passphrase),
+    /// Of several, the one that opens what is sealed. While nothing is: the first one, without keychains that
+    /// do not answer ([`Keychain::answers`]).
+    FirstOf(Vec<AtRest>),
 }
 
 /// The version of a wrapped key.
@@ -67,24 +72,62 @@ struct Keys {
     rows: Key,
 }
 
+/// A data key that is stored in a directory, wrapped.
+struct Found<'a> {
+    dir: &'a Path,
+    wrapped: Vec<u8>,
+}
+
 /// A row that was opened: its key, and what is stored there.
 pub(crate) type Opened = (Vec<u8>, Zeroizing<Vec<u8>>);
 
 impl AtRest {
-    fn code(&self) -> u8 {
+    /// Its number in a wrapped key; several have none.
+    fn code(&self) -> Option<u8> {
         match self {
-            AtRest::KeyFile => 0,
-            AtRest::File(_) => 1,
-            AtRest::Keychain(_) => 2,
-            AtRest::Passphrase(_) => 3,
+            AtRest::KeyFile => Some(0),
+            AtRest::File(_) | AtRest::FileIn(_) => Some(1),
+            AtRest::Keychain(_) => Some(2),
+            AtRest::Passphrase(_) => Some(3),
+            AtRest::FirstOf(_) => None,
+        }
+    }
+
+    /// Itself, or its parts. No part has parts.
+    fn each(&self) -> &[AtRest] {
+        match self {
+            AtRest::FirstOf(all) => all,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// Of these, the one with this number.
+    fn with_code(&self, code: u8) -> Option<&AtRest> {
+        let mut each = self.each().iter();
+        each.find(|one| one.code() == Some(code))
+    }
+
+    /// What seals from now on.
+    fn chosen(&self) -> &AtRest {
+        let answers = |one: &&AtRest| match one {
+            AtRest::Keychain(keychain) => keychain.answers().is_ok(),
+            AtRest::FirstOf(_) => false,
+            _ => true,
+        };
+        match self {
+            AtRest::FirstOf(all) => all.iter().find(answers).unwrap_or(&AtRest::KeyFile),
+            one => one,
         }
     }
 
     /// With a passphrase it follows from the salt of the wrapped key.
     fn secret(&self, key: &SigningKey, salt: &[u8; 32], may_make: bool) -> Result<Key, OpenError> {
         let given = match self {
-            AtRest::KeyFile => key.to_bytes(),
+            AtRest::KeyFile | AtRest::FirstOf(_) => key.to_bytes(),
             AtRest::File(path) => secret_file(path, may_make)?,
+            AtRest::FileIn(dir) => {
+                secret_file(&dir.join(key.verifying_key().to_string()), may_make)?
+            }
             AtRest::Keychain(keychain) => {
                 keychain::secret(keychain.as_ref(), &key.verifying_key(), may_make)?
             }
@@ -98,6 +141,12 @@ impl AtRest {
     }
 }
 
+/// What the configuration calls a source, by its number in a wrapped key.
+pub fn source_name(code: u8) -> Option<&'static str> {
+    let names = ["key-file", "file", "keychain", "passphrase"];
+    names.get(usize::from(code)).copied()
+}
+
 fn name_of(code: u8) -> &'static str {
     match code {
         0 => "the key file",
@@ -108,12 +157,33 @@ fn name_of(code: u8) -> &'static str {
     }
 }
 
+impl Found<'_> {
+    /// Opened by a source, which is not made for it.
+    fn opened(&self, by: &AtRest, key: &SigningKey) -> Result<(Sealer, Key), OpenError> {
+        let code = source_of(&self.wrapped);
+        let dir = self.dir.into();
+        let Some(source) = by.with_code(code) else {
+            let by = name_of(code);
+            return Err(OpenError::new(OpenErrorKind::SealedElsewhere { dir, by }));
+        };
+        let salt = salt_of(&self.wrapped).unwrap_or_default();
+        let sealer = Sealer::by(source, key, salt, false)?;
+        match unwrapped(&sealer.secret, &sealer.node, &self.wrapped) {
+            Some(data_key) => Ok((sealer, data_key)),
+            None => Err(OpenError::new(match source {
+                AtRest::Passphrase(_) => OpenErrorKind::WrongPassphrase { dir },
+                _ => OpenErrorKind::SealedDamaged { dir },
+            })),
+        }
+    }
+}
+
 impl Sealer {
     /// For a node without rows, whose secret is its signing key.
     pub fn new(key: &SigningKey) -> Sealer {
         Sealer {
             node: key.verifying_key(),
-            source: AtRest::KeyFile.code(),
+            source: 0,
             secret: derive(SECRET_CONTEXT, key.to_bytes().as_slice()),
             salt: [0; 32],
             drawn: None,
@@ -129,56 +199,43 @@ impl Sealer {
         store: &mut Store,
         (at_rest, before): (&AtRest, Option<&AtRest>),
     ) -> Result<Sealer, OpenError> {
-        let signing_key = store.signing_key().clone();
-        let node = signing_key.verifying_key();
+        let key = store.signing_key().clone();
         let mut tx = store.begin(p2panda_store::Durability::Full)?;
-        let found = tx.wrapped_key(&node)?;
-        let source = at_rest.code();
-        let is_here = found.as_ref().is_none_or(|(_, w)| source_of(w) == source);
-        let may_make = found.is_none() || before.is_some();
-        let salt = match found.as_ref().filter(|_| is_here) {
-            Some((_, wrapped)) => salt_of(wrapped).unwrap_or_default(),
-            None => *p2panda_store::draw_secret()?,
+        let Some((stored, wrapped)) = tx.wrapped_key(&key.verifying_key())? else {
+            return Sealer::by(at_rest.chosen(), &key, *p2panda_store::draw_secret()?, true);
         };
-        let mut sealer = Sealer {
-            node,
-            source,
-            secret: at_rest.secret(&signing_key, &salt, may_make)?,
-            salt,
-            drawn: None,
-            keys: None,
-            fresh: false,
-        };
-        let Some((stored, wrapped)) = found else {
-            return Ok(sealer);
-        };
-        let damaged = |by: &AtRest| {
-            let dir = dir.into();
-            OpenError::new(match by {
-                AtRest::Passphrase(_) => OpenErrorKind::WrongPassphrase { dir },
-                _ => OpenErrorKind::SealedDamaged { dir },
-            })
-        };
-        let (by, secret) = match before.filter(|_| !is_here) {
-            _ if is_here => (at_rest, sealer.secret.clone()),
-            Some(before) if before.code() == source_of(&wrapped) => {
-                let salt = salt_of(&wrapped).unwrap_or_default();
-                (before, before.secret(&signing_key, &salt, false)?)
-            }
-            _ => {
-                let by = name_of(source_of(&wrapped));
-                let dir = dir.into();
-                return Err(OpenError::new(OpenErrorKind::SealedElsewhere { dir, by }));
+        let found = Found { dir, wrapped };
+        let here = found.opened(at_rest, &key);
+        let (sealer, data_key) = match (here, before) {
+            (Ok(here), _) => here,
+            (Err(error), None) => return Err(error),
+            (Err(_), Some(before)) => {
+                let (_, data_key) = found.opened(before, &key)?;
+                let salt = *p2panda_store::draw_secret()?;
+                let sealer = Sealer::by(at_rest.chosen(), &key, salt, true)?;
+                let wrapped = sealer.wrap(&data_key, &sealer.salt);
+                tx.put_wrapped_key(&sealer.node, &wrapped)?;
+                (sealer, data_key)
             }
         };
-        let key = unwrapped(&secret, &node, &wrapped).ok_or_else(|| damaged(by))?;
-        if !is_here {
-            let wrapped = sealer.wrap(&key, &sealer.salt);
-            tx.put_wrapped_key(&node, &wrapped)?;
-        }
         tx.commit()?;
-        sealer.keys = Some(Keys::of(stored, &key));
-        Ok(sealer)
+        let keys = Some(Keys::of(stored, &data_key));
+        Ok(Sealer { keys, ..sealer })
+    }
+
+    /// Before it has keys.
+    fn by(
+        source: &AtRest,
+        key: &SigningKey,
+        salt: [u8; 32],
+        may_make: bool,
+    ) -> Result<Sealer, OpenError> {
+        Ok(Sealer {
+            source: source.code().unwrap_or_default(),
+            secret: source.secret(key, &salt, may_make)?,
+            salt,
+            ..Sealer::new(key)
+        })
     }
 
     /// All rows.

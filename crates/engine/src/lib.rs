@@ -107,7 +107,7 @@ pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
     Republished, RestoredError, StorageWait, TopicChange,
 };
-pub use at_rest::{AtRest, Keychain, KeychainError};
+pub use at_rest::{AtRest, Keychain, KeychainError, source_name};
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
 pub use drafted::{DraftWork, Drafted};
 pub use engine::{Corrupt, Engine, Options};

@@ -301,6 +301,16 @@ impl Builder {
         self
     }
 
+    /// Changes the source of [`Builder::at_rest`] to the one that is set, from that of
+    /// [`Builder::at_rest_before`], in one transaction, and starts no node. Does nothing where it has changed, or
+    /// where nothing is sealed yet.
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::NoDirectory`].
+    pub async fn reseal(self) -> Result<(), Error> {
+        crate::at_rest::reseal(self).await
+    }
+
     /// Opens the directory and starts the node on the current tokio runtime.
     ///
     /// # Errors

@@ -63,6 +63,15 @@ impl Inspection {
         Ok(self.0.check()?)
     }
 
+    /// What opens the sealed rows, as the configuration calls it: `key-file`, `file`, `keychain` or
+    /// `passphrase`. `None` while nothing is sealed, or where this version does not know it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be read.
+    pub fn sealed_by(&self) -> Result<Option<&'static str>, Error> {
+        Ok(self.0.sealed_by()?.and_then(p2panda_engine::source_name))
+    }
+
     /// All stored views, by name and version.
     ///
     /// # Errors

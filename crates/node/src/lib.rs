@@ -36,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+mod at_rest;
 mod body;
 mod builder;
 mod consumer;
@@ -53,6 +54,8 @@ mod health;
 mod import;
 mod inner;
 mod inspect;
+#[cfg(feature = "keychain")]
+mod keychain;
 mod message;
 mod metrics;
 mod new_message;
@@ -71,6 +74,7 @@ mod view;
 
 use std::path::Path;
 
+pub use at_rest::at_rest_dir;
 pub use body::{Body, DecodeError, EncodeError, Raw};
 pub use builder::Builder;
 pub use consumer::{Batch, Consumer, ConsumerRequest};
@@ -91,6 +95,8 @@ pub use event::{Event, Events};
 pub use health::Health;
 pub use import::ImportedOperation;
 pub use inspect::{Inspection, StoredMessages, inspect};
+#[cfg(feature = "keychain")]
+pub use keychain::SystemKeychain;
 pub use message::Message;
 pub use metrics::Metrics;
 pub use new_message::NewMessage;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
+use crate::at_rest::state_dir;
 use crate::builder::{Builder, GuardDir, Place};
 use crate::consumer::ConsumerRequest;
 use crate::consumer_handle::{self, ConsumerInfo};
@@ -284,12 +285,16 @@ async fn end_when_stopped(
     }
 }
 
-fn engine_options(builder: &Builder, temporary: bool, budget: Budget) -> p2panda_engine::Options {
+pub(crate) fn engine_options(
+    builder: &Builder,
+    temporary: bool,
+    budget: Budget,
+) -> p2panda_engine::Options {
     let guard_dir = match &builder.guard_dir {
         _ if temporary => None,
         GuardDir::None => None,
         GuardDir::At(dir) => Some(dir.clone()),
-        GuardDir::Default => default_state_dir(),
+        GuardDir::Default => state_dir(),
     };
     p2panda_engine::Options {
         key: builder.signing_key.clone(),
@@ -305,18 +310,6 @@ fn engine_options(builder: &Builder, temporary: bool, budget: Budget) -> p2panda
         at_rest_before: builder.at_rest_before.clone(),
         ..p2panda_engine::Options::default()
     }
-}
-
-/// `$XDG_STATE_HOME/p2panda`, or `~/.local/state/p2panda`.
-fn default_state_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .map(|state| state.join("p2panda"))
 }
 
 async fn net_config(

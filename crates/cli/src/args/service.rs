@@ -26,6 +26,25 @@ pub enum NodeCommand {
         after_help = "Example:\n  xdg-open \"$(panda node ui)\""
     )]
     Ui(UiArgs),
+    #[command(
+        about = "Show or change what opens the sealed keys and spaces in the database",
+        long_about = "Show or change what opens the sealed keys and spaces in the database.\n\n\
+            SOURCE is `keychain`, `file`, `file:PATH`, `passphrase:PATH` or `key-file`, as for node.at_rest in the \
+            configuration. The present one is that of node.at_rest. The change is one transaction: after a crash \
+            either source opens the directory, and nothing else is rewritten. Needs a directory that no other \
+            process uses. The old secret stays where it is; delete it once the new one works.",
+        after_help = "Example:\n  panda node at-rest keychain"
+    )]
+    AtRest(AtRestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AtRestArgs {
+    /// What opens them from now on [default: print what opens them]
+    pub source: Option<String>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,13 @@ use crate::failure::Failure;
 /// A source, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AtRestSetting {
+    /// What opens it so far; while nothing is sealed, the keychain if one answers, otherwise a file of its own.
+    Auto,
     KeyFile,
+    /// The keychain of the system.
+    Keychain,
+    /// A file of its own in the usual place, by the name of the node.
+    UsualFile,
     File(PathBuf),
     /// The file that holds the passphrase.
     Passphrase(PathBuf),
@@ -22,14 +28,17 @@ impl AtRestSetting {
     pub fn of(key: &'static str, text: &str) -> Result<AtRestSetting, Wrong> {
         let (kind, path) = text.split_once(':').unwrap_or((text, ""));
         match (kind, path) {
+            ("auto", "") if text == kind => Ok(AtRestSetting::Auto),
             ("key-file", "") if text == kind => Ok(AtRestSetting::KeyFile),
+            ("keychain", "") if text == kind => Ok(AtRestSetting::Keychain),
+            ("file", "") if text == kind => Ok(AtRestSetting::UsualFile),
             ("file", path) if path.starts_with('/') => Ok(AtRestSetting::File(path.into())),
             ("passphrase", path) if path.starts_with('/') => {
                 Ok(AtRestSetting::Passphrase(path.into()))
             }
             _ => {
-                let what =
-                    "\"key-file\", \"file:PATH\" or \"passphrase:PATH\", each PATH from / on";
+                let what = "\"auto\", \"keychain\", \"file\", \"file:PATH\", \"passphrase:PATH\" or \
+                    \"key-file\", each PATH from / on";
                 Err((key, format!("{key} is {what}")))
             }
         }
@@ -38,11 +47,36 @@ impl AtRestSetting {
     /// The source itself: a passphrase is read now.
     pub fn source(&self) -> Result<AtRest, Failure> {
         match self {
+            AtRestSetting::Auto => Ok(auto()),
             AtRestSetting::KeyFile => Ok(AtRest::KeyFile),
+            AtRestSetting::Keychain => keychain().ok_or(Failure::NoKeychain),
+            AtRestSetting::UsualFile => usual_file().ok_or(Failure::NoStateDir),
             AtRestSetting::File(path) => Ok(AtRest::File(path.clone())),
             AtRestSetting::Passphrase(path) => passphrase(path).map(AtRest::Passphrase),
         }
     }
+}
+
+/// The keychain, a file of its own, and the key file for homes that it opens.
+fn auto() -> AtRest {
+    let all = keychain().into_iter().chain(usual_file());
+    AtRest::FirstOf(all.chain([AtRest::KeyFile]).collect())
+}
+
+fn usual_file() -> Option<AtRest> {
+    p2panda::at_rest_dir().map(AtRest::FileIn)
+}
+
+#[cfg(feature = "keychain")]
+fn keychain() -> Option<AtRest> {
+    Some(AtRest::Keychain(std::sync::Arc::new(
+        p2panda::SystemKeychain::new(),
+    )))
+}
+
+#[cfg(not(feature = "keychain"))]
+fn keychain() -> Option<AtRest> {
+    None
 }
 
 /// The first line of a file.
@@ -73,9 +107,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_has_one_of_three_forms() {
+    fn a_source_has_one_of_six_forms() {
         let of = |text| AtRestSetting::of("node.at_rest", text);
+        assert_eq!(of("auto"), Ok(AtRestSetting::Auto));
         assert_eq!(of("key-file"), Ok(AtRestSetting::KeyFile));
+        assert_eq!(of("keychain"), Ok(AtRestSetting::Keychain));
+        assert_eq!(of("file"), Ok(AtRestSetting::UsualFile));
         assert_eq!(of("file:/a/b"), Ok(AtRestSetting::File("/a/b".into())));
         let passphrase = AtRestSetting::Passphrase("/a/b".into());
         assert_eq!(of("passphrase:/a/b"), Ok(passphrase));
@@ -83,10 +120,11 @@ mod tests {
             "",
             "key-file:",
             "key-file:/a",
-            "file",
+            "auto:",
+            "keychain:",
             "file:",
             "file:a",
-            "keychain",
+            "passphrase",
         ] {
             let (key, what) = of(text).unwrap_err();
             assert_eq!(key, "node.at_rest");

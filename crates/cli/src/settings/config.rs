@@ -56,9 +56,11 @@ pub struct NodeSection {
     pub role: String,
     /// Largest message to accept from others, in MiB with its header: 1 to 128.
     pub operation_mib: u32,
-    /// What opens the keys and spaces that are sealed in the database: "key-file" (anyone with the whole home
-    /// directory), "file:PATH" (a secret there, made at the first start; keep it out of home and backups), or
-    /// "passphrase:PATH" (the first line of that file, which its owner alone may read).
+    /// What opens the keys and spaces that are sealed in the database: "keychain" (that of the system), "file"
+    /// (a secret in p2panda/at-rest of the XDG state directory), "file:PATH" (the same there; keep it out of home
+    /// and backups), "passphrase:PATH" (the first line of that file, which its owner alone may read), or
+    /// "key-file" (anyone with the whole home directory). "auto": what opens it so far; while nothing is sealed,
+    /// the keychain if it answers within 2 s, otherwise "file".
     pub at_rest: String,
     /// What opened them so far, in the same form: set it for one start to change node.at_rest.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,7 +207,7 @@ impl Default for NodeSection {
             home: None,
             role: "personal".to_owned(),
             operation_mib: 16,
-            at_rest: "key-file".to_owned(),
+            at_rest: "auto".to_owned(),
             at_rest_before: None,
         }
     }

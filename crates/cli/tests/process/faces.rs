@@ -22,6 +22,8 @@ impl World {
             .env("PANDA_NETWORK_MDNS", "off")
             .env("PANDA_NETWORK_LISTEN", "127.0.0.1:0")
             .env("XDG_STATE_HOME", self.path("state"))
+            // Not the keychain of the person who runs the tests.
+            .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
             .env("XDG_DATA_HOME", self.path("data"))
             .env("XDG_CONFIG_HOME", self.path("config"))
             // As from cron: another environment than that of the node.

@@ -23,6 +23,8 @@ fn stranger(world: &World, home: &str, args: &[&str]) -> Command {
         .args(["--no-mdns", "--listen", "127.0.0.1:0", "--home"])
         .arg(world.path(home))
         .env("XDG_STATE_HOME", world.path("state"))
+        // Not the keychain of the person who runs the tests.
+        .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
         .env("XDG_DATA_HOME", world.path("data"))
         .env("XDG_CONFIG_HOME", world.path("config"))
         .stdin(Stdio::null());

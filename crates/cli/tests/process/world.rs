@@ -51,6 +51,8 @@ impl World {
             .args(args)
             .args(["--no-mdns", "--listen", addr, "--network", &self.network])
             .env("XDG_STATE_HOME", self.path("state"))
+            // Not the keychain of the person who runs the tests.
+            .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
             .env("XDG_DATA_HOME", self.path("data"))
             .env("XDG_CONFIG_HOME", self.path("config"))
             .env("XDG_RUNTIME_DIR", self.path("run"))

@@ -20,6 +20,15 @@ pub trait Keychain: fmt::Debug + Send + Sync {
     /// # Errors
     /// The keychain does not keep it.
     fn set(&self, name: &str, secret: &[u8]) -> Result<(), KeychainError>;
+
+    /// Whether it keeps secrets now, without a person who unlocks it. Asked before it is chosen among several
+    /// sources ([`AtRest::FirstOf`](crate::AtRest::FirstOf)).
+    ///
+    /// # Errors
+    /// It does not.
+    fn answers(&self) -> Result<(), KeychainError> {
+        Ok(())
+    }
 }
 
 /// Why a keychain gave nothing, in its own words.
@@ -53,7 +62,12 @@ pub(super) fn secret(
             let secret = draw_secret()?;
             let kept = keychain.set(&name, secret.as_slice());
             kept.map_err(|error| failed(error.to_string()))?;
-            Ok(secret)
+            // Nothing is sealed by what it does not give back.
+            match keychain.get(&name) {
+                Ok(Some(given)) if given[..] == secret[..] => Ok(secret),
+                Ok(_) => Err(failed("it does not give back what it was given".into())),
+                Err(error) => Err(failed(error.to_string())),
+            }
         }
         None => Err(failed("the secret is not there".into())),
     }

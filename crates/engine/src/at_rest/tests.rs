@@ -327,3 +327,114 @@ fn the_secret_follows_from_a_passphrase_if_asked() {
     let (mut store, sealer) = home.open((&other, Some(&AtRest::KeyFile))).unwrap();
     assert_eq!(rows(&mut store, &sealer), expected(&[("a", "1")]));
 }
+
+/// A keychain that keeps nothing, as where no person is.
+#[derive(Debug)]
+struct NoChain;
+
+impl Keychain for NoChain {
+    fn get(&self, _: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeychainError> {
+        Err(KeychainError::new("there is none"))
+    }
+
+    fn set(&self, _: &str, _: &[u8]) -> Result<(), KeychainError> {
+        Err(KeychainError::new("there is none"))
+    }
+
+    fn answers(&self) -> Result<(), KeychainError> {
+        Err(KeychainError::new("there is none"))
+    }
+}
+
+/// The keychain, else a file in a directory, and the key file for homes that it opens.
+fn of_several(chain: Arc<dyn Keychain>, dir: &Path) -> AtRest {
+    let file = AtRest::FileIn(dir.to_owned());
+    AtRest::FirstOf(vec![AtRest::Keychain(chain), file, AtRest::KeyFile])
+}
+
+#[test]
+fn of_several_the_first_that_answers_seals() {
+    let dir = tempfile::tempdir().unwrap();
+    for (is_there, code) in [(true, 2), (false, 1)] {
+        let mut home = Home::new();
+        let chain = Arc::new(Chain::default());
+        let source = match is_there {
+            true => of_several(chain.clone(), dir.path()),
+            false => of_several(Arc::new(NoChain), dir.path()),
+        };
+        let (mut store, mut sealer) = home.open((&source, None)).unwrap();
+        assert_eq!(sealer.source, code);
+        home.write(&mut store, &mut sealer, &[row("a", "1")]);
+        let node = sealer.node.to_string();
+        drop(store);
+        assert_eq!(dir.path().join(node).exists(), !is_there);
+        assert_eq!(chain.items.lock().unwrap().len(), usize::from(is_there));
+        let (mut store, sealer) = home.open((&source, None)).unwrap();
+        assert_eq!(rows(&mut store, &sealer), expected(&[("a", "1")]));
+    }
+}
+
+#[test]
+fn what_sealed_before_goes_on_among_several() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut home = Home::new();
+    let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
+    home.write(&mut store, &mut sealer, &[row("a", "1")]);
+    drop(store);
+    let chain = Arc::new(Chain::default());
+    let several = of_several(chain.clone(), dir.path());
+    let (mut store, sealer) = home.open((&several, None)).unwrap();
+    assert_eq!((sealer.source, rows(&mut store, &sealer).len()), (0, 1));
+    drop(store);
+    assert!(chain.items.lock().unwrap().is_empty());
+    // Once sealed by a keychain, nothing else takes its place while it is locked.
+    let keychain = AtRest::Keychain(chain.clone());
+    home.open((&keychain, Some(&several))).unwrap();
+    chain.is_locked.store(true, Ordering::Relaxed);
+    let locked = kind_of(home.open((&several, None)));
+    assert!(
+        matches!(locked, OpenErrorKind::Keychain { .. }),
+        "{locked:?}"
+    );
+    chain.is_locked.store(false, Ordering::Relaxed);
+    let (mut store, sealer) = home.open((&several, None)).unwrap();
+    assert_eq!((sealer.source, rows(&mut store, &sealer).len()), (2, 1));
+}
+
+#[test]
+fn a_source_changes_to_another_of_its_kind() {
+    let mut home = Home::new();
+    let at = |name: &str| AtRest::File(home.temp.path().join(name));
+    let (first, second) = (at("first"), at("second"));
+    let by = |text: &str| AtRest::Passphrase(Passphrase::new(text).unwrap());
+    let (third, fourth) = (by("correct horse"), by("battery staple"));
+    let (mut store, mut sealer) = home.open((&first, None)).unwrap();
+    home.write(&mut store, &mut sealer, &[row("a", "1")]);
+    drop(store);
+    let mut before = &first;
+    for next in [&second, &third, &fourth] {
+        let (mut store, sealer) = home.open((next, Some(before))).unwrap();
+        assert_eq!(rows(&mut store, &sealer).len(), 1);
+        drop(store);
+        assert!(home.open((before, None)).is_err());
+        home.open((next, None)).unwrap();
+        before = next;
+    }
+}
+
+#[test]
+fn a_keychain_that_forgets_at_once_seals_nothing() {
+    #[derive(Debug)]
+    struct Sieve;
+    impl Keychain for Sieve {
+        fn get(&self, _: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeychainError> {
+            Ok(None)
+        }
+        fn set(&self, _: &str, _: &[u8]) -> Result<(), KeychainError> {
+            Ok(())
+        }
+    }
+    let home = Home::new();
+    let found = kind_of(home.open((&AtRest::Keychain(Arc::new(Sieve)), None)));
+    assert!(matches!(found, OpenErrorKind::Keychain { .. }), "{found:?}");
+}

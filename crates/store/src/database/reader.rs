@@ -101,6 +101,15 @@ impl Reader {
         Ok((found != "ok").then_some(found))
     }
 
+    /// The number of the source that opens what is sealed for the newest identity, if something is
+    /// (`docs/protocol/at-rest.md#2`).
+    pub fn sealed_by(&self) -> Result<Option<u8>, StoreError> {
+        let sql = "SELECT substr(wrapped, 2, 1) FROM sealed_key ORDER BY id DESC LIMIT 1";
+        let found = self.connection.query_row(sql, [], |row| row.get(0));
+        let found: Option<Vec<u8>> = found.optional()?;
+        Ok(found.and_then(|source| source.first().copied()))
+    }
+
     /// The version of the schema.
     pub(crate) fn schema(&self) -> Result<u32, StoreError> {
         let version = "PRAGMA user_version";

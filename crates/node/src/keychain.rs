@@ -1,0 +1,124 @@
+//! The keychain of the system: Secret Service, macOS Keychain, Windows Credential Manager
+//! (`docs/protocol/at-rest.md#2`).
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use keyring::{Entry, Error};
+use p2panda_core::limits::{KEYCHAIN_ANSWER_WAIT, KEYCHAIN_UNLOCK_WAIT};
+use p2panda_engine::{Keychain, KeychainError};
+use zeroize::Zeroizing;
+
+/// What entries of this project are filed under.
+const SERVICE: &str = "p2panda";
+
+/// The entry that is made and deleted to see whether there is a keychain.
+const TRIAL: &str = "p2panda trial";
+
+/// The keychain of the system. Each call has a bound: a keychain may wait for a person who is not there.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SystemKeychain;
+
+impl SystemKeychain {
+    /// Whether there is one is known at the first call.
+    pub fn new() -> SystemKeychain {
+        SystemKeychain
+    }
+}
+
+impl Keychain for SystemKeychain {
+    fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeychainError> {
+        let name = name.to_owned();
+        within(KEYCHAIN_UNLOCK_WAIT, move || {
+            match entry(&name)?.get_secret() {
+                Ok(secret) => Ok(Some(Zeroizing::new(secret))),
+                Err(Error::NoEntry) => Ok(None),
+                Err(error) => Err(said(&error)),
+            }
+        })
+    }
+
+    fn set(&self, name: &str, secret: &[u8]) -> Result<(), KeychainError> {
+        let (name, secret) = (name.to_owned(), Zeroizing::new(secret.to_vec()));
+        within(KEYCHAIN_UNLOCK_WAIT, move || {
+            let kept = entry(&name)?.set_secret(&secret);
+            kept.map_err(|error| said(&error))
+        })
+    }
+
+    fn answers(&self) -> Result<(), KeychainError> {
+        within(KEYCHAIN_ANSWER_WAIT, || {
+            let trial = entry(TRIAL)?;
+            let tried = trial
+                .set_secret(b"trial")
+                .and_then(|()| trial.delete_credential());
+            tried.map_err(|error| said(&error))
+        })
+    }
+}
+
+fn entry(name: &str) -> Result<Entry, KeychainError> {
+    match Entry::store_status() {
+        Ok(()) => Entry::new(SERVICE, name).map_err(|error| said(&error)),
+        Err(error) => Err(said(error)),
+    }
+}
+
+/// What went wrong. Errors of this crate may hold secrets, but do not show them.
+fn said(error: &Error) -> KeychainError {
+    match error {
+        Error::PlatformFailure(why) | Error::NoStorageAccess(why) => KeychainError::new(why),
+        Error::BadEncoding(_) | Error::BadDataFormat(..) => {
+            KeychainError::new("the secret cannot be read")
+        }
+        error => KeychainError::new(error),
+    }
+}
+
+/// Does something on a thread of its own, and waits for it no longer than this.
+fn within<T: Send + 'static>(
+    wait: Duration,
+    ask: impl FnOnce() -> Result<T, KeychainError> + Send + 'static,
+) -> Result<T, KeychainError> {
+    let (sender, receiver) = mpsc::channel();
+    let asking = thread::Builder::new().name("keychain".into());
+    // It ends with its question: nobody waits for a thread that waits for a person.
+    let asking = asking.spawn(move || sender.send(ask()).ok());
+    asking.map_err(KeychainError::new)?;
+    match receiver.recv_timeout(wait) {
+        Ok(answer) => answer,
+        Err(_) => {
+            let seconds = wait.as_secs();
+            let why = format!("it did not answer within {seconds} s; it may be locked");
+            Err(KeychainError::new(why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_keychain_that_does_not_answer_is_not_waited_for() {
+        let (stay, until) = mpsc::channel::<()>();
+        let asked = within(Duration::from_millis(1), move || {
+            until.recv().ok();
+            Ok(())
+        });
+        let said = asked.unwrap_err().to_string();
+        assert!(said.contains("it may be locked"), "{said}");
+        drop(stay);
+        assert_eq!(within(KEYCHAIN_ANSWER_WAIT, || Ok(7)), Ok(7));
+    }
+
+    #[test]
+    fn an_error_does_not_show_a_secret() {
+        let error = Error::BadEncoding(b"secret".to_vec());
+        assert_eq!(said(&error).to_string(), "the secret cannot be read");
+    }
+}
