@@ -152,7 +152,8 @@ fn configured(args: &NodeArgs, settings: &Resolved) -> Result<Builder, Failure> 
     let mut builder = listening(settings)?
         .mdns(settings.mdns)
         .operation_bytes_max(settings.operation_mib.saturating_mul(1024 * 1024))
-        .quotas(settings.quotas);
+        .quotas(settings.quotas)
+        .retention(settings.retention.clone());
     if let Some(network) = network(args, settings)? {
         builder = builder.network_id(network);
     }

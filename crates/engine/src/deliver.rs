@@ -96,6 +96,7 @@ mod tests {
                 idempotency_window_us: WAIT_US,
                 operation_bytes_max: 1_000,
                 quotas: crate::Quotas::default(),
+                retention: crate::Retention::default(),
                 prune_slice: Slice { rows: 9, bytes: 9 },
             };
             Node {

@@ -20,6 +20,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::again::{self, Again};
+use crate::aging::Retention;
 use crate::answer::{Committed, EngineEvent, RestoredError, StorageWait};
 use crate::at_rest::{AtRest, Sealer};
 use crate::batch::Batch;
@@ -54,6 +55,8 @@ pub struct Options {
     pub operation_bytes_max: usize,
     /// How much is kept of others at most (`docs/protocol/streams.md#21`).
     pub quotas: Quotas,
+    /// For how long content of others is kept (`docs/protocol/streams.md#22`).
+    pub retention: Retention,
     /// What peers may make the node hold; early operations are charged to it.
     pub budget: Option<Budget>,
     /// Pruned operations that are deleted in one transaction. What is more goes in steps between
@@ -79,6 +82,7 @@ impl Default for Options {
             idempotency_window: IDEMPOTENCY_WINDOW,
             operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
             quotas: Quotas::default(),
+            retention: Retention::default(),
             budget: None,
             prune_rows_max: PRUNE_ROWS_MAX,
             at_rest: AtRest::default(),
@@ -158,6 +162,7 @@ impl Engine {
             own_log_wait_us: micros(options.own_log_wait),
             operation_bytes_max: options.operation_bytes_max,
             quotas: options.quotas,
+            retention: options.retention,
             idempotency_window_us: micros(options.idempotency_window),
             prune_slice: Slice {
                 rows: options.prune_rows_max.max(1),

@@ -259,7 +259,7 @@ pub(crate) fn append(
     let prunes = prunes && head.seq > log.first_seq;
     let log = log.key;
     let pruned = prunes.then_some((log, bytes_before, pruned_before));
-    quota::appended(turn, topic, &header, pruned);
+    quota::appended(turn, topic, &header, pruned)?;
     if prunes {
         let prune = Prune {
             topic: *topic,

@@ -36,6 +36,7 @@ mod acks;
 mod act;
 mod again;
 mod allowance;
+mod aging;
 mod answer;
 mod at_rest;
 mod batch;
@@ -81,6 +82,7 @@ mod rejudge;
 mod reply;
 mod report;
 mod restate;
+mod retention;
 mod room;
 mod schedule;
 mod seal;
@@ -103,6 +105,7 @@ mod workshop;
 mod write;
 
 pub use acks::GatheredAcks;
+pub use aging::Retention;
 pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
     Republished, RestoredError, StorageWait, TopicChange,

@@ -22,7 +22,7 @@ pub(crate) fn allows(
     }
     let mut deleted = 0;
     if prunes && let Some(log) = turn.log(topic, &header.label())?.cloned() {
-        deleted = deletes(turn, (log.key, log.bytes, log.pruned_bytes));
+        deleted = deletes(turn, (log.key, log.bytes, log.pruned_bytes))?;
     }
     match bytes_of(header).saturating_sub(deleted) {
         0 => Ok(true),
@@ -36,11 +36,14 @@ pub(crate) fn appended(
     topic: &TopicRef,
     header: &Header,
     pruned: Option<(LogKey, u64, u64)>,
-) {
+) -> Result<(), StoreError> {
     if !turn.state.limits.quotas.is_any() {
-        return;
+        return Ok(());
     }
-    let deleted = pruned.map_or(0, |log| deletes(turn, log));
+    let deleted = match pruned {
+        Some(log) => deletes(turn, log)?,
+        None => 0,
+    };
     let change = signed(bytes_of(header)).saturating_sub(signed(deleted));
     let author = header.author();
     turn.batch.kept.changes.push((topic.key, author, change));
@@ -49,12 +52,14 @@ pub(crate) fn appended(
             *now = now.saturating_add_signed(change);
         }
     }
+    Ok(())
 }
 
-/// The logs of the batch are saved. If some were pruned, those go on that were blocked and for whose next
+/// The logs of the batch are saved. If some were pruned, or old bodies deleted, those go on that were blocked and for whose next
 /// operation there is room now.
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
-    if turn.batch.prunes.is_empty() || !turn.state.limits.quotas.is_any() {
+    let made_room = turn.batch.aged || !turn.batch.prunes.is_empty();
+    if !made_room || !turn.state.limits.quotas.is_any() {
         return Ok(());
     }
     turn.batch.kept = Kept::default();
@@ -111,10 +116,17 @@ fn kept(turn: &mut Turn<'_>, of: Counted) -> Result<u64, StoreError> {
 }
 
 /// What a prune deletes of a log, which is not deleted anyway.
-fn deletes(turn: &Turn<'_>, (log, bytes, pruned_bytes): (LogKey, u64, u64)) -> u64 {
-    let pruned = turn.batch.prunes.get(&log);
-    let pruned = pruned.map_or(pruned_bytes, |prune| prune.bytes_before);
-    bytes.saturating_sub(pruned)
+fn deletes(
+    turn: &Turn<'_>,
+    (log, bytes, pruned_bytes): (LogKey, u64, u64),
+) -> Result<u64, StoreError> {
+    Ok(match turn.batch.prunes.get(&log) {
+        Some(prune) => bytes.saturating_sub(prune.bytes_before),
+        None => {
+            let deleted = pruned_bytes.saturating_add(turn.tx.aged_bytes(log)?);
+            bytes.saturating_sub(deleted)
+        }
+    })
 }
 
 /// Bytes of an operation as they are counted, whether its body is here or not.

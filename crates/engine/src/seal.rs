@@ -1,4 +1,4 @@
-//! Stage 6: rows of spaces and keys that have changed are sealed and written
+//! Stage 7: rows of spaces and keys that have changed are sealed and written
 //! (`docs/protocol/at-rest.md`).
 
 use p2panda_store::StoreError;

@@ -6,6 +6,7 @@ use p2panda_core::budget::Budget;
 use p2panda_core::{SigningKey, VerifyingKey};
 use p2panda_store::{Restored, Slice, StoreError, Tx};
 
+use crate::aging::{Aging, Retention};
 use crate::at_rest::Sealer;
 use crate::blocked::Blocked;
 use crate::early::Early;
@@ -31,6 +32,8 @@ pub(crate) struct State {
     pub early: Early,
     pub feed_times: FeedTimes,
     pub blocked: Blocked,
+    /// When content is looked for that is old.
+    pub aging: Aging,
     /// Room for logs that wait for their order, in all topics.
     pub places: Places,
     pub patience: Patience,
@@ -53,6 +56,7 @@ pub(crate) struct Limits {
     pub own_log_wait_us: u64,
     pub operation_bytes_max: usize,
     pub quotas: Quotas,
+    pub retention: Retention,
     pub idempotency_window_us: u64,
     /// What a batch deletes at once, and a step afterwards.
     pub prune_slice: Slice,
@@ -87,6 +91,7 @@ impl State {
             early: Early::new(budget),
             feed_times: FeedTimes::default(),
             blocked: Blocked::default(),
+            aging: Aging::default(),
             places: Places::default(),
             patience_before: None,
             stale: false,
@@ -146,6 +151,7 @@ impl State {
             .flat_map(|topic| [topic.waiting.next_wake(), topic.own.deadline()])
             .flatten()
             .chain(self.schedule.next_wake())
+            .chain(self.aging.next_wake(&self.limits.retention))
             .chain(self.spaces.next_wake())
             .min()
     }

@@ -1,4 +1,4 @@
-//! Stage 5: operations and logs are written, answers prepared.
+//! Stage 6: operations and logs are written, answers prepared.
 
 use p2panda_store::{KeyedPublish, NewOperation, StoreError};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use p2panda_core::{HostAddr, NetworkId, SigningKey, VerifyingKey, limits};
-use p2panda_engine::{AtRest, Quotas};
+use p2panda_engine::{AtRest, Quotas, Retention};
 use p2panda_net::{Bootstrap, BootstrapHost, Mdns, Relay};
 use p2panda_store::RestoredAction;
 
@@ -42,6 +42,7 @@ pub struct Builder {
     pub(crate) new_logs: (u32, u32),
     pub(crate) operation_bytes_max: u32,
     pub(crate) quotas: Quotas,
+    pub(crate) retention: Retention,
     pub(crate) budget_bytes: usize,
     pub(crate) state_digest: bool,
     pub(crate) sessions_sought: usize,
@@ -87,6 +88,7 @@ impl Default for Builder {
             new_logs: (limits::NEW_LOGS_MAX, limits::NEW_LOGS_PER_SECOND),
             operation_bytes_max: limits::OPERATION_BYTES_MAX_DEFAULT as u32,
             quotas: Quotas::default(),
+            retention: Retention::default(),
             budget_bytes: limits::BUDGET_BYTES_DEFAULT,
             state_digest: true,
             sessions_sought: limits::SESSIONS_SOUGHT,
@@ -226,6 +228,12 @@ impl Builder {
     /// not said. What is above a quota is refused, and nothing that is kept is deleted.
     pub fn quotas(mut self, quotas: Quotas) -> Self {
         self.quotas = quotas;
+        self
+    }
+
+    /// For how long the content of others is kept (`docs/protocol/streams.md#22`); for all time if not said.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 

@@ -63,6 +63,15 @@ impl Inspection {
         Ok(self.0.check()?)
     }
 
+    /// Header and payload bytes that are kept of others and the node itself. `None` if the last node had no
+    /// quotas.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be read.
+    pub fn kept_bytes(&self) -> Result<Option<u64>, Error> {
+        Ok(self.0.kept_bytes(None)?)
+    }
+
     /// What opens the sealed rows, as the configuration calls it: `key-file`, `file`, `keychain` or
     /// `passphrase`. `None` while nothing is sealed, or where this version does not know it.
     ///

@@ -111,8 +111,8 @@ pub use p2panda_core::{
 pub use p2panda_engine::{
     AtRest, ConfirmError, Corrupt, Decision, Deed, DeviceChange, GroupId, IngestReport,
     InviteError, Keychain, KeychainError, LinkEnd, NewDevice, Passphrase, PassphraseError, Pending,
-    PersonLook as PersonState, PersonMember, PublishError, Quotas, Refusal as SpaceRefusal, Role,
-    Settings, SpaceError, SpaceNews, SpaceState, StorageWait, Why,
+    PersonLook as PersonState, PersonMember, PublishError, Quotas, Refusal as SpaceRefusal,
+    Retention, Role, Settings, SpaceError, SpaceNews, SpaceState, StorageWait, Why,
 };
 pub use p2panda_net::{
     CatchUp, ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,

@@ -305,6 +305,7 @@ pub(crate) fn engine_options(
         idempotency_window: builder.idempotency_window,
         operation_bytes_max: builder.operation_bytes_max as usize,
         quotas: builder.quotas,
+        retention: builder.retention.clone(),
         budget: Some(budget),
         at_rest: builder.at_rest.clone(),
         at_rest_before: builder.at_rest_before.clone(),

@@ -349,6 +349,28 @@ impl TopicHandle {
         self.node.queue().drop_body(self.topic, label, seq).await
     }
 
+    /// Header and payload bytes that are kept of the topic. `None` without quotas
+    /// ([`Builder::quotas`](crate::Builder::quotas)), where nothing is counted.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn kept_bytes(&self) -> Result<Option<u64>, Error> {
+        let topic = self.topic;
+        let read = move |reader: &p2panda_store::Reader| reader.kept_bytes(Some(&topic));
+        self.node.storage().read(read).await
+    }
+
+    /// The highest place in the feed of the topic of which the content was deleted because of its age
+    /// ([`Builder::retention`](crate::Builder::retention)), 0: none. Who reads behind a lower one has lost something.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn aged_until(&self) -> Result<u64, Error> {
+        let topic = self.topic;
+        let read = move |reader: &p2panda_store::Reader| reader.aged_until(&topic);
+        self.node.storage().read(read).await
+    }
+
     /// Keeps the topic, or does not keep it any longer.
     ///
     /// A topic that is kept is one that the node is interested in from its start on, whether or not

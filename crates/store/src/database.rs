@@ -1,6 +1,7 @@
 //! The database: its schema, the one writer with its transactions, and the readers. SQL and nothing
 //! else: a database needs no data directory around it.
 
+pub(crate) mod aged;
 pub(crate) mod blocked;
 pub(crate) mod branch;
 pub(crate) mod connection;

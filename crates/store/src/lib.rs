@@ -97,6 +97,7 @@ mod database;
 mod directory;
 mod error;
 
+pub use database::aged::{AgedEntry, AgedUntil};
 pub use database::blocked::BlockedLog;
 pub use database::branch::{GivenUp, OwnFork};
 pub use database::consumer::Start;

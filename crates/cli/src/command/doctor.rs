@@ -89,6 +89,7 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
     let home = crate::open::home(args)?;
     let mut checks = vec![of_home(&home), of_key(&home), of_disk(&home)];
     checks.extend(of_database(&home));
+    checks.extend(of_quota(&settings, &home));
     match Face::running(args, false).await {
         Ok(Some(remote)) => checks.extend(of_running(&remote).await?),
         Ok(None) => {
@@ -232,6 +233,28 @@ fn of_database(home: &Path) -> Vec<Check> {
         }
     };
     vec![schema, database]
+}
+
+/// How much of the quota of all is used up.
+fn of_quota(settings: &Settings, home: &Path) -> Option<Check> {
+    let quota = settings.resolved.quotas.total?;
+    let kept = p2panda::inspect(home).ok()?.kept_bytes().ok()??;
+    Some(of_kept(kept, quota))
+}
+
+fn of_kept(kept: u64, quota: u64) -> Check {
+    let mib = |bytes: u64| bytes / (1_024 * 1_024);
+    let says = format!("{} of {} MiB are kept", mib(kept), mib(quota));
+    // Nine tenths.
+    match kept >= quota - quota / 10 {
+        false => Check::ok("quota", says),
+        true => Check::of(
+            "quota",
+            State::Warn,
+            says,
+            "raise quota.total_mib, or set retention.days; above it the operations of others are refused",
+        ),
+    }
 }
 
 /// No node answers: what the last one left.
@@ -440,6 +463,13 @@ mod tests {
             assert_eq!(state(check.clone()), Some(State::Bad));
             assert!(check.and_then(|check| check.next).is_some(), "{contact}");
         }
+    }
+
+    #[test]
+    fn a_quota_is_almost_used_up_from_nine_tenths_on() {
+        let mib = |mib: u64| mib * 1_024 * 1_024;
+        assert_eq!(of_kept(mib(90) - 1, mib(100)).state, State::Ok);
+        assert_eq!(of_kept(mib(90), mib(100)).state, State::Warn);
     }
 
     #[test]

@@ -23,6 +23,21 @@ pub struct Config {
     /// How much of other authors the node keeps on its disk. What is above is refused; nothing that is
     /// kept is deleted.
     pub quota: QuotaSection,
+    /// For how long the node keeps the content of other authors. Headers, its own messages and the
+    /// membership of spaces stay.
+    pub retention: RetentionSection,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionSection {
+    /// Days after which content is deleted, in every topic that is not in retention.topics: up to 3650. 0: never.
+    pub days: f64,
+    /// Topics that have other ages: TOPIC DAYS. 0: never.
+    #[schemars(example = ["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a 30"])]
+    pub topics: Vec<String>,
+    /// Delete also what consumers of this node have not read yet, and views have not applied.
+    pub unread: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

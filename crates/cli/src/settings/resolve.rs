@@ -2,13 +2,14 @@
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use p2panda::{HostAddr, Mdns, NamedAddr, NetworkId, Quotas, Ticket};
+use p2panda::{HostAddr, Mdns, NamedAddr, NetworkId, Quotas, Retention, Ticket};
 
 use super::Config;
 use super::access::AccessSettings;
 use super::at_rest::AtRestSetting;
-use super::config::QuotaSection;
+use super::config::{QuotaSection, RetentionSection};
 use super::rpc::RpcSettings;
 use crate::parse::{NodeAddr, OPERATION_MIB_MAX, TopicArg};
 
@@ -48,6 +49,7 @@ pub struct Resolved {
     /// It publishes nothing and joins no space.
     pub is_relay: bool,
     pub quotas: Quotas,
+    pub retention: Retention,
     pub network: Option<NetworkId>,
     pub listen: Listen,
     pub peers: Vec<NodeAddr>,
@@ -94,6 +96,7 @@ impl Resolved {
             },
             is_relay: role == Role::Relay,
             quotas: quotas(&config.quota, role),
+            retention: retention(&config.retention)?,
             network: id.map_err(|error| ("network.id", error.to_string()))?,
             listen: Listen::of(&network.listen)?,
             peers: each("network.peers", &network.peers, |text| text.parse())?,
@@ -174,6 +177,32 @@ fn quotas(section: &QuotaSection, role: Role) -> Quotas {
         total: of(section.total_mib, total),
         topic: of(section.topic_mib, topic),
         author: of(section.author_mib, author),
+    }
+}
+
+/// For how long content of others is kept.
+fn retention(section: &RetentionSection) -> Result<Retention, Wrong> {
+    let key = "retention.topics";
+    let topics = each(key, &section.topics, |text| {
+        let (topic, days) = text.rsplit_once(' ').ok_or("expected TOPIC DAYS")?;
+        let topic: TopicArg = topic.trim().parse().map_err(|_| "no topic")?;
+        let days = days.parse().map_err(|_| "expected TOPIC DAYS")?;
+        Ok::<_, &str>((topic.topic, age(days)?))
+    })?;
+    Ok(Retention {
+        age: age(section.days)
+            .map_err(|what| ("retention.days", format!("retention.days: {what}")))?,
+        topics: topics.into_iter().collect(),
+        unread: section.unread,
+    })
+}
+
+fn age(days: f64) -> Result<Option<Duration>, &'static str> {
+    match days {
+        0.0 => Ok(None),
+        days => crate::parse::days(&days.to_string())
+            .map(Some)
+            .map_err(|_| "days are 0 to 3650"),
     }
 }
 

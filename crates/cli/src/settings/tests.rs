@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use clap::Parser;
 
@@ -65,6 +65,31 @@ fn an_unknown_key_names_its_line_and_the_nearest_key() {
         PANDA_NETWORK_LISTEN?";
     assert_eq!(said.to_string(), line);
     assert!(load("", &[("PANDA_BEAR", "x"), ("PANDA", "x")], "").is_ok());
+}
+
+#[test]
+fn content_is_kept_for_all_time_unless_an_age_is_set() {
+    let retention = |text: &str| load(text, &[], "").map(|settings| settings.resolved.retention);
+    assert!(!retention("").unwrap().is_any());
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let topic = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let set = format!("[retention]\ndays = 30\ntopics = [\"{topic} 0.5\"]\nunread = true\n");
+    let set = retention(&set).unwrap();
+    assert_eq!(set.age, Some(day * 30));
+    let topic: p2panda::Topic = topic.parse().unwrap();
+    assert_eq!(set.topics[&topic], Some(day / 2));
+    assert!(set.unread);
+    for wrong in [
+        "days = -1",
+        "days = 3651",
+        "topics = [\"x 1\"]",
+        "topics = [\"1\"]",
+    ] {
+        assert!(
+            retention(&format!("[retention]\n{wrong}\n")).is_err(),
+            "{wrong}"
+        );
+    }
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn limits() -> Limits {
         idempotency_window_us: 1,
         operation_bytes_max: 1_000,
         quotas: crate::Quotas::default(),
+        retention: crate::Retention::default(),
         prune_slice: Slice {
             rows: 9,
             bytes: 999,

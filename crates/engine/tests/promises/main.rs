@@ -28,6 +28,7 @@ mod queue;
 mod quotas;
 mod random;
 mod restated;
+mod retention;
 mod slices;
 mod space_lives;
 mod spaces;

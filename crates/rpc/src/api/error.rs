@@ -98,6 +98,8 @@ codes! {
     NotFound "not-found" -32022;
     /// The node says that the input is wrong.
     Invalid "invalid" -32023;
+    /// What was behind this offset was deleted because of its age.
+    Expired "expired" -32024;
 }
 
 impl Code {

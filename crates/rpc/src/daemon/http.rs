@@ -119,6 +119,7 @@ pub(crate) fn refusal(error: RpcError) -> Response {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::UnknownTopic | Code::UnknownConsumer | Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Expired => StatusCode::GONE,
         Code::Quota => StatusCode::TOO_MANY_REQUESTS,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Storage | Code::Closed => StatusCode::SERVICE_UNAVAILABLE,

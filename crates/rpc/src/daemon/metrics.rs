@@ -75,6 +75,7 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
     );
     registry.register("rpc_errors", "Requests that failed", counter(&tally.failed));
     let (mut waiting, mut blocked) = (Rows::default(), Rows::default());
+    let mut kept_bytes = Rows::default();
     let (mut behind, mut ages) = (Rows::default(), Rows::default());
     let mut after = None;
     loop {
@@ -90,6 +91,10 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
             let status = status.map_err(|error| map::error(&error))?;
             waiting.set(&alias, std::ops::Add::add, status.waiting);
             blocked.set(&alias, std::ops::Add::add, status.blocked.len() as u64);
+            let bytes = service.node.topic(topic).kept_bytes().await;
+            if let Some(bytes) = bytes.map_err(|error| map::error(&error))? {
+                kept_bytes.set(&alias, std::ops::Add::add, bytes);
+            }
             let last = status.feed.map_or(0, |(_, last)| last);
             for consumer in &status.consumers {
                 let name = shown(&service.aliases.of(&topic), &consumer.name);
@@ -117,6 +122,12 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
         "topic",
         "topic_logs_blocked",
         "Logs that cannot go on",
+    );
+    kept_bytes.register(
+        &mut registry,
+        "topic",
+        "topic_kept_bytes",
+        "Header and payload bytes that are kept, where there are quotas",
     );
     behind.register(
         &mut registry,

@@ -35,6 +35,7 @@ pub(crate) async fn read(
     let service = &session.service;
     let (topic, alias) = service.opened_topic(&who, &params.topic).await?;
     let limit = params.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
+    is_there(service, topic, params.after).await?;
     let page = page(service, topic, &alias, (params.after, limit), params.header).await?;
     let next = page.last().map_or(params.after, |message| message.offset);
     let behind = service.node.topic(topic).messages(next, 1, 1).await;
@@ -44,6 +45,18 @@ pub(crate) async fn read(
         next,
         up_to_date: behind.is_empty(),
     })
+}
+
+/// Whether all that was behind an offset is there, except what its authors deleted. The beginning is where
+/// it begins now.
+pub(crate) async fn is_there(service: &Service, topic: Topic, after: u64) -> Of<()> {
+    let until = service.node.topic(topic).aged_until().await;
+    let until = until.map_err(|error| map::error(&error))?;
+    if after == 0 || after >= until {
+        return Ok(());
+    }
+    let what = "what was behind this offset is older than the node keeps it, and deleted";
+    Err(RpcError::new(Code::Expired, what).hint("begin again at the beginning, or at `now`"))
 }
 
 /// A page behind an offset.
@@ -288,7 +301,11 @@ async fn open_consumer(
 async fn begin(session: &Session, topic: Topic, start: Option<Start>) -> Of<u64> {
     match start.unwrap_or(Start::Beginning) {
         Start::Beginning => Ok(0),
-        Start::Offset(offset) => Ok(offset.saturating_sub(1)),
+        Start::Offset(offset) => {
+            let after = offset.saturating_sub(1);
+            is_there(&session.service, topic, after).await?;
+            Ok(after)
+        }
         Start::Now => {
             let status = session.service.node.topic(topic).status().await;
             let status = status.map_err(|error| map::error(&error))?;

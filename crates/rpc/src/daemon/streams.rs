@@ -118,7 +118,11 @@ async fn offset(service: &Service, topic: Topic, text: Option<&str>) -> Result<u
             let status = status.map_err(|error| map::error(&error))?;
             Ok(status.feed.map_or(0, |(_, last)| last))
         }
-        Some(text) if text.len() == 20 => text.parse().map_err(|_| no_offset()),
+        Some(text) if text.len() == 20 => {
+            let after = text.parse().map_err(|_| no_offset())?;
+            reading::is_there(service, topic, after).await?;
+            Ok(after)
+        }
         Some(_) => Err(no_offset()),
     }
 }

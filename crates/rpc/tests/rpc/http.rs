@@ -1,5 +1,6 @@
 //! Plain reads, health, metrics.
 
+use p2panda_rpc::api;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -72,6 +73,58 @@ async fn a_page_says_where_the_next_one_begins_and_when_there_is_none() {
         .get(&format!("/v1/topics/{topic}/messages"), &bearer(ALICE))
         .await;
     assert!(secret.starts_with("HTTP/1.1 404"), "{secret}");
+    world.end().await;
+}
+
+/// As if the content up to the second message was deleted because of its age.
+fn age(world: &World) {
+    let file = world.dir.path().join("p2panda.sqlite");
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let sql = "INSERT INTO aged_topic SELECT id, 2, 2 FROM topic";
+    assert!(connection.execute(sql, []).unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_below_what_retention_deleted_is_gone() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    publish(&world, &alias, 3).await;
+    age(&world);
+    let path = |after: &str| format!("/v1/topics/{alias}/messages?after={after}");
+    for (after, status) in [
+        ("00000000000000000001", 410),
+        ("00000000000000000002", 200),
+        ("00000000000000000003", 204),
+        ("00000000000000000000", 200),
+        ("-1", 200),
+        ("now", 204),
+    ] {
+        let answer = world.get(&path(after), &bearer(ALICE)).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{after}: {answer}"
+        );
+        assert_eq!(answer.contains("\"expired\""), status == 410);
+    }
+    let alice = world.client(ALICE).await;
+    for (after, is_there) in [(0, true), (1, false), (2, true)] {
+        let params = api::ReadParams {
+            topic: alias.clone(),
+            after,
+            limit: None,
+            header: false,
+        };
+        let read = alice.call::<api::MessagesRead>(&params).await;
+        assert_eq!(read.is_ok(), is_there, "{after}");
+    }
+    for (offset, is_there) in [(1, true), (2, false), (3, true)] {
+        let params = api::SubscribeParams {
+            topics: vec![alias.clone()],
+            start: Some(api::Start::Offset(offset)),
+            ..api::SubscribeParams::default()
+        };
+        assert_eq!(alice.messages(params).await.is_ok(), is_there, "{offset}");
+    }
     world.end().await;
 }
 

@@ -52,6 +52,7 @@ impl Tx<'_> {
     /// From now on nothing of a log below a sequence number is there. What fits into the slice is
     /// deleted at once and taken from it, the rest is left to [`Tx::delete_garbage`].
     pub fn prune(&mut self, log: LogKey, below: u32, slice: &mut Slice) -> Result<(), StoreError> {
+        self.prune_aged(log, below)?;
         if self.delete_slice(log, below, slice)? {
             let sql = "INSERT INTO garbage(log, below) VALUES(?1, ?2)
                 ON CONFLICT(log) DO UPDATE SET below = max(below, ?2)";

@@ -109,6 +109,8 @@ impl Tx<'_> {
         self.cached(sql)?.execute(params![log.0, below])?;
         let sql = "DELETE FROM dropped WHERE log = ?1 AND seq < ?2";
         self.cached(sql)?.execute(params![log.0, below])?;
+        let sql = "DELETE FROM aged_body WHERE log = ?1 AND seq < ?2";
+        self.cached(sql)?.execute(params![log.0, below])?;
         Ok(())
     }
 }

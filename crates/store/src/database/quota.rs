@@ -3,10 +3,11 @@
 //! The schema has a trigger that adds what a log grows or shrinks by, in the transaction that changes the
 //! log: the numbers are right no matter what ends a process.
 
-use p2panda_core::VerifyingKey;
-use rusqlite::params;
+use p2panda_core::{Topic, VerifyingKey};
+use rusqlite::{OptionalExtension, params};
 
 use crate::database::error::StoreError;
+use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::unsigned;
 use crate::database::tx::{TopicKey, Tx};
 
@@ -33,10 +34,15 @@ impl Tx<'_> {
             return Ok(());
         }
         for sql in [
-            "INSERT INTO kept_bytes SELECT 0, 0, coalesce(sum(bytes - pruned_bytes), 0) FROM log",
-            "INSERT INTO kept_bytes SELECT 1, topic, sum(bytes - pruned_bytes) FROM log GROUP BY topic",
-            "INSERT INTO kept_bytes SELECT 2, coalesce(n.author, a.key), sum(l.bytes - l.pruned_bytes)
+            "INSERT INTO kept_bytes SELECT 0, 0, coalesce(sum(bytes - pruned_bytes), 0)
+                - (SELECT coalesce(sum(bytes), 0) FROM aged) FROM log",
+            "INSERT INTO kept_bytes SELECT 1, l.topic,
+                sum(l.bytes - l.pruned_bytes - coalesce(g.bytes, 0))
+                FROM log l LEFT JOIN aged g ON g.log = l.id GROUP BY l.topic",
+            "INSERT INTO kept_bytes SELECT 2, coalesce(n.author, a.key),
+                sum(l.bytes - l.pruned_bytes - coalesce(g.bytes, 0))
                 FROM log l JOIN author a ON a.id = l.author LEFT JOIN named_log n ON n.label = l.author
+                LEFT JOIN aged g ON g.log = l.id
                 GROUP BY coalesce(n.author, a.key)",
         ] {
             self.cached(sql)?.execute([])?;
@@ -57,5 +63,24 @@ impl Tx<'_> {
             }
         };
         Ok(bytes?)
+    }
+}
+
+impl Reader {
+    /// Header and payload bytes that are kept of a topic, or of all. `None` while nobody counts.
+    pub fn kept_bytes(&self, topic: Option<&Topic>) -> Result<Option<u64>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let sql = "SELECT bytes FROM kept_bytes WHERE kind = ?1 AND key = ?2";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let bytes = |row: &rusqlite::Row<'_>| unsigned(row, 0);
+        let all = statement.query_row(params![0, 0], bytes).optional()?;
+        let (Some(topic), Some(_)) = (topic, all) else {
+            return Ok(all);
+        };
+        let of = match topic_key(&snapshot, topic)? {
+            Some(key) => statement.query_row(params![1, key], bytes).optional()?,
+            None => None,
+        };
+        Ok(Some(of.unwrap_or(0)))
     }
 }

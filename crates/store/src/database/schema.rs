@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     SEALED,
     SPACES,
     KEPT_BYTES,
+    AGED,
 ];
 
 const FIRST: &str = "
@@ -466,6 +467,41 @@ BEGIN
             ), new.bytes - new.pruned_bytes - old.bytes + old.pruned_bytes
         WHERE true
     ON CONFLICT(kind, key) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+";
+
+/// Bodies that were deleted because of their age (`docs/protocol/streams.md#22`).
+const AGED: &str = "
+-- Bytes of their bodies, which do not count as kept any more.
+CREATE TABLE IF NOT EXISTS aged_body(
+    log INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY(log, seq)
+) WITHOUT ROWID;
+
+-- The same of a log, without what was pruned since.
+CREATE TABLE IF NOT EXISTS aged(log INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);
+
+-- Offsets up to which the feed of a topic was looked through, and the highest one that was deleted.
+CREATE TABLE IF NOT EXISTS aged_topic(
+    topic INTEGER PRIMARY KEY,
+    looked INTEGER NOT NULL,
+    deleted INTEGER NOT NULL
+);
+
+CREATE TRIGGER IF NOT EXISTS aged_of AFTER UPDATE OF bytes ON aged
+WHEN new.bytes <> old.bytes AND EXISTS (SELECT 1 FROM kept_bytes WHERE kind = 0)
+BEGIN
+    UPDATE kept_bytes SET bytes = bytes - new.bytes + old.bytes WHERE kind = 0 AND key = 0;
+    UPDATE kept_bytes SET bytes = bytes - new.bytes + old.bytes
+        WHERE kind = 1 AND key = (SELECT topic FROM log WHERE id = new.log);
+    UPDATE kept_bytes SET bytes = bytes - new.bytes + old.bytes
+        WHERE kind = 2 AND key = (
+            SELECT coalesce(n.author, a.key) FROM log l JOIN author a ON a.id = l.author
+                LEFT JOIN named_log n ON n.label = l.author
+            WHERE l.id = new.log
+        );
 END;
 ";
 
