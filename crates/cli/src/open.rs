@@ -165,6 +165,7 @@ fn configured(args: &NodeArgs, settings: &Resolved) -> Result<Builder, Failure> 
         builder = builder.budget_bytes(mib as usize * 1024 * 1024);
     }
     builder = builder.at_rest(settings.at_rest.source()?);
+    builder = builder.seal_messages(settings.seal_messages);
     if let Some(before) = &settings.at_rest_before {
         builder = builder.at_rest_before(before.source()?);
     }

@@ -2,15 +2,17 @@
 
 mod keychain;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use p2panda_core::{SigningKey, VerifyingKey};
+use bytes::Bytes;
+use p2panda_core::{Hash, SigningKey, VerifyingKey};
 use p2panda_encryption::passphrase::{Cost, Passphrase};
 use p2panda_encryption::{Row, aead};
 use p2panda_store::{
-    OpenError, OpenErrorKind, SealedRow, Store, StoreError, StoreErrorKind, Tx, WrappedKey,
-    secret_file,
+    OpenError, OpenErrorKind, Plaintexts, SealedRow, Store, StoreError, StoreErrorKind, Tx,
+    WrappedKey, secret_file,
 };
 use rand_core::Rng;
 use zeroize::Zeroizing;
@@ -45,6 +47,8 @@ const SECRET_CONTEXT: &str = "p2panda at rest secret v1";
 const WRAP_CONTEXT: &str = "p2panda at rest wrap v1";
 const NAMES_CONTEXT: &str = "p2panda at rest names v1";
 const ROWS_CONTEXT: &str = "p2panda at rest rows v1";
+const PLAIN_CONTEXT: &str = "p2panda at rest plaintext v1";
+const NONCES_CONTEXT: &str = "p2panda at rest nonces v1";
 
 /// Keys seal once, so that the nonce need not differ.
 const NONCE: [u8; 24] = [0; 24];
@@ -70,6 +74,38 @@ struct Keys {
     stored: WrappedKey,
     names: Key,
     rows: Key,
+    plaintexts: Arc<MessageKeys>,
+}
+
+/// The keys of the plaintext of messages.
+struct MessageKeys {
+    plain: Key,
+    nonces: Key,
+}
+
+impl fmt::Debug for MessageKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageKeys").finish_non_exhaustive()
+    }
+}
+
+impl Plaintexts for MessageKeys {
+    fn seal(&self, id: &Hash, plaintext: &[u8]) -> Vec<u8> {
+        // It follows from what is sealed: another plaintext never has the same one.
+        let mut hasher = blake3::Hasher::new_keyed(&self.nonces);
+        hasher.update(id.as_bytes()).update(plaintext);
+        let mut nonce = [0; 24];
+        hasher.finalize_xof().fill(&mut nonce);
+        let sealed = aead::seal_x(&self.plain, &nonce, id.as_bytes(), plaintext);
+        let sealed = sealed.expect("a message is below 256 GiB");
+        [&nonce[..], &sealed].concat()
+    }
+
+    fn open(&self, id: &Hash, sealed: &[u8]) -> Option<Bytes> {
+        let (nonce, sealed) = sealed.split_first_chunk::<24>()?;
+        let opened = aead::open_x(&self.plain, nonce, id.as_bytes(), sealed).ok()?;
+        Some(Bytes::copy_from_slice(&opened))
+    }
 }
 
 /// A data key that is stored in a directory, wrapped.
@@ -259,19 +295,7 @@ impl Sealer {
         if rows.is_empty() {
             return Ok(false);
         }
-        if self.keys.is_none() {
-            // Once drawn it stays, so that nothing else is ever wrapped with this salt.
-            let key = self.drawn.get_or_insert_with(|| {
-                let mut key = Key::default();
-                rng.fill_bytes(key.as_mut_slice());
-                key
-            });
-            let key = key.clone();
-            let wrapped = self.wrap(&key, &self.salt);
-            let stored = tx.put_wrapped_key(&self.node, &wrapped)?;
-            self.keys = Some(Keys::of(stored, &key));
-            self.fresh = true;
-        }
+        self.draw(tx, rng)?;
         let Some(keys) = &self.keys else {
             return Ok(false);
         };
@@ -288,6 +312,31 @@ impl Sealer {
             };
         }
         Ok(forgets)
+    }
+
+    /// Makes the keys, unless they are there.
+    pub fn draw(&mut self, tx: &mut Tx<'_>, rng: &mut impl Rng) -> Result<(), StoreError> {
+        if self.keys.is_some() {
+            return Ok(());
+        }
+        // Once drawn it stays, so that nothing else is ever wrapped with this salt.
+        let key = self.drawn.get_or_insert_with(|| {
+            let mut key = Key::default();
+            rng.fill_bytes(key.as_mut_slice());
+            key
+        });
+        let key = key.clone();
+        let wrapped = self.wrap(&key, &self.salt);
+        let stored = tx.put_wrapped_key(&self.node, &wrapped)?;
+        self.keys = Some(Keys::of(stored, &key));
+        self.fresh = true;
+        Ok(())
+    }
+
+    /// What seals and opens the plaintext of messages, once there are keys.
+    pub fn plaintexts(&self) -> Option<Arc<dyn Plaintexts>> {
+        let keys = self.keys.as_ref()?;
+        Some(Arc::clone(&keys.plaintexts) as Arc<dyn Plaintexts>)
     }
 
     /// The transaction is committed.
@@ -346,6 +395,10 @@ impl Keys {
             stored,
             names: derive(NAMES_CONTEXT, key.as_slice()),
             rows: derive(ROWS_CONTEXT, key.as_slice()),
+            plaintexts: Arc::new(MessageKeys {
+                plain: derive(PLAIN_CONTEXT, key.as_slice()),
+                nonces: derive(NONCES_CONTEXT, key.as_slice()),
+            }),
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Options {
     pub at_rest: AtRest,
     /// Where it came from so far, if that changes with this open.
     pub at_rest_before: Option<AtRest>,
+    /// Whether the plaintext of messages of spaces is sealed in the database (`docs/protocol/at-rest.md#5`).
+    pub seal_messages: bool,
     /// What random numbers are drawn from. `None`: the system's generator.
     pub seed: Option<[u8; 32]>,
 }
@@ -87,6 +89,7 @@ impl Default for Options {
             prune_rows_max: PRUNE_ROWS_MAX,
             at_rest: AtRest::default(),
             at_rest_before: None,
+            seal_messages: false,
             seed: None,
         }
     }
@@ -177,6 +180,7 @@ impl Engine {
         let mut state = State::new(store.signing_key().clone(), limits, options.budget, rng);
         let sources = (&options.at_rest, options.at_rest_before.as_ref());
         state.sealer = Sealer::open(dir, &mut store, sources)?;
+        state.open_plaintexts(&mut store, options.seal_messages)?;
         let mut tx = store.begin(Durability::Normal)?;
         let author = state.author;
         state.spaces.load(&mut tx, &state.sealer, author)?;

@@ -7,7 +7,8 @@
 //! What is left to do is found in the database, so that a job continues after a restart.
 
 use p2panda_core::limits::{
-    BODIES_SCAN_STEP_ROWS_MAX, FORGET_WAIT, SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT,
+    BODIES_SCAN_STEP_ROWS_MAX, FORGET_WAIT, PLAINTEXTS_STEP_ROWS_MAX, PRUNE_BYTES_MAX,
+    SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT,
 };
 use p2panda_store::{Database, Durability, Slice, StoreError};
 
@@ -48,6 +49,9 @@ pub(crate) fn load(
     }
     if database.has_unscanned_bodies()? {
         state.schedule.wake(Job::Bodies, now_us);
+    }
+    if database.has_other_plaintexts()? {
+        state.schedule.wake(Job::Plaintexts, now_us);
     }
     old_views(database, state, now_us);
     Ok(())
@@ -91,6 +95,7 @@ fn run(
         Job::Bodies => bodies(database),
         Job::Views => views(database),
         Job::Forget => empty_journal(database),
+        Job::Plaintexts => plaintexts(database),
     };
     let schedule = &mut state.schedule;
     let left = left.inspect_err(|_| {
@@ -103,6 +108,7 @@ fn run(
         Left::Nothing if job == Job::Views => {
             schedule.wake(Job::Shrink, now_us.saturating_add(micros(SHRINK_WAIT)));
         }
+        Left::Nothing if job == Job::Plaintexts => forget(state, now_us),
         Left::Nothing => {}
     }
     Ok(())
@@ -179,6 +185,19 @@ fn views(database: &mut Database) -> Result<Left, StoreError> {
             Ok(Left::Nothing)
         }
     }
+}
+
+fn plaintexts(database: &mut Database) -> Result<Left, StoreError> {
+    let mut tx = database.begin(Durability::Step)?;
+    let more = tx.restore_plaintexts(Slice {
+        rows: PLAINTEXTS_STEP_ROWS_MAX,
+        bytes: PRUNE_BYTES_MAX,
+    })?;
+    tx.commit()?;
+    Ok(match more {
+        true => Left::More,
+        false => Left::Nothing,
+    })
 }
 
 fn bodies(database: &mut Database) -> Result<Left, StoreError> {

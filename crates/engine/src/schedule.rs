@@ -19,15 +19,18 @@ pub(crate) enum Job {
     Views,
     /// Empties the write-ahead log, since a sealed row was forgotten.
     Forget,
+    /// Seals the plaintext of messages that was stored before, or opens it.
+    Plaintexts,
 }
 
 /// All jobs, in the order of their numbers.
-const JOBS: [Job; 5] = [
+const JOBS: [Job; 6] = [
     Job::Prune,
     Job::Shrink,
     Job::Bodies,
     Job::Views,
     Job::Forget,
+    Job::Plaintexts,
 ];
 
 /// When steps are due.

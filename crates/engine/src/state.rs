@@ -4,7 +4,7 @@
 use chacha20::ChaCha20Rng;
 use p2panda_core::budget::Budget;
 use p2panda_core::{SigningKey, VerifyingKey};
-use p2panda_store::{Restored, Slice, StoreError, Tx};
+use p2panda_store::{Durability, Restored, Slice, Store, StoreError, Tx};
 
 use crate::aging::{Aging, Retention};
 use crate::at_rest::Sealer;
@@ -96,6 +96,20 @@ impl State {
             patience_before: None,
             stale: false,
         }
+    }
+
+    /// From now on the plaintext of messages is sealed where it is stored, or not; what was sealed is opened.
+    pub fn open_plaintexts(&mut self, store: &mut Store, seals: bool) -> Result<(), StoreError> {
+        if seals {
+            let mut tx = store.begin(Durability::Full)?;
+            self.sealer.draw(&mut tx, &mut self.rng)?;
+            tx.commit()?;
+            self.sealer.settle();
+        }
+        if let Some(plaintexts) = self.sealer.plaintexts() {
+            store.database().set_plaintexts(plaintexts, seals);
+        }
+        Ok(())
     }
 
     /// A transaction begins. After one that was taken back, what is kept of the database is read again.

@@ -51,6 +51,7 @@ pub struct Builder {
     pub(crate) restored: Option<RestoredAction>,
     pub(crate) at_rest: AtRest,
     pub(crate) at_rest_before: Option<AtRest>,
+    pub(crate) seal_messages: bool,
 }
 
 /// Where a node keeps its data.
@@ -97,6 +98,7 @@ impl Default for Builder {
             restored: None,
             at_rest: AtRest::KeyFile,
             at_rest_before: None,
+            seal_messages: false,
         }
     }
 }
@@ -306,6 +308,14 @@ impl Builder {
     /// with another source than before fails.
     pub fn at_rest_before(mut self, source: AtRest) -> Self {
         self.at_rest_before = Some(source);
+        self
+    }
+
+    /// Whether the plaintext of messages of spaces is sealed in the database, under the key of
+    /// [`Builder::at_rest`]; false if not said. What is stored already is sealed, or opened, next to the work. Tables
+    /// of views are not sealed.
+    pub fn seal_messages(mut self, seal: bool) -> Self {
+        self.seal_messages = seal;
         self
     }
 

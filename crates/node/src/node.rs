@@ -309,6 +309,7 @@ pub(crate) fn engine_options(
         budget: Some(budget),
         at_rest: builder.at_rest.clone(),
         at_rest_before: builder.at_rest_before.clone(),
+        seal_messages: builder.seal_messages,
         ..p2panda_engine::Options::default()
     }
 }

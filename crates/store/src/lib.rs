@@ -125,6 +125,7 @@ pub use database::page::PageLimits;
 pub use database::quota::Counted;
 pub use database::reader::{Reader, Readers};
 pub use database::sealed::{SealedRow, WrappedKey};
+pub use database::sealing::Plaintexts;
 pub use database::status::{TopicConsumer, TopicStatus, Totals};
 pub use database::trace::{ConsumerTrace, Progress, StoredTrace};
 pub use database::tx::{

@@ -81,6 +81,8 @@ pub struct NodeSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "key-file")]
     pub at_rest_before: Option<String>,
+    /// Seal the plaintext of messages of encrypted spaces in the database as well, under the same key.
+    pub seal_messages: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -224,6 +226,7 @@ impl Default for NodeSection {
             operation_mib: 16,
             at_rest: "auto".to_owned(),
             at_rest_before: None,
+            seal_messages: false,
         }
     }
 }

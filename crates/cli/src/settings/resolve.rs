@@ -46,6 +46,7 @@ pub struct Resolved {
     pub operation_mib: u32,
     pub at_rest: AtRestSetting,
     pub at_rest_before: Option<AtRestSetting>,
+    pub seal_messages: bool,
     /// It publishes nothing and joins no space.
     pub is_relay: bool,
     pub quotas: Quotas,
@@ -94,6 +95,7 @@ impl Resolved {
                 Some(text) => Some(AtRestSetting::of("node.at_rest_before", text)?),
                 None => None,
             },
+            seal_messages: node.seal_messages,
             is_relay: role == Role::Relay,
             quotas: quotas(&config.quota, role),
             retention: retention(&config.retention)?,

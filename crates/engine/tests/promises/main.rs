@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod at_rest_messages;
 mod batches;
 mod blocked;
 mod bodies;

@@ -117,6 +117,38 @@ impl Peer {
         self.engine = Some(open(&self.dir, self.now, Some(77)));
     }
 
+    /// Closed, and opened with the plaintext of messages sealed, or not.
+    pub fn reopen(&mut self, seal_messages: bool) {
+        if let Some(engine) = self.engine.take() {
+            engine.close().unwrap();
+        }
+        self.now.elapsed_us = 0;
+        let options = Options {
+            seed: Some([78; 32]),
+            seal_messages,
+            ..Options::default()
+        };
+        self.engine = Some(Engine::open(&self.dir, options, self.now).unwrap());
+    }
+
+    /// Closed, and rewritten as a whole.
+    pub fn compact(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.close().unwrap();
+        }
+        p2panda_store::compact(&self.dir).unwrap();
+    }
+
+    /// Whether some file has these bytes.
+    pub fn is_in_files(&self, part: &str) -> bool {
+        let files = std::fs::read_dir(&self.dir).unwrap();
+        let mut contents = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        contents.any(|bytes| {
+            let mut windows = bytes.windows(part.len());
+            windows.any(|window| window == part.as_bytes())
+        })
+    }
+
     pub fn ask<T>(&mut self, (command, answer): Asked<T>) -> T {
         self.process(command);
         answer()

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use p2panda_core::{Dependency, Hash, Header, Topic, Unreadable};
+use rusqlite::types::ValueRef::Null;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::database::content::{Content, Ready, code};
@@ -75,11 +76,23 @@ impl Tx<'_> {
     /// now on.
     pub fn place(&mut self, arrival: u64, offset: u64, ready: &Ready) -> Result<(), StoreError> {
         self.note_move(arrival)?;
-        let sql = "UPDATE operation SET offset = ?2, content = ?3, opened = coalesce(?4, opened)
+        let plaintext = ready.plaintext();
+        let header = match plaintext {
+            Some(_) => self.header_at(arrival)?,
+            None => Vec::new(),
+        };
+        let opened = self.database().sealing.stored(&header, plaintext);
+        let sql = "UPDATE operation SET offset = ?2, content = ?3, opened = coalesce(?4, opened),
+                opened_by = CASE WHEN ?4 IS NULL THEN opened_by ELSE ?5 END
             WHERE arrival = ?1";
-        let (code, plaintext) = (ready.code(), ready.plaintext());
-        self.cached(sql)?
-            .execute(params![int(arrival), int(offset), code, plaintext])?;
+        let (arrival, offset) = (int(arrival), int(offset));
+        self.cached(sql)?.execute(params![
+            arrival,
+            offset,
+            ready.code(),
+            opened.bytes,
+            opened.code
+        ])?;
         self.written(plaintext.map_or(0, <[u8]>::len));
         Ok(())
     }
@@ -102,7 +115,7 @@ impl Tx<'_> {
 const PLAIN: &str = concat!(
     "SELECT o.arrival, o.seq, o.header, ",
     body_column!(),
-    ", o.log, o.offset, 0, o.content, o.opened
+    ", o.log, o.offset, 0, o.content, o.opened, o.opened_by
     FROM operation o INDEXED BY operation_feed
     WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
         SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
@@ -110,13 +123,14 @@ const PLAIN: &str = concat!(
 );
 
 const COLUMN_OPENED: usize = 8;
+const COLUMN_OPENED_BY: usize = 9;
 
 /// The same, with whether the row was pruned.
 const BESIDE_GARBAGE: &str = concat!(
     "SELECT o.arrival, o.seq, o.header, ",
     body_column!(),
     ", o.log, o.offset,
-        EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq), o.content, o.opened
+        EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq), o.content, o.opened, o.opened_by
     FROM operation o INDEXED BY operation_feed
     WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
         SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
@@ -226,6 +240,7 @@ impl Reader {
             Some(code::OPENED) => Some(COLUMN_OPENED),
             Some(_) => None,
         };
+        let is_sealed = shown == Some(COLUMN_OPENED) && row.get_ref(COLUMN_OPENED_BY)? != Null;
         let mut row = RawRow::read(row, shown, |log| self.author(log))?;
         if !fill.take(row.bytes) {
             return Ok(false);
@@ -233,9 +248,12 @@ impl Reader {
         row.load(&self.connection, &self.large)?;
         page.last_offset = row.offset;
         let (offset, arrival, unreadable) = (row.offset, row.arrival, row.unreadable());
-        let shown = row
-            .content
-            .and_then(|(header, shown)| Some((header, Content::read(kind, shown)?)));
+        let shown = row.content.and_then(|(header, mut shown)| {
+            if is_sealed {
+                shown = Some(self.sealing.open(&header.id(), &shown?)?);
+            }
+            Some((header, Content::read(kind, shown)?))
+        });
         match shown {
             Some((header, content)) => page.entries.push(FeedEntry {
                 offset,

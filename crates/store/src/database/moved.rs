@@ -2,6 +2,7 @@
 //! (`docs/protocol/streams.md#9.1`): what a change names, and why an offset is empty.
 
 use bytes::Bytes;
+use p2panda_core::Hash;
 use p2panda_core::limits::FEED_MOVES_KEPT_MAX;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -29,12 +30,20 @@ pub struct Standing {
 impl Tx<'_> {
     /// How a stored operation stands in the feed.
     pub fn standing(&self, log: LogKey, seq: u32) -> Result<Option<Standing>, StoreError> {
-        let sql = "SELECT arrival, offset, content, body IS NOT NULL, opened FROM operation
+        let sql = "SELECT arrival, offset, content, body IS NOT NULL, opened, opened_by, header
+            FROM operation
             WHERE log = ?1 AND seq = ?2";
         let mut statement = self.cached(sql)?;
         let row = statement.query_row(params![log.0, seq], |row| {
             let content: Option<i64> = row.get(2)?;
             let opened: Option<Vec<u8>> = row.get(4)?;
+            let opened = match row.get::<_, Option<i64>>(5)? {
+                None => opened.map(Bytes::from),
+                Some(_) => opened.and_then(|sealed| {
+                    let header = row.get_ref(6).ok()?.as_blob().ok()?;
+                    self.database().sealing.open(&Hash::digest(header), &sealed)
+                }),
+            };
             Ok(Standing {
                 arrival: unsigned(row, 0)?,
                 offset: row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned),
@@ -43,7 +52,7 @@ impl Tx<'_> {
                     _ => None,
                 },
                 has_body: row.get(3)?,
-                opened: opened.map(Bytes::from),
+                opened,
             })
         });
         Ok(row.optional()?)

@@ -11,6 +11,7 @@ use crate::database::large::LargeBodies;
 use crate::database::neighbour::has_garbage;
 use crate::database::obstacle;
 use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow, body_column};
+use crate::database::sealing::Sealing;
 use crate::database::sql::{Blob32, int, keep_plans, seq_or_none, unsigned, verifying_key};
 
 /// Opens readers of one database.
@@ -20,6 +21,7 @@ pub struct Readers {
     /// Nobody writes it, so that SQLite needs no file next to it.
     frozen: bool,
     large: LargeBodies,
+    sealing: Sealing,
 }
 
 impl Readers {
@@ -28,7 +30,12 @@ impl Readers {
             path,
             frozen: false,
             large: LargeBodies::default(),
+            sealing: Sealing::default(),
         }
+    }
+
+    pub(crate) fn with(self, sealing: Sealing) -> Readers {
+        Readers { sealing, ..self }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -65,6 +72,7 @@ impl Readers {
         Ok(Reader {
             connection,
             large: self.large.clone(),
+            sealing: self.sealing.clone(),
             authors: RefCell::default(),
         })
     }
@@ -89,6 +97,8 @@ fn immutable(path: &Path) -> String {
 pub struct Reader {
     pub(crate) connection: Connection,
     pub(crate) large: LargeBodies,
+    /// What opens plaintext that is sealed.
+    pub(crate) sealing: Sealing,
     /// Whose logs those of the last pages were. The row of a log never changes its author.
     authors: RefCell<HashMap<i64, VerifyingKey>>,
 }

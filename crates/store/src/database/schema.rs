@@ -23,7 +23,12 @@ const MIGRATIONS: &[&str] = &[
     SPACES,
     KEPT_BYTES,
     AGED,
+    PLAINTEXTS,
 ];
+
+/// Migrations that add a column: which, to which table. One that is there stays, also where a database was
+/// marked as one of an earlier version.
+const COLUMNS: &[(&str, &str)] = &[("operation", "opened_by")];
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -505,6 +510,9 @@ BEGIN
 END;
 ";
 
+/// Adds the column `opened_by` ([`COLUMNS`]): 1 where `opened` is sealed (`docs/protocol/at-rest.md#5`).
+const PLAINTEXTS: &str = "";
+
 /// The newest version of the schema.
 pub(crate) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).expect("a handful of migrations")
@@ -522,8 +530,19 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.execute_batch(migration)?;
     }
     if found < known {
+        for (table, column) in COLUMNS {
+            add_column(&transaction, table, column)?;
+        }
         transaction.pragma_update(None, "user_version", known)?;
     }
     transaction.commit()?;
+    Ok(())
+}
+
+fn add_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<()> {
+    let sql = "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2";
+    if !connection.prepare(sql)?.exists([table, column])? {
+        connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} INTEGER"))?;
+    }
     Ok(())
 }

@@ -295,8 +295,9 @@ impl Tx<'_> {
     /// Stores an operation.
     pub fn add_operation(&mut self, operation: &NewOperation<'_>) -> Result<(), StoreError> {
         let sql = "INSERT INTO operation(arrival, topic, log, seq, offset, bytes_before, header,
-            body, content, opened) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            body, content, opened, opened_by) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let plaintext = operation.ready.plaintext();
+        let opened = self.database.sealing.stored(operation.header, plaintext);
         self.cached(sql)?.execute(params![
             int(operation.arrival),
             operation.topic.0,
@@ -307,7 +308,8 @@ impl Tx<'_> {
             operation.header,
             large::placed(operation.body),
             operation.ready.code(),
-            plaintext,
+            opened.bytes,
+            opened.code,
         ])?;
         large::write(&self.database.connection, operation.arrival, operation.body)?;
         let bytes = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);

@@ -16,6 +16,7 @@ use crate::database::obstacle;
 use crate::database::presence::Presence;
 use crate::database::reader::Readers;
 use crate::database::schema;
+use crate::database::sealing::Sealing;
 use crate::database::sql::{Blob32, unsigned};
 use crate::database::views::connection::{ViewWriter, stored_views};
 use crate::error::ErrorOf;
@@ -53,6 +54,8 @@ pub struct Database {
     pub(crate) found_journal: bool,
     /// What has to be there for a commit to count.
     pub(crate) presence: Presence,
+    /// What plaintext is sealed and opened with.
+    pub(crate) sealing: Sealing,
     pub(crate) faults: Faults,
     /// Where applications write, once one does.
     pub(crate) views: Option<ViewWriter>,
@@ -102,6 +105,7 @@ impl Database {
             gives_back,
             found_journal,
             presence: Presence::default(),
+            sealing: Sealing::default(),
             faults: Faults::default(),
             views: None,
             has_views,
@@ -139,7 +143,7 @@ impl Database {
 
     /// What opens readers, also from other threads and while a transaction runs.
     pub fn readers(&self) -> Readers {
-        Readers::new(self.path.clone())
+        Readers::new(self.path.clone()).with(self.sealing.clone())
     }
 
     pub(crate) fn path(&self) -> &Path {
