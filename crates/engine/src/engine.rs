@@ -37,6 +37,8 @@ use crate::{idle, pipeline};
 pub struct Options {
     /// The signing key, if the caller has it; otherwise that of the directory, or a new one.
     pub key: Option<SigningKey>,
+    /// The caller keeps the key: it is not written into the directory.
+    pub key_elsewhere: bool,
     /// Where guard files live (`$XDG_STATE_HOME/p2panda`). `None`: no guard file.
     pub guard_dir: Option<PathBuf>,
     /// What to do if the directory turns out to be an older copy.
@@ -76,6 +78,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             key: None,
+            key_elsewhere: false,
             guard_dir: None,
             restored: None,
             causal_wait: DEPENDENCY_WAIT,
@@ -155,6 +158,7 @@ impl Engine {
     pub fn open(dir: &Path, options: Options, now: Now) -> Result<Engine, OpenError> {
         let store_options = p2panda_store::Options {
             key: options.key,
+            key_elsewhere: options.key_elsewhere,
             guard_dir: options.guard_dir,
             restored: options.restored,
         };

@@ -28,6 +28,7 @@ use crate::{Error, node};
 pub struct Builder {
     pub(crate) place: Place,
     pub(crate) signing_key: Option<SigningKey>,
+    pub(crate) key_elsewhere: bool,
     pub(crate) network_id: NetworkId,
     pub(crate) bind_v4: SocketAddrV4,
     pub(crate) bind_v6: Option<SocketAddrV6>,
@@ -75,6 +76,7 @@ impl Default for Builder {
         Self {
             place: Place::Unknown,
             signing_key: None,
+            key_elsewhere: false,
             network_id: NetworkId::default(),
             bind_v4: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             bind_v6: Some(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0)),
@@ -122,6 +124,14 @@ impl Builder {
     /// Never use one key in two directories: both would write the same log.
     pub fn signing_key(mut self, key: SigningKey) -> Self {
         self.signing_key = Some(key);
+        self
+    }
+
+    /// The node's key, which the caller keeps: it is not written into the directory, where the file
+    /// `node.epoch` takes the place of `node.key`. A directory that has a `node.key` is refused.
+    pub fn signing_key_kept_elsewhere(mut self, key: SigningKey) -> Self {
+        self.signing_key = Some(key);
+        self.key_elsewhere = true;
         self
     }
 

@@ -123,6 +123,8 @@ pub enum ErrorKind {
     Newer,
     /// The directory of the fork guard's files cannot be used.
     StateDir,
+    /// It cannot be done yet, and can later without anything being changed here.
+    NotYet,
     /// Something that should not happen, and is no damage: to be reported.
     Unexpected,
 }
@@ -141,6 +143,7 @@ impl Error {
                 | PublishError::KeyTaken { .. }
                 | PublishError::UnknownParent { .. },
             ) => ErrorKind::Invalid,
+            Error::Publish(PublishError::Unhealed | PublishError::Held) => ErrorKind::NotYet,
             Error::Publish(PublishError::Sealed) | Error::Space(_) => ErrorKind::Invalid,
             Error::Publish(_) | Error::Ephemeral(_) => ErrorKind::Limit,
             Error::Consumer(ConsumerError::Limit(_)) => ErrorKind::Limit,

@@ -298,6 +298,7 @@ pub(crate) fn engine_options(
     };
     p2panda_engine::Options {
         key: builder.signing_key.clone(),
+        key_elsewhere: builder.key_elsewhere,
         guard_dir,
         restored: builder.restored,
         causal_wait: builder.causal_wait,

@@ -66,6 +66,18 @@ pub enum OpenErrorKind {
         /// The directory.
         dir: PathBuf,
     },
+    /// The caller keeps the key, and the key file is there as well.
+    #[error("{} has a node.key, and the key is kept elsewhere", dir.display())]
+    KeyTwice {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The caller keeps the key, so no other one can take its place here.
+    #[error("the key of {} is kept elsewhere: the other one has to be made there", dir.display())]
+    KeyElsewhere {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The key file cannot be understood.
     #[error("{} is damaged", path.display())]
     KeyDamaged {

@@ -10,13 +10,13 @@ use crate::database::writer::Database;
 use crate::directory::epoch::Epochs;
 use crate::directory::error::{OpenError, OpenErrorKind};
 use crate::directory::guard::{Guard, Memory, Restored, RestoredAction};
-use crate::directory::key::{self, KeyFile};
+use crate::directory::key;
 use crate::error::ErrorOf;
 
 /// Noted in the database while our own logs are pulled into a restored directory.
 pub(crate) const PULLING: &str = "pulling";
 
-/// Noted in the database once its key file is written.
+/// Noted in the database once its key file is written: the node's id, a single byte in older ones.
 const KEYED: &str = "keyed";
 
 /// How a directory is opened.
@@ -25,6 +25,9 @@ pub struct Options {
     /// The signing key, if the caller has it. Otherwise it is read from the key file, or drawn
     /// for a new directory.
     pub key: Option<SigningKey>,
+    /// The caller keeps the key: it is not written into the directory, whose file `node.epoch` then
+    /// holds what is new with each open.
+    pub key_elsewhere: bool,
     /// Where guard files live, one per identity, outside of the data directory. `None`: no
     /// guard, for throw-away nodes.
     pub guard_dir: Option<PathBuf>,
@@ -52,7 +55,9 @@ impl Identity {
         epochs: Epochs,
     ) -> Result<Identity, OpenError> {
         let anew = options.restored == Some(RestoredAction::NewIdentity);
-        let key = match_key(dir, database, options.key.clone(), (epochs, anew))?;
+        let elsewhere = options.key_elsewhere && options.key.is_some();
+        let given = (options.key.clone(), elsewhere);
+        let key = match_key(dir, database, given, (epochs, anew))?;
         let author = key.verifying_key();
         let own = database.heights_of(&author)?;
         let new_guard = |key: &VerifyingKey| {
@@ -66,6 +71,10 @@ impl Identity {
         };
         let restored = recognise(database, memory.as_ref(), &own, epochs)?;
         if anew && (restored.is_some() || database.is_forked(&author)?) {
+            if elsewhere {
+                let dir = dir.to_path_buf();
+                return Err(ErrorOf::new(OpenErrorKind::KeyElsewhere { dir }));
+            }
             let new = key::draw()?;
             return Ok(Identity {
                 guard: new_guard(&new.verifying_key()),
@@ -90,15 +99,22 @@ impl Identity {
 fn match_key(
     dir: &Path,
     database: &Database,
-    given: Option<SigningKey>,
+    (given, elsewhere): (Option<SigningKey>, bool),
     (epochs, anew): (Epochs, bool),
 ) -> Result<SigningKey, OpenError> {
-    let path = dir.join(key::FILE);
-    let found = key::read(&path)?;
-    let Some(found) = found else {
-        // A new directory, or a crash between the first two writes of its first open.
+    let other = || {
+        ErrorOf::new(OpenErrorKind::OtherKey {
+            dir: dir.to_path_buf(),
+        })
+    };
+    let Some(found) = key::kept(dir, elsewhere)? else {
+        // A new directory, a crash between the first two writes of its first open, or a key that was
+        // kept in the directory before.
         return match given {
-            Some(key) => Ok(key),
+            Some(key) => match elsewhere && is_of_another(database, &key)? {
+                true => Err(other()),
+                false => Ok(key),
+            },
             None if anew || !had_key(database, epochs)? => key::draw(),
             None => Err(ErrorOf::new(OpenErrorKind::KeyMissing {
                 dir: dir.to_path_buf(),
@@ -111,24 +127,26 @@ fn match_key(
         })
     };
     let (current, previous) = epochs.ok_or_else(mixed)?;
-    if given.is_some_and(|key| key.verifying_key() != found.key.verifying_key()) {
-        return Err(ErrorOf::new(OpenErrorKind::OtherKey {
-            dir: dir.to_path_buf(),
-        }));
-    }
+    let key = match (given, found.key) {
+        (Some(key), _) if key.verifying_key() != found.node => return Err(other()),
+        (Some(key), _) | (None, Some(key)) => key,
+        // What is kept elsewhere was given.
+        (None, None) => return Err(other()),
+    };
     if Some(found.epoch) == previous {
         // A crash came between database and key file: complete that open first.
-        key::write(
-            &path,
-            &KeyFile {
-                key: found.key.clone(),
-                epoch: current,
-            },
-        )?;
+        key::note(dir, &key, current, elsewhere)?;
     } else if found.epoch != current {
         return Err(mixed());
     }
-    Ok(found.key)
+    Ok(key)
+}
+
+/// Whether the database was open with another key than this one, as far as it says so.
+fn is_of_another(database: &Database, key: &SigningKey) -> Result<bool, OpenError> {
+    let noted = database.note(KEYED)?;
+    let noted = noted.filter(|noted| noted.len() == key.verifying_key().as_bytes().len());
+    Ok(noted.is_some_and(|noted| noted != key.verifying_key().as_bytes()))
 }
 
 /// Whether the database was open with a key file next to it.
@@ -137,10 +155,10 @@ fn had_key(database: &Database, epochs: Epochs) -> Result<bool, OpenError> {
     Ok(opened_again || database.was_used() || database.note(KEYED)?.is_some())
 }
 
-/// Notes that there is a key file now.
-pub(crate) fn keyed(database: &mut Database) -> Result<(), OpenError> {
-    if database.note(KEYED)?.is_none() {
-        database.put_note(KEYED, &[1])?;
+/// Notes that there is a key now, and whose.
+pub(crate) fn keyed(database: &mut Database, node: &VerifyingKey) -> Result<(), OpenError> {
+    if database.note(KEYED)?.as_deref() != Some(node.as_bytes()) {
+        database.put_note(KEYED, node.as_bytes())?;
     }
     Ok(())
 }

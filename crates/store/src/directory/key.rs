@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use p2panda_core::SigningKey;
 use p2panda_core::limits::KEY_FILE_BYTES_MAX;
+use p2panda_core::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 use crate::directory::epoch::Epoch;
@@ -21,6 +21,91 @@ pub(crate) struct KeyFile {
 
 /// Its name in the data directory.
 pub(crate) const FILE: &str = "node.key";
+
+/// What takes its place where the key is kept elsewhere: whose directory it is, and the epoch.
+const EPOCH_FILE: &str = "node.epoch";
+
+/// What the directory says of its key.
+pub(crate) struct Kept {
+    /// Whose directory it is.
+    pub node: VerifyingKey,
+    pub epoch: Epoch,
+    /// The key itself, if it is kept here.
+    pub key: Option<SigningKey>,
+}
+
+/// Reads what the directory says of its key, `None` if nothing.
+///
+/// # Errors
+/// As [`read`]; [`OpenErrorKind::KeyTwice`] if the key is kept elsewhere and here as well.
+pub(crate) fn kept(dir: &Path, elsewhere: bool) -> Result<Option<Kept>, OpenError> {
+    let (key, noted) = (read(&dir.join(FILE))?, read_epoch(&dir.join(EPOCH_FILE))?);
+    Ok(match (key, noted) {
+        (Some(_), _) if elsewhere => {
+            let dir = dir.to_path_buf();
+            return Err(ErrorOf::new(OpenErrorKind::KeyTwice { dir }));
+        }
+        (Some(file), noted) => {
+            let node = file.key.verifying_key();
+            // The key was kept elsewhere until now.
+            let later = noted.filter(|(of, _)| *of == node);
+            Some(Kept {
+                node,
+                epoch: later.map_or(file.epoch, |(_, epoch)| epoch),
+                key: Some(file.key),
+            })
+        }
+        (None, Some((node, epoch))) if elsewhere => Some(Kept {
+            node,
+            epoch,
+            key: None,
+        }),
+        (None, _) => None,
+    })
+}
+
+/// Notes the epoch of an open: next to the key, or alone where the key is kept elsewhere.
+pub(crate) fn note(
+    dir: &Path,
+    key: &SigningKey,
+    epoch: Epoch,
+    elsewhere: bool,
+) -> Result<(), OpenError> {
+    let noted = dir.join(EPOCH_FILE);
+    if elsewhere {
+        let text = format!("node {}\nepoch {epoch}\n", key.verifying_key());
+        return private::replace(&noted, text.as_bytes()).map_err(OpenError::io(&noted));
+    }
+    let key = key.clone();
+    write(&dir.join(FILE), &KeyFile { key, epoch })?;
+    match std::fs::remove_file(&noted) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(OpenError::io(&noted)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn read_epoch(path: &Path) -> Result<Option<(VerifyingKey, Epoch)>, OpenError> {
+    let text = match File::open(path) {
+        Ok(file) => {
+            let mut text = String::new();
+            let read = file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text);
+            read.map(|_| text).unwrap_or_default()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(OpenError::io(path)(source)),
+    };
+    let parse = || {
+        let mut lines = text.lines();
+        let node = lines.next()?.strip_prefix("node ")?.parse().ok()?;
+        Some((
+            node,
+            Epoch::from_hex(lines.next()?.strip_prefix("epoch ")?)?,
+        ))
+    };
+    let path = path.to_path_buf();
+    let damaged = || ErrorOf::new(OpenErrorKind::KeyDamaged { path });
+    parse().map(Some).ok_or_else(damaged)
+}
 
 /// Reads the key file, `None` if there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<KeyFile>, OpenError> {
@@ -126,6 +211,21 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_of_the_epoch_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, epoch) = (draw().unwrap(), Epoch::draw().unwrap());
+        note(dir.path(), &key, epoch, true).unwrap();
+        let found = kept(dir.path(), true).unwrap().unwrap();
+        assert_eq!((found.node, found.epoch), (key.verifying_key(), epoch));
+        assert!(found.key.is_none() && !dir.path().join(FILE).exists());
+        for content in ["", "node 00\nepoch 00\n", "node\n"] {
+            fs::write(dir.path().join(EPOCH_FILE), content).unwrap();
+            let error = kept(dir.path(), true).err().unwrap();
+            assert!(matches!(error.kind(), OpenErrorKind::KeyDamaged { .. }));
         }
     }
 

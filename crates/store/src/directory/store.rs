@@ -15,7 +15,7 @@ use crate::directory::epoch::{self, Epoch};
 use crate::directory::error::OpenError;
 use crate::directory::guard::{Guard, Restored, RestoredAction};
 use crate::directory::identity::{self, Identity, Options, PULLING};
-use crate::directory::key::{self, KeyFile};
+use crate::directory::key;
 use crate::directory::names::{DATABASE, LOCK};
 use crate::directory::{compact, lock, private};
 
@@ -51,6 +51,7 @@ impl Store {
         make_private(&path).map_err(OpenError::io(&path))?;
         let mut database = Database::load(&path).map_err(OpenError::of_database(dir))?;
         let epochs = epoch::load(&database)?;
+        let elsewhere = options.key_elsewhere && options.key.is_some();
         let pull = options.restored == Some(RestoredAction::PullOwnLog);
         let Identity {
             key,
@@ -73,14 +74,8 @@ impl Store {
                 restored.ahead.retain(|log, _| !given_up.contains(log));
             }
         }
-        key::write(
-            &dir.join(key::FILE),
-            &KeyFile {
-                key: key.clone(),
-                epoch,
-            },
-        )?;
-        identity::keyed(&mut database)?;
+        key::note(dir, &key, epoch, elsewhere)?;
+        identity::keyed(&mut database, &key.verifying_key())?;
         let mut store = Store {
             database,
             key,

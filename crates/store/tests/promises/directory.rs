@@ -134,7 +134,7 @@ fn a_known_identity_in_a_fresh_directory_counts_as_restored() {
     let options = || Options {
         key: Some(SigningKey::from_bytes(&[5; 32])),
         guard_dir: Some(state.path().to_path_buf()),
-        restored: None,
+        ..Options::default()
     };
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     assert!(

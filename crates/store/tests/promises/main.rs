@@ -5,6 +5,7 @@
 mod bounds;
 mod database;
 mod directory;
+mod elsewhere;
 mod feed;
 mod named;
 mod obstacles;
