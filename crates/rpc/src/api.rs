@@ -1,11 +1,13 @@
 //! The RPC of a node (`docs/protocol/rpc.md`): methods with their parameters and results, notifications,
 //! errors and envelopes. Knows neither a node nor a transport; server and clients share it.
 
+mod access;
 mod bin;
 mod consumers;
 mod envelope;
 mod error;
 mod hello;
+mod hex;
 mod messages;
 mod node;
 mod notes;
@@ -16,6 +18,7 @@ mod spaces;
 mod topics;
 mod views;
 
+pub use access::*;
 pub use bin::Bin;
 pub use consumers::*;
 pub use envelope::{Incoming, NoteOut, Reply, Request, RequestId, frame};
@@ -106,6 +109,12 @@ methods! {
     Challenge "auth.challenge" Nothing Empty => ChallengeResult;
     /// A ticket for one WebSocket or one stream of events, which cannot send a header.
     Ticket "auth.ticket" Credential Empty => TicketResult;
+    /// An invite for keys that are not listed.
+    AccessInvite "access.invite" Admin AccessInviteParams => AccessInviteResult;
+    /// The invites of the node, and the keys that came by them.
+    AccessInvites "access.invites" Admin Empty => AccessInvitesResult;
+    /// Ends an invite, and the access of the keys that came by it.
+    AccessRevoke "access.revoke" Admin AccessRevokeParams => Empty;
     /// What the node is and how it does.
     NodeStatus "node.status" Read Empty => NodeStatusResult;
     /// The numbers of the node, as text for Prometheus.

@@ -31,8 +31,9 @@ use p2panda_core::SigningKey;
 use thiserror::Error;
 
 use crate::api::{
-    self, Auth, Code, Content, Empty, HelloParams, HelloResult, KeyProof, Method, NewMessage, Note,
-    PublishParams, PublishResult, RPC_VERSION, RpcError, SubscribeParams, challenge_text,
+    self, AccessCode, Auth, Code, Content, Empty, HelloParams, HelloResult, InviteProof, KeyProof,
+    Method, NewMessage, Note, PublishParams, PublishResult, RPC_VERSION, RpcError, SubscribeParams,
+    challenge_text, invite_proof,
 };
 use connection::Connection;
 
@@ -46,6 +47,8 @@ pub enum Credential {
     Token(String),
     /// A key, which is proved to the node of this id. Without an id, to whichever answers.
     Key(Box<SigningKey>, Option<p2panda_core::VerifyingKey>),
+    /// A key with the invite by which the node admits it. Only that node learns of it, and never its secret.
+    Invite(Box<SigningKey>, AccessCode),
 }
 
 /// Why a call failed.
@@ -107,7 +110,10 @@ impl Client {
         let connection = Connection::websocket(url).await?;
         let auth = match credential {
             Credential::Token(token) => Auth::Token(token),
-            Credential::Key(key, node) => prove(&connection, url, &key, node).await?,
+            Credential::Key(key, node) => prove(&connection, url, &key, node, None).await?,
+            Credential::Invite(key, code) => {
+                prove(&connection, url, &key, Some(code.node), Some(&code)).await?
+            }
         };
         Self::greet(connection, Some(auth)).await
     }
@@ -273,6 +279,7 @@ async fn prove(
     url: &str,
     key: &SigningKey,
     node: Option<p2panda_core::VerifyingKey>,
+    code: Option<&AccessCode>,
 ) -> Result<Auth, ClientError> {
     let challenge = connection.call::<api::Challenge>(&Empty {}).await?;
     if node.is_some_and(|node| node != challenge.node) {
@@ -299,6 +306,12 @@ async fn prove(
         nonce: nonce.to_vec().into(),
         expires,
         signature: key.sign(text.as_bytes()).as_bytes().to_vec().into(),
+        invite: code.map(|code| InviteProof {
+            id: data_encoding::HEXLOWER.encode(&code.id),
+            proof: invite_proof(&code.secret, &text, &key.verifying_key())
+                .to_vec()
+                .into(),
+        }),
     }))
 }
 

@@ -24,6 +24,7 @@ mod demo;
 mod dispatch;
 mod elsewhere;
 mod http;
+mod invites;
 pub mod map;
 mod metrics;
 mod page;
@@ -59,6 +60,7 @@ pub use unix::UnixPath;
 
 use access::Gate;
 use alias::Aliases;
+use invites::Invites;
 use service::Service;
 
 /// How the server is set up. Nothing listens that is not named.
@@ -119,6 +121,14 @@ impl Config {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The invites cannot be read.
+    #[error("the file invites.json in {} cannot be used: {source}", dir.display())]
+    Invites {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// An address that others reach, which was not asked for.
     #[error("{0} is reached by other machines; set `public`, and use TLS in front of it")]
     NotLoopback(SocketAddr),
@@ -174,7 +184,12 @@ pub struct Running {
 pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
     let dir = config.dir.clone();
     let aliases = Aliases::open(&dir).map_err(|source| StartError::Alias { dir, source })?;
-    let gate = Gate::new(node.id(), config.access, config.quotas);
+    let invites = Invites::open(&config.dir);
+    let invites = invites.map_err(|source| StartError::Invites {
+        dir: config.dir.clone(),
+        source,
+    })?;
+    let gate = Gate::new(node.id(), config.access, config.quotas, invites);
     let service = Service::new(node, aliases, gate, config.network, config.relay);
     let mut running = Running {
         service,

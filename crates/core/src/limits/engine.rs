@@ -70,8 +70,6 @@ pub const SHRINK_STEP_PAGES_MAX: u32 = 128;
 pub const LATE_STEP_ROWS_MAX: usize = 256;
 /// Their header and body bytes, if they are more than one (`docs/protocol/streams.md#8`).
 pub const LATE_STEP_BYTES_MAX: usize = MIB;
-/// Operations of spaces that are opened late in one transaction (`docs/protocol/streams.md#7`).
-pub const UNSEALED_STEP_ROWS_MAX: usize = 256;
 /// Operations of which the plaintext is sealed or opened in one step, after the option changed
 /// (`docs/protocol/at-rest.md#5`).
 pub const PLAINTEXTS_STEP_ROWS_MAX: usize = 256;

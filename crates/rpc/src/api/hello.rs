@@ -4,7 +4,7 @@ use p2panda_core::VerifyingKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Bin;
+use super::{Bin, InviteProof};
 
 /// Parameters of `hello`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,9 @@ pub struct KeyProof {
     pub expires: u64,
     /// Signature of the text.
     pub signature: Bin,
+    /// The invite by which the key is to be admitted (4.12).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<InviteProof>,
 }
 
 /// Result of `hello`.

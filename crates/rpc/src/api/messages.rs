@@ -12,6 +12,7 @@ pub struct Message {
     /// Alias of the topic.
     pub topic: String,
     /// Who signed it.
+    #[serde(with = "super::hex::key")]
     #[schemars(with = "String")]
     pub author: VerifyingKey,
     /// Hash of the name of the log, if it is not the author's first one.
@@ -21,6 +22,7 @@ pub struct Message {
     /// Place in the log.
     pub seq: u32,
     /// Id of the operation.
+    #[serde(with = "super::hex::hash")]
     #[schemars(with = "String")]
     pub id: Hash,
     /// Place in this node's feed.

@@ -85,6 +85,7 @@ pub struct Place {
     /// Place in the log.
     pub seq: u32,
     /// Id of the operation.
+    #[serde(with = "super::hex::hash")]
     #[schemars(with = "String")]
     pub id: Hash,
 }

@@ -51,10 +51,12 @@ struct Waiting {
 
 /// Anything that a server sends.
 #[derive(Deserialize)]
-struct Any {
+struct Any<'a> {
     id: Option<u64>,
-    method: Option<Box<RawValue>>,
-    result: Option<Box<RawValue>>,
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
     error: Option<RpcError>,
 }
 
@@ -75,9 +77,7 @@ impl Connection {
             let mut lines = BufReader::with_capacity(64 * 1024, read);
             let mut line = String::new();
             while lines.read_line(&mut line).await.is_ok_and(|read| read > 0) {
-                if let Ok(message) = serde_json::from_str::<&RawValue>(&line) {
-                    shared.take(message);
-                }
+                shared.take(&line);
                 line.clear();
             }
             shared.end();
@@ -116,7 +116,7 @@ impl Connection {
                 if let Ok(messages) = serde_json::from_str::<Vec<&RawValue>>(text) {
                     messages
                         .into_iter()
-                        .for_each(|message| shared.take(message));
+                        .for_each(|message| shared.take(message.get()));
                 }
             }
             shared.end();
@@ -227,17 +227,13 @@ impl Connection {
 }
 
 impl Shared {
-    fn take(&self, raw: &RawValue) {
-        let Ok(any) = serde_json::from_str::<Any>(raw.get()) else {
-            return;
-        };
-        let mut pending = self.pending.lock();
-        let Some(pending) = pending.as_mut() else {
+    fn take(&self, text: &str) {
+        let Ok(any) = serde_json::from_str::<Any<'_>>(text) else {
             return;
         };
         if any.method.is_some() {
             // One that a later version sends is passed over.
-            let Ok(note) = serde_json::from_str::<Note>(raw.get()) else {
+            let Ok(note) = serde_json::from_str::<Note>(text) else {
                 return;
             };
             let number = match &note {
@@ -247,16 +243,21 @@ impl Shared {
                 Note::Event(note) => note.subscription,
                 Note::Ended(note) => note.subscription,
             };
-            if let Some(notes) = pending.notes.get(&number) {
+            let pending = self.pending.lock();
+            if let Some(notes) = pending.as_ref().and_then(|all| all.notes.get(&number)) {
                 let _ = notes.send(note);
             }
             return;
         }
+        let mut pending = self.pending.lock();
+        let Some(pending) = pending.as_mut() else {
+            return;
+        };
         let Some(waiting) = any.id.and_then(|id| pending.answers.remove(&id)) else {
             return;
         };
         let answer = match (any.result, any.error) {
-            (Some(result), _) => Ok(result),
+            (Some(result), _) => Ok(result.to_owned()),
             (None, Some(error)) => Err(error),
             (None, None) => return,
         };

@@ -10,6 +10,7 @@ use p2panda_core::limits::{RPC_PROOF_WAIT, RPC_TICKETS_MAX};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
+use super::invites::{Invite, Invites};
 use super::quota::{Client, Quotas};
 use crate::api::{Auth, Code, KeyProof, Need, RpcError, challenge_text};
 
@@ -154,7 +155,9 @@ pub enum Unknown {
         /// The topics.
         topics: BTreeSet<Topic>,
     },
-    /// The same in every topic that they name in full. What the node does not keep yet it keeps from
+    /// What the invite gives by which they came (`access.invite`); without one, nothing.
+    Invite,
+    /// The same as `Open` in every topic that they name in full. What the node does not keep yet it keeps from
     /// then on.
     Rooms {
         /// Topics that the node keeps, at most, up to 1 000: then no other one is brought.
@@ -263,16 +266,23 @@ pub(crate) struct Gate {
     node: VerifyingKey,
     access: RwLock<Arc<Access>>,
     quotas: Quotas,
+    pub(crate) invites: Invites,
     clients: Mutex<HashMap<String, Arc<Client>>>,
     tickets: Mutex<Tickets>,
 }
 
 impl Gate {
-    pub(crate) fn new(node: VerifyingKey, access: Access, quotas: Quotas) -> Self {
+    pub(crate) fn new(
+        node: VerifyingKey,
+        access: Access,
+        quotas: Quotas,
+        invites: Invites,
+    ) -> Self {
         Gate {
             node,
             access: RwLock::new(Arc::new(access)),
             quotas,
+            invites,
             clients: Mutex::default(),
             tickets: Mutex::default(),
         }
@@ -353,6 +363,10 @@ impl Gate {
         }
         match &access.unknown_keys {
             Unknown::Closed => Err(unauthenticated()),
+            Unknown::Invite => {
+                let invite = self.invites.admit(proof, &text, now)?;
+                Ok(self.invited(&proof.key, &invite))
+            }
             Unknown::Open { topics } => Ok(self.unknown(&proof.key, topics.clone(), None)),
             Unknown::Rooms { topics_max } => {
                 let rooms = Rooms {
@@ -362,6 +376,18 @@ impl Gate {
                 Ok(self.unknown(&proof.key, BTreeSet::new(), Some(rooms)))
             }
         }
+    }
+
+    fn invited(&self, key: &VerifyingKey, invite: &Invite) -> Arc<Who> {
+        Arc::new(Who {
+            name: key.to_string(),
+            is_local: false,
+            scopes: invite.scopes(),
+            topics: Some(invite.topics.clone()),
+            rooms: None,
+            // All that came by it together. No listed name has a space.
+            client: self.client(&format!("invite {}", invite.name)),
+        })
     }
 
     fn unknown(

@@ -1,12 +1,14 @@
 //! Methods about the node, its peers and its topics (`docs/protocol/rpc.md#10`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use p2panda::NamedAddr;
-use p2panda_core::limits::RPC_FETCH_WAIT;
+use p2panda_core::limits::{RPC_FETCH_WAIT, RPC_INVITE_TOPICS_MAX};
 
-use super::access::Who;
+use super::access::{Unknown, Who, since_1970};
+use super::invites::Invite;
 use super::map;
 use super::service::Service;
 use super::session::Session;
@@ -25,6 +27,74 @@ pub(crate) async fn ticket(
 ) -> Of<api::TicketResult> {
     let ticket = session.service.gate.issue(who)?;
     Ok(api::TicketResult { ticket })
+}
+
+pub(crate) async fn access_invite(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::AccessInviteParams,
+) -> Of<api::AccessInviteResult> {
+    let service = session.service.clone();
+    if service.gate.access().unknown_keys != Unknown::Invite {
+        let error = RpcError::new(Code::Invalid, "this node admits nobody by invite");
+        return Err(error.hint("set access.unknown_keys = \"invite\" and reload the configuration"));
+    }
+    let mut topics = BTreeSet::new();
+    for topic in params.topics.iter().take(RPC_INVITE_TOPICS_MAX + 1) {
+        topics.insert(service.topic(&who, topic).await?);
+    }
+    let made = {
+        let (service, topics) = (service.clone(), topics.clone());
+        let make = move || {
+            let (invites, node) = (&service.gate.invites, service.node.id());
+            invites.create(node, &params, topics, since_1970())
+        };
+        blocking(make).await?
+    };
+    for topic in topics {
+        let kept = service.node.topic(topic).keep(true).await;
+        kept.map_err(|error| map::error(&error))?;
+        service.aliases.learn(topic);
+    }
+    let (name, code) = made;
+    let invite = code.to_string();
+    Ok(api::AccessInviteResult { invite, name })
+}
+
+pub(crate) async fn access_invites(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    _: Empty,
+) -> Of<api::AccessInvitesResult> {
+    let service = &session.service;
+    let alias = |topic: &p2panda::Topic| service.aliases.learn(*topic);
+    let view = |invite: Invite| api::AccessInviteView {
+        name: invite.name,
+        scopes: invite.scopes,
+        topics: invite.topics.iter().map(alias).collect(),
+        uses: invite.uses,
+        expires: invite.expires,
+        keys: invite.keys.into_iter().collect(),
+    };
+    let all = service.gate.invites.all();
+    let invites = all.into_iter().map(view).collect();
+    Ok(api::AccessInvitesResult { invites })
+}
+
+pub(crate) async fn access_revoke(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    params: api::AccessRevokeParams,
+) -> Of<Empty> {
+    let service = session.service.clone();
+    blocking(move || service.gate.invites.revoke(&params.name)).await?;
+    Ok(Empty {})
+}
+
+/// What waits for the disk, off the threads of connections.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Of<T> + Send + 'static) -> Of<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| RpcError::new(Code::Internal, "the work did not end"))?
 }
 
 pub(crate) async fn node_status(

@@ -28,7 +28,10 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
     match incoming.method.as_str() {
         api::Hello::NAME => {
             let params = session::read::<api::Hello>(&incoming.params);
-            let outcome = params.and_then(|params| session.hello(params));
+            let outcome = match params {
+                Ok(params) => session.hello(params).await,
+                Err(error) => Err(error),
+            };
             return finish::<api::Hello>(session, incoming.id, outcome);
         }
         api::Challenge::NAME => {
@@ -40,6 +43,9 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
     }
     table! { session, incoming;
         Ticket: calls::ticket,
+        AccessInvite: calls::access_invite,
+        AccessInvites: calls::access_invites,
+        AccessRevoke: calls::access_revoke,
         NodeStatus: calls::node_status,
         NodeMetrics: calls::node_metrics,
         NodeShutdown: calls::node_shutdown,

@@ -16,6 +16,7 @@ pub(crate) fn error(error: &Error) -> RpcError {
     let code = code(error);
     let made = RpcError::new(code, error.to_string());
     match hint(code) {
+        _ if error.kind() == ErrorKind::NotYet => made.hint("wait, and call it again"),
         Some(hint) => made.hint(hint),
         None => made,
     }
@@ -34,6 +35,7 @@ fn code(error: &Error) -> Code {
             ErrorKind::Restored => Code::Restored,
             ErrorKind::Invalid => Code::Invalid,
             ErrorKind::Limit => Code::Limit,
+            ErrorKind::NotYet => Code::Conflict,
             ErrorKind::Closed => Code::Closed,
             ErrorKind::Busy | ErrorKind::Full => Code::Storage,
             _ => Code::Internal,

@@ -149,7 +149,7 @@ impl Session {
         })
     }
 
-    pub(crate) fn hello(&self, params: HelloParams) -> Result<HelloResult, RpcError> {
+    pub(crate) async fn hello(&self, params: HelloParams) -> Result<HelloResult, RpcError> {
         if params.rpc != RPC_VERSION {
             let message = format!(
                 "the client speaks version {} of the RPC, this node version {RPC_VERSION}",
@@ -157,10 +157,10 @@ impl Session {
             );
             return Err(RpcError::new(Code::Version, message).hint("update the older of the two"));
         }
-        if let Some(auth) = &params.auth {
+        if let Some(auth) = params.auth {
             let authority = match &self.via {
-                Via::WebSocket { authority } => authority.as_str(),
-                Via::Unix => "unix",
+                Via::WebSocket { authority } => authority.clone(),
+                Via::Unix => "unix".to_owned(),
                 Via::Post => {
                     let error =
                         RpcError::new(Code::NeedsConnection, "a request brings its own token");
@@ -171,7 +171,11 @@ impl Session {
             let challenge = self.challenge.lock().take();
             let nonce = challenge.filter(|(_, until)| Instant::now() <= *until);
             let nonce = nonce.map(|(nonce, _)| nonce);
-            let who = self.service.gate.auth(auth, nonce, authority)?;
+            let service = self.service.clone();
+            // An invite that is used is written down first.
+            let checked =
+                tokio::task::spawn_blocking(move || service.gate.auth(&auth, nonce, &authority));
+            let who = checked.await.map_err(|_| access::unauthenticated())??;
             self.take_place(&who)?;
             *self.who.lock() = Some(who);
         }

@@ -3,7 +3,8 @@
 use p2panda::Hash;
 use p2panda_rpc::api::METHODS;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
 
 use crate::world::{World, in_time};
 
@@ -69,6 +70,32 @@ fn alter(request: &mut Vec<u8>, draws: &mut Draws) {
     }
 }
 
+/// What asks whether everything before it was read.
+const LAST: &[u8] =
+    b"\n{\"jsonrpc\":\"2.0\",\"id\":\"last\",\"method\":\"node.status\",\"params\":{}}\n";
+
+/// All that comes until the answer to the last request; what waits may still come.
+async fn answered(lines: &mut BufReader<UnixStream>, of: &str) {
+    loop {
+        let mut line = String::new();
+        in_time(lines.read_line(&mut line)).await.unwrap();
+        let answer: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{of} {error}: {line}"));
+        let all = match answer {
+            Value::Array(all) => all,
+            one => vec![one],
+        };
+        for one in &all {
+            assert_eq!(one["jsonrpc"], "2.0", "{of}: {one}");
+            let code = &one["error"]["data"]["code"];
+            assert_ne!(code, "internal", "{of}: {one}");
+        }
+        if all.iter().any(|one| one["id"] == "last") {
+            return;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_altered_request_is_answered_and_the_node_goes_on() {
     let world = World::new().await;
@@ -90,28 +117,30 @@ async fn an_altered_request_is_answered_and_the_node_goes_on() {
             request.push(b'\n');
             lines.get_mut().write_all(&request).await.unwrap();
         }
-        // Everything before it was read; what waits may still come.
-        let last = json!({"jsonrpc": "2.0", "id": "last", "method": "node.status", "params": {}});
-        let last = format!("{last}\n");
-        lines.get_mut().write_all(last.as_bytes()).await.unwrap();
-        loop {
-            let mut line = String::new();
-            in_time(lines.read_line(&mut line)).await.unwrap();
-            let answer: Value = serde_json::from_str(&line)
-                .unwrap_or_else(|error| panic!("{method} {error}: {line}"));
-            let all = match answer {
-                Value::Array(all) => all,
-                one => vec![one],
-            };
-            for one in &all {
-                assert_eq!(one["jsonrpc"], "2.0", "{method}: {one}");
-                let code = &one["error"]["data"]["code"];
-                assert_ne!(code, "internal", "{method}: {one}");
-            }
-            if all.iter().any(|one| one["id"] == "last") {
-                break;
-            }
-        }
+        lines.get_mut().write_all(LAST).await.unwrap();
+        answered(&mut lines, method).await;
     }
+    world.end().await;
+}
+
+/// The corpus of the fuzz target `rpc_dispatcher` (`fuzz/README.md`).
+#[tokio::test(flavor = "multi_thread")]
+async fn every_seed_of_the_dispatcher_is_answered() {
+    let world = World::new().await;
+    world.keep().await;
+    let corpus = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fuzz/corpus/rpc_dispatcher"
+    );
+    let mut seeds = 0;
+    for seed in std::fs::read_dir(corpus).unwrap() {
+        let path = seed.unwrap().path();
+        let mut lines = world.lines().await;
+        let sent = [std::fs::read(&path).unwrap(), LAST.to_vec()].concat();
+        lines.get_mut().write_all(&sent).await.unwrap();
+        answered(&mut lines, &path.display().to_string()).await;
+        seeds += 1;
+    }
+    assert!(seeds >= 10, "{seeds} seeds");
     world.end().await;
 }

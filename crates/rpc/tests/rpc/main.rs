@@ -6,6 +6,7 @@ mod altered;
 mod bad_input;
 mod elsewhere;
 mod http;
+mod invites;
 mod local;
 mod messages;
 mod openrpc;

@@ -28,7 +28,8 @@ fn gate(unknown_keys: Unknown) -> Gate {
         origins: vec!["https://app.example".into()],
         metrics_open: false,
     };
-    Gate::new(node(), access, Quotas::default())
+    let invites = Invites::open(tempfile::tempdir().unwrap().path()).unwrap();
+    Gate::new(node(), access, Quotas::default(), invites)
 }
 
 fn proof(of: &SigningKey, node: &VerifyingKey, authority: &str, expires: u64) -> KeyProof {
@@ -38,6 +39,7 @@ fn proof(of: &SigningKey, node: &VerifyingKey, authority: &str, expires: u64) ->
         nonce: vec![5; 32].into(),
         expires,
         signature: of.sign(text.as_bytes()).as_bytes().to_vec().into(),
+        invite: None,
     }
 }
 

@@ -1,0 +1,258 @@
+//! Invites for keys that nobody listed (`docs/protocol/rpc.md#4`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
+use p2panda_core::VerifyingKey;
+use p2panda_core::limits::RPC_INVITE_VALID;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What an invite can give, which is what it gives if nothing is said.
+pub const INVITE_SCOPES: [&str; 2] = ["read", "relay"];
+/// What an invite begins with.
+const SCHEME: &str = "panda-access:";
+/// The only version of the form.
+const VERSION: u8 = 1;
+/// Context of key derivation for the checksum.
+const CHECKSUM: &str = "p2panda rpc invite checksum v1";
+
+/// An invite to a node: anyone who has it may have a key admitted there, as often as it allows.
+///
+/// ```
+/// use p2panda_rpc::api::AccessCode;
+///
+/// let node = p2panda::SigningKey::from_bytes(&[1; 32]).verifying_key();
+/// let code = AccessCode { node, id: [2; 8], secret: [3; 32] };
+/// let read: AccessCode = code.to_string().parse()?;
+/// assert_eq!(read, code);
+/// # Ok::<(), p2panda_rpc::api::AccessCodeError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessCode {
+    /// The node that it is for.
+    pub node: VerifyingKey,
+    /// Names the invite at the node; no secret.
+    pub id: [u8; 8],
+    /// What a client proves to know. It is never sent.
+    pub secret: [u8; 32],
+}
+
+impl fmt::Debug for AccessCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let node = &self.node;
+        f.debug_struct("AccessCode").field("node", node).finish()
+    }
+}
+
+/// Why a string is no invite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AccessCodeError {
+    /// It does not begin with `panda-access:`.
+    #[error("an invite to a node begins with `panda-access:`")]
+    Scheme,
+    /// A later version of the form.
+    #[error("the invite has version {version}, of a newer p2panda; run a newer version")]
+    Newer {
+        /// Its version.
+        version: u8,
+    },
+    /// A character is wrong, missing or added.
+    #[error("a character of the invite is wrong or missing; copy it again")]
+    Damaged,
+}
+
+impl fmt::Display for AccessCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = vec![VERSION];
+        bytes.extend(self.node.as_bytes());
+        bytes.extend(self.id);
+        bytes.extend(self.secret);
+        bytes.extend(checksum(&bytes));
+        let text = BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
+        write!(f, "{SCHEME}{text}")
+    }
+}
+
+impl FromStr for AccessCode {
+    type Err = AccessCodeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim().strip_prefix(SCHEME);
+        let text = text.ok_or(AccessCodeError::Scheme)?;
+        // Nothing that is much longer is decoded.
+        if text.len() > 2 * (1 + 32 + 8 + 32 + 4) {
+            return Err(AccessCodeError::Damaged);
+        }
+        let bytes = BASE32_NOPAD_NOCASE.decode(text.as_bytes());
+        let bytes = bytes.map_err(|_| AccessCodeError::Damaged)?;
+        let (front, sum) = bytes
+            .split_last_chunk::<4>()
+            .ok_or(AccessCodeError::Damaged)?;
+        if checksum(front) != *sum {
+            return Err(AccessCodeError::Damaged);
+        }
+        match front.first() {
+            Some(&VERSION) => read(front).ok_or(AccessCodeError::Damaged),
+            Some(&version) => Err(AccessCodeError::Newer { version }),
+            None => Err(AccessCodeError::Damaged),
+        }
+    }
+}
+
+fn read(front: &[u8]) -> Option<AccessCode> {
+    let (_, rest) = front.split_first()?;
+    let (node, rest) = rest.split_first_chunk::<32>()?;
+    let (id, secret) = rest.split_first_chunk::<8>()?;
+    Some(AccessCode {
+        node: VerifyingKey::from_bytes(*node).ok()?,
+        id: *id,
+        secret: secret.try_into().ok()?,
+    })
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 4] {
+    let [a, b, c, d, ..] = blake3::derive_key(CHECKSUM, bytes);
+    [a, b, c, d]
+}
+
+/// What shows to the node that a client has an invite, without the secret: keyed BLAKE3 of the text that it
+/// signs, with its key behind it. Good for this key, node, connection and minute, as the signature.
+pub fn invite_proof(secret: &[u8; 32], challenge_text: &str, key: &VerifyingKey) -> [u8; 32] {
+    let text = format!("{challenge_text}key: {key}\n");
+    *blake3::keyed_hash(secret, text.as_bytes()).as_bytes()
+}
+
+/// A proof of an invite, with the proof of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InviteProof {
+    /// Which one, 16 hexadecimal digits.
+    pub id: String,
+    /// 32 bytes (4.12).
+    pub proof: super::Bin,
+}
+
+/// Parameters of `access.invite`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessInviteParams {
+    /// Topics or aliases. The node keeps them from then on.
+    pub topics: Vec<String>,
+    /// Its name here, up to 64 letters, digits, dots, hyphens and underscores; if not said, its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `read`, `relay` or both, which is the default.
+    #[serde(default = "scopes")]
+    pub scopes: Vec<String>,
+    /// How many keys may be admitted.
+    #[serde(default = "one")]
+    pub uses: u32,
+    /// After how many seconds no more keys are admitted; 7 days if not said.
+    #[serde(default = "valid")]
+    pub expires_seconds: u64,
+}
+
+fn scopes() -> Vec<String> {
+    INVITE_SCOPES.map(str::to_owned).to_vec()
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn valid() -> u64 {
+    RPC_INVITE_VALID.as_secs()
+}
+
+/// Result of `access.invite`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AccessInviteResult {
+    /// What is handed to somebody: anyone who has it may have a key admitted.
+    pub invite: String,
+    /// Its name here.
+    pub name: String,
+}
+
+/// Result of `access.invites`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AccessInvitesResult {
+    /// Sorted by name.
+    pub invites: Vec<AccessInviteView>,
+}
+
+/// An invite. Its secret is not shown again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AccessInviteView {
+    /// Its name here.
+    pub name: String,
+    /// What its keys may do.
+    pub scopes: Vec<String>,
+    /// Aliases of its topics.
+    pub topics: Vec<String>,
+    /// How many keys may be admitted.
+    pub uses: u32,
+    /// Until when, in seconds since 1970.
+    pub expires: u64,
+    /// The keys that were admitted.
+    #[schemars(with = "Vec<String>")]
+    pub keys: Vec<VerifyingKey>,
+}
+
+/// Parameters of `access.revoke`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessRevokeParams {
+    /// Name of the invite.
+    pub name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn code() -> AccessCode {
+        AccessCode {
+            node: p2panda::SigningKey::from_bytes(&[1; 32]).verifying_key(),
+            id: [2; 8],
+            secret: [3; 32],
+        }
+    }
+
+    #[test]
+    fn an_invite_is_read_whole_or_not_at_all() {
+        let text = code().to_string();
+        assert_eq!(text.parse(), Ok(code()));
+        assert_eq!(format!(" {text}\n").parse(), Ok(code()));
+        assert!(!format!("{:?}", code()).contains("3, 3"));
+        let read = |text: &str| text.parse::<AccessCode>().unwrap_err();
+        assert_eq!(read("panda:aa"), AccessCodeError::Scheme);
+        for end in SCHEME.len()..text.len() {
+            assert_eq!(read(text.get(..end).unwrap()), AccessCodeError::Damaged);
+        }
+        for long in [1, 10_000_000] {
+            let text = format!("{text}{}", "a".repeat(long));
+            assert_eq!(read(&text), AccessCodeError::Damaged);
+        }
+        for at in SCHEME.len()..text.len() {
+            let mut changed = text.clone().into_bytes();
+            let byte = changed.get_mut(at).unwrap();
+            *byte = if *byte == b'a' { b'b' } else { b'a' };
+            assert!(
+                String::from_utf8(changed)
+                    .unwrap()
+                    .parse::<AccessCode>()
+                    .is_err()
+            );
+        }
+        let mut newer = vec![2, 7];
+        newer.extend(checksum(&newer));
+        let newer = format!("{SCHEME}{}", BASE32_NOPAD.encode(&newer));
+        assert_eq!(read(&newer), AccessCodeError::Newer { version: 2 });
+    }
+}
