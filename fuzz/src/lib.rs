@@ -6,6 +6,8 @@ pub mod encryption;
 pub mod link;
 pub mod mdns;
 pub mod ranges;
+#[cfg(feature = "node")]
+pub mod rpc;
 pub mod spaces;
 pub mod ticket;
 
