@@ -18,8 +18,8 @@ use crate::parse::{
 
 pub use device::DeviceCommand;
 pub use service::{
-    AtRestArgs, CompletionsArgs, ConfigCommand, ContextCommand, DoctorArgs, EventsArgs, ManArgs,
-    NodeCommand, RunArgs, TopArgs, UiArgs,
+    AccessArgs, AtRestArgs, CompletionsArgs, ConfigCommand, ContextCommand, DoctorArgs, EventsArgs,
+    ManArgs, NodeCommand, RunArgs, TopArgs, UiArgs,
 };
 pub use space::{
     SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs, SpaceJoinArgs,
@@ -161,7 +161,7 @@ pub enum Command {
     Bench(BenchCommand),
     /// Shrink the database of the home directory to the size of its content
     Compact(CompactArgs),
-    /// Explain a subject: topics, tickets, config, service, exit-codes
+    /// Explain a subject, such as topics, spaces, service or exit-codes
     #[command(after_help = "Example:\n  panda help tickets")]
     Help {
         /// The subject [default: list all]
@@ -411,6 +411,16 @@ pub struct IdArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum TopicCommand {
+    #[command(hide = true)]
+    Pub(PubArgs),
+    #[command(hide = true)]
+    Sub(SubArgs),
+    #[command(hide = true)]
+    Sync(SyncArgs),
+    #[command(hide = true)]
+    Chat(ChatArgs),
+    #[command(hide = true)]
+    Join(JoinArgs),
     /// Print a new random topic; anyone who knows it may read
     #[command(after_help = "Example:\n  TOPIC=$(panda topic new)")]
     New {
@@ -428,7 +438,7 @@ pub enum TopicCommand {
         #[arg(long)]
         json: bool,
     },
-    #[command(about = "Show what the home directory holds of topics, as `panda status` does")]
+    #[command(hide = true)]
     Status(StatusArgs),
     /// Keep topics: store and serve them whenever a command runs, even if nothing reads them
     Keep(KeepArgs),
@@ -739,6 +749,18 @@ pub struct JoinArgs {
 }
 
 impl Command {
+    /// The same by its short name: `panda topic pub` is `panda pub`.
+    pub fn short(self) -> Command {
+        match self {
+            Command::Topic(TopicCommand::Pub(args)) => Command::Pub(args),
+            Command::Topic(TopicCommand::Sub(args)) => Command::Sub(args),
+            Command::Topic(TopicCommand::Sync(args)) => Command::Sync(args),
+            Command::Topic(TopicCommand::Chat(args)) => Command::Chat(args),
+            Command::Topic(TopicCommand::Join(args)) => Command::Join(args),
+            command => command,
+        }
+    }
+
     /// The topics that a command names.
     pub fn topics(&self) -> Vec<&TopicArg> {
         match self {
@@ -749,6 +771,7 @@ impl Command {
             Command::Sync(args) => args.topics.iter().collect(),
             Command::Space(args) => args.topics(),
             Command::Topic(TopicCommand::Invite(args)) => vec![&args.topic],
+            Command::Node(NodeCommand::Invite(args)) => args.topics.iter().collect(),
             Command::Topic(TopicCommand::Keep(args)) => args.topic.iter().collect(),
             Command::Consumer(ConsumerCommand::Next(args)) => args.topic.iter().collect(),
             Command::Consumer(ConsumerCommand::Ack { topic, .. }) => vec![topic],

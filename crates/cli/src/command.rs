@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod access;
 pub mod at_rest;
 pub mod bench;
 pub mod chat;

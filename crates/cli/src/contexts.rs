@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use p2panda::SigningKey;
+use p2panda_rpc::api::{AccessCode, AccessCodeError};
+use p2panda_rpc::client::Credential;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::settings::default_file;
+use crate::settings::{default_file, from_hex};
 
 /// Longest name of a context, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -30,6 +33,47 @@ pub struct Context {
     pub node: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// Key that is proved to the node, hexadecimal, with the invite by which it is admitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<String>,
+}
+
+impl Context {
+    /// Without a credential.
+    pub fn of(node: String) -> Context {
+        Context {
+            node,
+            token: None,
+            key: None,
+            invite: None,
+        }
+    }
+
+    /// With a new key that is to be admitted by this invite.
+    pub fn come_by(&mut self, invite: &str) -> Result<(), ContextError> {
+        let code: AccessCode = invite.parse()?;
+        let key = p2panda::random_key().map_err(|_| ContextError::Random)?;
+        let digits = key
+            .to_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.key = Some(digits);
+        self.invite = Some(code.to_string());
+        Ok(())
+    }
+
+    /// What is shown to the node over TCP.
+    pub fn credential(&self) -> Result<Option<Credential>, ContextError> {
+        if let (Some(key), Some(invite)) = (&self.key, &self.invite) {
+            let seed = from_hex(key).ok_or(ContextError::Key)?;
+            let key = Box::new(SigningKey::from_bytes(&seed));
+            return Ok(Some(Credential::Invite(key, invite.parse()?)));
+        }
+        Ok(self.token.clone().map(Credential::Token))
+    }
 }
 
 /// Why contexts cannot be used.
@@ -45,6 +89,12 @@ pub enum ContextError {
     Unknown { name: String },
     #[error("a name has 1 to 64 bytes, letters, digits, dots, hyphens and underscores")]
     Name,
+    #[error(transparent)]
+    Invite(#[from] AccessCodeError),
+    #[error("the key of the context is damaged; add it again with an invite in PANDA_INVITE")]
+    Key,
+    #[error("the operating system provides no random bytes")]
+    Random,
     #[error("a node is the path of a socket from / on, or a URL: http://HOST:PORT")]
     Node,
 }
@@ -151,8 +201,8 @@ mod tests {
         let mut contexts = Contexts::read(&path).unwrap();
         assert_eq!(contexts, Contexts::default());
         let context = Context {
-            node: "http://127.0.0.1:7780".to_owned(),
             token: Some("secret".to_owned()),
+            ..Context::of("http://127.0.0.1:7780".to_owned())
         };
         contexts.add("attic", context.clone()).unwrap();
         contexts.current = Some("attic".to_owned());
@@ -174,10 +224,7 @@ mod tests {
             assert!(matches!(added, Err(ContextError::Name)), "{name}");
         }
         assert!(contexts.add(&"x".repeat(64), context.clone()).is_ok());
-        let nowhere = Context {
-            node: "attic".to_owned(),
-            token: None,
-        };
+        let nowhere = Context::of("attic".to_owned());
         assert!(matches!(
             contexts.add("b", nowhere),
             Err(ContextError::Node)

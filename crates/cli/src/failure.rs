@@ -46,6 +46,9 @@ Exit codes:
   21   a newer version wrote the home directory
   22   unexpected error; report it
   23   the requested item is not here
+  24   `panda doctor` found something that does not work
+  25   something else opens what is sealed in the home directory
+  26   not possible yet; try again later
   130  interrupted before it was done
 
 Results go to standard output, progress to standard error. RUST_LOG=p2panda=debug shows more.";
@@ -110,6 +113,8 @@ pub enum Failure {
         "the digits were not confirmed: no device is linked; `panda device link` makes another code"
     )]
     NotConfirmed,
+    #[error("node.key: {}: {what}", path.display())]
+    KeyFile { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
     PassphraseFile { path: PathBuf, what: String },
     #[error("{} is larger than {} MiB; split it", path.display(), bytes_max / (1024 * 1024))]
@@ -157,7 +162,7 @@ pub enum Failure {
     NoNode { at: String, why: String },
     #[error("the node at {at} does not answer; stop it, and start it again with `panda node run`")]
     Unanswered { at: String },
-    #[error("a node with a URL needs a token; put one into PANDA_TOKEN")]
+    #[error("a node with a URL needs a token in PANDA_TOKEN, or a context that has a key")]
     NoToken,
     #[error(
         "{flag} is for a node that the command opens itself, but one runs at {at}; leave {flag} \
@@ -233,6 +238,7 @@ impl Failure {
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::PassphraseFile { .. }
+            | Failure::KeyFile { .. }
             | Failure::NotConfirmed
             | Failure::NoHome
             | Failure::Settings(_)
@@ -336,6 +342,7 @@ fn kind_code(kind: ErrorKind) -> u8 {
         ErrorKind::Newer => 21,
         ErrorKind::Unexpected => 22,
         ErrorKind::Sealed => 25,
+        ErrorKind::NotYet => 26,
         _ => 1,
     }
 }
@@ -353,6 +360,9 @@ fn node_line(error: &p2panda::Error) -> String {
             "stay online with a peer that has them, for example with `panda sub`, and try again"
         }
         p2panda::Error::Publish(PublishError::OwnFork { held }) => return forked_line(*held),
+        p2panda::Error::Publish(error) if error_step(error).is_some() => {
+            error_step(error).unwrap_or_default()
+        }
         p2panda::Error::View(ViewError::Unknown) => "`panda view ls` lists them",
         p2panda::Error::Consumer(ConsumerError::NoTopics) => "name one with --topic",
         p2panda::Error::Consumer(ConsumerError::Unknown) => "`panda consumer ls` lists them",
@@ -385,6 +395,22 @@ fn forked_line(held: bool) -> String {
     )
 }
 
+/// What to do about a publish that its kind does not say.
+fn error_step(error: &PublishError) -> Option<&'static str> {
+    Some(match error {
+        PublishError::Unhealed => {
+            "somebody who was removed may still have the newest secret: `panda space rotate` makes another \
+            one, and so does this node by itself once it knows all members; run it again then"
+        }
+        PublishError::Held => {
+            "stay online with that peer, for example with `panda sub`, and run it again"
+        }
+        PublishError::SeqNumExhausted => "publish to another topic",
+        PublishError::TooManyParents { .. } => "name fewer messages that it follows",
+        _ => return None,
+    })
+}
+
 /// What to do about a kind of error.
 fn next_step(kind: ErrorKind) -> &'static str {
     match kind {
@@ -392,7 +418,7 @@ fn next_step(kind: ErrorKind) -> &'static str {
             "the process that uses it answers no commands, unlike `panda node run`; stop it, or give \
             this one a home of its own with --home DIR, or a throw-away identity with --temp"
         }
-        ErrorKind::Limit => "split the message",
+        ErrorKind::Limit => "split the message, or publish less at once",
         ErrorKind::Corrupt => {
             "keep a copy of the directory, then restore it from a backup, or start over with --home DIR"
         }
@@ -413,7 +439,7 @@ fn next_step(kind: ErrorKind) -> &'static str {
         ErrorKind::TooManyFiles => "raise the limit with `ulimit -n`, or close other programs",
         ErrorKind::PathTooLong => "choose a directory with a shorter path with --home DIR",
         ErrorKind::KeyMissing => {
-            "put node.key back from the same copy, or keep the data under a new key with \
+            "put node.key back from the same copy, name its file in node.key, or keep the data under a new key with \
             --restored new-identity"
         }
         ErrorKind::StateDir => {
@@ -460,6 +486,7 @@ mod tests {
             ErrorKind::Newer,
             ErrorKind::Unexpected,
             ErrorKind::Sealed,
+            ErrorKind::NotYet,
         ];
         let codes: std::collections::BTreeSet<u8> = kinds.into_iter().map(kind_code).collect();
         assert_eq!(codes.len(), kinds.len());

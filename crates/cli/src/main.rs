@@ -64,6 +64,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
+    cli.command = cli.command.short();
     let named = cli.command.topics().into_iter();
     cli.node.tickets = named
         .filter_map(|one| one.ticket.as_deref().cloned())
@@ -82,6 +83,11 @@ async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
         Command::Node(NodeCommand::Run(args)) => command::node::run(node, &args).await,
         Command::Node(NodeCommand::Ui(args)) => command::ui::run(node, args).await,
         Command::Node(NodeCommand::AtRest(args)) => command::at_rest::run(node, args).await,
+        Command::Node(NodeCommand::Invite(args)) => command::access::invite(node, args).await,
+        Command::Node(NodeCommand::Invites { json }) => command::access::list(node, json).await,
+        Command::Node(NodeCommand::Revoke { name, json }) => {
+            command::access::revoke(node, name, json).await
+        }
         Command::Top(args) => command::top::run(node, args).await,
         Command::Doctor(args) => command::doctor::run(node, args).await,
         Command::Config(args) => command::config::run(node, args),
@@ -92,6 +98,14 @@ async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
         Command::Events(args) => command::events::run(node, args).await,
         Command::Context(args) => command::context::run(args),
         Command::Id(args) => command::id::run(node, args).await,
+        // They have their short names by now.
+        Command::Topic(
+            TopicCommand::Pub(_)
+            | TopicCommand::Sub(_)
+            | TopicCommand::Sync(_)
+            | TopicCommand::Chat(_)
+            | TopicCommand::Join(_),
+        ) => Ok(Outcome::Done),
         Command::Topic(TopicCommand::New { json }) => command::topic::new(json),
         Command::Topic(TopicCommand::Ls { json }) => command::topic::list(node, json).await,
         Command::Topic(TopicCommand::Status(args)) => command::status::run(node, args, false).await,

@@ -16,7 +16,7 @@ use crate::command::status::says;
 use crate::failure::Failure;
 use crate::home::default_home;
 use crate::output::note;
-use crate::settings::{Resolved, Settings};
+use crate::settings::{Resolved, Settings, seed};
 
 /// Opens the home directory, or a throw-away node where `temp` asks for one.
 pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
@@ -36,6 +36,10 @@ pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
         return Ok(node);
     }
     let home = make_home(args)?;
+    let builder = match &settings.resolved.key {
+        Some(path) => builder.signing_key_kept_elsewhere(seed(path)?),
+        None => builder,
+    };
     let node = builder.data_dir(&home).spawn().await?;
     if !node.data_dir_is_private() {
         note(&format!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use p2panda::{ConsumerError, NamedAddr, PublishError, Ticket, ViewError};
 use p2panda_rpc::api::{self, Method, Note};
-use p2panda_rpc::client::{Client, ClientError, Credential};
+use p2panda_rpc::client::{Client, ClientError};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -20,6 +20,9 @@ const HELLO_WAIT: Duration = Duration::from_secs(5);
 
 /// Variable with the token for a node that is reached by a URL.
 pub const TOKEN: &str = "PANDA_TOKEN";
+
+/// Variable with the invite by which a context gets access.
+pub const INVITE: &str = "PANDA_INVITE";
 
 /// Aliases that are asked for at once.
 const REVEALED_MAX: usize = 1_000;
@@ -41,9 +44,9 @@ impl Remote {
     pub async fn find(args: &NodeArgs) -> Result<Option<Remote>, Failure> {
         let context = match &args.at {
             Some(at) if is_node(at) => {
-                let token = std::env::var(TOKEN).ok();
-                let node = at.clone();
-                return Remote::of(&Context { node, token }).await.map(Some);
+                let mut context = Context::of(at.clone());
+                context.token = std::env::var(TOKEN).ok();
+                return Remote::of(&context).await.map(Some);
             }
             Some(name) => Some(Contexts::load()?.get(name)?.clone()),
             // Who names a home means that.
@@ -95,9 +98,9 @@ impl Remote {
     }
 
     async fn by_url(context: &Context) -> Result<Remote, Failure> {
-        let token = context.token.clone().ok_or(Failure::NoToken)?;
+        let credential = context.credential()?.ok_or(Failure::NoToken)?;
         let address = socket_url(&context.node);
-        let client = Client::websocket(&address, Credential::Token(token));
+        let client = Client::websocket(&address, credential);
         Remote::greeted(client, &context.node, false).await
     }
 
@@ -285,6 +288,8 @@ pub fn same(error: &api::RpcError) -> Option<p2panda::Error> {
         PublishError::PullingOwnLog,
         PublishError::OwnFork { held: true },
         PublishError::OwnFork { held: false },
+        PublishError::Unhealed,
+        PublishError::Held,
     ];
     let consumer = [
         ConsumerError::InvalidName,

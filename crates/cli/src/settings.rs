@@ -6,6 +6,7 @@ mod config;
 mod file;
 mod resolve;
 mod rpc;
+mod seed;
 mod template;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use config::{Config, schema};
 pub use resolve::Resolved;
 #[cfg(unix)]
 pub use rpc::SocketSetting;
+pub use seed::{from_hex, seed};
 pub use template::template;
 
 /// What the names of environment variables begin with.

@@ -22,6 +22,8 @@ mod doctors;
 mod faces;
 #[path = "process/homes.rs"]
 mod homes;
+#[path = "process/invites.rs"]
+mod invites;
 #[path = "process/services.rs"]
 mod services;
 #[path = "process/settings.rs"]

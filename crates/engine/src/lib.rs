@@ -35,8 +35,8 @@
 mod acks;
 mod act;
 mod again;
-mod allowance;
 mod aging;
+mod allowance;
 mod answer;
 mod at_rest;
 mod batch;

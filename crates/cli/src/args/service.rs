@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::parse::{count, seconds};
+use crate::parse::{TopicArg, count, days, seconds, topic};
 
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
@@ -36,12 +36,62 @@ pub enum NodeCommand {
         after_help = "Example:\n  panda node at-rest keychain"
     )]
     AtRest(AtRestArgs),
+    #[command(
+        about = "Print an invite by which keys of programs and pages get access to the node",
+        long_about = "Print an invite by which keys of programs and pages get access to the node.\n\n\
+            Anyone who has the invite may have a key admitted, as often as --uses allows, until it expires. \
+            An admitted key keeps its access to the topics until the invite is revoked. The node keeps the \
+            topics from then on. Needs a running node with access.unknown_keys = \"invite\".",
+        after_help = "Example:\n  panda node invite $TOPIC --uses 5 --name friends"
+    )]
+    Invite(AccessArgs),
+    /// List the invites to the node, and the keys that were admitted
+    #[command(after_help = "Example:\n  panda node invites")]
+    Invites {
+        /// Print one JSON object per invite
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke an invite to the node, and the access of the keys that it admitted
+    #[command(
+        after_help = "Open connections stay until they end.\n\nExample:\n  panda node revoke friends"
+    )]
+    Revoke {
+        /// The invite, as `panda node invites` prints it
+        name: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
 pub struct AtRestArgs {
     /// What opens them from now on [default: print what opens them]
     pub source: Option<String>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AccessArgs {
+    /// The topics, 64 hexadecimal digits or a ticket each
+    #[arg(value_parser = topic, required = true, value_name = "TOPIC")]
+    pub topics: Vec<TopicArg>,
+    /// Its name, to list and revoke it [default: random digits]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Admitted keys only read, instead of also storing what they sign
+    #[arg(long)]
+    pub read_only: bool,
+    /// How many keys may be admitted, 1 to 256
+    #[arg(long, value_name = "NUMBER", default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub uses: u32,
+    /// Days until it expires, at most 366
+    #[arg(long, value_name = "DAYS", default_value = "7", value_parser = days)]
+    pub expires: Duration,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
@@ -169,9 +219,10 @@ pub enum ContextCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Name a node, with the token in PANDA_TOKEN
+    /// Name a node, with the token in PANDA_TOKEN or the invite in PANDA_INVITE
     #[command(
-        after_help = "Example:\n  PANDA_TOKEN=$(cat token) panda context add attic http://127.0.0.1:7780"
+        after_help = "With an invite (`panda node invite` prints it there) it makes a key, which the node admits \
+            at the first command.\n\nExample:\n  PANDA_TOKEN=$(cat token) panda context add attic http://127.0.0.1:7780"
     )]
     Add {
         /// Its name here

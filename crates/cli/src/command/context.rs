@@ -6,7 +6,7 @@ use crate::args::ContextCommand;
 use crate::contexts::{Context, Contexts};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Done, Written};
-use crate::remote::TOKEN;
+use crate::remote::{INVITE, TOKEN};
 
 /// Names nodes, and chooses one.
 pub fn run(command: ContextCommand) -> Result<Outcome, Failure> {
@@ -18,8 +18,12 @@ pub fn run(command: ContextCommand) -> Result<Outcome, Failure> {
             address: node,
             json,
         } => {
-            let token = std::env::var(TOKEN).ok();
-            contexts.add(&name, Context { node, token })?;
+            let mut context = Context::of(node);
+            context.token = std::env::var(TOKEN).ok();
+            if let Ok(invite) = std::env::var(INVITE) {
+                context.come_by(invite.trim())?;
+            }
+            contexts.add(&name, context)?;
             contexts.save()?;
             done(json, "add", &name)
         }
@@ -53,6 +57,7 @@ struct ContextLine<'a> {
     node: &'a str,
     current: bool,
     token: bool,
+    invite: bool,
 }
 
 fn list(contexts: &Contexts, json: bool) -> Result<Outcome, Failure> {
@@ -62,6 +67,7 @@ fn list(contexts: &Contexts, json: bool) -> Result<Outcome, Failure> {
             node: &context.node,
             current: contexts.current.as_ref() == Some(name),
             token: context.token.is_some(),
+            invite: context.invite.is_some(),
         };
         let mark = if line.current { '*' } else { ' ' };
         let written = match json {

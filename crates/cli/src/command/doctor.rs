@@ -156,6 +156,10 @@ fn of_key(home: &Path) -> Check {
             }
             Check::ok("key", format!("{shown} is for its owner alone"))
         }
+        Err(error) if is_missing(&error) && home.join("node.epoch").exists() => Check::ok(
+            "key",
+            "the key is kept elsewhere: node.key of the configuration",
+        ),
         Err(error) if is_missing(&error) && home.join("p2panda.sqlite").exists() => {
             let says = format!("{shown} is not there, and the database is");
             let next = "put it back from the same copy, or start once with --restored new-identity";

@@ -1,20 +1,63 @@
 //! `panda help`
 
+mod texts;
+
 use crate::failure::EXIT_CODES;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings;
 
-/// Subjects with what they are about.
-const SUBJECTS: [(&str, &str); 5] = [
-    ("topics", "what a topic is, and who may read it"),
+/// Subjects: what each is about, and its text, except that of the configuration.
+const SUBJECTS: [(&str, &str, &str); 13] = [
+    ("topics", "what a topic is, and who may read it", TOPICS),
     (
         "tickets",
         "how to give another person access with one string",
+        TICKETS,
     ),
-    ("config", "where settings come from, with all of them"),
-    ("service", "how to run a node that stays online"),
-    ("exit-codes", "what the exit codes of commands mean"),
+    (
+        "spaces",
+        "how to share with members only, encrypted",
+        texts::SPACES,
+    ),
+    (
+        "devices",
+        "how to use a second device of your own",
+        texts::DEVICES,
+    ),
+    (
+        "consumers",
+        "how a program reads without losing a message",
+        texts::CONSUMERS,
+    ),
+    ("config", "where settings come from, with all of them", ""),
+    ("service", "how to run a node that stays online", SERVICE),
+    (
+        "programs",
+        "how programs in any language use the node",
+        texts::PROGRAMS,
+    ),
+    (
+        "access",
+        "who may use the node over TCP, and do what",
+        texts::ACCESS,
+    ),
+    ("watch", "how to see whether a node is well", texts::WATCH),
+    (
+        "restored",
+        "what to do with a home directory from a backup",
+        texts::RESTORED,
+    ),
+    (
+        "security",
+        "what others can and cannot see",
+        texts::SECURITY,
+    ),
+    (
+        "exit-codes",
+        "what the exit codes of commands mean",
+        EXIT_CODES,
+    ),
 ];
 
 const TOPICS: &str = "\
@@ -58,15 +101,13 @@ commands on the same home directory use this node.";
 pub fn run(subject: Option<&str>) -> Result<Outcome, Failure> {
     let text = match subject {
         None => list(),
-        Some("topics") => TOPICS.to_owned(),
-        Some("tickets") => TICKETS.to_owned(),
         Some("config") => config(),
-        Some("service") => SERVICE.to_owned(),
-        Some("exit-codes") => EXIT_CODES.to_owned(),
         Some(subject) => {
-            return Err(Failure::NoSubject {
+            let found = SUBJECTS.iter().find(|(name, _, _)| *name == subject);
+            let (_, _, text) = found.ok_or_else(|| Failure::NoSubject {
                 subject: subject.to_owned(),
-            });
+            })?;
+            (*text).to_owned()
         }
     };
     // Whether somebody reads it to its end makes no difference.
@@ -75,7 +116,7 @@ pub fn run(subject: Option<&str>) -> Result<Outcome, Failure> {
 }
 
 fn list() -> String {
-    let lines = SUBJECTS.map(|(subject, about)| format!("  panda help {subject:<12} {about}"));
+    let lines = SUBJECTS.map(|(subject, about, _)| format!("  panda help {subject:<12} {about}"));
     format!(
         "Subjects:\n{}\n\n`panda --help` lists the commands, `panda COMMAND --help` explains one.",
         lines.join("\n")
@@ -99,11 +140,13 @@ mod tests {
 
     #[test]
     fn each_listed_subject_is_explained_in_narrow_lines() {
-        for (subject, _) in SUBJECTS {
+        for (subject, _, text) in SUBJECTS {
             assert!(run(Some(subject)).is_ok(), "{subject}");
+            assert_eq!(text.is_empty(), subject == "config", "{subject}");
+            assert!(text.lines().all(|line| line.len() <= 105), "{subject}");
         }
         assert!(run(Some("cooking")).is_err());
-        let texts = [TOPICS, TICKETS, SERVICE, &list(), &config()].map(str::to_owned);
+        let texts = [list(), config()];
         for line in texts.iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 150, "{line}");
         }

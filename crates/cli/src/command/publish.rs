@@ -129,7 +129,9 @@ fn undelivered(published: &Published, temp: bool, is_running: bool) -> String {
         _ => "stored here and sent, but no peer said in time that it has stored it",
     };
     let what = match temp {
-        _ if is_running => "the running node continues with it:",
+        _ if is_running => {
+            "the running node continues with it until it ends, and beyond with `panda topic keep`:"
+        }
         true => "it is deleted now with the throw-away identity; leave out --temp to keep it, or",
         false => "it goes along with the next `panda pub` or `panda sync`:",
     };

@@ -54,10 +54,11 @@ impl AccessSettings {
         }
         let unknown_keys = match (section.unknown_keys.as_str(), topics.is_empty()) {
             ("closed", true) => Unknown::Closed,
+            ("invite", true) => Unknown::Invite,
             ("rooms", true) => Unknown::Rooms {
                 topics_max: section.rooms_max,
             },
-            ("closed" | "rooms", false) => {
+            ("closed" | "invite" | "rooms", false) => {
                 let what = "access.open_topics needs access.unknown_keys = \"open\"";
                 return Err(("access.open_topics", what.to_owned()));
             }
@@ -69,7 +70,7 @@ impl AccessSettings {
                 return Err(("access.unknown_keys", what.to_owned()));
             }
             _ => {
-                let what = "access.unknown_keys is \"closed\", \"open\" or \"rooms\"";
+                let what = "access.unknown_keys is \"closed\", \"invite\", \"open\" or \"rooms\"";
                 return Err(("access.unknown_keys", what.to_owned()));
             }
         };

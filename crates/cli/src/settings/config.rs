@@ -65,6 +65,11 @@ pub struct NodeSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/var/lib/panda")]
     pub home: Option<String>,
+    /// File of the signing key, 64 hexadecimal digits, that only its owner may read: a credential of the
+    /// service manager. If not set, node.key in the home. With it the home holds no key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/etc/panda/node.key")]
+    pub key: Option<String>,
     /// What the node is for: "personal"; "always-on", which holds up to 512 MiB for other nodes at
     /// once instead of 64 unless network.budget_mib says otherwise, has quotas and needs topics.keep; or
     /// "relay", the same for a node that only keeps and forwards: it publishes nothing and joins no space.
@@ -167,8 +172,8 @@ pub struct AccessSection {
     /// Ed25519 keys of clients, in the same form: NAME SCOPES KEY, followed by topics.
     #[schemars(example = ["bob read+relay d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"])]
     pub keys: Vec<String>,
-    /// What an unlisted key may do: "closed" (nothing), "open" (read and relay in
-    /// access.open_topics), or "rooms" (the same in every topic that it names, which the node
+    /// What an unlisted key may do: "closed" (nothing), "invite" (what the invite allows by which it
+    /// came: `panda node invite`), "open" (read and relay in access.open_topics), or "rooms" (the same in every topic that it names, which the node
     /// keeps from then on).
     pub unknown_keys: String,
     /// With "rooms": topics that the node keeps, 1 to 1000; once it keeps that many, unlisted keys
@@ -222,6 +227,7 @@ impl Default for NodeSection {
     fn default() -> Self {
         Self {
             home: None,
+            key: None,
             role: "personal".to_owned(),
             operation_mib: 16,
             at_rest: "auto".to_owned(),

@@ -43,6 +43,8 @@ pub struct Listen(Vec<NamedAddr>);
 #[derive(Clone, Debug)]
 pub struct Resolved {
     pub home: Option<PathBuf>,
+    /// File of the signing key.
+    pub key: Option<PathBuf>,
     pub operation_mib: u32,
     pub at_rest: AtRestSetting,
     pub at_rest_before: Option<AtRestSetting>,
@@ -89,6 +91,7 @@ impl Resolved {
         let id = id.map(crate::parse::network_id).transpose();
         Ok(Resolved {
             home: node.home.clone().map(PathBuf::from),
+            key: node.key.clone().map(PathBuf::from),
             operation_mib,
             at_rest: AtRestSetting::of("node.at_rest", &node.at_rest)?,
             at_rest_before: match &node.at_rest_before {

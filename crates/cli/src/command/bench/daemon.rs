@@ -1,6 +1,8 @@
 //! What `panda node run` costs as a process: until it is ready, while nothing happens, and until it has ended
 //! with streams open. Linux tells; elsewhere nothing is measured.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -21,13 +23,22 @@ const STREAMS: usize = 100;
 /// For how long nothing happens.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// Seconds without work after which a start is over.
+const QUIET: u32 = 2;
+
+/// How long a start may take until then.
+const SETTLED: Duration = Duration::from_secs(20);
+
+/// How often each thread was woken.
+type Wakeups = BTreeMap<OsString, u64>;
+
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// From the start of the process until it says that it is ready.
     pub ready: Duration,
     pub resident_kib: u64,
-    /// Times that its threads were woken by themselves while nothing happened, by second.
+    /// Times that its threads were woken while nothing happened and its start was over, by second.
     pub wakeups_per_second: f64,
     /// From SIGTERM to the exit, with streams open.
     pub ended: Duration,
@@ -54,9 +65,10 @@ pub async fn run(args: &BenchArgs) -> Result<Option<Measured>, Failure> {
     let (Some(socket), Some(id)) = (socket, child.id()) else {
         return Err(Failure::Node(p2panda::Error::Closed));
     };
+    settle(id).await;
     let before = wakeups(id);
     tokio::time::sleep(IDLE).await;
-    let woken = wakeups(id).saturating_sub(before);
+    let woken = woken_since(&before, &wakeups(id));
     let resident_kib = resident_kib(&format!("/proc/{id}/status"));
     let client = Client::unix(&socket).await?;
     let mut streams = Vec::with_capacity(STREAMS);
@@ -115,16 +127,42 @@ fn socket_of(line: &str) -> Option<String> {
 }
 
 /// How often all threads of a process gave the processor away and were woken again.
-fn wakeups(process: u32) -> u64 {
+fn wakeups(process: u32) -> Wakeups {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else {
-        return 0;
+        return Wakeups::new();
     };
     let of_task = |task: std::io::Result<std::fs::DirEntry>| {
-        let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+        let task = task.ok()?;
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
         let line = status
             .lines()
             .find(|line| line.starts_with("voluntary_ctxt_switches:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        let woken = line.split_whitespace().nth(1)?.parse::<u64>().ok()?;
+        Some((task.file_name(), woken))
     };
-    tasks.filter_map(of_task).sum()
+    tasks.filter_map(of_task).collect()
+}
+
+/// Of threads that are there at both times; one that is new was woken as often as it says.
+fn woken_since(before: &Wakeups, now: &Wakeups) -> u64 {
+    let of = |(task, woken): (&OsString, &u64)| {
+        woken.saturating_sub(before.get(task).copied().unwrap_or_default())
+    };
+    now.iter().map(of).sum()
+}
+
+/// Waits until a start is over: two seconds in which next to nothing was woken.
+async fn settle(process: u32) {
+    let (began, mut quiet) = (Instant::now(), 0);
+    let mut before = wakeups(process);
+    while quiet < QUIET && began.elapsed() < SETTLED {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = wakeups(process);
+        quiet = if woken_since(&before, &now) <= 1 {
+            quiet + 1
+        } else {
+            0
+        };
+        before = now;
+    }
 }
