@@ -134,8 +134,10 @@ pub enum Failure {
     Signals(#[source] io::Error),
     #[error("{0}; stop it first and run `panda compact` again")]
     CompactInUse(#[source] p2panda::Error),
-    #[error("{} holds no database; name the home directory of a node with --home DIR",
-        home.display())]
+    #[error(
+        "{} holds no database yet; `panda id` makes one, or name the home directory of a node with --home DIR",
+        home.display()
+    )]
     NoDatabase { home: PathBuf },
     #[error("this build knows no keychain; name another source of node.at_rest")]
     NoKeychain,
@@ -176,6 +178,10 @@ pub enum Failure {
     DevicesOfRunning { at: String },
     #[error("the process that is measured cannot be run: {0}; look at what this system allows")]
     Measured(#[source] io::Error),
+    #[error(
+        "a node runs already at {at}; commands use it; stop it first, or name another home with --home DIR"
+    )]
+    RunsAlready { at: String },
     #[error("no node runs; start one with `panda node run`")]
     NothingRuns,
     #[error(
@@ -234,7 +240,9 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoHttp | Failure::NoTerminal => 2,
-            Failure::DevicesOfRunning { .. } => kind_code(ErrorKind::Locked),
+            Failure::DevicesOfRunning { .. } | Failure::RunsAlready { .. } => {
+                kind_code(ErrorKind::Locked)
+            }
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::PassphraseFile { .. }

@@ -66,8 +66,9 @@ impl Remote {
         }
     }
 
+    /// The node that runs on the home.
     #[cfg(unix)]
-    async fn of_home(args: &NodeArgs) -> Result<Option<Remote>, Failure> {
+    pub async fn of_home(args: &NodeArgs) -> Result<Option<Remote>, Failure> {
         let home = crate::open::home(args)?;
         let Some(socket) = crate::socket::named(&home) else {
             return Ok(None);
@@ -79,8 +80,9 @@ impl Remote {
         }
     }
 
+    /// There are no Unix sockets.
     #[cfg(not(unix))]
-    async fn of_home(_: &NodeArgs) -> Result<Option<Remote>, Failure> {
+    pub async fn of_home(_: &NodeArgs) -> Result<Option<Remote>, Failure> {
         Ok(None)
     }
 

@@ -13,6 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt};
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
+use crate::remote::Remote;
 use crate::serve::Served;
 use crate::service::{self, Say};
 use crate::settings::{Resolved, Settings};
@@ -25,6 +26,10 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     note_readable(&settings);
     if args.at.is_some() {
         return Err(Failure::NodeOfItsOwn);
+    }
+    if let Some(remote) = Remote::of_home(args).await? {
+        let at = remote.at().to_owned();
+        return Err(Failure::RunsAlready { at });
     }
     let network = crate::open::network(args, &settings.resolved)?.unwrap_or_default();
     let node = crate::open::node(args, false).await?;

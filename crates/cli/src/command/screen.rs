@@ -3,6 +3,7 @@
 use p2panda_rpc::api;
 
 use super::contact::name;
+use crate::face::Face;
 use crate::failure::Failure;
 use crate::output::{self, Written};
 use crate::remote::Remote;
@@ -39,12 +40,22 @@ pub async fn print(remote: &Remote, topics: &[String]) -> Result<Written, Failur
         ),
     });
     lines.extend(behind.into_iter().take(TOPICS));
+    let kept = Face::Running(remote.clone()).kept().await?;
+    lines.extend(of_unkept(
+        topics.iter().filter(|topic| !kept.contains(*topic)).count(),
+    ));
     for line in lines {
         if output::line(&line).map_err(Failure::Stdout)? == Written::Closed {
             return Ok(Written::Closed);
         }
     }
     Ok(Written::Yes)
+}
+
+fn of_unkept(count: usize) -> Option<String> {
+    let topics = counted(count, "topic is", "topics are");
+    let until = "stored, and served until the node ends if a command used it";
+    (count > 0).then(|| format!("{topics} not kept: {until}; `panda topic keep` keeps them"))
 }
 
 fn of_node(status: &api::NodeStatusResult) -> Vec<String> {

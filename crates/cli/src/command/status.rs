@@ -30,6 +30,9 @@ pub async fn run(args: &NodeArgs, status: StatusArgs, screen: bool) -> Result<Ou
     {
         return Ok(Outcome::Done);
     }
+    if topics.is_empty() && !status.json {
+        output::note("no topics yet; `panda topic new` prints one, `panda join` takes a ticket");
+    }
     for topic in topics {
         let line = TopicLine::new(&facts.status(topic).await?);
         let written = match status.json {
@@ -131,11 +134,11 @@ impl TopicLine {
             ));
         }
         for consumer in &self.consumers {
-            let name = output::visible(&consumer.name);
+            let name = reader(&consumer.name);
             plain.push_str(&match consumer.oldest_seconds {
-                None => format!("\n  consumer {name}: has settled everything"),
+                None => format!("\n  {name}: has settled everything"),
                 Some(seconds) => format!(
-                    "\n  consumer {name}: settled up to {}, the oldest message waits for {seconds} s",
+                    "\n  {name}: settled up to {}, the oldest message waits for {seconds} s",
                     consumer.position
                 ),
             });
@@ -196,6 +199,14 @@ pub fn says(log: &BlockedLogView) -> String {
         }
         "unknown-extensions" => "a newer version created the operation; update panda".to_owned(),
         _ => "the operation is malformed; its author has to prune it".to_owned(),
+    }
+}
+
+/// What a consumer is called. The position of the node itself has the log id in its name.
+fn reader(name: &str) -> String {
+    match name.starts_with("topic ") {
+        true => "`panda sub`".to_owned(),
+        false => format!("consumer {}", output::visible(name)),
     }
 }
 

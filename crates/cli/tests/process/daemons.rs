@@ -91,6 +91,28 @@ pub(super) fn open_to_alice(world: &World, scopes: &str) -> String {
 }
 
 #[test]
+fn a_second_node_on_a_home_names_the_one_that_runs() {
+    let world = World::new();
+    let daemon = Daemon::start(&world, "");
+    let second = world.at("server", &["node", "run"]).output().unwrap();
+    assert_eq!(second.status.code(), Some(4));
+    let said = stderr(&second);
+    let at = daemon.socket();
+    let names = format!("a node runs already at {}", at.display());
+    assert!(said.contains(&names), "{said}");
+    // Of a topic that it serves and does not keep, status says so.
+    run_with_input(
+        &mut world.plain("server", &["pub", &world.topic, "--wait", "0"]),
+        "a line\n",
+    );
+    let status = || stdout(&world.plain("server", &["status"]).output().unwrap());
+    assert!(status().contains("1 topic is not kept"), "{}", status());
+    let keep = ["topic", "keep", &world.topic];
+    assert!(world.plain("server", &keep).status().unwrap().success());
+    assert!(!status().contains("not kept"), "{}", status());
+}
+
+#[test]
 fn a_node_with_an_empty_home_answers_until_sigterm() {
     let world = World::new();
     let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node"));

@@ -84,7 +84,9 @@ pub(crate) async fn accept(listener: UnixListener, service: Service) {
 pub(crate) struct Lines {
     stream: UnixStream,
     buffer: Vec<u8>,
-    /// Bytes at the front of the buffer that hold no line feed.
+    /// Bytes at the front of the buffer that were taken.
+    taken: usize,
+    /// Bytes at the front of the buffer behind which the next line feed is.
     looked: usize,
     /// In the middle of a line that is too long.
     skips: bool,
@@ -95,6 +97,7 @@ impl Lines {
         Lines {
             stream,
             buffer: Vec::new(),
+            taken: 0,
             looked: 0,
             skips: false,
         }
@@ -105,6 +108,8 @@ impl Lines {
         loop {
             let behind = self.buffer.get(self.looked..).unwrap_or_default();
             let Some(at) = behind.iter().position(|byte| *byte == b'\n') else {
+                // All lines that were taken go at once.
+                self.buffer.drain(..std::mem::take(&mut self.taken));
                 self.looked = self.buffer.len();
                 if self.looked <= RPC_REQUEST_BYTES_MAX {
                     return None;
@@ -116,10 +121,10 @@ impl Lines {
                 }
                 return Some(too_large());
             };
-            let rest = self.buffer.split_off(self.looked + at + 1);
-            let mut line = std::mem::replace(&mut self.buffer, rest);
-            self.looked = 0;
-            line.pop();
+            let end = self.looked + at;
+            let line = self.buffer.get(self.taken..end).unwrap_or_default();
+            let line = line.to_vec();
+            (self.taken, self.looked) = (end + 1, end + 1);
             if std::mem::take(&mut self.skips) || line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }

@@ -38,7 +38,7 @@ impl Screen {
                 status.up_seconds
             ),
             format!(
-                "{} topics · {} of {} nodes connected · {} of {} sessions live · {} held for others · {} logs blocked",
+                "topics {} · nodes connected {} of {} · sessions live {} of {} · held for others {} · logs blocked {}",
                 status.topics,
                 status.peers_connected,
                 status.peers,
