@@ -49,6 +49,7 @@ mod key;
 pub mod limits;
 pub mod log;
 mod operation;
+pub mod ordered;
 mod page;
 mod phase;
 mod received;

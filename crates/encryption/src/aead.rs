@@ -78,8 +78,8 @@ pub fn open_x(
 /// Watches that nothing is sealed twice with one key and one nonce.
 #[cfg(test)]
 pub(crate) mod watch {
+    use p2panda_core::ordered::BTreeSet;
     use std::cell::RefCell;
-    use std::collections::BTreeSet;
 
     thread_local! {
         static SEALED: RefCell<Option<BTreeSet<Vec<u8>>>> = const { RefCell::new(None) };

@@ -1,7 +1,7 @@
 //! Which application messages were processed, and what they follow
 //! (`docs/protocol/encryption.md#12.2.1`).
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use crate::rows::{LoadError, Rows, Table, key, tag};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, list, tuple, write_list};

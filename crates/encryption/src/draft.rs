@@ -1,6 +1,6 @@
 //! Operations of ours, from the draft to the id.
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use crate::direct::DirectMessage;
 use crate::limit::Limit;

@@ -1,7 +1,7 @@
 //! Which control messages were processed, and which comes after which
 //! (`docs/protocol/encryption.md#12.7`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use crate::rows::{LoadError, Rows, Table, tag};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple};

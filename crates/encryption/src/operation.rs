@@ -1,6 +1,6 @@
 //! Why an operation of ours is not drafted, and the checks that both schemes begin with.
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::limits::GROUP_MEMBERS_MAX;
 use thiserror::Error;

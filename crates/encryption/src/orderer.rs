@@ -1,7 +1,7 @@
 //! Holds messages back until those they depend on were processed
 //! (`docs/protocol/encryption.md#12`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{
     APPLICATION_IDS_MAX, DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_WAITING_MAX, GROUP_MEMBERS_MAX,

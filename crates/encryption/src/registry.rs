@@ -1,6 +1,6 @@
 //! Public keys of the other members (`docs/protocol/encryption.md#7`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::Hash;
 use p2panda_core::limits::{HYBRID_BUNDLES_MAX, LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX};

@@ -1,6 +1,6 @@
 //! State as rows: what must be stored after a change, and back (`docs/protocol/encryption.md#13.6`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 

@@ -1,6 +1,6 @@
 //! The two-party channels of one group, and the secrets on their way through them.
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::limits::{GROUP_MEMBERS_MAX, HEADER_LENGTH_MAX};
 use rand_core::CryptoRng;

@@ -1,6 +1,6 @@
 //! Deterministic CBOR of this layer's structures (`docs/protocol/encryption.md#2`).
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use p2panda_core::cbor::{self, CborError, Kind};
 use p2panda_core::{Hash, VerifyingKey};

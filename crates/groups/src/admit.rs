@@ -2,7 +2,7 @@
 //! (`docs/protocol/groups.md#7`).
 
 use core::cell::Cell;
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::Hash;
 use p2panda_core::limits::{GROUP_DEPENDENCIES_MAX, GROUP_MEMBERS_MAX, GROUP_NESTING_MAX};

@@ -1,6 +1,6 @@
 //! Who has another access after an operation than before, in which groups.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::VerifyingKey;
 

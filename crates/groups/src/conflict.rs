@@ -1,7 +1,7 @@
 //! Who takes effect away from whom among concurrent operations: the filter and the mutual
 //! removals of `docs/protocol/groups.md#8`.
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use p2panda_core::Hash;
 use p2panda_core::limits::GROUP_COMPARISONS_PER_TOUCHED;

@@ -3,7 +3,7 @@
 //! Operations are numbered in the order of processing, which respects dependencies.
 
 use core::num::NonZeroU32;
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 use std::sync::OnceLock;
 
 use p2panda_core::Hash;

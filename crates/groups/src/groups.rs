@@ -1,6 +1,6 @@
 //! The groups that one application knows, and how operations enter them.
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::Hash;
 use p2panda_core::limits::GROUP_TOUCHED_MAX;

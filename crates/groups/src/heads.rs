@@ -1,6 +1,6 @@
 //! What an operation that is about to be made depends on (`docs/protocol/groups.md#3`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::limits::{GROUP_DEPENDENCIES_MAX, GROUP_DEPENDENCIES_SENT};
 use p2panda_core::{Hash, VerifyingKey};

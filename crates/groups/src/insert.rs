@@ -1,6 +1,6 @@
 //! Puts an operation into the graph and applies again what it touches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use p2panda_core::Hash;

@@ -1,6 +1,6 @@
 //! Groups in groups (`docs/protocol/groups.md#10`). All walks are loops, and safe in cycles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::VerifyingKey;
 

@@ -6,7 +6,7 @@
 //! realm alone. A new operation is concurrent with all of the realm that it did not see, so it
 //! can only merge the last components into one: components are ranges of the order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use crate::Rules;

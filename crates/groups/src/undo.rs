@@ -1,6 +1,6 @@
 //! Back to where a transaction began.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::Hash;
 

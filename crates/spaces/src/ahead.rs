@@ -1,7 +1,7 @@
 //! Secrets that are drawn before the change that they go with, so that what is sealed for many
 //! members can be computed elsewhere (`docs/protocol/streams.md#7`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::{Draft, Rekey};

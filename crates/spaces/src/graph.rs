@@ -1,6 +1,6 @@
 //! The messages of one space: who came before whom (`docs/protocol/spaces.md#4`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 

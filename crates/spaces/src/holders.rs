@@ -1,7 +1,7 @@
 //! Who was given which secret, as everybody can tell from who was sent what
 //! (`docs/protocol/spaces.md#8`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 

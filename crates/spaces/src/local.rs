@@ -1,6 +1,6 @@
 //! What we do ourselves (`docs/protocol/spaces.md#7`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::{

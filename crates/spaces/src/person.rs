@@ -6,7 +6,7 @@ mod tend;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{PERSON_DEVICES_MAX, PERSON_OPERATIONS_MAX};
 use p2panda_core::{Hash, VerifyingKey};

@@ -1,6 +1,6 @@
 //! Messages of others (`docs/protocol/spaces.md#5`).
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::{self, Encrypted, Failure, Payload, ProcessError as SchemeError};

@@ -1,6 +1,6 @@
 //! The members of a space as encryption asks for them; groups decide who they are.
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_encryption::data::{HistoryError, Members, Membership};
 use p2panda_encryption::{DecodeError, Member, OperationId, Reader, Wire, Writer};

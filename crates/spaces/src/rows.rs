@@ -1,6 +1,6 @@
 //! What must be stored, as rows, and back (`docs/protocol/spaces.md#12`).
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use p2panda_core::{Hash, VerifyingKey};

@@ -1,6 +1,6 @@
 //! One space: its messages, its members, its secrets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::DEPENDENCIES_MAX;
 use p2panda_core::{Hash, VerifyingKey};

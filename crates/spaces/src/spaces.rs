@@ -1,6 +1,6 @@
 //! All spaces of one member, over one graph of groups.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;

@@ -1,6 +1,6 @@
 //! What a pointer means for encryption (`docs/protocol/spaces.md#5`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::Control;

@@ -1,7 +1,7 @@
 //! Key agreement of the data scheme: secrets in, direct messages out, and back
 //! (`docs/protocol/encryption.md#10.2`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::cbor;
 use rand_core::CryptoRng;

@@ -9,7 +9,7 @@ mod stored;
 pub use drafts::WelcomeReport;
 pub use stored::{open_stored, secret_key};
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use thiserror::Error;
 use zeroize::Zeroizing;

@@ -1,7 +1,7 @@
 //! Who holds which secret, and which one may be encrypted under
 //! (`docs/protocol/encryption.md#10.4`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use super::indices::{Indices, Roster};
 use super::secret::{SecretBundle, SecretId};

@@ -1,6 +1,6 @@
 //! Members by number, and sets of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use crate::Member;
 use crate::rows::{LoadError, Rows, Table, key, tag};

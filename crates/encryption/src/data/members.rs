@@ -1,6 +1,6 @@
 //! Who is a member, as the data scheme asks for it.
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::limits::GROUP_MEMBERS_MAX;
 use thiserror::Error;

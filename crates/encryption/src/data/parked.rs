@@ -1,6 +1,6 @@
 //! Data that waits for its secret (`docs/protocol/encryption.md#10.3`).
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use p2panda_core::limits::{PARKED_BYTES_MAX, PARKED_MAX};
 

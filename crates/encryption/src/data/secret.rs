@@ -1,6 +1,6 @@
 //! Group secrets and bundles of them (`docs/protocol/encryption.md#10.1`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 use std::fmt;
 
 use p2panda_core::limits::{GROUP_SECRETS_MAX, SECRET_DRAWS_MAX};

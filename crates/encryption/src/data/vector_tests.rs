@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use crate::vectors::{self, *};
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Key agreement of the message scheme: seeds in, chains of every member forward
 //! (`docs/protocol/encryption.md#11.3`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::cbor;
 use p2panda_core::limits::MEMBER_SECRETS_MAX;

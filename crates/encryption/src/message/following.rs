@@ -1,6 +1,6 @@
 //! Who cannot follow whom (`docs/protocol/encryption.md#11.3.1.1`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::MEMBER_SECRETS_MAX;
 

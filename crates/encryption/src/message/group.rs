@@ -4,7 +4,7 @@ mod named;
 mod own;
 mod stored;
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::limits::{FORWARD_DISTANCE_DEFAULT, OUT_OF_ORDER_DEFAULT};
 use rand_core::CryptoRng;

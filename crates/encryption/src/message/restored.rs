@@ -1,6 +1,6 @@
 //! A copy of our state that is not the newest one (`docs/protocol/encryption.md#13.3.2`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use rand_core::CryptoRng;
 

@@ -1,6 +1,6 @@
 //! What processing one control message would change, until it is known that nothing fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::MEMBER_SECRETS_MAX;
 use rand_core::CryptoRng;

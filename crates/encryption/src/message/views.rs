@@ -1,7 +1,7 @@
 //! Who is a member, and as whom each member saw the group when it last sent a control message.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::btree_map::Entry;
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{GROUP_MEMBERS_MAX, VIEWS_MERGE_MAX};
 use thiserror::Error;

@@ -1,7 +1,7 @@
 //! What a channel of the hybrid suite has in addition of the classic one
 //! (`docs/protocol/encryption-hybrid.md#5`).
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use p2panda_core::limits::OWN_KEYS_MAX;
 use zeroize::Zeroizing;

@@ -1,7 +1,8 @@
 //! A channel as it is stored: in the layout of published peers, and as rows, so that a message costs
 //! few bytes however many keys wait for an answer.
 
-use std::collections::{BTreeSet, VecDeque};
+use p2panda_core::ordered::BTreeSet;
+use std::collections::VecDeque;
 
 use zeroize::Zeroizing;
 

@@ -1,6 +1,6 @@
 //! What owners do about persons (`docs/protocol/spaces.md#18`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::VerifyingKey;
 use p2panda_core::limits::PERSON_DEVICES_MAX;

@@ -1,6 +1,6 @@
 //! The bytes of messages between our own nodes (`docs/protocol/spaces.md#9`).
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 use std::fmt;
 
 use p2panda_core::cbor::{self, Reader};

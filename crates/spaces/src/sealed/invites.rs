@@ -1,7 +1,7 @@
 //! Invites: who holds one may ask to be let in, and an owner admits it
 //! (`docs/protocol/spaces.md#16`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::cbor::{self, Reader};
 use p2panda_core::limits::{SPACE_INVITE_OWNERS_MAX, SPACE_NAME_BYTES_MAX};

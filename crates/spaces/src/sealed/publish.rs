@@ -1,6 +1,6 @@
 //! What we do ourselves, in both forms: how it is written down (`docs/protocol/spaces.md#9`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{DEPENDENCIES_MAX, SPACE_BOXES_MAX, SPACE_NAMED_MAX};
 use p2panda_core::{Hash, VerifyingKey};

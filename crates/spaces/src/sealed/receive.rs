@@ -1,6 +1,6 @@
 //! Operations of others in the form of our own nodes (`docs/protocol/spaces.md#9`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::PERSON_OPERATIONS_MAX;
 use p2panda_core::{Hash, VerifyingKey};

@@ -1,6 +1,6 @@
 //! The structure keys of a space (`docs/protocol/spaces.md#10`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_encryption::Secret;
 use p2panda_encryption::data::{SecretBundle, SecretId};

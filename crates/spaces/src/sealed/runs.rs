@@ -1,7 +1,7 @@
 //! What is known of content, without anything being kept of a single message
 //! (`docs/protocol/spaces.md#9`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 

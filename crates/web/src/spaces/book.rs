@@ -1,6 +1,6 @@
 //! All spaces of a page, and what comes into them.
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use chacha20::ChaCha20Rng;
 use p2panda_core::limits::{PRE_KEY_LIFETIME_DEFAULT_S, PRE_KEY_RENEWED_S};

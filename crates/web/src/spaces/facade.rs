@@ -3,7 +3,7 @@
 //! transaction, or everything is loaded again.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;

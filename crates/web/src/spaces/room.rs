@@ -1,6 +1,6 @@
 //! One topic that carries a space: how much of each log was processed, and what waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use p2panda_core::{Dependency, Hash, Header, LogName, NodeExtensions, Topic, VerifyingKey};

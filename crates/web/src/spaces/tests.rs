@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::BTreeMap;
+use p2panda_core::ordered::BTreeMap;
 
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;

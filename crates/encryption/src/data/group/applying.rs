@@ -1,6 +1,6 @@
 //! What a control message of a member changes (`docs/protocol/encryption.md#10.3`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use super::Group;
 use crate::data::Control;

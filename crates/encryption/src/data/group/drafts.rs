@@ -1,6 +1,6 @@
 //! What a member makes: drafts of operations, and data (`docs/protocol/encryption.md#10.3`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::limits::GROUP_SECRETS_MAX;
 use rand_core::CryptoRng;
