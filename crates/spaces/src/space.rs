@@ -233,6 +233,11 @@ impl Space {
         }
     }
 
+    /// Whether it gives secrets to somebody who should have none any more.
+    pub(crate) fn is_overdue(&self, wanted: &Roles) -> bool {
+        !secret(&self.roles).is_subset(&secret(wanted))
+    }
+
     /// More last messages than a header names.
     pub(crate) fn has_many_heads(&self) -> bool {
         self.native.is_some() && self.graph.heads().len() > DEPENDENCIES_MAX

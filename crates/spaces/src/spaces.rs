@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::ahead::Ahead;
 use crate::event::{Event, Verdict};
 use crate::sealed::Note;
-use crate::space::{Roles, Space, secret};
+use crate::space::{Roles, Space};
 use crate::touched::Touched;
 use crate::{Role, SpaceId};
 
@@ -163,7 +163,6 @@ impl Spaces {
 
     /// Whether the space gives secrets to somebody who should have none any more.
     pub(crate) fn is_overdue(&self, space: &Space) -> bool {
-        let wanted = secret(&self.wanted(space));
-        !secret(&space.roles).is_subset(&wanted)
+        space.is_overdue(&self.wanted(space))
     }
 }

@@ -1,11 +1,13 @@
 //! What JavaScript calls. Keys, ids and topics are texts of hexadecimal digits, as in the RPC; headers,
 //! bodies and signatures are bytes. An error is an `Error` with a `code`.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
 use p2panda_core::{
     Dependency, EphemeralMessage, Hash, Header, HybridTimestamp, LogName, Signature, SigningKey,
-    Ticket, Topic, UnsignedEphemeral, VerifyingKey,
+    Ticket, Topic, UnsignedEphemeral, Verifier, VerifyingKey,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -108,11 +110,7 @@ pub fn assemble(author: &str, draft: &JsDraft, signature: &[u8]) -> Of<JsOperati
 #[wasm_bindgen(js_name = verify)]
 pub fn verify_operation(topic: &str, header: &[u8], body: Option<Vec<u8>>) -> Of<JsOperation> {
     let topic: Topic = parse(topic, "topic")?;
-    received(
-        &topic,
-        Bytes::copy_from_slice(header),
-        body.map(Bytes::from),
-    )
+    received(&topic, Bytes::copy_from_slice(header), body)
 }
 
 /// Where a verified header is in its log, whose head is at `seq` with `id`: `next`, `taken`, `early` or
@@ -197,13 +195,13 @@ pub fn verify_signature(key: &str, message: &[u8], signature: &[u8]) -> Of<bool>
 /// The key of a seed of 32 bytes, for where WebCrypto has no Ed25519.
 #[wasm_bindgen(js_name = publicKey)]
 pub fn public_key(seed: &[u8]) -> Of<String> {
-    Ok(signing_key(seed)?.verifying_key().to_string())
+    with_key(seed, |key| key.verifying_key().to_string())
 }
 
 /// A signature with the key of a seed.
 #[wasm_bindgen]
 pub fn sign(seed: &[u8], message: &[u8]) -> Of<Vec<u8>> {
-    Ok(signing_key(seed)?.sign(message).as_bytes().to_vec())
+    with_key(seed, |key| key.sign(message).as_bytes().to_vec())
 }
 
 /// A key of 32 bytes from a passphrase and a salt of at least 8 bytes. It takes a while, and 64 MiB.
@@ -245,9 +243,9 @@ pub fn write_ticket(topic: &str, invite: Option<Vec<u8>>) -> Of<String> {
     Ok(ticket.to_string())
 }
 
-fn received(topic: &Topic, header: Bytes, body: Option<Bytes>) -> Of<JsOperation> {
-    let received = verify(topic, header, body);
-    let received = received.map_err(|forged| {
+fn received(topic: &Topic, header: Bytes, body: Option<Vec<u8>>) -> Of<JsOperation> {
+    let verified = |verifier: &mut Verifier| verify(verifier, topic, header, body.as_deref());
+    let received = VERIFIER.with_borrow_mut(verified).map_err(|forged| {
         fail(
             forged.as_str(),
             "the operation is not what its author signed",
@@ -332,11 +330,23 @@ fn signature_of(bytes: &[u8]) -> Of<Signature> {
     Ok(Signature::from_bytes(bytes))
 }
 
-fn signing_key(seed: &[u8]) -> Of<SigningKey> {
+thread_local! {
+    /// Has the point of the last author: the operations of a log come one after the other.
+    static VERIFIER: RefCell<Verifier> = RefCell::default();
+    /// The key that signed last: to make it of its seed takes as long as a signature.
+    static LAST: RefCell<Option<SigningKey>> = const { RefCell::new(None) };
+}
+
+/// The key of a seed, for this work.
+fn with_key<T>(seed: &[u8], work: impl FnOnce(&SigningKey) -> T) -> Of<T> {
     let seed: &[u8; 32] = seed
         .try_into()
         .map_err(|_| fail("invalid", "a seed has 32 bytes"))?;
-    Ok(SigningKey::from_bytes(seed))
+    Ok(LAST.with_borrow_mut(|last| {
+        // Another key takes its place, and overwrites it.
+        let key = last.take().filter(|key| *key.to_bytes() == *seed);
+        work(last.insert(key.unwrap_or_else(|| SigningKey::from_bytes(seed))))
+    }))
 }
 
 fn ephemeral(author: &str, micros: f64, count: u32, body: &[u8]) -> Of<UnsignedEphemeral> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use p2panda_core::{
-    ExtensionsError, Header, HeaderError, NodeExtensions, Operation, OperationError, Topic,
+    ExtensionsError, Header, HeaderError, NodeExtensions, Operation, Topic, Verifier,
 };
 
 /// An operation that is its author's and of this topic.
@@ -49,13 +49,19 @@ impl Forged {
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn verify(topic: &Topic, header: Bytes, body: Option<Bytes>) -> Result<Received, Forged> {
-    let operation = Operation::decode(header, body).map_err(|error| match error {
-        OperationError::Header(HeaderError::InvalidSignature) => Forged::InvalidSignature,
-        OperationError::Header(_) => Forged::Undecodable,
-        OperationError::Payload(_) => Forged::PayloadMismatch,
+pub fn verify(
+    verifier: &mut Verifier,
+    topic: &Topic,
+    header: Bytes,
+    body: Option<&[u8]>,
+) -> Result<Received, Forged> {
+    let header = Header::decode_unverified(header);
+    let header = header.and_then(|header| verifier.verify(&header).map(|()| header));
+    let header = header.map_err(|error| match error {
+        HeaderError::InvalidSignature => Forged::InvalidSignature,
+        _ => Forged::Undecodable,
     })?;
-    let header = operation.header;
+    Operation::check_body(&header, body).map_err(|_| Forged::PayloadMismatch)?;
     let extensions = header.node_extensions().map_err(|error| match error {
         ExtensionsError::UnknownExtensions { .. } => Forged::UnknownExtensions,
         _ => Forged::InvalidExtensions,
@@ -92,8 +98,8 @@ mod tests {
         let topic = Topic::from_bytes([5; 32]);
         let (header, body) = operation(topic, None);
         let verify = |header: &[u8], body: &[u8], topic: &Topic| {
-            let (header, body) = (Bytes::copy_from_slice(header), Bytes::copy_from_slice(body));
-            super::verify(topic, header, Some(body)).err()
+            let header = Bytes::copy_from_slice(header);
+            super::verify(&mut Verifier::default(), topic, header, Some(body)).err()
         };
         assert_eq!(verify(&header, &body, &topic), None);
         let mut changed = header.to_vec();

@@ -30,6 +30,13 @@ interface Checked {
   body: Uint8Array | undefined;
 }
 
+/** What was verified and is not stored yet. */
+export interface Verified {
+  arrivals: number[];
+  checked: (Checked | "passed" | undefined)[];
+  faults: PandaError[];
+}
+
 /** It is in the page's logs, is to be read once more, or was told as a fault. */
 type Verdict = "taken" | "again" | "told";
 type Fault = (code: string, message: string, details?: Details) => Verdict;
@@ -44,9 +51,19 @@ export class Receiving {
     readonly publicKey: string,
   ) {}
 
-  async batch(epoch: number, topic: string, node: string, shown: Shown[]): Promise<Received> {
-    const received: Received = { rows: [], stored: [], faults: [] };
-    const checked = shown.map((one) => check(topic, one, received.faults));
+  /** Verifies what came, which can happen while what came before is being stored. */
+  verify(topic: string, shown: Shown[]): Verified {
+    const faults: PandaError[] = [];
+    const checked = shown.map((one) => check(topic, one, faults));
+    return { arrivals: shown.map(({ arrival }) => arrival), checked, faults };
+  }
+
+  /** Stores what was verified, in one transaction. */
+  async batch(epoch: number, topic: string, node: string, all: Verified[]): Promise<Received> {
+    const faults = all.flatMap((verified) => verified.faults);
+    const received: Received = { rows: [], stored: [], faults };
+    const arrivals = all.flatMap((verified) => verified.arrivals);
+    const checked = all.flatMap((verified) => verified.checked);
     await this.store.write(async (direct) => {
       await checkEpoch(direct, epoch);
       const writer = buffered(direct);
@@ -55,7 +72,7 @@ export class Receiving {
         acked: {},
       };
       for (const [place, one] of checked.entries()) {
-        const { arrival } = shown[place]!;
+        const arrival = arrivals[place]!;
         seen.arrival = Math.max(seen.arrival, arrival);
         if (one === "passed") continue;
         const verdict =

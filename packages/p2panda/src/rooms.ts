@@ -25,6 +25,7 @@ import {
   type SpaceEffects,
   type SpaceLook,
   type SpaceRow,
+  type SpaceSealed,
   type SpacesWasm,
 } from "./wasm.js";
 
@@ -179,7 +180,7 @@ export class Rooms {
   sealEphemeral(topic: string, body: Uint8Array): Promise<Uint8Array> {
     return this.#inOrder(async () => {
       const module = await this.#load(false);
-      return module.spacesSeal(this.#page, topic, body, true, randomBytes(32)).body;
+      return module.spacesSeal(this.#page, topic, [body], true, randomBytes(32)).bodies[0]!;
     });
   }
 
@@ -412,28 +413,49 @@ export class Rooms {
       reader.range<RequestRow>("requests", [0], [Infinity], { limit: REQUESTS }),
     );
     const here = requests.filter((row) => row.topic === topic && row.sealed === true);
-    for (const request of here.slice(0, SEALED_AT_ONCE)) {
-      try {
-        await this.#publishOne(request);
-      } catch (error) {
-        const fault = ours(error);
-        // Who waits to be let in writes later.
-        if (WAITING.has(fault.code)) return;
-        if (!REFUSED.has(fault.code)) throw error;
-        await this.#block(request, fault.message);
-      }
+    let published = 0;
+    for (let from = 0; from < here.length; from += SEALED_AT_ONCE) {
+      const some = here.slice(from, from + SEALED_AT_ONCE);
+      const done = await this.#publishSome(topic, some);
+      if (done === undefined) return;
+      published += done;
     }
-    if (here.length > SEALED_AT_ONCE) await this.#publish(topic);
+    if (published > 0 && requests.length === REQUESTS) await this.#publish(topic);
   }
 
-  async #publishOne(request: RequestRow): Promise<void> {
-    const { topic, number, request: id } = request;
+  /** How many of them were published; undefined while none can be. */
+  async #publishSome(topic: string, some: RequestRow[]): Promise<number | undefined> {
+    try {
+      await this.#publishAll(topic, some);
+      return some.length;
+    } catch (error) {
+      const fault = ours(error);
+      // Who waits to be let in writes later.
+      if (WAITING.has(fault.code)) return undefined;
+      if (!REFUSED.has(fault.code)) throw error;
+      const [one, ...others] = some;
+      if (one === undefined) return 0;
+      if (others.length === 0) await this.#block(one, fault.message);
+      else {
+        // Each for itself: what is refused of one holds up no other.
+        let published = 0;
+        for (const each of some) published += (await this.#publishSome(topic, [each])) ?? 0;
+        return published;
+      }
+      return 0;
+    }
+  }
+
+  /** Seals and signs them in their order, and stores them in one transaction. */
+  async #publishAll(topic: string, requests: RequestRow[]): Promise<void> {
     const vault = await this.vault();
-    const data = await vault.open(requestName(id), request.body);
+    const data = await Promise.all(
+      requests.map(({ request, body }) => vault.open(requestName(request), body)),
+    );
     const module = await this.#load(true);
-    const seal = (): { body: Uint8Array; deps: NonNullable<Draft["deps"]> } =>
+    const seal = (): SpaceSealed =>
       module.spacesSeal(this.#page, topic, data, false, randomBytes(32));
-    let sealed: ReturnType<typeof seal>;
+    let sealed: SpaceSealed;
     try {
       sealed = seal();
     } catch (error) {
@@ -441,29 +463,46 @@ export class Rooms {
       await this.#act(topic, { do: "heal" });
       sealed = seal();
     }
-    const { body, deps } = sealed;
+    const signed = await this.#signAll(topic, sealed);
+    const taken = signed.map(({ operation: { header }, body }) => ({ header, body }));
+    const effects = module.spacesTake(this.#page, topic, taken, seconds());
+    const rows = await this.#commit(effects.rows, async (writer) => {
+      const rows: PlaceRow[] = [];
+      for (const [place, { number, request }] of requests.entries()) {
+        const { operation, body } = signed[place]!;
+        const row = await own(writer, topic, operation, { body, name: "content", request });
+        writer.delete("requests", [number]);
+        const published = (await writer.get<PublishedRow>("published", [request]))!;
+        writer.put("published", [request], { ...published, place: row.place });
+        rows.push(row);
+      }
+      await feed(writer, topic, effects);
+      return rows;
+    });
+    this.events.signed(topic, rows);
+    this.#tell(topic, effects);
+  }
+
+  /** The next operations of our content log. */
+  async #signAll(
+    topic: string,
+    { bodies, deps }: SpaceSealed,
+  ): Promise<{ operation: Operation; body: Uint8Array }[]> {
     const me = this.signer.publicKey;
     const key = [topic, me, wasm.logId(topic, "content")];
     const head = await this.store.read((reader) => reader.get<LogRow>("logs", key));
-    const place = head === undefined ? { seq: 0 } : { seq: head.seq + 1, backlink: head.id };
-    const draft: Draft = {
-      ...{ topic, log: "content", timestamp: Date.now() * 1000, body, deps },
-      ...place,
-    };
-    const bytes = wasm.signingBytes(me, draft) as Uint8Array<ArrayBuffer>;
-    const operation = wasm.assemble(me, draft, await this.signer.sign(bytes));
-    const { header } = operation;
-    const effects = module.spacesTake(this.#page, topic, [{ header, body }], seconds());
-    const row = await this.#commit(effects.rows, async (writer) => {
-      const row = await own(writer, topic, operation, { body, name: "content", request: id });
-      writer.delete("requests", [number]);
-      const published = (await writer.get<PublishedRow>("published", [id]))!;
-      writer.put("published", [id], { ...published, place: row.place });
-      await feed(writer, topic, effects);
-      return row;
-    });
-    this.events.signed(topic, [row]);
-    this.#tell(topic, effects);
+    let last: { seq: number; id: string } | undefined = head;
+    let timestamp = Date.now() * 1000;
+    const signed = [];
+    for (const body of bodies) {
+      const draft: Draft = { topic, log: "content", seq: 0, timestamp: (timestamp += 1), body, deps };
+      if (last !== undefined) Object.assign(draft, { seq: last.seq + 1, backlink: last.id });
+      const bytes = wasm.signingBytes(me, draft) as Uint8Array<ArrayBuffer>;
+      const operation = wasm.assemble(me, draft, await this.signer.sign(bytes));
+      signed.push({ operation, body });
+      last = operation;
+    }
+    return signed;
   }
 
   /** It stays, and is tried again when the space has changed. */

@@ -2,7 +2,7 @@ import { toBase64, fromBase64 } from "./bytes.js";
 import { ours, PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
 import { loginByKey, loginByToken } from "./login.js";
-import { MOVED, Receiving, type Received, type Shown } from "./receiving.js";
+import { MOVED, Receiving, type Received, type Shown, type Verified } from "./receiving.js";
 import { all, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
 import { Rpc, type Hello, type Note, type SocketConstructor } from "./rpc.js";
 import type { Store } from "./store.js";
@@ -161,7 +161,7 @@ class TopicSync {
   #over = false;
   #sending = false;
   #again = false;
-  #notes: OperationsNote[] = [];
+  #notes: Waiting[] = [];
   #queued = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #restart: ReturnType<typeof setTimeout> | undefined;
@@ -301,9 +301,11 @@ class TopicSync {
       this.#failed(new PandaError(data.code ?? "closed", message));
       this.#beginLater();
     } else if (method === "operations") {
-      const note = params as unknown as OperationsNote;
+      const { subscription, bytes, operations } = params as unknown as OperationsNote;
+      const verified = this.context.receiving.verify(this.topic, operations);
+      const note: Waiting = { subscription, bytes, verified, isPaid: false };
       this.#notes.push(note);
-      this.#queued += note.bytes;
+      this.#queued += bytes;
       // The next ones come while these are stored.
       note.isPaid = this.#queued <= QUEUED_BYTES;
       if (note.isPaid) this.#pay(note);
@@ -311,7 +313,7 @@ class TopicSync {
     }
   }
 
-  #pay({ subscription, bytes }: OperationsNote): void {
+  #pay({ subscription, bytes }: Waiting): void {
     this.context.rpc.tell("messages.credit", { subscription, bytes });
   }
 
@@ -321,8 +323,8 @@ class TopicSync {
     while (this.#notes.length > 0 && !this.#over) {
       const notes = [...this.#notes];
       try {
-        const shown = notes.flatMap(({ operations }) => operations);
-        const received = await receiving.batch(epoch, this.topic, rpc.hello.node, shown);
+        const verified = notes.map(({ verified }) => verified);
+        const received = await receiving.batch(epoch, this.topic, rpc.hello.node, verified);
         events.received(this.topic, received);
       } catch (error) {
         this.#failed(error);
@@ -334,7 +336,7 @@ class TopicSync {
       this.#notes.splice(0, notes.length);
       for (const note of notes) {
         this.#queued -= note.bytes;
-        if (note.isPaid !== true) this.#pay(note);
+        if (!note.isPaid) this.#pay(note);
       }
     }
   }
@@ -459,7 +461,15 @@ interface OperationsNote {
   subscription: number;
   bytes: number;
   operations: Shown[];
-  isPaid?: boolean;
+}
+
+/** What came and is not stored yet. */
+interface Waiting {
+  subscription: number;
+  bytes: number;
+  verified: Verified;
+  /** The node may send as much once more. */
+  isPaid: boolean;
 }
 
 function submitted({ topic, header, body }: PlaceRow): Record<string, string> {

@@ -10,6 +10,7 @@ export type {
   SpaceLook,
   SpaceRole,
   SpaceRow,
+  SpaceSealed,
 } from "../wasm/p2panda_spaces.js";
 export { wasm };
 export type SpacesWasm = typeof Spaces;

@@ -4,7 +4,7 @@ use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{DEPENDENCIES_MAX, SPACE_BOXES_MAX, SPACE_NAMED_MAX};
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_encryption::data::Prepared;
+use p2panda_encryption::data::{Prepared, SecretId};
 use p2panda_encryption::{Context, Kind as DirectKind, OwnKeys, OwnKeysError, Secret};
 use p2panda_groups::{Arguments, Groups, Member};
 use rand_core::CryptoRng;
@@ -373,15 +373,22 @@ impl Spaces {
         rng: &mut impl CryptoRng,
     ) -> Result<Outgoing, LocalError> {
         let space = self.writable(id)?;
-        if space.has_many_heads() {
-            return Err(LocalError::HealFirst);
-        }
-        Ok(Outgoing {
-            space: id,
-            log: Log::Content,
-            dependencies: space.graph.heads(),
-            body: self.seal_data(space, "content", data, rng)?,
-        })
+        let seal = Seal::content(space, &self.me)?;
+        seal.outgoing(data, space.graph.heads(), rng)
+    }
+
+    /// Seals several messages as [`Spaces::seal_content`] does, which looks the members up once.
+    pub fn seal_contents(
+        &self,
+        id: SpaceId,
+        all: &[Vec<u8>],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<Outgoing>, LocalError> {
+        let space = self.writable(id)?;
+        let seal = Seal::content(space, &self.me)?;
+        let heads = space.graph.heads();
+        let outgoing = |data: &Vec<u8>| seal.outgoing(data, heads.clone(), rng);
+        all.iter().map(outgoing).collect()
     }
 
     /// Seals an ephemeral message for the members; changes nothing.
@@ -392,27 +399,7 @@ impl Spaces {
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<u8>, LocalError> {
         let space = self.writable(id)?;
-        self.seal_data(space, "ephemeral", data, rng)
-    }
-
-    fn seal_data(
-        &self,
-        space: &Space,
-        kind: &str,
-        data: &[u8],
-        rng: &mut impl CryptoRng,
-    ) -> Result<Vec<u8>, LocalError> {
-        let secret = space.encryption.sending()?;
-        let mut nonce = [0; 24];
-        rng.fill_bytes(&mut nonce);
-        let bound = (kind, &space.id, &self.me);
-        let sealed = body::seal(&secret.derive(DATA), &nonce, bound, data);
-        let encrypted = Encrypted {
-            secret: secret.id(),
-            nonce,
-            sealed: sealed.map_err(|_| LocalError::TooLarge)?,
-        };
-        Ok(Body::Content(encrypted).encode())
+        Seal::new(space, &self.me, "ephemeral")?.body(data, rng)
     }
 
     /// The space, if we may write now and seal to nobody who should not read.
@@ -420,15 +407,75 @@ impl Spaces {
         let space = self.spaces.get(&id).filter(|space| space.founded.is_some());
         let space = space.ok_or(LocalError::UnknownSpace(id))?;
         space.speaks()?;
-        let wanted = self.wanted(space).get(&self.me).copied();
-        let role = space.roles.get(&self.me).copied().min(wanted);
+        let wanted = self.wanted(space);
+        let role = space.roles.get(&self.me).min(wanted.get(&self.me)).copied();
         if !role.is_some_and(|role| role.may_write()) {
             return Err(LocalError::Role(role));
         }
-        match (space.native.is_some(), self.is_overdue(space)) {
+        match (space.native.is_some(), space.is_overdue(&wanted)) {
             (false, _) => Err(LocalError::Form),
             (true, true) => Err(LocalError::HealFirst),
             (true, false) => Ok(space),
         }
+    }
+}
+
+/// What messages of one kind are sealed with.
+struct Seal<'s> {
+    space: &'s SpaceId,
+    me: &'s VerifyingKey,
+    kind: &'static str,
+    secret: SecretId,
+    key: Secret,
+}
+
+impl<'s> Seal<'s> {
+    fn new(
+        space: &'s Space,
+        me: &'s VerifyingKey,
+        kind: &'static str,
+    ) -> Result<Seal<'s>, LocalError> {
+        let secret = space.encryption.sending()?;
+        Ok(Seal {
+            space: &space.id,
+            me,
+            kind,
+            secret: secret.id(),
+            key: secret.derive(DATA),
+        })
+    }
+
+    fn content(space: &'s Space, me: &'s VerifyingKey) -> Result<Seal<'s>, LocalError> {
+        match space.has_many_heads() {
+            true => Err(LocalError::HealFirst),
+            false => Seal::new(space, me, "content"),
+        }
+    }
+
+    fn body(&self, data: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, LocalError> {
+        let mut nonce = [0; 24];
+        rng.fill_bytes(&mut nonce);
+        let bound = (self.kind, self.space, self.me);
+        let sealed = body::seal(&self.key, &nonce, bound, data);
+        let encrypted = Encrypted {
+            secret: self.secret,
+            nonce,
+            sealed: sealed.map_err(|_| LocalError::TooLarge)?,
+        };
+        Ok(Body::Content(encrypted).encode())
+    }
+
+    fn outgoing(
+        &self,
+        data: &[u8],
+        dependencies: Vec<Hash>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Outgoing, LocalError> {
+        Ok(Outgoing {
+            space: *self.space,
+            log: Log::Content,
+            dependencies,
+            body: self.body(data, rng)?,
+        })
     }
 }

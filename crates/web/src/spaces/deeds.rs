@@ -3,7 +3,7 @@
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
 use p2panda_core::limits::{PRE_KEY_RENEWED_S, SPACE_ADMIT_STEP_MAX};
-use p2panda_core::{Hash, Signature, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Hash, Signature, Topic, VerifyingKey};
 use p2panda_encryption::Context;
 use p2panda_groups::Member;
 use p2panda_spaces::{
@@ -24,6 +24,8 @@ pub enum Deed {
         name: Option<String>,
         /// Whether newcomers read what was written before.
         history: bool,
+        /// Who is in it from the beginning, apart from us. Their keys are known from other topics.
+        members: Vec<(VerifyingKey, Role)>,
     },
     /// Asks to be let in by an invite, once an owner can be reached.
     Join(Box<Invite>),
@@ -122,6 +124,8 @@ impl DeedError {
 }
 
 type OurDesk<'d, 'k, 'p> = Desk<'d, 'k, ChaCha20Rng, Sealed<'d, Pen<'p>>>;
+/// Bodies, and what their headers name.
+pub type SealedAll = (Vec<Vec<u8>>, Vec<Dependency>);
 type Done = Result<Vec<Event>, DeedError>;
 
 impl Book {
@@ -208,37 +212,43 @@ impl Book {
         }
     }
 
-    /// Seals data for the members: the body, and the control operations that its header names.
+    /// Seals data for the members: the bodies, and the control operations that their headers name.
     ///
     /// # Errors
     /// We may not write, or the space has to be healed first.
     pub fn seal(
         &self,
         topic: &Topic,
-        data: &[u8],
+        all: &[Vec<u8>],
         seed: [u8; 32],
-    ) -> Result<(Vec<u8>, Vec<p2panda_core::Dependency>), DeedError> {
+    ) -> Result<SealedAll, DeedError> {
         let room = self.rooms.get(topic).ok_or(DeedError::Unknown)?;
         let id = room.id.ok_or(DeedError::Unknown)?;
         let mut rng = ChaCha20Rng::from_seed(seed);
-        let sealed = self.spaces.seal_content(id, data, &mut rng)?;
-        let named = room.named(topic, &sealed.dependencies);
-        Ok((sealed.body, named))
+        let sealed = self.spaces.seal_contents(id, all, &mut rng)?;
+        let named = sealed.first().map(|first| &first.dependencies[..]);
+        let named = room.named(topic, named.unwrap_or_default());
+        Ok((
+            sealed.into_iter().map(|sealed| sealed.body).collect(),
+            named,
+        ))
     }
 
-    /// Seals an ephemeral message for the members.
+    /// Seals ephemeral messages for the members; their headers name nothing.
     ///
     /// # Errors
     /// Those of [`Book::seal`].
     pub fn seal_ephemeral(
         &self,
         topic: &Topic,
-        data: &[u8],
+        all: &[Vec<u8>],
         seed: [u8; 32],
-    ) -> Result<Vec<u8>, DeedError> {
+    ) -> Result<SealedAll, DeedError> {
         let id = self.id(topic).ok_or(DeedError::Unknown)?;
         let mut rng = ChaCha20Rng::from_seed(seed);
-        Ok(self.spaces.seal_ephemeral(id, data, &mut rng)?)
+        let seal = |data: &Vec<u8>| self.spaces.seal_ephemeral(id, data, &mut rng);
+        let sealed: Result<_, LocalError> = all.iter().map(seal).collect();
+        Ok((sealed?, Vec::new()))
     }
 }
 
@@ -289,13 +299,21 @@ impl Doing<'_> {
             Deed::Join(invite) => self.join(pen.room, *invite),
             Deed::Request => self.request(pen, context, rng),
             Deed::Admit => self.admit(pen, context, rng),
-            Deed::Create { name, history } => {
+            Deed::Create {
+                name,
+                history,
+                members,
+            } => {
                 let settings = match history {
                     true => Settings::with_history(),
                     false => Settings::from_joining_on(),
                 };
+                let members = members.into_iter();
+                let members: Vec<_> = members
+                    .map(|(member, role)| (Member::Individual(member), role))
+                    .collect();
                 let mut desk = desk(pen, context, rng);
-                let (id, events) = self.spaces.create_sealed(settings, &[], &mut desk)?;
+                let (id, events) = self.spaces.create_sealed(settings, &members, &mut desk)?;
                 if let Some(name) = name {
                     self.spaces.set_name(id, &name, &mut desk)?;
                 }

@@ -2,13 +2,13 @@
 //! one. Times are in seconds since 1970, seeds have 32 random bytes. What is handed out is stored in one
 //! transaction, or everything is loaded again.
 
-use std::cell::RefCell;
 use p2panda_core::ordered::BTreeMap;
+use std::cell::RefCell;
 
+use base16ct::lower;
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
-use data_encoding::HEXLOWER;
 use js_sys::{Array, Uint8Array};
 use p2panda_core::{Signature, Topic, VerifyingKey};
 use p2panda_spaces::{Invite, Role};
@@ -38,7 +38,7 @@ export interface SpaceActed extends SpaceEffects {
 }
 export type SpaceRole = "courier" | "reader" | "editor" | "owner";
 export type SpaceDeed =
-  | { do: "create"; name?: string; history: boolean } | { do: "join"; invite: Uint8Array }
+  | { do: "create"; name?: string; history: boolean; members?: { key: string; role: SpaceRole }[] } | { do: "join"; invite: Uint8Array }
   | { do: "keys" | "request" | "admit" | "heal" | "ask" }
   | { do: "offer"; role: SpaceRole; uses: number; until: number } | { do: "revoke"; invite: string }
   | { do: "add" | "role"; member: string; role: SpaceRole } | { do: "remove"; member: string }
@@ -51,7 +51,7 @@ export interface SpaceLook {
   id?: string; name?: string; role?: SpaceRole; joining: boolean; needsNewer: boolean;
   members: { key: string; role: SpaceRole }[]; due: string[]; invites: SpaceInvite[];
 }
-export interface SpaceSealed { body: Uint8Array; deps: { author: string; log?: string; seq: number; id: string }[] }
+export interface SpaceSealed { bodies: Uint8Array[]; deps: { author: string; log?: string; seq: number; id: string }[] }
 "#;
 
 #[wasm_bindgen]
@@ -59,6 +59,9 @@ extern "C" {
     /// Rows.
     #[wasm_bindgen(typescript_type = "SpaceRow[]")]
     pub type JsRows;
+    /// Bodies to be sealed.
+    #[wasm_bindgen(typescript_type = "Uint8Array[]")]
+    pub type JsBodies;
     /// Operations.
     #[wasm_bindgen(typescript_type = "SpaceOperation[]")]
     pub type JsOperations;
@@ -115,7 +118,7 @@ pub fn spaces_load(
     let mut stored = BTreeMap::new();
     for row in Array::from(rows).iter() {
         let key = get(&row, "key").and_then(|key| key.as_string());
-        let key = HEXLOWER.decode(required(key, "key")?.as_bytes());
+        let key = lower::decode_vec(required(key, "key")?);
         let key = key.map_err(|_| fail("invalid", "`key` is not hexadecimal"))?;
         let value = required(bytes(&row, "value"), "value")?;
         stored.insert(key, Zeroizing::new(value));
@@ -187,24 +190,29 @@ pub fn spaces_act(page: u32, topic: &str, deed: &JsDeed, act: &JsAct) -> Of<JsAc
     })
 }
 
-/// Seals a body for the members of the space of a topic; with `ephemeral` one that is stored nowhere.
+/// Seals bodies for the members of the space of a topic; with `ephemeral` those that are stored nowhere.
 #[wasm_bindgen(js_name = spacesSeal)]
 pub fn spaces_seal(
     page: u32,
     topic: &str,
-    data: &[u8],
+    bodies: &JsBodies,
     ephemeral: bool,
     seed: &[u8],
 ) -> Of<JsSealed> {
     let (topic, seed) = (parse(topic, "topic")?, seed_of(seed)?);
+    let bodies: Option<Vec<Vec<u8>>> = Array::from(bodies)
+        .iter()
+        .map(|body| vec_of(&body))
+        .collect();
+    let bodies = required(bodies, "bodies")?;
     with(page, |book| {
         let sealed = match ephemeral {
-            true => book
-                .seal_ephemeral(&topic, data, seed)
-                .map(|body| (body, Vec::new())),
-            false => book.seal(&topic, data, seed),
+            true => book.seal_ephemeral(&topic, &bodies, seed),
+            false => book.seal(&topic, &bodies, seed),
         };
-        let (body, deps) = sealed.map_err(|error| failed(&error))?;
+        let (bodies, deps) = sealed.map_err(|error| failed(&error))?;
+        let bodies = bodies.iter();
+        let bodies = bodies.map(|body| JsValue::from(Uint8Array::from(&body[..])));
         let deps = deps.iter().map(|dependency| {
             object(&[
                 ("author", dependency.author.to_string().into()),
@@ -214,7 +222,7 @@ pub fn spaces_seal(
             ])
         });
         let fields = [
-            ("body", Uint8Array::from(&body[..]).into()),
+            ("bodies", bodies.collect::<Array>().into()),
             ("deps", deps.collect::<Array>().into()),
         ];
         Ok(object(&fields).unchecked_into())
@@ -279,7 +287,10 @@ pub fn spaces_look(page: u32, topic: &str, now: f64) -> Of<JsLook> {
         let fields = [
             (
                 "id",
-                text(book.id(&topic).map(|id| HEXLOWER.encode(id.as_bytes()))),
+                text(
+                    book.id(&topic)
+                        .map(|id| lower::encode_string(id.as_bytes())),
+                ),
             ),
             ("name", text(book.name(&topic))),
             ("role", text(book.role(&topic))),
@@ -322,7 +333,7 @@ fn effects(book: &mut Book, news: News) -> Vec<(&'static str, JsValue)> {
 
 fn rows_of(book: &mut Book) -> Array {
     let rows = book.changes().into_iter().map(|row| {
-        let mut fields = vec![("key", HEXLOWER.encode(&row.key).into())];
+        let mut fields = vec![("key", lower::encode_string(&row.key).into())];
         if let Some(value) = row.value {
             fields.push(("value", Uint8Array::from(&value[..]).into()));
         }
@@ -336,7 +347,10 @@ fn failed(error: &DeedError) -> JsValue {
 }
 
 fn bytes(object: &JsValue, name: &str) -> Option<Vec<u8>> {
-    let value = get(object, name)?;
+    vec_of(&get(object, name)?)
+}
+
+fn vec_of(value: &JsValue) -> Option<Vec<u8>> {
     value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec)
 }
 
@@ -358,12 +372,19 @@ fn key_of(deed: &JsValue, name: &str) -> Of<VerifyingKey> {
     required(parsed(deed, name)?, name)
 }
 
+fn members_of(deed: &JsValue) -> Of<Vec<(VerifyingKey, Role)>> {
+    let members = Array::from(&get(deed, "members").unwrap_or_else(|| Array::new().into()));
+    let member = |member: JsValue| Ok((key_of(&member, "key")?, role_of(&member)?));
+    members.iter().map(member).collect()
+}
+
 fn deed_of(deed: &JsValue) -> Of<Deed> {
     let name = || get(deed, "name").and_then(|name| name.as_string());
     Ok(match string(deed, "do")?.as_str() {
         "create" => Deed::Create {
             name: name(),
             history: get(deed, "history").is_some_and(|history| history.is_truthy()),
+            members: members_of(deed)?,
         },
         "join" => {
             let invite = required(bytes(deed, "invite"), "invite")?;

@@ -111,7 +111,9 @@ impl Page {
 
     fn say(&mut self, text: &str) -> Result<(), DeedError> {
         self.count = self.count.wrapping_add(17);
-        let (body, deps) = self.book.seal(&TOPIC, text.as_bytes(), [self.count; 32])?;
+        let texts = [text.as_bytes().to_vec()];
+        let (bodies, deps) = self.book.seal(&TOPIC, &texts, [self.count; 32])?;
+        let body = bodies.into_iter().next().unwrap();
         let head = self.head(Kind::Content);
         let draft = Draft {
             topic: TOPIC,
@@ -204,6 +206,7 @@ fn pages_make_a_space_invite_and_read_each_other() {
     alice.act(Deed::Create {
         name: Some("crew".to_owned()),
         history: true,
+        members: Vec::new(),
     });
     alice.say("before").unwrap();
     invited(&mut alice, &mut [&mut bob], Role::Editor);
@@ -217,8 +220,12 @@ fn pages_make_a_space_invite_and_read_each_other() {
     let mut read = bob.reads();
     read.sort();
     assert_eq!(read, ["before", "hi"]);
-    let stray = alice.book.seal_ephemeral(&TOPIC, b"here", [3; 32]).unwrap();
-    let heard = bob.book.open_ephemeral(&TOPIC, &alice.me, &stray).unwrap();
+    let here = [b"here".to_vec()];
+    let (stray, _) = alice.book.seal_ephemeral(&TOPIC, &here, [3; 32]).unwrap();
+    let heard = bob
+        .book
+        .open_ephemeral(&TOPIC, &alice.me, &stray[0])
+        .unwrap();
     assert_eq!(heard.as_slice(), b"here");
 }
 
@@ -228,6 +235,7 @@ fn a_removed_page_reads_nothing_of_what_comes_after() {
     alice.act(Deed::Create {
         name: None,
         history: true,
+        members: Vec::new(),
     });
     invited(&mut alice, &mut [&mut bob, &mut carol], Role::Editor);
     alice.say("with bob").unwrap();
@@ -257,6 +265,7 @@ fn what_lacks_a_signature_changes_nothing() {
     let create = Deed::Create {
         name: None,
         history: true,
+        members: Vec::new(),
     };
     let acted = alice.book.act(&TOPIC, create.clone(), act.clone()).unwrap();
     let Acted::Sign(bytes) = acted else {
@@ -289,6 +298,7 @@ fn an_invite_lets_in_as_many_as_it_says() {
     alice.act(Deed::Create {
         name: None,
         history: false,
+        members: Vec::new(),
     });
     let invite = alice.act(Deed::Offer(Role::Reader, 1, NOW + 60)).unwrap();
     bob.act(Deed::Join(invite.clone()));

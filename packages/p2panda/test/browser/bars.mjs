@@ -1,89 +1,51 @@
-// Measures the package in browsers: `node test/browser/bars.mjs`, one line of JSON each. No test.
-import { freePort, newTopic, Server, ADMIN } from "../support.js";
+// Measures the package in browsers, with the bar of each figure: `node test/browser/bars.mjs`. No test.
+// Figures of the modules come from `rates.js`; `node test/rates.mjs` has them from Node.
+import { ADMIN, freePort, newTopic, Server } from "../support.js";
 import { bare, browsers, launch, serve, tab } from "./support.js";
 
 const MISSED = 10_000;
 const SENT = 100;
+/** At most so many milliseconds, or at least so many a second. */
+const BARS = {
+  ...{ interactive_ms: 300, create_32_ms: 150, missed_ms: 3_000, blocked_ms: 100 },
+  ...{ one_node_p95_ms: 100, two_nodes_p95_ms: 300 },
+  ...{ seal_256: 100_000, sign: 10_000, verify: 4_000 },
+};
 const ends = [];
 const run = { after: (end) => ends.push(end) };
 const origin = await serve(run);
 const topic = newTopic();
-const node = await new Server(run, {
-  open: [topic],
-  origins: [origin],
-  port: await freePort(),
-}).start();
+const open = { open: [topic], origins: [origin] };
+const node = await new Server(run, { ...open, port: await freePort() }).start();
 const admin = await node.client(ADMIN);
+const { node: id, addrs } = await admin.call("node.status");
+const second = await new Server(run, { ...open, peers: [`${id}@${addrs[0]}`] }).start();
 for (let first = 0; first < MISSED; first += 500) {
-  await admin.topic(topic).publishAll(Array.from({ length: 500 }, (_, place) => `missed ${first + place}`));
+  const some = Array.from({ length: 500 }, (_, place) => `missed ${first + place}`);
+  await admin.topic(topic).publishAll(some);
 }
 
-/** Operations a second of the module, on one thread. */
-async function rates() {
-  const { loadSpaces, loadWasm, wasm } = await import("/p2panda/dist/wasm.js");
-  const from = performance.now();
-  await loadWasm();
-  const load = performance.now() - from;
-  const seed = new Uint8Array(32).fill(1);
-  const author = wasm.publicKey(seed);
-  const topic = "05".repeat(32);
-  const draft = { topic, seq: 0, timestamp: 1, body: wasm.encode("x".repeat(256)) };
-  const bytes = wasm.signingBytes(author, draft);
-  const { header } = wasm.assemble(author, draft, wasm.sign(seed, bytes));
-  const rate = (work) => {
-    for (let count = 0; count < 200; count += 1) work();
-    const from = performance.now();
-    let count = 0;
-    while (performance.now() - from < 1_000) for (let end = count + 50; count < end; count += 1) work();
-    return Math.round((count / (performance.now() - from)) * 1_000);
-  };
-  // A space that nobody sees: the key is here, so what a deed wants signed is signed at once.
-  const spaces = await loadSpaces();
-  const now = Math.floor(Date.now() / 1000);
-  const signatures = [];
-  spaces.spacesLoad(1_000, author, [], now, seed);
-  const before = performance.now();
-  for (;;) {
-    const act = { now: now * 1_000_000, seed, signatures };
-    const acted = spaces.spacesAct(1_000, topic, { do: "create", history: true }, act);
-    if (acted.sign === undefined) break;
-    signatures.push(wasm.sign(seed, acted.sign));
+/** How long a page needs for what it missed, and how long its thread was not free. */
+async function missed(url, topic, count) {
+  let blocked = 0;
+  if (PerformanceObserver.supportedEntryTypes.includes("longtask")) {
+    const heard = (list) => list.getEntries().forEach(({ duration }) => (blocked = Math.max(blocked, duration)));
+    new PerformanceObserver(heard).observe({ type: "longtask" });
   }
-  const created = performance.now() - before;
-  const data = new Uint8Array(256);
-  return {
-    load_ms: Math.round(load),
-    create_space_ms: Math.round(created),
-    seal_256: rate(() => spaces.spacesSeal(1_000, topic, data, false, seed)),
-    sign: rate(() => wasm.sign(seed, bytes)),
-    verify: rate(() => wasm.verify(topic, header, draft.body)),
-  };
+  const from = performance.now();
+  window.panda = await p2panda.connect(url);
+  let seen = 0;
+  for await (const { value } of panda.topic(topic).stream()) {
+    seen += value.startsWith("missed");
+    if (seen === count) break;
+  }
+  return { missed_ms: Math.round(performance.now() - from), blocked_ms: Math.round(blocked) };
 }
 
-for (const name of browsers) {
-  const browser = await launch(run, name);
-  const chat = await tab(browser, `${origin}/chat/?node=${encodeURIComponent(node.url)}`);
-  await chat.waitForSelector("#start:not([hidden])");
-  // From the begin of the navigation; the module is asked for when a room opens.
-  const interactive_ms = await chat.evaluate(() => Math.round(performance.getEntriesByType("navigation")[0].domInteractive));
+/** A page that notes when messages come. */
+async function listener(browser, url) {
   const page = await bare(browser, origin);
-  const measured = { browser: name, interactive_ms, ...(await page.evaluate(rates)) };
-  measured.missed_ms = await page.evaluate(
-    async (url, topic, missed) => {
-      const from = performance.now();
-      window.panda = await p2panda.connect(url);
-      let seen = 0;
-      for await (const message of panda.topic(topic).stream()) {
-        seen += message.value.startsWith("missed");
-        if (seen === missed) return Math.round(performance.now() - from);
-      }
-    },
-    node.url,
-    topic,
-    MISSED,
-  );
-  const other = await bare(browser, origin);
-  await other.evaluate(
+  await page.evaluate(
     async (url, topic) => {
       window.panda = await p2panda.connect(url);
       window.came = new Map();
@@ -91,29 +53,58 @@ for (const name of browsers) {
         for await (const { value } of panda.topic(topic).stream()) came.set(value, Date.now());
       })();
     },
-    node.url,
+    url,
     topic,
   );
-  await other.waitForFunction((missed) => came.size >= missed, { polling: 100 }, MISSED);
-  const sent = await page.evaluate(
-    async (topic, count, name) => {
-      const sent = [];
-      for (let place = 0; place < count; place += 1) {
-        sent.push([`${name} ${place}`, Date.now()]);
-        await panda.topic(topic).publish(`${name} ${place}`);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-      return sent;
-    },
-    topic,
-    SENT,
-    name,
-  );
-  const has = (text) => came.has(text);
-  await other.waitForFunction(has, { polling: 50 }, `${name} ${SENT - 1}`);
-  const came = new Map(await other.evaluate(() => [...came]));
+  await page.waitForFunction((missed) => came.size >= missed, { polling: 100, timeout: 120_000 }, MISSED);
+  return page;
+}
+
+/** Milliseconds from one page to another: the median, and the 95th percentile. */
+async function latency(from, to, name) {
+  const write = async (topic, count, name) => {
+    const sent = [];
+    for (let place = 0; place < count; place += 1) {
+      sent.push([`${name} ${place}`, Date.now()]);
+      await panda.topic(topic).publish(`${name} ${place}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return sent;
+  };
+  const sent = await from.evaluate(write, topic, SENT, name);
+  const last = `${name} ${SENT - 1}`;
+  await to.waitForFunction((text) => came.has(text), { polling: 50 }, last);
+  const came = new Map(await to.evaluate(() => [...came]));
   const took = sent.map(([text, at]) => came.get(text) - at).sort((one, two) => one - two);
-  Object.assign(measured, { publish_p50_ms: took[SENT / 2], publish_p95_ms: took[(SENT * 95) / 100] });
-  console.log(JSON.stringify(measured));
+  return [took[SENT / 2], took[(SENT * 95) / 100]];
+}
+
+for (const name of browsers) {
+  const browser = await launch(run, name);
+  const chat = await tab(browser, `${origin}/chat/?node=${encodeURIComponent(node.url)}`);
+  await chat.waitForSelector("#start:not([hidden])");
+  // From the start of the navigation; the module is asked for when a room opens.
+  const interactive_ms = await chat.evaluate(() =>
+    Math.round(performance.getEntriesByType("navigation")[0].domInteractive),
+  );
+  const page = await bare(browser, origin);
+  const measured = { interactive_ms };
+  const rates = async () => {
+    const { rates } = await import("/p2panda/test/browser/rates.js");
+    return rates(await import("/p2panda/dist/wasm.js"), () => performance.now());
+  };
+  Object.assign(measured, await page.evaluate(rates));
+  Object.assign(measured, await page.evaluate(missed, node.url, topic, MISSED));
+  if (name !== "chrome") delete measured.blocked_ms;
+  const [p50, p95] = await latency(page, await listener(browser, node.url), `${name} one`);
+  const [far50, far95] = await latency(page, await listener(browser, second.url), `${name} two`);
+  Object.assign(measured, { one_node_p50_ms: p50, one_node_p95_ms: p95 });
+  Object.assign(measured, { two_nodes_p50_ms: far50, two_nodes_p95_ms: far95 });
+  for (const [what, figure] of Object.entries(measured)) {
+    const bar = BARS[what];
+    const isMet = what.endsWith("_ms") ? figure <= bar : figure >= bar;
+    const verdict = bar === undefined ? "" : `${isMet ? "meets" : "misses"} ${bar}`;
+    console.log(`${name.padEnd(8)} ${what.padEnd(20)} ${String(figure).padStart(8)}  ${verdict}`);
+  }
 }
 for (const end of ends.reverse()) await end();
