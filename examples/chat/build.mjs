@@ -21,6 +21,6 @@ await build({
   // The engine runs in the worker; the page has it only for where there are no workers.
   logLevel: "warning",
 });
-for (const file of ["index.html", "style.css", "panda.svg"]) await cp(at(file), `${dist}${file}`);
+for (const file of ["index.html", "style.css", "panda.svg", "face.svg"]) await cp(at(file), `${dist}${file}`);
 for (const file of ["p2panda_web_bg.wasm", "p2panda_spaces_bg.wasm"])
   await cp(at(`../../packages/p2panda/wasm/${file}`), `${dist}${file}`);

@@ -1,6 +1,6 @@
 import { connect, PandaError, type Panda } from "../../../packages/p2panda/dist/index.js";
 import { Room, tell } from "./room.js";
-import { cleanName } from "./view.js";
+import { cleanName, face } from "./view.js";
 import { preferred, speak, words, type Language } from "./words.js";
 
 const get = <E extends HTMLElement>(id: string): E => document.getElementById(id) as E;
@@ -8,7 +8,14 @@ const get = <E extends HTMLElement>(id: string): E => document.getElementById(id
 const PROFILE = new URL(location.href).searchParams.get("profile") ?? "chat";
 /** How many may come by the link of an encrypted room. */
 const INVITED = 32;
+/** What a passphrase helps against. */
+const LOCKED: Record<string, "passphraseNew" | "passphraseOld" | "passphraseWrong"> = {
+  "no-ed25519": "passphraseNew",
+  locked: "passphraseOld",
+  "wrong-passphrase": "passphraseWrong",
+};
 let panda: Panda | undefined;
+let passphrase: string | undefined;
 let room: Room | undefined;
 
 /** The node that served this page, or the one that the address names. */
@@ -23,11 +30,15 @@ function name(): string {
 
 async function opened(): Promise<Panda> {
   if (panda !== undefined) return panda;
-  panda = await connect(node(), { name: PROFILE }).catch((error: unknown) => {
+  const key = passphrase === undefined ? {} : { passphrase };
+  panda = await connect(node(), { name: PROFILE, ...key }).catch((error: unknown) => {
     // A private window may have no storage: nothing is kept then, which `persisted` says.
     if (!(error instanceof PandaError) || !error.code.startsWith("storage")) throw error;
-    return connect(node(), { storage: "memory" });
+    return connect(node(), { storage: "memory", ...key });
   });
+  get("unlock").hidden = true;
+  const own = panda.id.slice(0, 16);
+  get("key").replaceChildren(face(panda.id), ` ${own}…`);
   panda.onStatus(showStatus);
   panda.onError((error) => {
     if (error.code in words.faults) tell(error);
@@ -74,8 +85,22 @@ async function route(): Promise<void> {
     room = new Room(mine, topic, name());
     get("text").focus();
   } catch (error) {
-    start("", said(error));
+    start("", error);
   }
+}
+
+/** On the first page: what to do about it, or why it does not work. */
+function failed(error: unknown): void {
+  const word = error instanceof PandaError ? LOCKED[error.code] : undefined;
+  get("unlock").hidden = word === undefined;
+  if (word === undefined) {
+    get("start-error").textContent = said(error);
+    return;
+  }
+  // Said again in another language.
+  get("unlock-text").dataset["word"] = word;
+  get("unlock-text").textContent = words[word];
+  get("passphrase").focus();
 }
 
 function said(error: unknown): string {
@@ -85,12 +110,13 @@ function said(error: unknown): string {
   return words.faults[code] ?? (error instanceof Error ? error.message : String(error));
 }
 
-function start(ticket: string, error = ""): void {
+function start(ticket: string, error?: unknown): void {
   get("start").hidden = false;
-  get("start-error").textContent = error;
+  get("start-error").textContent = "";
   get<HTMLInputElement>("name").value = name();
   if (ticket !== "") get<HTMLInputElement>("link").value = location.href;
   get("name").focus();
+  if (error !== undefined) failed(error);
 }
 
 function keepName(): boolean {
@@ -116,7 +142,18 @@ get("enter").addEventListener("submit", (event) => {
   void opened()
     .then((mine) => mine.topic(topic).ticket())
     .then(go)
-    .catch((error: unknown) => (get("start-error").textContent = said(error)));
+    .catch(failed);
+});
+get("unlock").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const typed = get<HTMLInputElement>("passphrase");
+  passphrase = typed.value;
+  typed.value = "";
+  // The room of the address, or the form that was not sent.
+  void opened()
+    .then(() => (keepName() ? route() : undefined))
+    .catch(failed)
+    .finally(() => (passphrase = undefined));
 });
 /** A new encrypted room. Its link is an invite. */
 function sealed(): void {
@@ -126,7 +163,7 @@ function sealed(): void {
   };
   void make()
     .then(go)
-    .catch((error: unknown) => (get("start-error").textContent = said(error)));
+    .catch(failed);
 }
 
 get("open").addEventListener("submit", (event) => {
@@ -166,6 +203,11 @@ get("copy").addEventListener("click", () => {
   });
 });
 get("leave").addEventListener("click", () => (location.hash = ""));
+get("renew").addEventListener("click", () => {
+  if (panda === undefined || !confirm(words.renewSure)) return;
+  // The page begins anew with it; an encrypted room is asked by the invite in the address.
+  void panda.recover().then(() => location.reload(), tell);
+});
 get("wipe").addEventListener("click", () => {
   if (!confirm(words.wipeSure)) return;
   localStorage.removeItem(`${PROFILE} name`);

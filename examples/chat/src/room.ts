@@ -5,7 +5,7 @@ import {
   type Panda,
   type Topic,
 } from "../../../packages/p2panda/dist/index.js";
-import { draw, nameOf, saidOf, type Entry, type Said } from "./view.js";
+import { dayOf, draw, face, nameOf, saidOf, type Entry, type Said } from "./view.js";
 import { words, type Word } from "./words.js";
 
 /** Messages that are in the page at once; earlier ones on demand. */
@@ -24,6 +24,7 @@ export class Room {
   readonly #here = new Map<string, { name: string; at: number }>();
   readonly #abort = new AbortController();
   readonly #beats: ReturnType<typeof setInterval>;
+  readonly #days = new Map<string, HTMLElement>();
   /** None in an open room. */
   readonly #space: Space | undefined;
   readonly #stop: () => void;
@@ -89,10 +90,12 @@ export class Room {
 
   /** In other words. */
   redraw(): void {
+    this.#days.clear();
     for (const entry of this.#entries.values()) if (entry.element !== undefined) draw(entry, this);
     this.#drawHere();
     this.#drawTrust();
     void this.#drawMembers();
+    this.#draw(true);
   }
 
   /** What the room protects, and whether the page came from the node that must not read. */
@@ -118,7 +121,8 @@ export class Room {
       const isMe = key === this.panda.id;
       const name = isMe ? this.name : (this.#here.get(key)?.name ?? "");
       item.dir = "auto";
-      item.textContent = `${nameOf(name, key)}${isMe ? ` – ${words.you}` : ""}, ${words[role]} `;
+      const line = `${nameOf(name, key)}${isMe ? ` – ${words.you}` : ""}, ${words[role]} `;
+      item.append(face(key), line);
       if (info.role === "owner" && key !== this.panda.id) item.append(this.#takeOut(key));
       return item;
     });
@@ -238,14 +242,11 @@ export class Room {
     this.#order.splice(from, recent.length, ...ids);
     const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
     const shown = this.#order.slice(-this.#limit);
-    const wanted = new Set(shown);
-    for (const child of [...list.children] as HTMLElement[]) {
-      if (!wanted.has(child.dataset["id"]!)) child.remove();
-    }
+    const wanted = this.#withDays(shown);
+    const isWanted = new Set<Element>(wanted);
+    for (const child of [...list.children]) if (!isWanted.has(child)) child.remove();
     let before: Element | null = null;
-    for (const id of shown) {
-      const entry = this.#entries.get(id)!;
-      const element = entry.element ?? draw(entry, this);
+    for (const element of wanted) {
       const place: Element | null =
         before === null ? list.firstElementChild : before.nextElementSibling;
       if (place !== element) list.insertBefore(element, place);
@@ -257,6 +258,32 @@ export class Room {
     list.dataset["count"] = String(this.#order.length);
   }
 
+  /** Messages with a line before the first one of each day; those of one author in a row have one name. */
+  #withDays(ids: string[]): HTMLElement[] {
+    const elements: HTMLElement[] = [];
+    let [day, author] = ["", ""];
+    for (const id of ids) {
+      const entry = this.#entries.get(id)!;
+      const element = entry.element ?? draw(entry, this);
+      const its = dayOf(entry);
+      if (its !== day) elements.push(this.#day(its));
+      element.classList.toggle("follows", its === day && entry.message.author === author);
+      [day, author] = [its, entry.message.author];
+      elements.push(element);
+    }
+    return elements;
+  }
+
+  #day(day: string): HTMLElement {
+    const known = this.#days.get(day);
+    if (known !== undefined) return known;
+    const line = document.createElement("div");
+    line.className = "day";
+    line.textContent = day;
+    this.#days.set(day, line);
+    return line;
+  }
+
   #beat(): void {
     this.topic.announce({ name: this.name }).catch(() => undefined);
     for (const [author, { at }] of this.#here)
@@ -266,12 +293,13 @@ export class Room {
 
   #drawHere(): void {
     const others = [...this.#here].filter(([author]) => author !== this.panda.id);
-    const lines = [`${nameOf(this.name, this.panda.id)} – ${words.you}`];
-    lines.push(...others.map(([author, { name }]) => nameOf(name, author)));
-    const items = lines.map((line) => {
+    const me = this.panda.id;
+    const lines: [string, string][] = [[me, `${nameOf(this.name, me)} – ${words.you}`]];
+    for (const [author, { name }] of others) lines.push([author, nameOf(name, author)]);
+    const items = lines.map(([key, line]) => {
       const item = document.createElement("li");
       item.dir = "auto";
-      item.textContent = line;
+      item.append(face(key), line);
       return item;
     });
     get("here").replaceChildren(...items);

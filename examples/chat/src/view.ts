@@ -50,15 +50,33 @@ export function cleanName(name: string): string {
 }
 
 export function draw(entry: Entry, actions: Actions): HTMLElement {
-  const { message, said } = entry;
+  const { message } = entry;
   const item = entry.element ?? document.createElement("article");
   entry.element = item;
   item.className = message.mine ? "message mine" : "message";
   item.dataset["id"] = message.id;
-  item.replaceChildren(by(entry), content(entry), foot(entry, actions));
+  item.replaceChildren(face(message.author), by(entry), content(entry), foot(entry, actions));
   if (message.missing.length > 0) item.append(paragraph(words.missing, "gone"));
-  void said;
   return item;
+}
+
+/** A panda in the colour of a key: the same key has it everywhere, whatever name it takes. */
+export function face(key: string): HTMLElement {
+  const ground = document.createElement("span");
+  ground.className = "face";
+  ground.style.setProperty("--hue", String(Number.parseInt(key.slice(0, 4), 16) % 360));
+  const image = document.createElement("img");
+  image.src = "face.svg";
+  image.alt = "";
+  ground.append(image);
+  return ground;
+}
+
+/** The day of a message, as a line of its own. */
+export function dayOf({ message }: Entry): string {
+  const when = new Date(message.timestamp / 1000);
+  if (!Number.isFinite(when.getTime())) return "?";
+  return when.toLocaleDateString(document.documentElement.lang, { dateStyle: "full" });
 }
 
 /** Everybody may call themselves anything: the key tells people apart. */
@@ -76,12 +94,12 @@ function by({ message, said }: Entry): HTMLElement {
   const time = document.createElement("time");
   const when = new Date(message.timestamp / 1000);
   const isTime = Number.isFinite(when.getTime());
-  time.textContent = isTime ? when.toLocaleString(document.documentElement.lang, SHORT) : "?";
+  time.textContent = isTime ? when.toLocaleTimeString(document.documentElement.lang, SHORT) : "?";
   if (isTime) time.dateTime = when.toISOString();
   line.append(name, " ", time);
   return line;
 }
-const SHORT = { dateStyle: "short", timeStyle: "short" } as const;
+const SHORT = { timeStyle: "short" } as const;
 
 function content(entry: Entry): HTMLElement {
   if (entry.removed) return paragraph(words.removed, "gone");

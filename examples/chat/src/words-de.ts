@@ -89,14 +89,27 @@ export const de: Words = {
   badLink: "Das ist kein Link eines Raums. Ist er vollständig?",
   insecure:
     "Diese Seite kam über eine Verbindung, die jeder verändern kann. Öffne sie per https oder von diesem Rechner.",
+  passphrase: "Passphrase",
+  unlock: "Schlüssel öffnen",
+  passphraseNew:
+    "Dieser Browser kann selbst keinen Schlüssel aufbewahren. Wähle eine Passphrase: Sie schützt deinen Schlüssel, und niemand kann dir eine andere geben.",
+  passphraseOld: "Dein Schlüssel in diesem Browser öffnet sich mit deiner Passphrase.",
+  passphraseWrong: "Die Passphrase ist eine andere.",
+  keyTitle: "Dein Schlüssel",
+  renewText:
+    "Wenn dein Schlüssel an zwei Orten schreibt, mache einen neuen. In verschlüsselten Räumen bittest du dann noch einmal um Einlass.",
+  renew: "Neuen Schlüssel machen",
+  renewSure:
+    "Einen neuen Schlüssel machen? Deine Nachrichten bleiben. Andere sehen dich danach unter einem anderen Schlüssel.",
+  renewed: "Deine Seite hat einen neuen Schlüssel.",
   faults: {
     "node-forged": "Der Knoten zeigt etwas, das niemand unterschrieben hat. Es wurde weggelassen.",
     "node-gap": "Der Knoten lässt etwas aus jemandes Nachrichten weg.",
     "node-rolled-back": "Der Knoten hat Nachrichten verloren, die er schon hatte.",
     "log-forked": "Jemand hat für einen Platz zwei verschiedene Nachrichten unterschrieben.",
     "own-log-moved":
-      "Dein Schlüssel schreibt auch anderswo. Lösche hier alles, um mit einem neuen zu beginnen.",
-    "own-log-forked": "Dein Schlüssel hat anderswo etwas anderes geschrieben.",
+      "Dein Schlüssel schreibt auch anderswo. Mache einen neuen: „Neuen Schlüssel machen“.",
+    "own-log-forked": "Dein Schlüssel hat anderswo etwas anderes geschrieben. Mache einen neuen.",
     "unknown-topic":
       "Der Knoten führt diesen Raum nicht. Was du schreibst, bleibt in diesem Browser.",
     unauthenticated:

@@ -87,14 +87,26 @@ export const en = {
   badLink: "This is no link of a room. Is it complete?",
   insecure:
     "This page came over a connection that anybody can change. Open it by https or from this computer.",
+  passphrase: "Passphrase",
+  unlock: "Open my key",
+  passphraseNew:
+    "This browser cannot keep a key by itself. Choose a passphrase: it protects your key, and nobody can give you another one.",
+  passphraseOld: "Your key in this browser opens with your passphrase.",
+  passphraseWrong: "The passphrase is another one.",
+  keyTitle: "Your key",
+  renewText:
+    "If your key writes in two places, make a new one. In encrypted rooms you ask to be let in again.",
+  renew: "Make a new key",
+  renewSure: "Make a new key? Your messages stay. Others see you under another key from then on.",
+  renewed: "Your page has a new key.",
   faults: {
     "node-forged": "The node shows something that nobody signed. It was left out.",
     "node-gap": "The node leaves something out of somebody's messages.",
     "node-rolled-back": "The node has lost messages that it had before.",
     "log-forked": "Somebody has signed two different messages for one place.",
     "own-log-moved":
-      "Your key writes somewhere else, too. Delete everything here to begin with a new key.",
-    "own-log-forked": "Your key has written something else somewhere.",
+      "Your key writes somewhere else, too. Make a new one: “Make a new key”.",
+    "own-log-forked": "Your key has written something else somewhere. Make a new one.",
     "unknown-topic": "The node does not keep this room. What you write stays in this browser.",
     unauthenticated: "The node does not let you in. What you write stays in this browser.",
     limit: "The node has no place for another room.",

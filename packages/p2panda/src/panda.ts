@@ -196,7 +196,7 @@ export class Panda {
   /**
    * Gives the page a new key, for where its log went on elsewhere (`own-log-moved`): a key never comes to a
    * second writer. Messages stay, and what no node has stored is published once more. In spaces the page is
-   * somebody else then. Connect again afterwards.
+   * somebody else then: it joins them again, and is shown again what it may read. Connect again afterwards.
    */
   async recover(): Promise<void> {
     await this.backend.call("recover");

@@ -25,7 +25,7 @@ interface Unsent {
 /**
  * Gives the page a new key, for where its log went on elsewhere: two who write one log fork it. Messages
  * stay. What no node has stored is published once more, under the new key. In spaces the page is somebody
- * else now, and joins them again.
+ * else now, and joins them again; its streams then show once more what it may read.
  */
 export async function recover(
   store: Store,
@@ -63,8 +63,17 @@ export async function recover(
     for (const name of [["counter", "rooms"], ["counter", "rooms", "shape"]])
       writer.put("meta", name, ((await writer.get<number>("meta", name)) ?? 0) + 1);
     for (const { topic, space } of await writer.range<TopicRow>("topics", [], [LAST]))
-      if (space === true) writer.delete("meta", ["rooms-done", topic]);
+      if (space === true) await readAgain(writer, topic);
   });
+}
+
+/** What a space shows to the old key it shows to the new one once more, as far as that may read it. */
+async function readAgain(writer: Writer, topic: string): Promise<void> {
+  writer.delete("meta", ["rooms-done", topic]);
+  const fed = (await writer.get<number>("meta", ["counter", "feed", topic])) ?? 0;
+  for (let number = 1; number <= fed; number += 1) writer.delete("feed", [topic, number]);
+  for (const row of await writer.range<PlaceRow>("places", [topic], [topic, LAST]))
+    if (row.shown === true) writer.put("places", [topic, row.place], { ...row, shown: false });
 }
 
 /** An operation that no node has leaves its log, in which another one may have its place. */

@@ -107,6 +107,120 @@ for (const name of browsers) {
       for (const page of [second, other]) await page.own.close();
     });
 
+    await t.test("a page with a new key comes into its space again", patient, async (t) => {
+      const options = { rooms: 8, origins: [origin], port: await freePort() };
+      const courier = await new Server(t, options).start();
+      const [owner, member] = [await bare(browser, origin), await bare(browser, origin)];
+      const ticket = await owner.evaluate(async (url) => {
+        window.panda = await p2panda.connect(url);
+        window.room = await panda.spaces.create("crew");
+        window.seen = [];
+        void (async () => {
+          for await (const { value, author } of room.stream()) seen.push([value, author]);
+        })();
+        return room.invite({ uses: 2 });
+      }, courier.url);
+      const join = async (url, ticket) => {
+        window.panda = await p2panda.connect(url);
+        window.room = await panda.spaces.join(ticket);
+        window.seen = [];
+        void (async () => {
+          for await (const { value } of room.stream()) seen.push(value);
+        })().catch(() => undefined);
+        return panda.id;
+      };
+      const before = await member.evaluate(join, courier.url, ticket);
+      await member.evaluate(async () => (await room.publish("by the old key")).wait("node"));
+      await owner.waitForFunction(() => seen.length === 1, soon);
+      await courier.kill();
+      await state(member, "offline");
+      await member.evaluate(async () => {
+        await room.publish("not sent by the old key");
+        await panda.recover();
+      });
+      await courier.start();
+      const after = await member.evaluate(join, courier.url, ticket);
+      assert.notEqual(after, before);
+      // What no node had is sealed and signed once more, by the new key; what was read stays.
+      await owner.waitForFunction(() => seen.length === 2, soon);
+      assert.deepEqual(await owner.evaluate(() => seen), [
+        ["by the old key", before],
+        ["not sent by the old key", after],
+      ]);
+      await member.waitForFunction(() => seen.includes("by the old key"), soon);
+      await member.evaluate(async () => (await room.publish("by the new key")).wait("node"));
+      await owner.waitForFunction(() => seen.length === 3, soon);
+      // An owner takes the old key out, as that of anybody else.
+      const members = await owner.evaluate(async (before) => {
+        await room.remove(before);
+        return (await room.members()).map(({ key }) => key);
+      }, before);
+      assert.deepEqual(new Set(members), new Set([after, await owner.evaluate(() => panda.id)]));
+      for (const page of [owner, member]) await page.own.close();
+    });
+
+    await t.test("storage that the browser takes away ends the page in words", patient, async () => {
+      const page = await bare(browser, origin);
+      const said = await page.evaluate(async (url, topic) => {
+        window.panda = await p2panda.connect(url);
+        const answer = await panda.persist();
+        const told = new Promise((resolve) => panda.onError(({ code }) => resolve(code)));
+        await panda.topic(topic).publish("kept for a while");
+        // As the browser does it when space is short.
+        await new Promise((resolve) => {
+          indexedDB.deleteDatabase("p2panda default").onsuccess = resolve;
+        });
+        const code = await told;
+        const closed = await panda
+          .topic(topic)
+          .publish("nowhere")
+          .catch((error) => error.code);
+        const [old, fresh] = [panda.id, await p2panda.connect(url)];
+        const isOther = old !== fresh.id;
+        await fresh.close();
+        return [typeof answer, answer === panda.isPersisted, code, closed, isOther];
+      }, node.url, topic);
+      assert.deepEqual(said, ["boolean", true, "wiped", "closed", true]);
+      await page.own.close();
+    });
+
+    await t.test("a private window works, and keeps nothing when it is closed", patient, async () => {
+      const open = async () => {
+        const page = await bare(browser, origin);
+        const id = await page.evaluate(async (url, topic) => {
+          window.panda = await p2panda.connect(url);
+          await (await panda.topic(topic).publish("in private")).wait("node");
+          return panda.id;
+        }, node.url, topic);
+        await page.own.close();
+        return id;
+      };
+      // A context of its own is what the browser's private window is.
+      assert.notEqual(await open(), await open());
+    });
+
+    await t.test("a clock that is wrong by years moves no message", patient, async (t) => {
+      const topic = newTopic();
+      const own = await new Server(t, { open: [topic], origins: [origin] }).start();
+      const [wrong, right] = [await bare(browser, origin), await bare(browser, origin)];
+      await wrong.evaluate(() => {
+        const now = Date.now.bind(Date);
+        Date.now = () => now() - 6 * 365 * 86_400_000;
+      });
+      for (const page of [wrong, right]) await open(page, own.url, topic);
+      const say = (page, text) =>
+        page.evaluate(async (text) => (await room.publish(text)).wait("node"), text);
+      for (const [place, page] of [right, wrong, right].entries()) {
+        await say(page, place);
+        for (const each of [wrong, right])
+          await each.waitForFunction((count) => seen.length === count, soon, place + 1);
+      }
+      for (const page of [wrong, right]) {
+        assert.deepEqual(await page.evaluate(() => seen), [0, 1, 2]);
+        await page.own.close();
+      }
+    });
+
     await t.test("where storage is refused, the page says so and works", patient, async () => {
       const page = await bare(browser, origin);
       await page.evaluate(() => {
