@@ -16,6 +16,8 @@ const LOCKED: Record<string, "passphraseNew" | "passphraseOld" | "passphraseWron
 };
 let panda: Panda | undefined;
 let passphrase: string | undefined;
+/** What is done once the key is open. */
+let wanted: () => void = () => void route();
 let room: Room | undefined;
 
 /** The node that served this page, or the one that the address names. */
@@ -85,12 +87,14 @@ async function route(): Promise<void> {
     room = new Room(mine, topic, name());
     get("text").focus();
   } catch (error) {
-    start("", error);
+    start("");
+    failed(() => void route())(error);
   }
 }
 
 /** On the first page: what to do about it, or why it does not work. */
-function failed(error: unknown): void {
+const failed = (again: () => void) => (error: unknown): void => {
+  wanted = again;
   const word = error instanceof PandaError ? LOCKED[error.code] : undefined;
   get("unlock").hidden = word === undefined;
   if (word === undefined) {
@@ -101,7 +105,7 @@ function failed(error: unknown): void {
   get("unlock-text").dataset["word"] = word;
   get("unlock-text").textContent = words[word];
   get("passphrase").focus();
-}
+};
 
 function said(error: unknown): string {
   const code = error instanceof PandaError ? error.code : "";
@@ -110,13 +114,12 @@ function said(error: unknown): string {
   return words.faults[code] ?? (error instanceof Error ? error.message : String(error));
 }
 
-function start(ticket: string, error?: unknown): void {
+function start(ticket: string): void {
   get("start").hidden = false;
   get("start-error").textContent = "";
   get<HTMLInputElement>("name").value = name();
   if (ticket !== "") get<HTMLInputElement>("link").value = location.href;
   get("name").focus();
-  if (error !== undefined) failed(error);
 }
 
 function keepName(): boolean {
@@ -135,37 +138,33 @@ function go(ticket: string): void {
 
 get("enter").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!keepName()) return;
-  if (event.submitter?.id !== "make") return sealed();
-  const bytes = crypto.getRandomValues(new Uint8Array(32));
-  const topic = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  void opened()
-    .then((mine) => mine.topic(topic).ticket())
-    .then(go)
-    .catch(failed);
+  if (keepName()) make(event.submitter?.id !== "make");
 });
+
+/** A new room. The link of an encrypted one is an invite. */
+function make(isSealed: boolean): void {
+  const ticket = async (): Promise<string> => {
+    const mine = await opened();
+    if (isSealed) return (await mine.spaces.create()).invite({ uses: INVITED });
+    const bytes = crypto.getRandomValues(new Uint8Array(32));
+    const topic = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return mine.topic(topic).ticket();
+  };
+  void ticket()
+    .then(go)
+    .catch(failed(() => make(isSealed)));
+}
+
 get("unlock").addEventListener("submit", (event) => {
   event.preventDefault();
   const typed = get<HTMLInputElement>("passphrase");
   passphrase = typed.value;
   typed.value = "";
-  // The room of the address, or the form that was not sent.
   void opened()
-    .then(() => (keepName() ? route() : undefined))
-    .catch(failed)
+    .then(wanted)
+    .catch(failed(wanted))
     .finally(() => (passphrase = undefined));
 });
-/** A new encrypted room. Its link is an invite. */
-function sealed(): void {
-  const make = async (): Promise<string> => {
-    const space = await (await opened()).spaces.create();
-    return space.invite({ uses: INVITED });
-  };
-  void make()
-    .then(go)
-    .catch(failed);
-}
-
 get("open").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!keepName()) return;

@@ -241,6 +241,52 @@ for (const name of browsers) {
       },
     );
 
+    await t.test("a browser without keys asks for a passphrase", patient, async () => {
+      const page = await (await browser.createBrowserContext()).newPage();
+      // The engine runs in the page then, where the test can take Ed25519 away.
+      await page.evaluateOnNewDocument(() => {
+        delete globalThis.Worker;
+        const generate = crypto.subtle.generateKey.bind(crypto.subtle);
+        SubtleCrypto.prototype.generateKey = (algorithm, ...rest) => {
+          if (algorithm !== "Ed25519") return generate(algorithm, ...rest);
+          return Promise.reject(new DOMException("it is unknown", "NotSupportedError"));
+        };
+      });
+      const open = async (passphrase, says) => {
+        await page.waitForSelector("#unlock:not([hidden])");
+        const find = (says) => document.querySelector("#unlock-text").textContent.includes(says);
+        await page.waitForFunction(find, soon, says);
+        await page.type("#passphrase", passphrase);
+        await page.click("#unlock button");
+      };
+      await page.goto(address);
+      await page.waitForSelector("#start:not([hidden])");
+      await page.type("#name", "Dora");
+      await page.click("#make");
+      await page.waitForSelector("#unlock:not([hidden])");
+      await isAccessible(page);
+      await look(page, `${name}-passphrase`);
+      await open("bamboo", "Choose a passphrase");
+      await page.waitForSelector("#room:not([hidden])");
+      await write(page, "by a protected key");
+      await page.waitForSelector('.mine [data-state="stored"]', { timeout: 60_000 });
+      const key = await page.$eval("#key", (one) => one.textContent);
+      await page.reload();
+      await open("bambus", "opens with your passphrase");
+      await open("bamboo", "another one");
+      await shows(page, "by a protected key");
+      assert.equal(await page.$eval("#key", (one) => one.textContent), key);
+      // A new key writes on in the same room.
+      page.once("dialog", (dialog) => void dialog.accept());
+      await page.click("#renew");
+      await open("bamboo", "opens with your passphrase");
+      await shows(page, "by a protected key");
+      assert.notEqual(await page.$eval("#key", (one) => one.textContent), key);
+      await write(page, "by the new key");
+      await page.waitForSelector('.mine [data-state="stored"]', { timeout: 60_000 });
+      await page.close();
+    });
+
     await t.test("nothing went wrong unseen", patient, () => {
       // Firefox reports each connection that is cut.
       const isOurs = (error) => !error.includes("ws://");
