@@ -1,17 +1,41 @@
 /** For who had p2panda-js: keys, operations and a session without storage. Call `loadWasm` first. */
 import { fromBase64, randomBytes, toBase64, toHex } from "./bytes.js";
+import { abortable, PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
 import { loginByKey } from "./login.js";
-import { Rpc, type SocketConstructor } from "./rpc.js";
-import { wasm, type Draft, type Operation } from "./wasm.js";
+import { Rpc, type Note, type SocketConstructor } from "./rpc.js";
+import { loadWasm, wasm, type Draft, type Operation } from "./wasm.js";
 
 export { KeyPair } from "./protected.js";
-export { loadWasm } from "./wasm.js";
+export { loadWasm };
+/** The name that p2panda-js had for it. */
+export { loadWasm as initWebAssembly };
 export type { Dependency, Draft, Operation } from "./wasm.js";
 
 /** An operation with its body. */
 export interface Encoded extends Operation {
   body: Uint8Array | undefined;
+}
+
+/** An operation as a node shows it, verified. */
+export interface Arrived extends Encoded {
+  /** From where `operations` goes on. */
+  arrival: number;
+}
+
+/** A value as the body of an operation: deterministic CBOR. */
+export function encodeBody(value: unknown): Uint8Array {
+  return wasm.encode(value);
+}
+
+/** BLAKE3 of these bytes: of a header it is the id of the operation. */
+export function generateHash(bytes: Uint8Array): string {
+  return wasm.hash(bytes);
+}
+
+/** Whether this key signed this message. */
+export function verifySignature(key: string, message: Uint8Array, signature: Uint8Array): boolean {
+  return wasm.verifySignature(key, message, signature);
 }
 
 /** Signs an operation whose body is this value. */
@@ -71,9 +95,61 @@ export class Session {
     return (await this.rpc.call<{ id: string }>("operation.submit", { ...params, ...more })).id;
   }
 
+  /**
+   * The operations of a topic in the order in which the node got them, those that are stored first. Each is
+   * verified, and the first that is forged ends it. It says nothing about gaps, forks and what is missing:
+   * `connect` does.
+   */
+  async *operations(
+    topic: string,
+    { after = 0, signal }: { after?: number; signal?: AbortSignal } = {},
+  ): AsyncGenerator<Arrived, void, void> {
+    const { rpc } = this;
+    const notes: Note[] = [];
+    let wake = (): void => undefined;
+    const listen = (note: Note): void => {
+      notes.push(note);
+      wake();
+    };
+    const subscription = await rpc.subscribe("operations.subscribe", { topic, after }, listen);
+    try {
+      for (;;) {
+        const note = notes.shift();
+        if (note === undefined) {
+          const came = new Promise<undefined>((resolve) => (wake = () => resolve(undefined)));
+          const over = await abortable(Promise.race([came, rpc.closed]), signal);
+          if (over !== undefined) throw over;
+          continue;
+        }
+        if (note.method === "ended") throw ended(note);
+        const { bytes, operations } = note.params as unknown as Batch;
+        for (const one of operations) yield arrived(topic, one);
+        rpc.tell("messages.credit", { subscription, bytes });
+      }
+    } finally {
+      rpc.forget(subscription);
+      rpc.call("subscription.end", { subscription }).catch(() => undefined);
+    }
+  }
+
   close(): void {
     this.rpc.close();
   }
+}
+
+interface Batch {
+  bytes: number;
+  operations: { arrival: number; header: string; body?: string }[];
+}
+
+function arrived(topic: string, { arrival, header, body }: Batch["operations"][number]): Arrived {
+  const bytes = body === undefined ? undefined : fromBase64(body);
+  return { ...decodeOperation(topic, fromBase64(header), bytes), body: bytes, arrival };
+}
+
+function ended({ params }: Note): PandaError {
+  const { message, data } = params as unknown as { message: string; data: { code?: string } };
+  return new PandaError(data.code ?? "closed", message);
 }
 
 export { fromBase64, toBase64, toHex };

@@ -6,12 +6,15 @@ import { MemoryStore } from "../dist/store.js";
 import {
   decodeBody,
   decodeOperation,
+  encodeBody,
   fromBase64,
+  generateHash,
   KeyPair,
   loadWasm,
   Session,
   signAndEncode,
   toBase64,
+  verifySignature,
 } from "../dist/low-level.js";
 import {
   ADMIN,
@@ -202,7 +205,44 @@ test("the names of p2panda-js", patient, async (t) => {
     code: "payload-mismatch",
   });
   assert.deepEqual(fromBase64(toBase64(changed)), changed);
+  assert.equal(generateHash(operation.header), operation.id);
+  assert.deepEqual(encodeBody("hi"), operation.body);
+  const signature = await key.sign(changed);
+  assert.ok(verifySignature(key.publicKey, changed, signature));
+  assert.ok(!verifySignature(key.publicKey, operation.body, signature));
   session.close();
+});
+
+test("a session reads what a node stores, from any place on", patient, async (t) => {
+  await loadWasm();
+  const topic = newTopic();
+  const node = await server(t, { open: [topic] });
+  const key = new KeyPair();
+  const session = await Session.open(node.url, key, WebSocket);
+  const write = async (value) => {
+    const next = await session.nextArgs(topic);
+    const operation = await signAndEncode(key, { topic, timestamp: 1, ...next }, value);
+    await session.publish(topic, operation);
+    return operation.id;
+  };
+  const first = await write("first");
+  const all = session.operations(topic);
+  const { value } = await all.next();
+  assert.deepEqual([value.id, decodeBody(value.body), value.author], [first, "first", key.publicKey]);
+  // What comes later comes, too.
+  const later = all.next();
+  const second = await write("second");
+  assert.equal((await later).value.id, second);
+  await all.return();
+  const behind = session.operations(topic, { after: value.arrival });
+  assert.equal((await behind.next()).value.id, second);
+  const control = new AbortController();
+  const aborted = session.operations(topic, { after: 2, signal: control.signal }).next();
+  control.abort();
+  await assert.rejects(aborted, { code: "aborted" });
+  const open = behind.next();
+  session.close();
+  await assert.rejects(open, { code: "closed" });
 });
 
 test("a key that nobody may bring is refused, and the page goes on alone", patient, async (t) => {

@@ -59,7 +59,9 @@ for (const name of browsers) {
       await isAccessible(anna);
       if (pictures !== undefined) {
         await says(anna, "#here", "Bert");
+        await anna.setViewport({ width: 760, height: 430 });
         await anna.screenshot({ path: join(pictures, `${name}-sealed.png`) });
+        await anna.setViewport({ width: 1100, height: 800 });
       }
       await anna.$eval(".message:not(.mine) .foot button", (button) => button.click());
       await says(anna, "#steps", "Opened here with a secret of the members");
