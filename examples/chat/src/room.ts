@@ -21,7 +21,8 @@ export class Room {
   readonly #entries = new Map<string, Entry>();
   /** Edits and deletions by the message that they are about. */
   readonly #changes = new Map<string, { author: string; said: Said }[]>();
-  readonly #here = new Map<string, { name: string; at: number }>();
+  /** With the last message that they have had before their eyes, as they say. */
+  readonly #here = new Map<string, { name: string; at: number; seen: string | undefined }>();
   readonly #abort = new AbortController();
   readonly #beats: ReturnType<typeof setInterval>;
   readonly #days = new Map<string, HTMLElement>();
@@ -55,8 +56,13 @@ export class Room {
     });
     topic.onAnnounce(({ author, value }) => {
       const said = saidOf({ ...(value as object), t: "text", text: "" });
-      const isNew = !this.#here.has(author);
-      this.#here.set(author, { name: said?.t === "text" ? said.name : "", at: Date.now() });
+      const before = this.#here.get(author);
+      const isNew = before === undefined;
+      const name = said?.t === "text" ? said.name : "";
+      const seen = (value as { seen?: unknown } | null)?.seen;
+      const last = typeof seen === "string" ? seen : before?.seen;
+      this.#here.set(author, { name, at: Date.now(), seen: last });
+      if (last !== before?.seen) this.#drawSeen();
       this.#drawHere();
       if (isNew) void this.#drawMembers();
     });
@@ -150,6 +156,21 @@ export class Room {
   readonly remove = (entry: Entry): void => {
     void this.#publish({ t: "delete", id: entry.message.id }).catch(tell);
   };
+
+  readonly seenBy = (entry: Entry): string[] => {
+    const place = this.#order.indexOf(entry.message.id);
+    const others = [...this.#here].filter(([author, { seen }]) => {
+      return author !== this.panda.id && seen !== undefined && this.#order.indexOf(seen) >= place;
+    });
+    return others.map(([author, { name }]) => nameOf(name, author));
+  };
+
+  #drawSeen(): void {
+    for (const id of this.#order.slice(-this.#limit)) {
+      const entry = this.#entries.get(id);
+      if (entry?.message.mine === true && entry.element !== undefined) draw(entry, this);
+    }
+  }
 
   readonly life = (entry: Entry): void => {
     const steps = get<HTMLOListElement>("steps");
@@ -285,7 +306,10 @@ export class Room {
   }
 
   #beat(): void {
-    this.topic.announce({ name: this.name }).catch(() => undefined);
+    const isLooking = document.visibilityState === "visible";
+    const seen = isLooking ? this.#order.at(-1) : undefined;
+    const said = seen === undefined ? { name: this.name } : { name: this.name, seen };
+    this.topic.announce(said).catch(() => undefined);
     for (const [author, { at }] of this.#here)
       if (Date.now() - at > HERE_WITHIN) this.#here.delete(author);
     this.#drawHere();

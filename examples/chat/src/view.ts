@@ -23,6 +23,8 @@ export interface Actions {
   edit(entry: Entry): void;
   remove(entry: Entry): void;
   life(entry: Entry): void;
+  /** Names of others who have had it before their eyes. */
+  seenBy(entry: Entry): string[];
 }
 
 const PICTURES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
@@ -123,7 +125,7 @@ function paragraph(text: string, kind = ""): HTMLParagraphElement {
   return made;
 }
 
-function foot(entry: Entry, { edit, remove, life }: Actions): HTMLElement {
+function foot(entry: Entry, { edit, remove, life, seenBy }: Actions): HTMLElement {
   const line = document.createElement("div");
   line.className = "foot";
   const { message } = entry;
@@ -132,6 +134,13 @@ function foot(entry: Entry, { edit, remove, life }: Actions): HTMLElement {
     const state = span(words[entry.state]);
     state.dataset["state"] = entry.state;
     line.append(state);
+    const names = seenBy(entry);
+    if (names.length > 0) {
+      const seen = span(`${words.seenBy} ${names.join(", ")}`);
+      seen.className = "seen";
+      seen.dir = "auto";
+      line.append(seen);
+    }
   }
   line.append(button(words.life, () => life(entry)));
   if (message.mine && !entry.removed) {

@@ -102,6 +102,7 @@ export const de: Words = {
   renewSure:
     "Einen neuen Schlüssel machen? Deine Nachrichten bleiben. Andere sehen dich danach unter einem anderen Schlüssel.",
   renewed: "Deine Seite hat einen neuen Schlüssel.",
+  seenBy: "gesehen von",
   faults: {
     "node-forged": "Der Knoten zeigt etwas, das niemand unterschrieben hat. Es wurde weggelassen.",
     "node-gap": "Der Knoten lässt etwas aus jemandes Nachrichten weg.",

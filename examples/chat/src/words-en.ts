@@ -99,6 +99,7 @@ export const en = {
   renew: "Make a new key",
   renewSure: "Make a new key? Your messages stay. Others see you under another key from then on.",
   renewed: "Your page has a new key.",
+  seenBy: "seen by",
   faults: {
     "node-forged": "The node shows something that nobody signed. It was left out.",
     "node-gap": "The node leaves something out of somebody's messages.",

@@ -91,6 +91,11 @@ for (const name of browsers) {
         () => document.querySelector("#here").textContent.includes("Bert"),
         soon,
       );
+      // Bert's page says what Bert has had before his eyes.
+      await anna.waitForFunction(
+        () => document.querySelector(".mine .seen")?.textContent.includes("Bert"),
+        soon,
+      );
       await isAccessible(anna);
       await look(anna, `${name}-room`);
       const asked = await anna.evaluate(() =>

@@ -59,7 +59,7 @@ for (const name of browsers) {
       await isAccessible(anna);
       if (pictures !== undefined) {
         await says(anna, "#here", "Bert");
-        await anna.setViewport({ width: 760, height: 430 });
+        await anna.setViewport({ width: 790, height: 430 });
         await anna.screenshot({ path: join(pictures, `${name}-sealed.png`) });
         await anna.setViewport({ width: 1100, height: 800 });
       }
