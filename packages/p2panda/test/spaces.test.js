@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Engine } from "../dist/engine.js";
 import { MemoryStore } from "../dist/store.js";
 import { holdsNothing } from "./cli.js";
-import { freePort, heard, page, server, take, WebSocket } from "./support.js";
+import { freePort, heard, newTopic, page, server, take, WebSocket } from "./support.js";
 
 const patient = { timeout: 120_000 };
 const values = (messages) => messages.map((message) => message.value);
@@ -53,6 +53,60 @@ test("two pages speak in a space, and their node reads nothing", patient, async 
   clearInterval(again);
   const words = [secret, "the-answer-in-secret", "the-name-of-the-crew", "only-members-hear-this"];
   holdsNothing(node.directory, words);
+});
+
+/** A WebSocket that keeps all that goes through it. */
+function recording(wire) {
+  return class extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      this.on("message", (data) => wire.push(String(data)));
+    }
+
+    send(data, ...rest) {
+      wire.push(String(data));
+      super.send(data, ...rest);
+    }
+  };
+}
+
+/** Whether a text crossed the wire: as it is, in hexadecimal digits, or in base64 at any offset. */
+function crossed(wire, text) {
+  const bytes = Buffer.from(text);
+  const forms = [text, bytes.toString("hex")];
+  for (const before of [0, 1, 2]) {
+    const shifted = Buffer.concat([Buffer.alloc(before), bytes]).toString("base64");
+    // The characters at both ends hold bits of what is around it.
+    forms.push(shifted.slice(before === 0 ? 0 : before + 1, -4));
+  }
+  const all = wire.join("\n");
+  return forms.some((form) => all.includes(form));
+}
+
+test("all that crosses the wire of pages holds no plaintext of a space", patient, async (t) => {
+  const wire = [];
+  const topic = newTopic();
+  const node = await server(t, { rooms: 8, open: [topic] });
+  const options = { WebSocket: recording(wire) };
+  const [alice, bob] = [await page(t, node.url, options), await page(t, node.url, options)];
+  const ours = await alice.spaces.create("a-name-that-only-members-learn");
+  const theirs = await bob.spaces.join(await ours.invite());
+  if ((await theirs.info()).role === undefined) await joined(theirs);
+  const secret = "a-plaintext-that-nobody-else-reads";
+  await (await ours.publish({ text: secret })).wait("node");
+  const [message] = await take(theirs.stream(), 1);
+  assert.equal(message.value.text, secret);
+  const told = heard(
+    (listener) => theirs.onAnnounce(listener),
+    ({ author }) => author === alice.id,
+  );
+  await ours.announce("here-in-secret");
+  assert.equal((await told).value, "here-in-secret");
+  for (const text of [secret, "a-name-that-only-members-learn", "here-in-secret"])
+    assert.ok(!crossed(wire, text), text);
+  // The same search finds what an open topic carries.
+  await (await alice.topic(topic).publish({ text: "read-by-the-node" })).wait("node");
+  assert.ok(crossed(wire, "read-by-the-node"));
 });
 
 test("a removed page reads nothing of what comes after", patient, async (t) => {
