@@ -234,6 +234,39 @@ fn no_public_signature_names_a_hidden_library() {
     }
 }
 
+/// Crates that are compiled for pages; of `web` the part for spaces.
+const IN_PAGES: [&str; 4] = ["groups", "encryption", "spaces", "web"];
+
+/// The path of a map or set of `std` in this code.
+fn map_of_std(code: &str) -> Option<Vec<String>> {
+    paths(code, "std").into_iter().find(|path| {
+        let [first, second, ..] = path.as_slice() else {
+            return false;
+        };
+        first == "collections" && second.to_ascii_lowercase().starts_with("btree")
+    })
+}
+
+#[test]
+fn what_pages_need_takes_its_maps_from_core() {
+    for of in IN_PAGES {
+        let sources = sources(of).into_iter();
+        for source in sources.filter(|source| of != "web" || source.name.starts_with("spaces")) {
+            let map = map_of_std(&source.code);
+            assert!(
+                map.is_none(),
+                "crates/{of}/src/{}: std::{} is another type in a page: use \
+                 p2panda_core::ordered (docs/decisions/0425-sorted-vectors-in-pages.md)",
+                source.name,
+                map.unwrap().join("::")
+            );
+        }
+    }
+    assert!(map_of_std("use std::collections::{HashMap, BTreeSet};").is_some());
+    assert!(map_of_std("use std::collections::btree_map::Entry;").is_some());
+    assert!(map_of_std("use std::collections::{HashMap, VecDeque};").is_none());
+}
+
 #[test]
 fn the_sources_are_read_as_they_are_meant() {
     let code =
