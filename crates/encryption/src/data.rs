@@ -13,7 +13,7 @@ mod secret;
 
 pub use agreement::{Agreement, Draft, Output, Prepared, ProcessError};
 pub use event::{Event, Failure, Need};
-pub use group::{CommitError, Group, WelcomeReport, open_stored, secret_key};
+pub use group::{CommitError, Group, Root, WelcomeReport, open_stored, secret_key};
 pub use holders::{Reason, Rekey};
 pub use members::{HistoryError, Members, Membership};
 pub use payload::{Encrypted, Payload, Sent};

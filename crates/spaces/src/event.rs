@@ -152,7 +152,7 @@ pub enum Event {
     Secrets {
         /// The space.
         space: SpaceId,
-        /// The secrets.
+        /// What content names: the secrets, in the message scheme the epochs.
         secrets: Vec<SecretId>,
     },
     /// The verdict about content messages of an author has changed.
@@ -220,6 +220,8 @@ pub enum Refusal {
     /// It carries a secret through a channel of a lower suite than the space has in the past that the
     /// message names, which is this one.
     Suite(u8),
+    /// Its author has no key in the epoch that it names, or no key of that number.
+    Epoch,
     /// The space has another group: somebody uses the id of the space a second time.
     OtherGroup(GroupId),
 }
@@ -232,6 +234,7 @@ impl fmt::Display for Refusal {
             Refusal::NotTheCreator => f.write_str("its author did not create the space"),
             Refusal::Operation => f.write_str("it carries an operation on a group that is wrong"),
             Refusal::Malformed => f.write_str("it does not open, or holds no message"),
+            Refusal::Epoch => f.write_str("its author has no such key in the epoch that it names"),
             Refusal::Suite(suite) => write!(
                 f,
                 "the space asks for suite {suite} or higher, and it came by a lower one"

@@ -15,7 +15,7 @@ use crate::ahead::Round;
 use crate::event::Event;
 use crate::graph::{Kind, Node};
 use crate::receive::{ProcessError, directs_of, drain, ejected, members_changed, pointed, view_of};
-use crate::sealed::{Control, Forge, InviteError, Note, Scheme};
+use crate::sealed::{Control, Forge, InviteError, Note};
 use crate::space::{Founded, Roles, Space, secret};
 use crate::spaces::Spaces;
 use crate::steps::Turn;
@@ -86,9 +86,9 @@ pub enum LocalError {
     /// The space demands a suite that this version of the software does not speak.
     #[error("the space demands suite {0}, which this version does not speak")]
     Suite(u8),
-    /// This version of the software does not speak the scheme.
-    #[error("this version does not speak the scheme {0:?}")]
-    Scheme(Scheme),
+    /// In the message scheme nobody reads what was written before.
+    #[error("a space of the message scheme has no history")]
+    History,
     /// What we signed is not accepted.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -255,6 +255,7 @@ impl Spaces {
         if let Some(auth) = last {
             self.point(space, group, auth, desk)?;
             self.hand_out(space, desk)?;
+            self.begin_epoch(space, desk)?;
         }
         match failed {
             Some(error) => Err(error),
@@ -354,6 +355,7 @@ impl Spaces {
         self.notes.clear();
         pointed?;
         self.hand_out(space, desk)?;
+        self.begin_epoch(space, desk)?;
         Ok(self.events())
     }
 
@@ -415,6 +417,7 @@ impl Spaces {
             self.renew(space, desk)?;
         }
         self.hand_out(space, desk)?;
+        self.begin_epoch(space, desk)?;
         self.remove_excess(space, desk)?;
         self.tend_persons(space, desk)?;
         Ok(self.events())
@@ -431,7 +434,7 @@ impl Spaces {
         Ok(self.events())
     }
 
-    fn renew<R: CryptoRng, F: Forge>(
+    pub(crate) fn renew<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,

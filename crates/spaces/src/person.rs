@@ -366,6 +366,7 @@ impl Spaces {
         let last = self.groups.heads_of(&[person]);
         self.point_to(space, group, last, desk)?;
         self.hand_out(space, desk)?;
+        self.begin_epoch(space, desk)?;
         Ok(self.events())
     }
 

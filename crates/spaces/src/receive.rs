@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::event::{Event, Refusal, Verdict};
 use crate::graph::{Kind, Node, Place, Pointed};
 use crate::person;
-use crate::sealed::Note;
+use crate::sealed::{Note, Scheme};
 use crate::space::{Founded, Roles, Space, changes, secret};
 use crate::spaces::Spaces;
 use crate::steps::{Step, Turn, names};
@@ -47,6 +47,7 @@ pub enum ProcessError {
 pub(crate) struct Extra {
     pub(crate) heights: BTreeMap<VerifyingKey, u64>,
     pub(crate) notes: Vec<Note>,
+    pub(crate) scheme: Scheme,
 }
 
 impl Spaces {
@@ -160,7 +161,7 @@ impl Spaces {
         };
         let mut events = Vec::new();
         if turn.creates {
-            space.begin(&pointer.group);
+            space.begin(&pointer.group, extra.scheme);
             space.founded = Some(Founded {
                 group: pointer.group,
                 auth: pointer.auth,
@@ -529,7 +530,7 @@ pub(crate) fn drain(
             _ => {}
         }
     }
-    space.learn(events);
+    space.learn(context.now, events);
 }
 
 /// A rotation without a direct message for us says nothing new: we were left out, or are no

@@ -13,7 +13,7 @@ use crate::event::Verdict;
 use crate::graph::{Graph, Kind, Node, Place, Pointed};
 use crate::holders::Holders;
 use crate::roster::Roster;
-use crate::sealed::{Native, Note, Run};
+use crate::sealed::{Chains, Native, Note, Run, Scheme};
 use crate::space::{Founded, Space};
 use crate::spaces::Spaces;
 use crate::touched::Touched;
@@ -33,6 +33,7 @@ const DISPLACED: u8 = 3;
 const NATIVE: u8 = 4;
 const KEY: u8 = 5;
 const RUN: u8 = 6;
+const CHAIN: u8 = 7;
 
 /// Why rows are no spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -162,6 +163,9 @@ impl Space {
             let name = [author.as_bytes(), &first.to_be_bytes()[..]].concat();
             put(RUN, &name, run.map(write_run));
         }
+        for (name, value) in native.chains.rows() {
+            put(CHAIN, &name, value);
+        }
     }
 }
 
@@ -175,6 +179,7 @@ struct Stored<'r> {
     settings: Option<Option<Settings>>,
     keys: Vec<&'r [u8]>,
     runs: Vec<(VerifyingKey, u64, Run)>,
+    chains: Chains,
 }
 
 impl<'r> Stored<'r> {
@@ -191,6 +196,7 @@ impl<'r> Stored<'r> {
             DISPLACED => self.displaced.push(message()?),
             NATIVE => self.settings = Some(read_settings(value)?),
             KEY => self.keys.push(value),
+            CHAIN => self.chains.load(name, value)?,
             RUN => {
                 let (author, first) = name.split_first_chunk().ok_or(LoadError::Corrupt)?;
                 let author = VerifyingKey::from_bytes_unchecked(*author);
@@ -215,7 +221,14 @@ impl<'r> Stored<'r> {
         space.holders = Holders::of_graph(&space.graph);
         space.displaced = self.displaced.into_iter().collect();
         if let Some(settings) = self.settings {
-            space.native = Some(native(settings, &self.keys, self.runs, &space)?);
+            let native = native(settings, &self.keys, self.runs, &space)?;
+            space.native = Some(Native {
+                chains: self.chains,
+                ..native
+            });
+            if space.scheme() == Scheme::Message {
+                space.encryption.split();
+            }
         }
         // Which rules count depends on the form of the space.
         space.roles = space.roles_now(groups);

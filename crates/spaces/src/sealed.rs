@@ -2,8 +2,11 @@
 //! (`docs/protocol/spaces.md#9`).
 
 mod body;
+mod chain_rows;
+mod chains;
 mod floor;
 mod invites;
+mod messages;
 mod publish;
 mod receive;
 mod ring;
@@ -21,6 +24,7 @@ use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
 pub(crate) use body::{GroupOperation, Structure, read_array, read_key, read_list};
 pub use body::{KeyId, Scheme, Settings};
+pub(crate) use chains::Chains;
 pub(crate) use floor::SUITE;
 pub(crate) use invites::Note;
 pub use invites::{Invite, InviteError, InviteState, Offer};
@@ -112,9 +116,6 @@ pub enum Wait {
     /// For a version of the software that speaks this suite, which an owner of the space demands.
     #[error("the space demands suite {0}, which this version does not speak")]
     Suite(u8),
-    /// For a version of the software that speaks this scheme, which the space has.
-    #[error("the space has the scheme {0:?}, which this version does not speak")]
-    Scheme(Scheme),
     /// For a time in which there is nothing else to do: it touches too many others.
     #[error("it touches too many other operations")]
     Postponed,
@@ -173,9 +174,14 @@ pub enum Content {
     /// We lack its secret: ask again when it is there
     /// ([`Event::Secrets`](crate::Event::Secrets)).
     Sealed {
-        /// Which.
+        /// Which; in the message scheme the name of its epoch.
         secret: SecretId,
     },
+    /// It does not stand, and is not opened: in the message scheme its key is kept until it does.
+    Withheld,
+    /// In the message scheme: its key was erased, because it was opened or because it is too old, or
+    /// is of a time before we came. Nothing opens it any more.
+    Gone,
     /// It has no effect, at all nodes.
     Refused(Refusal),
 }
@@ -186,6 +192,8 @@ pub(crate) struct Native {
     /// Once the space was founded.
     pub(crate) settings: Option<Settings>,
     pub(crate) ring: Ring,
+    /// In the message scheme only.
+    pub(crate) chains: Chains,
     pub(crate) runs: Runs,
     /// What the row says; none if there is none.
     pub(crate) stored: Option<Option<Settings>>,

@@ -12,7 +12,7 @@ use crate::graph::{Graph, Kind, Node, Pointed};
 use crate::holders::Holders;
 use crate::person;
 use crate::roster::Roster;
-use crate::sealed::{Native, Note, Run};
+use crate::sealed::{Native, Note, Run, Scheme};
 use crate::{Role, SpaceId};
 
 /// Who has which role.
@@ -67,10 +67,13 @@ impl Space {
     }
 
     /// Says which group the space has, on which its channels depend in the form of our own nodes.
-    pub(crate) fn begin(&mut self, group: &GroupId) {
+    pub(crate) fn begin(&mut self, group: &GroupId, scheme: Scheme) {
         if self.native.is_some() {
             let suites = SuiteConfig::new(*group.as_bytes());
             self.encryption = data::Group::new(self.me, Roster::default()).with_suites(suites);
+            if scheme == Scheme::Message {
+                self.encryption.split();
+            }
         }
     }
 
@@ -244,12 +247,16 @@ impl Space {
     }
 
     /// Takes over the structure keys of new secrets, and tells both.
-    pub(crate) fn learn(&mut self, events: &mut Vec<Event>) {
+    pub(crate) fn learn(&mut self, now: u64, events: &mut Vec<Event>) {
+        let epochs = self.learn_roots(now);
         let Some(native) = &mut self.native else {
             return;
         };
         let space = self.id;
-        let (keys, secrets) = native.ring.learn(self.encryption.secrets());
+        let (keys, mut secrets) = native.ring.learn(self.encryption.secrets());
+        if let Some(epochs) = epochs {
+            secrets = epochs;
+        }
         if !keys.is_empty() {
             events.push(Event::Keys { space, keys });
         }

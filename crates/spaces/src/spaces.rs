@@ -148,7 +148,7 @@ impl Spaces {
             behind: self.wanted(known) != known.roles || known.has_many_heads(),
             excess: self.excess(space).into_iter().collect(),
             persons: self.has_persons_to_tend(space),
-            rekey: known.encryption.rekey(),
+            rekey: known.rekey(context),
             lacking: lacking.into_iter().collect(),
         })
     }

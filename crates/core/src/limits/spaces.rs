@@ -39,6 +39,32 @@ pub const SPACE_NAMED_MAX: usize = 64;
 /// (`docs/protocol/spaces.md#10`).
 pub const SPACE_BOXES_MAX: usize = 1_024;
 
+/// Messages of one author in one epoch of a space of the message scheme
+/// (`docs/protocol/spaces-message.md#3`).
+pub const SPACE_CHAIN_MESSAGES_MAX: u32 = 16_384;
+
+/// Keys of skipped messages that are kept for one author in one space of the message scheme
+/// (`docs/protocol/spaces-message.md#4`).
+pub const SPACE_SKIPPED_MAX: usize = 1_024;
+
+/// Epochs of one space of the message scheme of which the chains are kept
+/// (`docs/protocol/spaces-message.md#5`).
+pub const SPACE_EPOCHS_MAX: usize = 256;
+
+/// How long the chains of an epoch are kept after the next one came, in seconds
+/// (`docs/protocol/spaces-message.md#5`).
+pub const SPACE_EPOCH_KEPT_S: u64 = 30 * 24 * 60 * 60;
+
+/// How long the plaintext of messages of the message scheme is kept, unless configured otherwise
+/// (`docs/protocol/spaces-message.md#7`).
+pub const SPACE_PLAINTEXT_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// From one look for keys and plaintext that are too old to the next
+/// (`docs/protocol/spaces-message.md#7`).
+pub const SPACE_EXPIRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Entries of the feed that are looked at in one transaction for plaintext that is too old
+/// (`docs/protocol/spaces-message.md#7`).
+pub const SPACE_EXPIRY_STEP_ROWS_MAX: usize = 512;
+
 /// Operations on groups that one control message carries (`docs/protocol/spaces.md#9`).
 pub const SPACE_OPERATIONS_MAX: usize = 10_000;
 

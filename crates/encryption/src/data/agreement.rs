@@ -161,7 +161,7 @@ impl<M: Membership> Agreement<M> {
         let prepared = self.sessions.prepare_all(
             (Scheme::Data, urgency),
             others,
-            &secret.encode(),
+            &secret.to_send(),
             context,
             rng,
         )?;

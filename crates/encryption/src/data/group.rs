@@ -4,9 +4,11 @@ mod applying;
 mod drafts;
 mod joining;
 mod named;
+mod roots;
 mod stored;
 
 pub use drafts::WelcomeReport;
+pub use roots::Root;
 pub use stored::{open_stored, secret_key};
 
 use p2panda_core::ordered::BTreeSet;
@@ -29,6 +31,7 @@ use crate::rows::Single;
 use crate::sessions::Context;
 use crate::suite::{Suite, SuiteConfig};
 use crate::{Member, OperationId};
+use roots::Roots;
 
 /// The draft does not fit the group any more: draft the operation again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -52,6 +55,7 @@ pub struct Group<M = Members> {
     welcomed: bool,
     /// We are not the newest copy of ourselves and have not updated since.
     restored: bool,
+    roots: Roots,
     header: Single,
 }
 
@@ -66,6 +70,7 @@ impl<M: Membership> Group<M> {
             parked: Parked::default(),
             welcomed: false,
             restored: false,
+            roots: Roots::default(),
             header: Single::default(),
         }
     }

@@ -70,12 +70,42 @@ impl Wire for SecretId {
 pub struct GroupSecret {
     secret: Secret,
     timestamp: u64,
+    /// What it was derived from, where that is not kept ([`GroupSecret::split`]).
+    root: Option<Secret>,
 }
+
+/// What a secret that is kept follows from, in a group whose roots are not
+/// ([`Group::split`](super::Group::split)).
+const KEPT: &[u8] = b"p2panda kept secret v1";
 
 impl GroupSecret {
     /// A secret that exists already.
     pub fn new(secret: Secret, timestamp: u64) -> GroupSecret {
-        GroupSecret { secret, timestamp }
+        GroupSecret {
+            secret,
+            timestamp,
+            root: None,
+        }
+    }
+
+    /// Derives the secret that is kept from this one, which becomes its root and is handed out once.
+    pub(super) fn split(self) -> GroupSecret {
+        GroupSecret {
+            secret: derive_secret(KEPT, self.secret.as_bytes(), &[]),
+            timestamp: self.timestamp,
+            root: Some(self.secret),
+        }
+    }
+
+    /// Takes the root out.
+    pub(super) fn take_root(&mut self) -> Option<Secret> {
+        self.root.take()
+    }
+
+    /// What members are sent: the root, where there is one.
+    pub(super) fn to_send(&self) -> Zeroizing<Vec<u8>> {
+        let secret = self.root.as_ref().unwrap_or(&self.secret);
+        GroupSecret::new(secret.duplicate(), self.timestamp).encode()
     }
 
     /// Its name.
@@ -104,12 +134,7 @@ impl Wire for GroupSecret {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<GroupSecret, DecodeError> {
-        tuple(r, 2, |r| {
-            Ok(GroupSecret {
-                secret: Secret::read(r)?,
-                timestamp: r.uint()?,
-            })
-        })
+        tuple(r, 2, |r| Ok(GroupSecret::new(Secret::read(r)?, r.uint()?)))
     }
 }
 
@@ -159,16 +184,18 @@ impl SecretBundle {
     /// Draws a secret that outranks every secret of the bundle; does not insert it.
     pub fn generate(&self, now: u64, rng: &mut impl CryptoRng) -> Result<GroupSecret, Limit> {
         let latest = self.latest().map(GroupSecret::id);
-        self.generate_above(latest, now, rng)
+        let draw = |rng: &mut _, date| GroupSecret::new(Secret::random(rng), date);
+        self.generate_above(latest, now, rng, draw)
     }
 
     /// Draws a secret that outranks every secret of the bundle or, where somebody left no room for
     /// that at the end of time, at least this one.
-    pub(super) fn generate_above(
+    pub(super) fn generate_above<R: CryptoRng>(
         &self,
         used: Option<SecretId>,
         now: u64,
-        rng: &mut impl CryptoRng,
+        rng: &mut R,
+        draw: impl Fn(&mut R, u64) -> GroupSecret,
     ) -> Result<GroupSecret, Limit> {
         let latest = self.latest();
         let timestamp = match latest {
@@ -176,13 +203,13 @@ impl SecretBundle {
             _ => now,
         };
         let Some(latest) = latest.filter(|latest| latest.timestamp >= timestamp) else {
-            return Ok(GroupSecret::new(Secret::random(rng), timestamp));
+            return Ok(draw(rng, timestamp));
         };
         // At the end of time only the greater name wins. The least one that wins leaves room for
         // those that come later.
         let used = used.filter(|id| self.get(id).is_some_and(|u| u.timestamp >= timestamp));
         let mut drawn: Vec<_> = (0..SECRET_DRAWS_MAX)
-            .map(|_| GroupSecret::new(Secret::random(rng), timestamp))
+            .map(|_| draw(rng, timestamp))
             .filter(|secret| used.is_none_or(|used| secret.id() > used))
             .collect();
         drawn.sort_by_key(GroupSecret::id);

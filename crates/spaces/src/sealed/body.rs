@@ -25,6 +25,7 @@ const BUNDLE: u64 = 0;
 const CONTROL: u64 = 1;
 const CONTENT: u64 = 2;
 const REQUEST: u64 = 3;
+const MESSAGE: u64 = 4;
 
 /// What is signed of an operation on a group.
 const SIGNED: &[u8] = b"p2panda group operation v1";
@@ -75,9 +76,7 @@ pub enum Scheme {
     /// Secrets of long life: what was written stays readable to those who were given them.
     #[default]
     Data,
-    /// A key for each message, which is erased with its use. This version does not speak it: it
-    /// makes no such space ([`LocalError::Scheme`](crate::LocalError::Scheme)), and waits where it is
-    /// in one ([`Wait::Scheme`](crate::Wait::Scheme)).
+    /// A key for each message, which is erased with its use: nobody opens a stored message again.
     Message,
 }
 
@@ -120,6 +119,14 @@ impl Settings {
         }
     }
 
+    /// The message scheme; newcomers read from the time they came.
+    pub fn with_a_key_per_message() -> Settings {
+        Settings {
+            scheme: Scheme::Message,
+            ..Settings::from_joining_on()
+        }
+    }
+
     pub(crate) fn write<B: cbor::Buffer>(&self, w: &mut cbor::Writer<B>) {
         let is_raised = self.floor != SUITE;
         w.array(2 + usize::from(is_raised));
@@ -142,7 +149,8 @@ impl Settings {
             _ => u8::try_from(r.uint()?).map_err(|_| Invalid::Variant)?,
         };
         // It is written only where it is another one, and no space has a smaller one.
-        match len == 2 || floor > SUITE {
+        let has_history = scheme == Scheme::Message && settings.history;
+        match (len == 2 || floor > SUITE) && !has_history {
             true => Ok(Settings {
                 scheme,
                 floor,
@@ -160,6 +168,7 @@ pub(crate) enum Body {
     Control(Envelope),
     Content(Encrypted),
     Request(Request),
+    Message(Chained),
 }
 
 /// Somebody asks to be let in by an invite.
@@ -186,6 +195,17 @@ pub(crate) struct Encrypted {
     pub(crate) sealed: Vec<u8>,
 }
 
+/// A content message of the message scheme from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chained {
+    /// The control message that began the epoch.
+    pub(crate) epoch: Hash,
+    /// The place in the chain of its author.
+    pub(crate) generation: u32,
+    pub(crate) nonce: [u8; 24],
+    pub(crate) sealed: Vec<u8>,
+}
+
 impl Body {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = cbor::Writer::new();
@@ -207,6 +227,12 @@ impl Body {
                 w.array(5).uint(VERSION).uint(CONTENT);
                 w.bytes(encrypted.secret.as_bytes());
                 w.bytes(&encrypted.nonce).bytes(&encrypted.sealed);
+            }
+            Body::Message(chained) => {
+                w.array(6).uint(VERSION).uint(MESSAGE);
+                w.bytes(chained.epoch.as_bytes());
+                w.uint(chained.generation.into());
+                w.bytes(&chained.nonce).bytes(&chained.sealed);
             }
             Body::Request(request) => {
                 w.array(4).uint(VERSION).uint(REQUEST);
@@ -239,6 +265,12 @@ impl Body {
             }),
             (CONTENT, 5) => Body::Content(Encrypted {
                 secret: SecretId::from_bytes(read_array(&mut r)?),
+                nonce: read_array(&mut r)?,
+                sealed: r.bytes()?.to_vec(),
+            }),
+            (MESSAGE, 6) => Body::Message(Chained {
+                epoch: read_hash(&mut r)?,
+                generation: u32::try_from(r.uint()?).map_err(|_| Invalid::Bytes)?,
                 nonce: read_array(&mut r)?,
                 sealed: r.bytes()?.to_vec(),
             }),

@@ -227,46 +227,36 @@ fn a_space_that_begins_with_a_suite_that_we_do_not_speak_waits() {
     let plain = body::open(key, &envelope.nonce, bound, &envelope.sealed).unwrap();
     let mut structure = Structure::decode(&plain).unwrap();
     let settings = structure.settings.unwrap();
-    let with_floor = Settings {
+    structure.settings = Some(Settings {
         floor: 3,
         ..settings
+    });
+    envelope.sealed = body::seal(key, &envelope.nonce, bound, &structure.encode()).unwrap();
+    let body = Body::Control(envelope).encode();
+    let received = Received {
+        id: Hash::digest(&body),
+        author: a.id,
+        seq: create.seq,
+        dependencies: &[],
+        body: &body,
     };
-    let of_messages = Settings {
-        scheme: Scheme::Message,
-        ..settings
-    };
-    for (settings, waits_for) in [
-        (with_floor, Wait::Suite(3)),
-        (of_messages, Wait::Scheme(Scheme::Message)),
-    ] {
-        structure.settings = Some(settings);
-        envelope.sealed = body::seal(key, &envelope.nonce, bound, &structure.encode()).unwrap();
-        let body = Body::Control(envelope.clone()).encode();
-        let received = Received {
-            id: Hash::digest(&body),
-            author: a.id,
-            seq: create.seq,
-            dependencies: &[],
-            body: &body,
-        };
-        let mut context = Context::new(&mut b.keys, &mut b.registry, NOW);
-        let mut fresh = Spaces::new(b.id);
-        fresh.glance(None, &a.id, &body, &mut context).unwrap();
-        let waits = fresh.receive_control(space, &received, &mut context);
-        assert_eq!(waits, Err(ReceiveError::Wait(waits_for)));
-        assert_eq!(fresh.ids().count(), 0);
-    }
+    let mut context = Context::new(&mut b.keys, &mut b.registry, NOW);
+    let mut fresh = Spaces::new(b.id);
+    fresh.glance(None, &a.id, &body, &mut context).unwrap();
+    let waits = fresh.receive_control(space, &received, &mut context);
+    assert_eq!(waits, Err(ReceiveError::Wait(Wait::Suite(3))));
+    assert_eq!(fresh.ids().count(), 0);
 }
 
 #[test]
-fn a_space_of_the_message_scheme_is_not_made() {
+fn a_space_of_the_message_scheme_has_no_history() {
     let [mut a] = nodes();
     let settings = Settings {
         scheme: Scheme::Message,
         ..Settings::with_history()
     };
     let made = a.try_act(|spaces, desk| spaces.create_sealed(settings, &[], desk));
-    assert_eq!(made.err(), Some(LocalError::Scheme(Scheme::Message)));
+    assert_eq!(made.err(), Some(LocalError::History));
     assert_eq!(a.spaces.ids().count(), 0);
 }
 
@@ -279,14 +269,11 @@ fn the_suite_is_written_only_where_it_is_a_greater_one() {
         floor: 3,
         ..settings
     };
-    let of_messages = Settings {
-        scheme: Scheme::Message,
-        ..settings
-    };
+    let of_messages = Settings::with_a_key_per_message();
     for (settings, bytes) in [
         (settings, &[0x82, 0, 0xf5][..]),
         (raised, &[0x83, 0, 0xf5, 3]),
-        (of_messages, &[0x82, 1, 0xf5]),
+        (of_messages, &[0x82, 1, 0xf4]),
     ] {
         let mut w = Writer::new();
         settings.write(&mut w);
@@ -300,6 +287,7 @@ fn the_suite_is_written_only_where_it_is_a_greater_one() {
         &[0x83, 0, 0xf5, 0x19, 1, 0],
         &[0x83, 2, 0xf5, 3],
         &[0x82, 2, 0xf5],
+        &[0x82, 1, 0xf5],
         &[0x84, 0, 0xf5, 3, 3],
     ] {
         assert!(read(refused).is_err(), "{refused:?}");

@@ -232,8 +232,8 @@ impl Spaces {
         if settings.floor != SUITE {
             return Err(LocalError::Suite(settings.floor));
         }
-        if settings.scheme != Scheme::Data {
-            return Err(LocalError::Scheme(settings.scheme));
+        if settings.scheme == Scheme::Message && settings.history {
+            return Err(LocalError::History);
         }
         let me = Member::Individual(self.me);
         let mut all = members.to_vec();
@@ -250,7 +250,7 @@ impl Spaces {
         let create = heads.into_iter().find(creates).ok_or(LocalError::Form)?;
         let id = SpaceId::from_bytes(*create.as_bytes());
         let mut space = Space::native(id, self.me);
-        space.begin(&group);
+        space.begin(&group, settings.scheme);
         if let Some(native) = &mut space.native {
             native.settings = Some(settings);
         }
@@ -364,16 +364,16 @@ impl Spaces {
         Ok(())
     }
 
-    /// Seals data for the members; changes nothing. The caller signs it and hands it to
-    /// [`Spaces::receive_content`].
+    /// Seals data for the members of a space of the data scheme; changes nothing. The caller signs it
+    /// and hands it to [`Spaces::receive_content`].
     pub fn seal_content(
         &self,
         id: SpaceId,
         data: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<Outgoing, LocalError> {
-        let space = self.writable(id)?;
-        let seal = Seal::content(space, &self.me)?;
+        let space = self.writable_data(id)?;
+        let seal = Seal::new(space, &self.me, "content")?;
         seal.outgoing(data, space.graph.heads(), rng)
     }
 
@@ -384,11 +384,56 @@ impl Spaces {
         all: &[Vec<u8>],
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Outgoing>, LocalError> {
-        let space = self.writable(id)?;
-        let seal = Seal::content(space, &self.me)?;
+        let space = self.writable_data(id)?;
+        let seal = Seal::new(space, &self.me, "content")?;
         let heads = space.graph.heads();
         let outgoing = |data: &Vec<u8>| seal.outgoing(data, heads.clone(), rng);
         all.iter().map(outgoing).collect()
+    }
+
+    /// A space of the data scheme into which we may seal content.
+    fn writable_data(&self, id: SpaceId) -> Result<&Space, LocalError> {
+        let space = self.writable_content(id)?;
+        match space.scheme() {
+            Scheme::Data => Ok(space),
+            Scheme::Message => Err(LocalError::Form),
+        }
+    }
+
+    /// Seals data for the members of a space of any scheme. In the message scheme the next message has
+    /// another key from then on: store [`Spaces::changes`] in one transaction with what is signed, and
+    /// hand that to [`Spaces::receive_content`] there.
+    pub fn seal_message(
+        &mut self,
+        id: SpaceId,
+        data: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Outgoing, LocalError> {
+        match self.writable_content(id)?.scheme() {
+            Scheme::Data => self.seal_content(id, data, rng),
+            Scheme::Message => {
+                let body = self.seal_once(id, data, rng)?;
+                Ok(outgoing(self.known(id)?, body))
+            }
+        }
+    }
+
+    /// Whether [`Spaces::seal_message`] works now; changes nothing.
+    pub fn can_seal(&self, id: SpaceId) -> Result<(), LocalError> {
+        let space = self.writable_content(id)?;
+        match space.scheme() {
+            Scheme::Data => space.encryption.sending().map(drop)?,
+            Scheme::Message => space.sending_epoch().map(drop)?,
+        }
+        Ok(())
+    }
+
+    fn writable_content(&self, id: SpaceId) -> Result<&Space, LocalError> {
+        let space = self.writable(id)?;
+        match space.has_many_heads() {
+            true => Err(LocalError::HealFirst),
+            false => Ok(space),
+        }
     }
 
     /// Seals an ephemeral message for the members; changes nothing.
@@ -445,13 +490,6 @@ impl<'s> Seal<'s> {
         })
     }
 
-    fn content(space: &'s Space, me: &'s VerifyingKey) -> Result<Seal<'s>, LocalError> {
-        match space.has_many_heads() {
-            true => Err(LocalError::HealFirst),
-            false => Seal::new(space, me, "content"),
-        }
-    }
-
     fn body(&self, data: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, LocalError> {
         let mut nonce = [0; 24];
         rng.fill_bytes(&mut nonce);
@@ -477,5 +515,14 @@ impl<'s> Seal<'s> {
             dependencies,
             body: self.body(data, rng)?,
         })
+    }
+}
+
+fn outgoing(space: &Space, body: Vec<u8>) -> Outgoing {
+    Outgoing {
+        space: space.id,
+        log: Log::Content,
+        dependencies: space.graph.heads(),
+        body,
     }
 }

@@ -56,7 +56,7 @@ impl Spaces {
                     Err(_) => Glance::Nothing,
                 })
             }
-            Body::Content(_) => Err(Invalid::Variant),
+            Body::Content(_) | Body::Message(_) => Err(Invalid::Variant),
         }
     }
 
@@ -105,7 +105,7 @@ impl Spaces {
         let envelope = match Body::decode(received.body)? {
             Body::Bundle(_) | Body::Request(_) => return Ok(Vec::new()),
             Body::Control(envelope) => envelope,
-            Body::Content(_) => return Err(Invalid::Variant.into()),
+            Body::Content(_) | Body::Message(_) => return Err(Invalid::Variant.into()),
         };
         let me = self.me;
         let native = || Space::native(id, me);
@@ -129,10 +129,6 @@ impl Spaces {
         let floor = founds.map_or(floor, |founds| founds.floor.max(floor));
         if floor > SUITE {
             return Err(Wait::Suite(floor).into());
-        }
-        let scheme = founds.map_or(Scheme::Data, |founds| founds.scheme);
-        if scheme != Scheme::Data {
-            return Err(Wait::Scheme(scheme).into());
         }
         let Some(structure) = structure else {
             return self.refuse_control(id, received, place, Refusal::Malformed);
@@ -330,8 +326,13 @@ impl Spaces {
             author: received.author,
             args: SpacesArgs::Membership(pointer.clone()),
         };
+        let extra = Extra {
+            heights,
+            notes,
+            scheme: settings.map_or(Scheme::Data, |settings| settings.scheme),
+        };
         let mut events = self
-            .process_pointer(&message, &pointer, Extra { heights, notes }, context)
+            .process_pointer(&message, &pointer, extra, context)
             .map_err(waits)?;
         let founds = creates && is_founded(self);
         let native = self.spaces.get_mut(&id);
@@ -405,11 +406,12 @@ impl Spaces {
         id: SpaceId,
         received: &Received<'_>,
     ) -> Result<Content, ReceiveError> {
-        let encrypted = content(received.body)?;
+        let body = Body::decode(received.body)?;
         let founded = self.spaces.get(&id).filter(|space| space.founded.is_some());
         let Some(space) = founded else {
             return Err(Wait::Missing(received.dependencies.to_vec()).into());
         };
+        is_content(space, &body)?;
         is_here(space, received.dependencies)?;
         let (author, seq) = (received.author, received.seq);
         let native = space.native.as_ref().ok_or(Invalid::Variant)?;
@@ -423,7 +425,7 @@ impl Spaces {
                 self.begin_run(id, author, seq, past)?;
             }
         }
-        Ok(self.open_encrypted(&id, (&author, seq), &encrypted))
+        Ok(self.open_body(&id, (&author, seq), &body))
     }
 
     fn begin_run(
@@ -456,7 +458,8 @@ impl Spaces {
         Ok(())
     }
 
-    /// Opens a content message that was taken in before, for instance when its secret has come.
+    /// Opens a content message of the data scheme that was taken in before, for instance when its
+    /// secret has come.
     pub fn open_content(
         &self,
         id: &SpaceId,
@@ -465,6 +468,30 @@ impl Spaces {
         body: &[u8],
     ) -> Result<Content, Invalid> {
         Ok(self.open_encrypted(id, (author, seq), &content(body)?))
+    }
+
+    /// Opens a content message of any scheme that was taken in before. In the message scheme that
+    /// works once: store [`Spaces::changes`] and the data in one transaction.
+    pub fn open_message(
+        &mut self,
+        id: &SpaceId,
+        author: &VerifyingKey,
+        seq: u64,
+        body: &[u8],
+    ) -> Result<Content, Invalid> {
+        let body = Body::decode(body)?;
+        if let Some(space) = self.spaces.get(id) {
+            is_content(space, &body)?;
+        }
+        Ok(self.open_body(id, (author, seq), &body))
+    }
+
+    fn open_body(&mut self, id: &SpaceId, at: (&VerifyingKey, u64), body: &Body) -> Content {
+        match body {
+            Body::Content(encrypted) => self.open_encrypted(id, at, encrypted),
+            Body::Message(chained) => self.open_chained(id, at, chained),
+            _ => Content::Refused(Refusal::Malformed),
+        }
     }
 
     fn open_encrypted(
@@ -540,6 +567,14 @@ impl Spaces {
     pub(crate) fn keep_signed(&mut self, id: Hash, bytes: Vec<u8>) {
         self.signed.insert(id, bytes);
         self.signed_dirty.insert(id);
+    }
+}
+
+/// Content is of the scheme of its space.
+fn is_content(space: &Space, body: &Body) -> Result<(), Invalid> {
+    match (space.scheme(), body) {
+        (Scheme::Data, Body::Content(_)) | (Scheme::Message, Body::Message(_)) => Ok(()),
+        _ => Err(Invalid::Variant),
     }
 }
 

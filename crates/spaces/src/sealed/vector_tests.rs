@@ -1,4 +1,5 @@
-//! `vectors/spaces-sealed.json`: a space whose bytes are made again from the seeds of its nodes.
+//! `vectors/spaces-sealed.json` and `vectors/spaces-message.json`: spaces whose bytes are made again
+//! from the seeds of their nodes.
 
 use p2panda_core::Hash;
 use serde_json::{Value, json};
@@ -7,10 +8,7 @@ use super::body::{self, Body, DATA, KeyId, STRUCTURE, Structure};
 use crate::native_world::{Node, Op, nodes, ops, sync};
 use crate::{Log, Role, Settings};
 
-const PATH: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../vectors/spaces-sealed.json"
-);
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/");
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -21,9 +19,9 @@ fn hexes(ids: &[Hash]) -> Vec<String> {
 }
 
 /// A life: create, two who write, one who comes later, a removal that is not known everywhere.
-fn life() -> [Node; 3] {
+fn life(settings: Settings) -> [Node; 3] {
     let [mut a, mut b, mut c] = nodes();
-    a.create(Settings::with_history(), &[(b.member(), Role::Editor)]);
+    a.create(settings, &[(b.member(), Role::Editor)]);
     a.publish("first");
     sync(&mut [&mut a, &mut b, &mut c]);
     b.publish("second");
@@ -62,6 +60,13 @@ fn operation(a: &Node, op: &Op) -> Value {
             value["key_id"] = KeyId::of(key).to_string().into();
             value["plaintext"] = hex(&plain).into();
         }
+        Body::Message(chained) => {
+            value["kind"] = "content".into();
+            value["epoch"] = hex(chained.epoch.as_bytes()).into();
+            value["generation"] = chained.generation.into();
+            value["data"] = json!(a.kept.get(&op.id));
+            value["verdict"] = format!("{:?}", a.verdict(&op.id).unwrap()).into();
+        }
         Body::Content(encrypted) => {
             let secret = known.encryption.secrets().get(&encrypted.secret).unwrap();
             let key = secret.derive(DATA);
@@ -79,8 +84,8 @@ fn operation(a: &Node, op: &Op) -> Value {
     value
 }
 
-fn made() -> Value {
-    let [a, b, c] = life();
+fn made(settings: Settings, format: &str) -> Value {
+    let [a, b, c] = life(settings);
     let space = a.space.unwrap();
     let members = a.members();
     let member = |(key, role): (&_, &Role)| {
@@ -104,7 +109,7 @@ fn made() -> Value {
     let members: Vec<Value> = members.iter().map(member).collect();
     let operations: Vec<Value> = ops(&a).iter().map(|op| operation(&a, op)).collect();
     json!({
-        "format": "docs/protocol/spaces.md 14.3",
+        "format": format,
         "generator": "crates/spaces/src/sealed/vector_tests.rs; ids stand for operation ids",
         "nodes": nodes,
         "space": hex(space.as_bytes()),
@@ -116,19 +121,34 @@ fn made() -> Value {
 
 #[test]
 fn a_space_between_our_own_nodes_has_the_bytes_of_the_vector() {
-    let made = made();
+    let settings = Settings::with_history();
+    is_recorded(
+        "spaces-sealed.json",
+        &made(settings, "docs/protocol/spaces.md 14.3"),
+    );
+}
+
+#[test]
+fn a_space_with_a_key_per_message_has_the_bytes_of_the_vector() {
+    let settings = Settings::with_a_key_per_message();
+    let made = made(settings, "docs/protocol/spaces-message.md 9.1");
+    is_recorded("spaces-message.json", &made);
+}
+
+fn is_recorded(name: &str, made: &Value) {
+    let path = format!("{VECTORS}{name}");
     if std::env::var_os("WRITE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(&made).unwrap();
-        std::fs::write(PATH, text + "\n").unwrap();
+        let text = serde_json::to_string_pretty(made).unwrap();
+        std::fs::write(&path, text + "\n").unwrap();
     }
-    let text = std::fs::read_to_string(PATH).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
     let recorded: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(recorded, made);
+    assert_eq!(recorded, *made);
 }
 
 #[test]
 fn the_vector_shows_what_the_page_says() {
-    let [a, b, c] = life();
+    let [a, b, c] = life(Settings::with_history());
     let shown = |node: &Node, text| node.reads(text);
     assert!(shown(&a, "first") && shown(&a, "second") && shown(&a, "third"));
     assert!(shown(&c, "first") && shown(&c, "second") && shown(&c, "third"));

@@ -9,6 +9,7 @@ mod native_ahead;
 mod native_invites;
 mod native_leaks;
 mod native_lives;
+mod native_messages;
 mod native_world;
 mod persons;
 mod scenarios;

@@ -7,7 +7,7 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use p2panda_core::Hash;
 use p2panda_groups::{Access, Action, GroupId, Member};
-use p2panda_spaces::{Event, Health, Log, Role, Settings, Verdict};
+use p2panda_spaces::{Content, Event, Health, Log, Role, Scheme, Settings, Verdict};
 
 use crate::native_world::{Node, Op, deliver, ops};
 
@@ -19,6 +19,7 @@ struct Life {
     person: GroupId,
     written: u64,
     history: bool,
+    scheme: Scheme,
     /// The persons of the nodes, where they link and revoke devices.
     persons: Option<Vec<Option<GroupId>>>,
     revoked: usize,
@@ -26,12 +27,16 @@ struct Life {
 
 impl Life {
     fn new(seed: u64) -> Life {
+        Life::of(seed, Scheme::Data)
+    }
+
+    fn of(seed: u64, scheme: Scheme) -> Life {
         let mut rng = ChaCha20Rng::from_seed(*Hash::digest(&seed.to_le_bytes()).as_bytes());
         let count = 3 + rng.next_u32() as usize % 4;
         let mut nodes: Vec<Node> = (1..=count as u8).map(Node::new).collect();
         nodes.iter_mut().for_each(Node::announce);
         let hostile = 1 + rng.next_u32() as usize % (count - 1);
-        let history = !rng.next_u32().is_multiple_of(4);
+        let history = !rng.next_u32().is_multiple_of(4) && scheme == Scheme::Data;
         let mut life = Life {
             rng,
             nodes,
@@ -39,6 +44,7 @@ impl Life {
             person: Node::new(99).id.into(),
             written: 0,
             history,
+            scheme,
             persons: None,
             revoked: 0,
         };
@@ -62,9 +68,10 @@ impl Life {
                 members.push((self.nodes[at].member(), role));
             }
         }
-        let settings = match self.history {
-            true => Settings::with_history(),
-            false => Settings::from_joining_on(),
+        let settings = match (self.scheme, self.history) {
+            (Scheme::Message, _) => Settings::with_a_key_per_message(),
+            (_, true) => Settings::with_history(),
+            (_, false) => Settings::from_joining_on(),
         };
         let space = self.nodes[0].create(settings, &members);
         // As an invite would say.
@@ -394,6 +401,37 @@ fn random_native_lives_converge_keep_secrets_and_heal() {
             refused > 50 && withdrawn > 20 && shown > 1_000 && ranges > 10,
             "{refused} {withdrawn} {shown} {ranges}"
         );
+    }
+}
+
+/// The same with a key for each message: what is kept is shown, and nothing opens twice.
+#[test]
+fn random_lives_with_a_key_per_message_converge_and_heal() {
+    let first = number("FIRST_LIFE", 0);
+    let (mut shown, mut gone) = (0, 0);
+    for seed in first..first + number("LIVES", LIVES / 10) {
+        println!("life {seed}");
+        let mut life = Life::of(seed, Scheme::Message);
+        if seed % 3 == 0 {
+            life.persons = Some(vec![None; life.nodes.len()]);
+        }
+        let mut life = live_as(life, number("STEPS", 40));
+        for at in life.honest() {
+            let node = &mut life.nodes[at];
+            let Some(space) = node.space else { continue };
+            (shown, gone) = (shown + node.shown.len(), gone + node.gone.len());
+            for id in node.kept.keys().copied().collect::<Vec<_>>() {
+                let op = node.topic.ops[&id].clone();
+                let again = node
+                    .spaces
+                    .open_message(&space, &op.author, op.seq, &op.body);
+                let is_open = matches!(again, Ok(Content::Opened { .. }));
+                assert!(!is_open, "{at} opens {id} again");
+            }
+        }
+    }
+    if number("LIVES", LIVES) >= 100 {
+        assert!(shown > 500 && gone > 20, "{shown} {gone}");
     }
 }
 

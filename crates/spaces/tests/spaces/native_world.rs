@@ -110,6 +110,10 @@ pub struct Node {
     /// Content that lacks its secret.
     pub sealed: BTreeSet<Hash>,
     pub shown: BTreeMap<Hash, String>,
+    /// All that was ever opened, as a node keeps it.
+    pub kept: BTreeMap<Hash, String>,
+    /// What nothing opens any more.
+    pub gone: BTreeSet<Hash>,
     pub refused: BTreeSet<Hash>,
     /// What waits for a structure key.
     pub locked: BTreeSet<Hash>,
@@ -143,6 +147,8 @@ impl Node {
             heights: BTreeMap::new(),
             sealed: BTreeSet::new(),
             shown: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            gone: BTreeSet::new(),
             refused: BTreeSet::new(),
             locked: BTreeSet::new(),
             events: Vec::new(),
@@ -249,7 +255,7 @@ impl Node {
         let space = self.space.ok_or(LocalError::Form)?;
         let out = self
             .spaces
-            .seal_content(space, text.as_bytes(), &mut self.rng)?;
+            .seal_message(space, text.as_bytes(), &mut self.rng)?;
         assert_eq!(out.log, Log::Content);
         let out = (out.dependencies, out.body);
         let op = self.topic.forge(self.id, Log::Content, out);
@@ -369,6 +375,7 @@ impl Node {
             Content::Opened { verdict, data, .. } => {
                 if verdict == Verdict::Stands {
                     let text = String::from_utf8(data.to_vec()).unwrap();
+                    self.kept.insert(op.id, text.clone());
                     self.shown.insert(op.id, text);
                 }
             }
@@ -378,6 +385,11 @@ impl Node {
             Content::Refused(_) => {
                 self.refused.insert(op.id);
             }
+            Content::Withheld => {}
+            Content::Gone => match self.kept.get(&op.id) {
+                Some(text) => drop(self.shown.insert(op.id, text.clone())),
+                None => drop(self.gone.insert(op.id)),
+            },
             _ => panic!("unknown"),
         }
     }
@@ -421,7 +433,7 @@ impl Node {
         let op = self.topic.ops[id].clone();
         let content = self
             .spaces
-            .open_content(&space, &op.author, op.seq, &op.body);
+            .open_message(&space, &op.author, op.seq, &op.body);
         if let Ok(content) = content {
             self.show(&op, content);
         }

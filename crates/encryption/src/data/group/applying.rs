@@ -28,8 +28,10 @@ impl<M: Membership> Group<M> {
             return Ok(Output::Nothing);
         }
         let ours = addressed(directs, &self.agreement.my_id())?;
-        self.agreement
-            .process_beside((operation, sender, control), beside, ours, context)
+        let output =
+            self.agreement
+                .process_beside((operation, sender, control), beside, ours, context)?;
+        Ok(self.roots.of(output))
     }
 
     /// Whether a message adds somebody that was removed by an operation that it does not follow.
@@ -116,8 +118,9 @@ impl<M: Membership> Group<M> {
         learned: Option<(GroupSecret, BTreeSet<Member>)>,
         late: bool,
     ) {
-        let learned = learned.and_then(|(secret, holders)| {
+        let learned = learned.and_then(|(mut secret, holders)| {
             let id = secret.id();
+            self.roots.came(operation, id, secret.take_root());
             self.bundle.insert(secret);
             self.parked.look_again();
             // A full bundle takes nothing more until some are erased.

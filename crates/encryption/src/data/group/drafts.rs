@@ -14,6 +14,7 @@ use crate::data::payload::{Encrypted, Payload, Sent};
 use crate::data::secret::{GroupSecret, SecretBundle, SecretId, encrypt};
 use crate::limit::Limit;
 use crate::operation::{OperationError, check_add, check_create, check_remove};
+use crate::secret::Secret;
 use crate::sessions::Context;
 
 /// What a draft of `add` could not send along.
@@ -34,7 +35,8 @@ impl<M: Membership> Group<M> {
     ) -> Result<Draft, OperationError> {
         let exists = self.welcomed || !self.orderer.graph().is_empty();
         check_create(exists, members, context)?;
-        let secret = self.bundle.generate(context.now, rng)?;
+        let used = self.bundle.latest().map(GroupSecret::id);
+        let secret = self.draw(used, context, rng)?;
         Ok(self.agreement.create(members, secret, context, rng)?)
     }
 
@@ -170,12 +172,22 @@ impl<M: Membership> Group<M> {
         holders.insert(self.agreement.my_id());
         let present = self.holdings.present(&holders);
         let used = self.holdings.latest_eligible(&self.bundle, &present);
-        let secret = self.bundle.generate_above(used, context.now, rng)?;
+        let secret = self.draw(used, context, rng)?;
         let recipients: Vec<_> = recipients.into_iter().collect();
         let draft = self
             .agreement
             .rotate(control, &recipients, secret, context, rng)?;
         Ok(draft.after(self.orderer.heads(), context)?)
+    }
+
+    fn draw<R: CryptoRng>(
+        &self,
+        used: Option<SecretId>,
+        context: &Context<'_>,
+        rng: &mut R,
+    ) -> Result<GroupSecret, Limit> {
+        let draw = |rng: &mut R, date| self.roots.drawn(Secret::random(rng), date);
+        self.bundle.generate_above(used, context.now, rng, draw)
     }
 
     fn is_newest(&self) -> Result<(), OperationError> {

@@ -77,8 +77,13 @@ impl<M: Membership> Group<M> {
             return None;
         };
         if let Ok(Some(direct)) = addressed(&directs, &me) {
-            match self.agreement.absorb(message.sender, direct, context) {
-                Ok(Output::Secret(secret)) => early.insert(secret),
+            let output = self.agreement.absorb(message.sender, direct, context);
+            match output.map(|output| self.roots.of(output)) {
+                Ok(Output::Secret(mut secret)) => {
+                    let root = secret.take_root();
+                    self.roots.came(message.id, secret.id(), root);
+                    early.insert(secret);
+                }
                 Ok(Output::Bundle { bundle, .. }) => early.extend(bundle),
                 Ok(Output::Nothing) | Err(_) => {}
             }

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Group;
+use super::roots::Roots;
 use crate::data::Encrypted;
 use crate::data::agreement::Agreement;
 use crate::data::event::Failure;
@@ -103,6 +104,7 @@ impl<M: Membership> Group<M> {
                 parked: Parked::default(),
                 welcomed: false,
                 restored: false,
+                roots: Roots::default(),
                 header: Single::default(),
             };
             group.holdings.removal_given = r.bool()?;

@@ -1,0 +1,159 @@
+//! Spaces with a key for each message (`docs/protocol/spaces-message.md`).
+
+use p2panda_spaces::{Content, LocalError, Role, Scheme, Settings};
+
+use crate::native_world::{Node, deliver, heal_all, nodes, ops, sync};
+
+fn settings() -> Settings {
+    Settings::with_a_key_per_message()
+}
+
+/// An owner and an editor.
+fn pair() -> [Node; 2] {
+    let [mut a, mut b] = nodes();
+    a.create(settings(), &[(b.member(), Role::Editor)]);
+    sync(&mut [&mut a, &mut b]);
+    [a, b]
+}
+
+fn again(node: &mut Node, id: p2panda_core::Hash) -> Content {
+    let (op, space) = (node.topic.ops[&id].clone(), node.s());
+    let content = node
+        .spaces
+        .open_message(&space, &op.author, op.seq, &op.body);
+    content.unwrap()
+}
+
+#[test]
+fn members_read_each_other_and_nothing_opens_twice() {
+    let [mut a, mut b] = pair();
+    assert_eq!(b.spaces.scheme(&b.s()), Some(Scheme::Message));
+    let by_a = [a.publish("one"), a.publish("two")];
+    let by_b = b.publish("three");
+    sync(&mut [&mut a, &mut b]);
+    assert!(b.reads("one") && b.reads("two") && a.reads("three"));
+    for node in [&mut a, &mut b] {
+        node.restart();
+        for id in by_a.iter().chain([&by_b]) {
+            assert_eq!(again(node, *id), Content::Gone);
+        }
+    }
+    b.publish("after a restart");
+    a.publish("as well");
+    sync(&mut [&mut a, &mut b]);
+    assert!(a.reads("after a restart") && b.reads("as well"));
+}
+
+#[test]
+fn a_newcomer_reads_nothing_of_before_and_everything_after() {
+    let [mut a, mut b, mut c] = nodes();
+    a.create(settings(), &[(b.member(), Role::Editor)]);
+    a.publish("old");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    a.add(c.member(), Role::Editor);
+    b.publish("by one who does not know");
+    a.publish("new");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert!(c.reads("new") && !c.reads("old"));
+    assert!(!c.reads("by one who does not know"));
+    c.publish("by the newcomer");
+    b.publish("by one who knows");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    for node in [&a, &b, &c] {
+        assert!(node.reads("by the newcomer") && node.reads("by one who knows"));
+    }
+    assert!(a.is_healthy() && b.is_healthy() && c.is_healthy());
+}
+
+#[test]
+fn the_removed_read_nothing_later() {
+    let [mut a, mut b, mut c] = nodes();
+    let members = [(b.member(), Role::Editor), (c.member(), Role::Editor)];
+    a.create(settings(), &members);
+    a.publish("first");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    a.remove(b.member());
+    a.publish("later");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    c.publish("later, by another one");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert!(b.reads("first") && c.reads("later"));
+    assert!(!b.reads("later") && !b.reads("later, by another one"));
+}
+
+#[test]
+fn messages_of_concurrent_epochs_are_read() {
+    let [mut a, mut b, mut c] = nodes();
+    let members = [(b.member(), Role::Owner), (c.member(), Role::Editor)];
+    a.create(settings(), &members);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    for node in [&mut a, &mut b] {
+        node.try_do(|spaces, s, desk| spaces.rotate(s, desk))
+            .unwrap();
+    }
+    a.publish("in one");
+    b.publish("in the other");
+    c.publish("in neither");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    for node in [&a, &b, &c] {
+        assert!(node.reads("in one") && node.reads("in the other") && node.reads("in neither"));
+    }
+}
+
+#[test]
+fn a_member_added_beside_a_rotation_reads_once_that_is_healed() {
+    let [mut a, mut b, mut c] = nodes();
+    a.create(settings(), &[(b.member(), Role::Owner)]);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    a.add(c.member(), Role::Editor);
+    b.try_do(|spaces, s, desk| spaces.rotate(s, desk)).unwrap();
+    b.publish("beside");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    heal_all(&mut [&mut a, &mut b, &mut c]);
+    for node in [&mut a, &mut b, &mut c] {
+        node.publish("healed");
+    }
+    sync(&mut [&mut a, &mut b, &mut c]);
+    for node in [&mut a, &mut b, &mut c] {
+        assert_eq!(node.shown.values().filter(|t| *t == "healed").count(), 3);
+        assert!(node.is_healthy());
+    }
+    assert!(!c.reads("beside"), "it was sealed for others");
+}
+
+#[test]
+fn what_is_withdrawn_keeps_its_key_until_it_stands() {
+    let [mut a, mut b, mut c] = nodes();
+    let members = [(b.member(), Role::Editor), (c.member(), Role::Editor)];
+    a.create(settings(), &members);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    let beside = b.publish("beside the removal");
+    a.remove(b.member());
+    let all = ops(&a);
+    deliver(&mut c, &all);
+    let all = ops(&b);
+    deliver(&mut c, &all);
+    deliver(&mut a, &all);
+    assert!(!c.reads("beside the removal") && !a.reads("beside the removal"));
+    assert_eq!(again(&mut c, beside), Content::Withheld);
+    a.add(b.member(), Role::Editor);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert!(c.reads("beside the removal") && a.reads("beside the removal"));
+    assert_eq!(again(&mut c, beside), Content::Gone);
+}
+
+#[test]
+fn a_reader_that_is_made_an_editor_writes_in_the_same_epoch() {
+    let [mut a, mut b] = nodes();
+    a.create(settings(), &[(b.member(), Role::Reader)]);
+    sync(&mut [&mut a, &mut b]);
+    assert_eq!(
+        b.try_publish("too early"),
+        Err(LocalError::Role(Some(Role::Reader)))
+    );
+    a.set_role(b.member(), Role::Editor);
+    sync(&mut [&mut a, &mut b]);
+    b.publish("now");
+    sync(&mut [&mut a, &mut b]);
+    assert!(a.reads("now"));
+}
