@@ -141,6 +141,7 @@ impl<'a> Shown<'a> {
             cbor: message.raw(),
             change: message.change().map(|change| match change {
                 Change::Withdrawn => "withdrawn",
+                Change::Expired => "expired",
                 _ => "members",
             }),
             first_offset: message.first_offset(),

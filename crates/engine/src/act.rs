@@ -13,6 +13,7 @@ use crate::answer::EngineEvent;
 use crate::command::Command;
 use crate::desk::{Bytes, act, act_within, seconds};
 use crate::drafts;
+use crate::expiry;
 use crate::join;
 use crate::now::micros;
 use crate::own_keys::{follow, renew_keys};
@@ -21,7 +22,6 @@ use crate::secret_signs;
 use crate::space::form::Form;
 use crate::space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
 use crate::space_news::SpaceNews;
-use crate::state::State;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
@@ -291,11 +291,10 @@ pub(crate) fn heal_first(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<bool, 
     let Some(id) = turn.state.spaces.id(&topic.topic) else {
         return Ok(false);
     };
-    let State { spaces, rng, .. } = &mut *turn.state;
-    let Form::Native(native) = &spaces.form else {
+    let Form::Native(native) = &turn.state.spaces.form else {
         return Ok(false);
     };
-    let sealed = native.spaces.seal_content(id, &[], rng);
+    let sealed = native.spaces.can_seal(id);
     if sealed.is_err_and(|error| error.is_retryable()) {
         if drafts::waits(turn, &topic.topic, &Planned::Heal) {
             return Ok(true);
@@ -323,6 +322,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     if turn.state.spaces.keys_due_us.is_some_and(|at| at <= now_us) {
         renew_keys(turn)?;
     }
+    expiry::due(turn)?;
     person::due(turn)?;
     join::due(turn)
 }

@@ -9,7 +9,7 @@ use chacha20::rand_core::SeedableRng;
 use p2panda_core::budget::Budget;
 use p2panda_core::limits::{
     DEPENDENCY_WAIT, DEPENDENCY_WAIT_MAX, IDEMPOTENCY_WINDOW, OPERATION_BYTES_MAX_DEFAULT,
-    OWN_LOG_WAIT, PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
+    OWN_LOG_WAIT, PRUNE_BYTES_MAX, PRUNE_ROWS_MAX, SPACE_PLAINTEXT_KEPT,
 };
 use p2panda_core::{SigningKey, Topic};
 use p2panda_store::{
@@ -55,6 +55,9 @@ pub struct Options {
     pub idempotency_window: Duration,
     /// Bytes of header and body, frame included, that may be published.
     pub operation_bytes_max: usize,
+    /// How long the plaintext of messages of the message scheme is kept
+    /// (`docs/protocol/spaces-message.md#7`).
+    pub plaintext_kept: Duration,
     /// How much is kept of others at most (`docs/protocol/streams.md#21`).
     pub quotas: Quotas,
     /// For how long content of others is kept (`docs/protocol/streams.md#22`).
@@ -86,6 +89,7 @@ impl Default for Options {
             own_log_wait: OWN_LOG_WAIT,
             idempotency_window: IDEMPOTENCY_WINDOW,
             operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
+            plaintext_kept: SPACE_PLAINTEXT_KEPT,
             quotas: Quotas::default(),
             retention: Retention::default(),
             budget: None,
@@ -182,6 +186,7 @@ impl Engine {
         };
         let rng = ChaCha20Rng::from_seed(*seed);
         let mut state = State::new(store.signing_key().clone(), limits, options.budget, rng);
+        state.spaces.expiry.kept_us = micros(options.plaintext_kept);
         let sources = (&options.at_rest, options.at_rest_before.as_ref());
         state.sealer = Sealer::open(dir, &mut store, sources)?;
         state.open_plaintexts(&mut store, options.seal_messages)?;

@@ -53,6 +53,7 @@ mod drafting;
 mod drafts;
 mod early;
 mod engine;
+mod expiry;
 mod feed_times;
 mod forge;
 mod idle;

@@ -26,6 +26,7 @@ pub(crate) fn open_form(turn: &mut Turn<'_>) {
         let look_us = micros(SPACE_KEYS_LOOK_INTERVAL);
         let due_us = turn.now.elapsed_us.saturating_add(look_us);
         turn.state.spaces.keys_due_us = Some(due_us);
+        turn.state.spaces.expiry.due_us = Some(due_us);
     }
 }
 

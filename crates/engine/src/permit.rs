@@ -162,7 +162,7 @@ fn content(
     };
     Ok(Ok(match content {
         Content::Stands(data) => Some(Ready::Opened(data)),
-        Content::Withdrawn => None,
+        Content::Withdrawn | Content::Gone => None,
         Content::Sealed(secret) => {
             let arrival = arrival_of(turn, candidate.location);
             turn.tx.park(topic.key, &secret, arrival)?;
@@ -417,7 +417,7 @@ fn open_parked(
             Content::Stands(data) => {
                 rejudge::show(turn, topic, &header, arrival, Ready::Opened(data));
             }
-            Content::Withdrawn => {}
+            Content::Withdrawn | Content::Gone => {}
             Content::Refused => refuse(turn, topic, &header, RejectReason::NotAllowed)?,
         }
     }
@@ -425,10 +425,12 @@ fn open_parked(
     Ok(true)
 }
 
-pub(crate) fn open(turn: &Turn<'_>, topic: &TopicRef, header: &Header, body: &[u8]) -> Content {
-    let spaces = &turn.state.spaces;
+pub(crate) fn open(turn: &mut Turn<'_>, topic: &TopicRef, header: &Header, body: &[u8]) -> Content {
+    let spaces = &mut turn.state.spaces;
     let id = spaces.id(&topic.topic);
-    let form = &spaces.form;
+    // A key may be erased by it.
+    spaces.touch();
+    let form = &mut spaces.form;
     form.open_content(id, &header.author(), header.seq(), body)
 }
 
@@ -532,6 +534,8 @@ fn glance_at_stored(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreEr
     turn.state.spaces.touch();
     Ok(())
 }
+
+pub(crate) mod once;
 
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use p2panda_core::{Header, Topic, VerifyingKey};
 use p2panda_encryption::Row;
-use p2panda_store::{Change, Ready, SealedOperation, StoreError};
+use p2panda_store::{Change, LogKey, Ready, SealedOperation, StoreError};
 use zeroize::Zeroizing;
 
 use crate::batch::{Location, Ordered, Stored};
-use crate::permit::{header_of, open};
+
+use crate::permit::{header_of, once, open};
 use crate::space::form::Content;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
@@ -162,7 +163,7 @@ fn judge_stored(turn: &mut Turn<'_>, range: &Range) -> Result<u32, StoreError> {
     for (_, operation) in page {
         turn.batch.rejudging.take(operation.bytes());
         if let Some(header) = header_of(&operation) {
-            judge(turn, &topic, &header, &operation, range.stands);
+            judge(turn, &topic, (log.key, &header), &operation, range.stands)?;
         }
     }
     Ok(next)
@@ -171,30 +172,36 @@ fn judge_stored(turn: &mut Turn<'_>, range: &Range) -> Result<u32, StoreError> {
 fn judge(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
-    header: &Header,
+    (log, header): (LogKey, &Header),
     operation: &SealedOperation,
     stands: bool,
-) {
+) -> Result<(), StoreError> {
     let content = open(turn, topic, header, &operation.body);
     if let Some(passed) = passed_now(turn, operation) {
-        passed.ready = match content {
-            Content::Stands(data) => Some(Ready::Opened(data)),
-            _ => None,
-        };
-        return;
+        passed.ready = restated(content, passed.ready.take(), stands);
+        return Ok(());
     }
     let is_shown = is_shown(turn, operation);
-    match content {
-        Content::Stands(data) if !is_shown => {
-            show(turn, topic, header, operation.arrival, Ready::Opened(data));
-        }
+    let ready = match content {
+        Content::Stands(data) if !is_shown => Some(Ready::Opened(data)),
         // A later change of the verdict may have come before this step.
-        Content::Stands(_) => {}
-        _ if !stands && is_shown => {
-            let withdrawn = Ready::Changed(Change::Withdrawn);
-            show(turn, topic, header, operation.arrival, withdrawn);
-        }
-        _ => {}
+        Content::Stands(_) => None,
+        Content::Gone if stands && !is_shown => once::kept(turn, (log, header.seq()))?,
+        _ if !stands && is_shown => Some(Ready::Changed(Change::Withdrawn)),
+        _ => None,
+    };
+    if let Some(ready) = ready {
+        show(turn, topic, header, operation.arrival, ready);
+    }
+    Ok(())
+}
+
+/// What the feed shows of content that passed in this batch.
+fn restated(content: Content, before: Option<Ready>, stands: bool) -> Option<Ready> {
+    match content {
+        Content::Stands(data) if stands => Some(Ready::Opened(data)),
+        Content::Gone if stands => before.or_else(|| Some(once::lost())),
+        _ => None,
     }
 }
 
@@ -217,12 +224,9 @@ fn judge_arrived(turn: &mut Turn<'_>, topic: &TopicRef, range: &Range) {
         if !is_in || arrived.topic.topic != topic.topic {
             continue;
         }
-        let ready = match open(turn, topic, &header, &body) {
-            Content::Stands(data) if range.stands => Some(Ready::Opened(data)),
-            _ => None,
-        };
+        let opened = open(turn, topic, &header, &body);
         if let Some(ordered) = turn.batch.ordered.get_mut(place) {
-            ordered.ready = ready;
+            ordered.ready = restated(opened, ordered.ready.take(), range.stands);
         }
     }
 }

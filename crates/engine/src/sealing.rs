@@ -26,10 +26,13 @@ pub(crate) fn seal(
         return Ok(Ok(message));
     };
     let State { spaces, rng, .. } = &mut *turn.state;
-    let (Form::Native(native), Some(id)) = (&spaces.form, spaces.id(&topic.topic)) else {
+    // The key of our next message is another one from now on.
+    spaces.touch();
+    let id = spaces.id(&topic.topic);
+    let (Form::Native(native), Some(id)) = (&mut spaces.form, id) else {
         return Ok(Err(PublishError::Sealed));
     };
-    let sealed = match native.spaces.seal_content(id, body, rng) {
+    let sealed = match native.spaces.seal_message(id, body, rng) {
         Ok(sealed) => sealed,
         Err(error) if error.is_retryable() => return Ok(Err(PublishError::Unhealed)),
         Err(_) => return Ok(Err(PublishError::Sealed)),

@@ -1,6 +1,7 @@
 //! Topics that carry a space (`docs/protocol/streams.md#7`): which they are, what waits in them, and
 //! what opens them.
 
+pub(crate) mod expiry;
 pub(crate) mod form;
 pub(crate) mod person;
 pub(crate) mod requests;
@@ -20,6 +21,7 @@ use crate::drafted::Drafted;
 use crate::drafting::Drafts;
 use crate::now::Now;
 use crate::rejudge::Ranges;
+use expiry::Expiry;
 use form::{Form, Kind, Native};
 use person::{OwnPerson, PERSON_ROW, TODO_ROW};
 use requests::Requests;
@@ -59,6 +61,8 @@ pub(crate) struct Spaces {
     pub drafts: Drafts,
     /// When our own keys are looked at next, in elapsed microseconds.
     pub keys_due_us: Option<u64>,
+    /// What is kept for a time.
+    pub expiry: Expiry,
 }
 
 /// A topic that carries a space.
@@ -111,6 +115,7 @@ impl Default for Spaces {
             rejudged: Ranges::default(),
             drafts: Drafts::default(),
             keys_due_us: None,
+            expiry: Expiry::default(),
         }
     }
 }
@@ -244,6 +249,7 @@ impl Spaces {
             let native = Native::load(me, &rows).map_err(|()| damaged())?;
             self.form = native.map_or(Form::Closed, |native| Form::Native(Box::new(native)));
             self.keys_due_us = matches!(self.form, Form::Native(_)).then_some(0);
+            self.expiry.begin(self.keys_due_us);
         }
         Ok(())
     }
@@ -422,7 +428,8 @@ impl Spaces {
         };
         let spaces = self.topics.values().flat_map(of);
         let person_us = self.person.is_due().then_some(0);
-        spaces.chain([self.keys_due_us, person_us]).flatten()
+        let own = [self.keys_due_us, person_us, self.expiry.due_us];
+        spaces.chain(own).flatten()
     }
 }
 

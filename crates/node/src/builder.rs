@@ -40,6 +40,7 @@ pub struct Builder {
     pub(crate) causal_wait: Duration,
     pub(crate) causal_wait_max: Duration,
     pub(crate) idempotency_window: Duration,
+    pub(crate) plaintext_kept: Duration,
     pub(crate) new_logs: (u32, u32),
     pub(crate) operation_bytes_max: u32,
     pub(crate) quotas: Quotas,
@@ -88,6 +89,7 @@ impl Default for Builder {
             causal_wait: limits::DEPENDENCY_WAIT,
             causal_wait_max: limits::DEPENDENCY_WAIT_MAX,
             idempotency_window: limits::IDEMPOTENCY_WINDOW,
+            plaintext_kept: limits::SPACE_PLAINTEXT_KEPT,
             new_logs: (limits::NEW_LOGS_MAX, limits::NEW_LOGS_PER_SECOND),
             operation_bytes_max: limits::OPERATION_BYTES_MAX_DEFAULT as u32,
             quotas: Quotas::default(),
@@ -218,6 +220,14 @@ impl Builder {
     /// 1 000 000 keys are remembered in any case only.
     pub fn idempotency_window(mut self, window: Duration) -> Self {
         self.idempotency_window = window;
+        self
+    }
+
+    /// How long a message can be read again in spaces with a key for each message
+    /// ([`Settings::with_a_key_per_message`](crate::Settings::with_a_key_per_message)); 30 days if not
+    /// said. After that only its place is left, as [`Change::Expired`](crate::Change::Expired).
+    pub fn plaintext_kept(mut self, time: Duration) -> Self {
+        self.plaintext_kept = time;
         self
     }
 

@@ -305,6 +305,7 @@ pub(crate) fn engine_options(
         causal_wait_max: builder.causal_wait_max,
         idempotency_window: builder.idempotency_window,
         operation_bytes_max: builder.operation_bytes_max as usize,
+        plaintext_kept: builder.plaintext_kept,
         quotas: builder.quotas,
         retention: builder.retention.clone(),
         budget: Some(budget),

@@ -9,6 +9,7 @@ pub(crate) mod consumer;
 pub(crate) mod content;
 pub(crate) mod error;
 pub(crate) mod evidence;
+pub(crate) mod expire;
 pub(crate) mod fault;
 pub(crate) mod feed;
 pub(crate) mod feed_time;

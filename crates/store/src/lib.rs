@@ -105,6 +105,7 @@ pub use database::consumer::Start;
 pub use database::content::{Change, Content, Ready};
 pub use database::error::{StoreError, StoreErrorKind};
 pub use database::evidence::{ForkRow, Reject, RejectReason, RejectedRow};
+pub use database::expire::Expired;
 pub use database::fault::Fault;
 pub use database::feed::{FeedEntry, FeedPage, SkipAcked};
 pub use database::feed_time::Ahead;

@@ -120,9 +120,32 @@ pub struct SpaceCreateArgs {
     /// Newcomers read only what is written after they join
     #[arg(long)]
     pub no_history: bool,
+    /// How messages are sealed. `message`: each with its own key, which is erased when the message is
+    /// opened; includes --no-history
+    #[arg(long, value_enum, default_value_t)]
+    pub scheme: SpaceSchemeArg,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// How the messages of a space are sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SpaceSchemeArg {
+    /// Under secrets that members keep
+    #[default]
+    Data,
+    /// Each message with its own key
+    Message,
+}
+
+impl From<SpaceSchemeArg> for p2panda_rpc::api::SpaceScheme {
+    fn from(scheme: SpaceSchemeArg) -> Self {
+        match scheme {
+            SpaceSchemeArg::Data => Self::Data,
+            SpaceSchemeArg::Message => Self::Message,
+        }
+    }
 }
 
 /// A space, to inspect.

@@ -321,7 +321,8 @@ fn print(line: &impl Serialize, plain: &str, json: bool) -> Result<Written, Fail
 }
 
 async fn create(face: &Face, create: SpaceCreateArgs) -> Result<Outcome, Failure> {
-    let made = face.create_space(&create.name, create.no_history).await?;
+    let sealed = (create.scheme.into(), create.no_history);
+    let made = face.create_space(&create.name, sealed).await?;
     let line = SpaceLine::of(made);
     // Whether somebody reads it makes no difference: it is listed from now on.
     let _ = print(&line, &line.space, create.json)?;

@@ -27,20 +27,25 @@ impl Face {
     pub async fn create_space(
         &self,
         name: &str,
-        no_history: bool,
+        (scheme, no_history): (api::SpaceScheme, bool),
     ) -> Result<api::SpaceView, Failure> {
         let node = match self {
             Face::Own(node) => node,
             Face::Running(remote) => {
                 let name = name.to_owned();
-                let params = api::SpaceCreateParams { name, no_history };
+                let params = api::SpaceCreateParams {
+                    name,
+                    no_history,
+                    scheme,
+                };
                 let view = remote.call::<api::SpaceCreate>(&params).await?;
                 return revealed(remote, view).await;
             }
         };
-        let settings = match no_history {
-            true => Settings::from_joining_on(),
-            false => Settings::with_history(),
+        let settings = match (scheme, no_history) {
+            (api::SpaceScheme::Message, _) => Settings::with_a_key_per_message(),
+            (api::SpaceScheme::Data, true) => Settings::from_joining_on(),
+            (api::SpaceScheme::Data, false) => Settings::with_history(),
         };
         let topic = p2panda::random_topic()?;
         view(&node.spaces().create_in(topic, name, settings).await?).await

@@ -86,6 +86,8 @@ pub(crate) enum Content {
     Sealed([u8; 32]),
     /// Its author may not write.
     Refused,
+    /// Its key was erased: what was opened is what was stored.
+    Gone,
 }
 
 /// What opens the spaces of a node.
@@ -270,7 +272,7 @@ impl Form {
 
     /// Content that was received before.
     pub fn open_content(
-        &self,
+        &mut self,
         id: Option<SpaceId>,
         author: &VerifyingKey,
         seq: u32,
@@ -278,7 +280,7 @@ impl Form {
     ) -> Content {
         match (self, id) {
             (Form::Native(native), Some(id)) => {
-                let content = native.spaces.open_content(&id, author, seq.into(), body);
+                let content = native.spaces.open_message(&id, author, seq.into(), body);
                 content.map_or(Content::Refused, Content::from)
             }
             #[cfg(test)]
@@ -308,7 +310,8 @@ impl From<p2panda_spaces::Content> for Content {
                 data,
                 ..
             } => Content::Stands(Bytes::copy_from_slice(&data)),
-            Of::Opened { .. } => Content::Withdrawn,
+            Of::Opened { .. } | Of::Withheld => Content::Withdrawn,
+            Of::Gone => Content::Gone,
             Of::Sealed { secret } => Content::Sealed(*secret.as_bytes()),
             _ => Content::Refused,
         }

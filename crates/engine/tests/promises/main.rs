@@ -32,5 +32,6 @@ mod restated;
 mod retention;
 mod slices;
 mod space_lives;
+mod space_messages;
 mod spaces;
 mod storage;

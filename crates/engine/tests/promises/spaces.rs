@@ -9,7 +9,7 @@ use p2panda_engine::{
     Command, Engine, Fault, Incoming, NewMessage, Now, Options, PublishError, Reply, Role,
     Settings, Source, SpaceChange, SpaceCommand, SpaceError, SpaceLook,
 };
-use p2panda_store::{Content, PageLimits};
+use p2panda_store::{Change, Content, PageLimits};
 use tempfile::TempDir;
 
 pub const TOPIC: Topic = Topic::from_bytes([9; 32]);
@@ -32,10 +32,14 @@ pub fn asked<T: Send + 'static>(command: impl FnOnce(Reply<T>) -> Command) -> As
 }
 
 pub fn create() -> Asked<Result<(), SpaceError>> {
+    create_as(Settings::with_history())
+}
+
+pub fn create_as(settings: Settings) -> Asked<Result<(), SpaceError>> {
     asked(|reply| {
         Command::Space(SpaceCommand::Create {
             topic: TOPIC,
-            settings: Settings::with_history(),
+            settings,
             name: None,
             reply,
         })
@@ -225,6 +229,30 @@ impl Peer {
             _ => None,
         });
         opened.collect()
+    }
+
+    /// What the feed says about operations instead of content.
+    pub fn changes(&self) -> Vec<Change> {
+        let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
+        let page = reader.feed_page(&TOPIC, 0, ALL, None).unwrap();
+        let entries = page.entries.into_iter();
+        let changes = entries.filter_map(|entry| match entry.content {
+            Content::Change(change) if change != Change::Members => Some(change),
+            _ => None,
+        });
+        changes.collect()
+    }
+
+    /// Whether a text can be found in the files of the database.
+    pub fn holds(&self, text: &str) -> bool {
+        let files = std::fs::read_dir(&self.dir).unwrap();
+        let bytes = files.filter_map(|file| std::fs::read(file.unwrap().path()).ok());
+        let mut bytes = bytes.collect::<Vec<_>>().into_iter();
+        bytes.any(|bytes| {
+            bytes
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        })
     }
 
     pub fn look(&mut self) -> Option<SpaceLook> {

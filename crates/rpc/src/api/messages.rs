@@ -38,7 +38,7 @@ pub struct Message {
     /// Any other content: one CBOR item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cbor: Option<Bin>,
-    /// What it says about its operation instead of content: `withdrawn`, `members`.
+    /// What it says about its operation instead of content: `withdrawn`, `members`, `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
     /// The first offset that the operation had, if it had another one before.

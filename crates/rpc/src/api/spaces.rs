@@ -46,6 +46,26 @@ pub struct SpaceCreateParams {
     /// Newcomers read only what is written from then on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_history: bool,
+    /// How messages are sealed; `message` implies `no_history`.
+    #[serde(default, skip_serializing_if = "SpaceScheme::is_data")]
+    pub scheme: SpaceScheme,
+}
+
+/// How the messages of a space are sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SpaceScheme {
+    /// Under secrets that are kept: members can read again what they could read once.
+    #[default]
+    Data,
+    /// Each with a key of its own, which is erased when it is used.
+    Message,
+}
+
+impl SpaceScheme {
+    fn is_data(&self) -> bool {
+        *self == SpaceScheme::Data
+    }
 }
 
 /// A space as this node knows it.

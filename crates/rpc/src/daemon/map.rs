@@ -126,6 +126,7 @@ pub(crate) fn message(
             match change {
                 Change::Withdrawn => "withdrawn",
                 Change::Members => "members",
+                Change::Expired => "expired",
                 _ => "other",
             }
             .to_owned()

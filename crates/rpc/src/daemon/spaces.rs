@@ -47,9 +47,10 @@ pub(crate) async fn create(
         let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
         return Err(error.hint("a space gets a topic of its own"));
     }
-    let settings = match params.no_history {
-        true => p2panda::Settings::from_joining_on(),
-        false => p2panda::Settings::with_history(),
+    let settings = match (params.scheme, params.no_history) {
+        (api::SpaceScheme::Message, _) => p2panda::Settings::with_a_key_per_message(),
+        (api::SpaceScheme::Data, true) => p2panda::Settings::from_joining_on(),
+        (api::SpaceScheme::Data, false) => p2panda::Settings::with_history(),
     };
     let topic = p2panda::random_topic().map_err(failed)?;
     let spaces = session.service.node.spaces();

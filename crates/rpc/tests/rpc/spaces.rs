@@ -13,7 +13,7 @@ use crate::world::{World, bearer, code, failed, in_time};
 async fn create(client: &Client, name: &str) -> api::SpaceView {
     let params = api::SpaceCreateParams {
         name: name.into(),
-        no_history: false,
+        ..api::SpaceCreateParams::default()
     };
     client.call::<api::SpaceCreate>(&params).await.unwrap()
 }
@@ -40,6 +40,35 @@ fn all(topic: &str) -> SubscribeParams {
         topics: vec![topic.to_owned()],
         start: Some(Start::Beginning),
         ..SubscribeParams::default()
+    }
+}
+
+/// The first text that somebody who reads from the beginning is given.
+async fn first_text(client: &Client, topic: &str) -> String {
+    let mut messages = client.space_messages(all(topic)).await.unwrap();
+    loop {
+        let message = in_time(messages.next()).await.unwrap().unwrap();
+        if let Some(text) = message.text {
+            return text;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_space_with_a_key_per_message_is_read_again() {
+    let world = World::new().await;
+    let sam = world.client(SAM).await;
+    let params = api::SpaceCreateParams {
+        name: "Brief".into(),
+        scheme: api::SpaceScheme::Message,
+        ..api::SpaceCreateParams::default()
+    };
+    let made = sam.call::<api::SpaceCreate>(&params).await.unwrap();
+    sam.call::<api::SpacePublish>(&says(&made.topic, "once"))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        assert_eq!(first_text(&sam, &made.topic).await, "once");
     }
 }
 

@@ -27,6 +27,31 @@ fn a_control_message_has_so_many_boxes_and_no_more() {
 }
 
 #[test]
+fn a_message_with_its_own_key_is_read_back_and_nothing_else_is() {
+    let chained = Chained {
+        epoch: Hash::digest(b"epoch"),
+        generation: u32::MAX,
+        nonce: [3; 24],
+        sealed: vec![4; 16],
+    };
+    let bytes = Body::Message(chained.clone()).encode();
+    assert_eq!(Body::decode(&bytes), Ok(Body::Message(chained)));
+    for at in 0..bytes.len() {
+        assert!(Body::decode(&bytes[..at]).is_err(), "cut at {at}");
+        let mut other = bytes.clone();
+        other[at] ^= 0xff;
+        // Whatever it is, it is read back as it is or refused.
+        if let Ok(body) = Body::decode(&other) {
+            assert_eq!(body.encode(), other);
+        }
+    }
+    let mut longer = Writer::new();
+    longer.array(6).uint(1).uint(4).bytes(&[1; 32]);
+    longer.uint(1 << 32).bytes(&[3; 24]).bytes(&[4]);
+    assert_eq!(Body::decode(&longer.into_bytes()), Err(Invalid::Bytes));
+}
+
+#[test]
 fn a_body_names_so_many_control_messages_and_no_more() {
     let named = |count: usize| Structure {
         dependencies: vec![Hash::digest(b""); count],

@@ -24,6 +24,9 @@ pub enum Change {
     Withdrawn,
     /// The operation changed who is a member, or how.
     Members,
+    /// What it said was kept for a time and is erased; nothing opens it any more
+    /// (`docs/protocol/spaces-message.md#7`).
+    Expired,
 }
 
 /// How an operation is ready for the feed, as the writer says it.
@@ -43,6 +46,7 @@ pub(crate) mod code {
     pub(crate) const OPENED: i64 = 1;
     pub(crate) const WITHDRAWN: i64 = 2;
     pub(crate) const MEMBERS: i64 = 3;
+    pub(crate) const EXPIRED: i64 = 4;
 }
 
 impl Content {
@@ -61,6 +65,7 @@ impl Content {
             Some(code::OPENED) => Content::Opened(shown?),
             Some(code::WITHDRAWN) => Content::Change(Change::Withdrawn),
             Some(code::MEMBERS) => Content::Change(Change::Members),
+            Some(code::EXPIRED) => Content::Change(Change::Expired),
             Some(_) => return None,
         })
     }
@@ -82,6 +87,7 @@ impl Ready {
             Ready::Opened(_) => Some(code::OPENED),
             Ready::Changed(Change::Withdrawn) => Some(code::WITHDRAWN),
             Ready::Changed(Change::Members) => Some(code::MEMBERS),
+            Ready::Changed(Change::Expired) => Some(code::EXPIRED),
         }
     }
 

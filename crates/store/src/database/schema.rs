@@ -24,11 +24,16 @@ const MIGRATIONS: &[&str] = &[
     KEPT_BYTES,
     AGED,
     PLAINTEXTS,
+    EXPIRED,
 ];
 
 /// Migrations that add a column: which, to which table. One that is there stays, also where a database was
 /// marked as one of an earlier version.
 const COLUMNS: &[(&str, &str)] = &[("operation", "opened_by")];
+
+/// `content` of an operation may be 4: its plaintext was erased. A version that does not know that does
+/// not open the database.
+const EXPIRED: &str = "";
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;

@@ -8,8 +8,8 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, SecretKey};
 use p2panda_spaces::{
-    Content, Event, Glance, InviteState, ReceiveError, Received, Role, SpaceId, Spaces, Verdict,
-    Wait,
+    Content, Event, Glance, InviteState, ReceiveError, Received, Role, Scheme, SpaceId, Spaces,
+    Verdict, Wait,
 };
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -327,6 +327,10 @@ impl Book {
             return Ok(());
         }
         let id = room.id.ok_or(Wait::Postponed)?;
+        if self.spaces.scheme(&id) == Some(Scheme::Message) {
+            // A page stores no plaintext: what it opened once would be lost.
+            return Err(Wait::Postponed.into());
+        }
         let (author, seq) = (operation.author, operation.seq);
         match self.spaces.receive_content(id, &received(operation))? {
             Content::Opened {

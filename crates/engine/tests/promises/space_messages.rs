@@ -1,0 +1,196 @@
+//! Spaces with a key for each message: plaintext is stored with the erasure of its key, and is kept for
+//! a time (`docs/protocol/spaces-message.md#7`).
+
+use p2panda_core::Timestamp;
+use p2panda_core::limits::{SPACE_EXPIRY_INTERVAL, SPACE_PLAINTEXT_KEPT};
+use p2panda_engine::{Command, Fault, Incoming, NewMessage, Role, Settings, Source, SpaceChange};
+use p2panda_store::Change;
+
+use crate::spaces::{Peer, TOPIC, asked, change, create_as, exchange};
+
+/// An owner and an editor.
+fn pair() -> [Peer; 2] {
+    let mut alice = Peer::new(1);
+    alice
+        .ask(create_as(Settings::with_a_key_per_message()))
+        .unwrap();
+    let mut bob = Peer::following(2, &mut alice);
+    alice
+        .ask(change(SpaceChange::Add(bob.id(), Role::Editor)))
+        .unwrap();
+    exchange(&mut [&mut alice, &mut bob]);
+    [alice, bob]
+}
+
+impl Peer {
+    fn goes_by(&mut self, time: std::time::Duration) {
+        let us = time.as_micros() as u64;
+        self.now.elapsed_us += us;
+        self.now.wall = Timestamp::from_micros(self.now.wall.as_micros() + us);
+        self.settle();
+    }
+}
+
+#[test]
+fn what_was_opened_once_is_read_again_from_what_is_stored() {
+    let [mut alice, mut bob] = pair();
+    alice.publish("one").unwrap();
+    bob.publish("two").unwrap();
+    exchange(&mut [&mut alice, &mut bob]);
+    for peer in [&mut alice, &mut bob] {
+        let mut shown = peer.shown();
+        shown.sort();
+        assert_eq!(shown, ["one", "two"]);
+        peer.crash();
+        assert_eq!(peer.shown().len(), 2);
+    }
+    alice.publish("three").unwrap();
+    bob.publish("four").unwrap();
+    exchange(&mut [&mut alice, &mut bob]);
+    assert_eq!((alice.shown().len(), bob.shown().len()), (4, 4));
+    let needle = b"three";
+    for operation in bob.operations() {
+        let body = operation.body.unwrap();
+        assert!(!body.windows(needle.len()).any(|part| part == needle));
+    }
+}
+
+#[test]
+fn several_messages_of_one_batch_have_keys_of_their_own() {
+    let [mut alice, mut bob] = pair();
+    let now = alice.now;
+    let publish = |text: &'static str| {
+        let message = NewMessage::new(text.as_bytes());
+        let (command, answer) = asked(|reply| Command::Publish {
+            topic: TOPIC,
+            message,
+            reply,
+        });
+        (command, answer)
+    };
+    let (commands, answers): (Vec<_>, Vec<_>) = ["a", "b", "c"].map(publish).into_iter().unzip();
+    alice.engine().process(commands, now).unwrap();
+    for answer in answers {
+        answer().unwrap();
+    }
+    bob.hear(&alice);
+    assert_eq!(alice.shown(), ["a", "b", "c"]);
+    assert_eq!(bob.shown(), ["a", "b", "c"]);
+}
+
+/// Whatever does not reach the disk leaves keys and plaintext as they were.
+#[test]
+fn a_fault_at_any_point_leaves_the_key_or_the_plaintext() {
+    let [mut alice, mut bob] = pair();
+    let mut faults = 0;
+    for after in 0.. {
+        let now = alice.now;
+        alice.engine().set_fault(Some(Fault::Full { after }));
+        let message = NewMessage::new("by alice".as_bytes());
+        let (command, answer) = asked(|reply| Command::Publish {
+            topic: TOPIC,
+            message,
+            reply,
+        });
+        let failed = alice.engine().process(vec![command], now).is_err();
+        alice.engine().set_fault(None);
+        if !failed {
+            answer().unwrap();
+            break;
+        }
+        faults += 1;
+        if after % 3 == 0 {
+            alice.crash();
+        }
+        assert!(alice.shown().is_empty());
+    }
+    assert!(faults > 2, "{faults}");
+    assert_eq!(alice.shown(), ["by alice"]);
+    let operations = alice.operations();
+    for after in 0.. {
+        let now = bob.now;
+        bob.engine().set_fault(Some(Fault::Full { after }));
+        let operations = operations.clone().into_iter();
+        let ingest = Command::Ingest {
+            topic: TOPIC,
+            source: Source::Import { id: 0 },
+            operations: operations.map(Incoming::Valid).collect(),
+            reply: None,
+        };
+        let failed = bob.engine().process(vec![ingest], now).is_err();
+        bob.engine().set_fault(None);
+        if !failed {
+            break;
+        }
+        if after % 3 == 0 {
+            bob.crash();
+        }
+        assert!(bob.shown().is_empty());
+    }
+    assert_eq!(bob.shown(), ["by alice"]);
+    bob.crash();
+    bob.publish("by bob").unwrap();
+    alice.hear(&bob);
+    assert_eq!(alice.shown(), ["by alice", "by bob"]);
+}
+
+#[test]
+fn what_is_withdrawn_is_shown_again_from_what_is_stored() {
+    let [mut alice, mut bob] = pair();
+    let mut carol = Peer::following(3, &mut alice);
+    alice
+        .ask(change(SpaceChange::Add(carol.id(), Role::Editor)))
+        .unwrap();
+    exchange(&mut [&mut alice, &mut bob, &mut carol]);
+    alice.ask(change(SpaceChange::Remove(carol.id()))).unwrap();
+    carol.publish("at the same time").unwrap();
+    bob.hear(&carol);
+    assert_eq!(bob.shown(), ["at the same time"]);
+    exchange(&mut [&mut alice, &mut bob]);
+    alice.hear(&carol);
+    assert!(bob.shown().is_empty() && alice.shown().is_empty());
+    bob.crash();
+    alice
+        .ask(change(SpaceChange::Add(carol.id(), Role::Editor)))
+        .unwrap();
+    exchange(&mut [&mut alice, &mut bob]);
+    assert_eq!(bob.shown(), ["at the same time"], "it was kept");
+    assert_eq!(alice.shown(), ["at the same time"], "its key was kept");
+}
+
+#[test]
+fn plaintext_is_kept_for_a_time_and_then_gone_from_the_files() {
+    let [mut alice, mut bob] = pair();
+    alice.publish("a text that nobody else writes").unwrap();
+    bob.hear(&alice);
+    bob.goes_by(SPACE_PLAINTEXT_KEPT);
+    bob.goes_by(SPACE_EXPIRY_INTERVAL);
+    alice.now = bob.now;
+    alice.publish("a later one").unwrap();
+    bob.hear(&alice);
+    assert!(bob.holds("a text that nobody else writes"));
+    assert_eq!(bob.shown().len(), 2, "not before its time");
+    bob.goes_by(SPACE_EXPIRY_INTERVAL * 2);
+    assert_eq!(bob.shown(), ["a later one"]);
+    assert_eq!(bob.changes(), [Change::Expired]);
+    bob.goes_by(p2panda_core::limits::FORGET_WAIT);
+    assert!(!bob.holds("a text that nobody else writes"));
+    bob.crash();
+    bob.goes_by(SPACE_EXPIRY_INTERVAL);
+    assert_eq!(bob.shown(), ["a later one"]);
+    bob.goes_by(SPACE_PLAINTEXT_KEPT * 2);
+    assert!(
+        bob.shown().is_empty(),
+        "also the last one, if nothing comes"
+    );
+    assert_eq!(bob.operations().len(), alice.operations().len());
+}
+
+#[test]
+fn plaintext_of_the_data_scheme_stays() {
+    let mut alice = Peer::new(1);
+    alice.ask(create_as(Settings::with_history())).unwrap();
+    alice.publish("kept").unwrap();
+    alice.goes_by(SPACE_PLAINTEXT_KEPT * 3);
+    assert_eq!(alice.shown(), ["kept"]);
+}
