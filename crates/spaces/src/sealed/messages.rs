@@ -1,6 +1,8 @@
 //! Content of the message scheme: sealed and opened with keys that die
 //! (`docs/protocol/spaces-message.md`).
 
+use std::collections::BTreeSet;
+
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;
 use p2panda_encryption::data::{Reason, Rekey, SecretId};
@@ -10,7 +12,7 @@ use super::body::{self, Body, Chained};
 use super::chains::Found;
 use super::{Content, Forge, Scheme};
 use crate::event::{Refusal, Verdict};
-use crate::graph::Kind;
+use crate::graph::{Graph, Kind};
 use crate::local::{Desk, LocalError};
 use crate::space::{Space, secret};
 use crate::spaces::Spaces;
@@ -89,7 +91,7 @@ impl Space {
 }
 
 /// Who was sent the root of an epoch, and who made it.
-fn standing(graph: &crate::graph::Graph, epoch: &Hash) -> Option<Vec<VerifyingKey>> {
+fn standing(graph: &Graph, epoch: &Hash) -> Option<BTreeSet<VerifyingKey>> {
     let node = graph.get(epoch)?;
     match &node.kind {
         Kind::Pointer(pointed) if pointed.rotates => {

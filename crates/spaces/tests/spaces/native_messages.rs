@@ -101,7 +101,7 @@ fn messages_of_concurrent_epochs_are_read() {
 }
 
 #[test]
-fn a_member_added_beside_a_rotation_reads_once_that_is_healed() {
+fn a_member_added_during_a_rotation_reads_once_that_is_healed() {
     let [mut a, mut b, mut c] = nodes();
     a.create(settings(), &[(b.member(), Role::Owner)]);
     sync(&mut [&mut a, &mut b, &mut c]);
