@@ -40,7 +40,7 @@ fn a_message_with_its_own_key_is_read_back_and_nothing_else_is() {
         assert!(Body::decode(&bytes[..at]).is_err(), "cut at {at}");
         let mut other = bytes.clone();
         other[at] ^= 0xff;
-        // Whatever it is, it is read back as it is or refused.
+        // It is read back as it is, or refused.
         if let Ok(body) = Body::decode(&other) {
             assert_eq!(body.encode(), other);
         }

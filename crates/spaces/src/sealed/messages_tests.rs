@@ -112,7 +112,7 @@ fn a_stolen_state_opens_no_root_again() {
     sync(&mut [&mut a, &mut c]);
     assert!(c.done.contains(&again));
     let (_, native) = c.spaces.native(&space).unwrap();
-    assert_eq!(native.chains.epochs.len(), epochs, "no root came of it");
+    assert_eq!(native.chains.epochs.len(), epochs, "no root was opened");
 }
 
 /// Content by somebody who was not sent the root of the epoch that it names, and with a number that no
