@@ -116,7 +116,7 @@ pub use event::{Event, Refusal, RoleChange, Verdict};
 pub use local::{Desk, LocalError};
 pub use message::Message;
 pub use p2panda_encryption::Row;
-pub use person::{CardError, DeviceChange, Pending, PersonCard, PersonMember};
+pub use person::{CardError, DeviceChange, Pending, PersonCard, PersonMember, Telling};
 pub use receive::ProcessError;
 pub use role::{Role, RoleParseError};
 pub use rows::LoadError;

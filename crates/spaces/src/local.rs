@@ -77,6 +77,10 @@ pub enum LocalError {
     /// What was revoked once is not linked again: make new keys.
     #[error("the device was revoked; it needs new keys")]
     RevokedDevice,
+    /// It was removed from a space in which our person is no owner: as one of its devices it would put the
+    /// person out there. Make new keys, or have an owner add it first.
+    #[error("the device was removed from a space of this person; it needs new keys")]
+    RemovedDevice,
     /// More bytes than can be sealed.
     #[error("too large to be sealed")]
     TooLarge,

@@ -5,6 +5,7 @@ mod tend;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod told;
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ use crate::spaces::Spaces;
 use crate::{Role, SpaceId};
 
 pub use card::{CardError, PersonCard};
+pub use told::Telling;
 
 /// A member of a space with its devices. Given by [`Spaces::persons`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,9 +191,23 @@ impl Spaces {
         if former(&self.groups.now(), &person).contains(&device) {
             return Err(LocalError::RevokedDevice);
         }
+        if self.puts_out(&device) {
+            return Err(LocalError::RemovedDevice);
+        }
         let member = Member::Individual(device);
         let access = Access::Manage;
         self.change_group(person, Action::Add { member, access }, desk)
+    }
+
+    /// Whether a device of our person would put the person out of a space: it was removed there, and we
+    /// are no owner that can make it a member again.
+    fn puts_out(&self, device: &VerifyingKey) -> bool {
+        let now = self.groups.now();
+        let native = self.spaces.values().filter(|known| known.native.is_some());
+        let ours = native.filter(|known| known.roles.contains_key(&self.me));
+        let groups = ours.filter_map(|known| Some(known.founded?.group));
+        let mut removed = groups.filter(|group| former(&now, group).contains(device));
+        removed.any(|group| self.direct_role(&group) != Some(Role::Owner))
     }
 
     /// Makes a device none of a person's any more, of which we are a device. Spaces follow by

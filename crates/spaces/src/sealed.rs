@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
-pub(crate) use body::{GroupOperation, Structure, read_array, read_key, read_list};
+pub(crate) use body::{GroupOperation, Structure, read_array, read_key, read_list, read_optional};
 pub use body::{KeyId, Scheme, Settings};
 pub(crate) use chains::Chains;
 pub(crate) use floor::SUITE;

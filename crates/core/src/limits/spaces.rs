@@ -102,3 +102,10 @@ pub const PERSON_SPACES_MAX: usize = 10_000;
 /// Spaces in which one transaction follows a person whose devices have changed
 /// (`docs/protocol/spaces.md#18`).
 pub const PERSON_STEP_MAX: usize = 16;
+
+/// How long a node waits to try again what it could not publish in a space about its person; twice as long
+/// after each time (`docs/protocol/spaces.md#18`).
+pub const PERSON_RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest such wait (`docs/protocol/spaces.md#18`).
+pub const PERSON_RETRY_WAIT_MAX: Duration = Duration::from_secs(3_600);

@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 
 use crate::event::Event;
 use crate::local::LocalError;
-use crate::sealed::{GroupOperation, ReceiveError, read_array, read_key, read_list};
+use crate::sealed::{GroupOperation, ReceiveError, read_array, read_key, read_list, read_optional};
 use crate::spaces::Spaces;
 use crate::{Invalid, SpaceId};
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// What a new device is given of its person. Secret: it names topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct PersonCard {
     pub operations: Vec<Vec<u8>>,
     /// The spaces in which the person is a member.
     pub spaces: Vec<(Topic, SpaceId)>,
+    /// Where its devices tell each other of spaces.
+    pub of_devices: Option<(Topic, SpaceId)>,
 }
 
 /// Why a card is not taken; nothing that counts in a space has changed.
@@ -43,7 +45,7 @@ impl PersonCard {
     /// The bytes.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
-        w.array(4).uint(VERSION).bytes(self.person.as_bytes());
+        w.array(5).uint(VERSION).bytes(self.person.as_bytes());
         w.array(self.operations.len());
         for operation in &self.operations {
             w.raw(operation);
@@ -52,28 +54,41 @@ impl PersonCard {
         for (topic, space) in &self.spaces {
             w.array(2).bytes(topic.as_bytes()).bytes(space.as_bytes());
         }
+        match &self.of_devices {
+            Some((topic, space)) => {
+                w.array(2).bytes(topic.as_bytes()).bytes(space.as_bytes());
+            }
+            None => {
+                w.null();
+            }
+        }
         w.into_bytes()
     }
 
     /// Reads what [`PersonCard::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<PersonCard, Invalid> {
         let mut r = Reader::checked(bytes, cbor::VALUE)?;
-        if r.array()? != 4 || r.uint()? != VERSION {
+        if r.array()? != 5 || r.uint()? != VERSION {
             return Err(Invalid::Variant);
         }
         let card = PersonCard {
             person: read_key(&mut r)?.into(),
             operations: read_list(&mut r, PERSON_OPERATIONS_MAX, |r| Ok(r.item()?.to_vec()))?,
-            spaces: read_list(&mut r, PERSON_SPACES_MAX, |r| match r.array()? {
-                2 => Ok((
-                    Topic::from_bytes(read_array(r)?),
-                    SpaceId::from_bytes(read_array(r)?),
-                )),
-                _ => Err(Invalid::Bytes),
-            })?,
+            spaces: read_list(&mut r, PERSON_SPACES_MAX, read_space)?,
+            of_devices: read_optional(&mut r, read_space)?,
         };
         r.finish()?;
         Ok(card)
+    }
+}
+
+fn read_space(r: &mut Reader<'_>) -> Result<(Topic, SpaceId), Invalid> {
+    match r.array()? {
+        2 => {
+            let topic = Topic::from_bytes(read_array(r)?);
+            Ok((topic, SpaceId::from_bytes(read_array(r)?)))
+        }
+        _ => Err(Invalid::Bytes),
     }
 }
 
@@ -92,6 +107,7 @@ impl Spaces {
             person,
             operations: operations.ok_or(LocalError::NoDevice)?,
             spaces: Vec::new(),
+            of_devices: None,
         })
     }
 

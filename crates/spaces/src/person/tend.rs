@@ -11,6 +11,7 @@ use super::{devices_of, former, persons_out};
 use crate::local::{Desk, LocalError};
 use crate::receive::view_of;
 use crate::sealed::{Forge, Note};
+use crate::space::Space;
 use crate::spaces::Spaces;
 use crate::{Role, SpaceId};
 
@@ -86,6 +87,31 @@ impl Spaces {
         why.decided_by.iter().any(|id| {
             let view = view_of(&self.groups, &[*id]);
             view.is_ok_and(|view| former(&view, person).contains(device))
+        })
+    }
+
+    /// Whether a device that our person revoked has an entry of its own there, as that of an owner, which we
+    /// may remove: until then secrets are given to it.
+    pub(crate) fn keeps_revoked(&self, space: &Space) -> bool {
+        let Some(group) = space.founded.map(|founded| founded.group) else {
+            return false;
+        };
+        let now = self.groups.now();
+        let direct: BTreeMap<Member, Access> = now.direct_members(&group).into_iter().collect();
+        if direct.get(&Member::Individual(self.me)) != Some(&Access::Manage) {
+            return false;
+        }
+        let persons = direct.keys().filter_map(|member| match member {
+            Member::Group(person) => Some(*person),
+            Member::Individual(_) => None,
+        });
+        let ours = |person: &GroupId| {
+            devices_of(&now, person).is_some_and(|devices| devices.contains(&self.me))
+        };
+        persons.filter(ours).any(|person| {
+            let revoked = former(&now, &person).into_iter();
+            let mut kept = revoked.filter(|key| direct.contains_key(&Member::Individual(*key)));
+            kept.any(|device| !self.is_meant(&group, &person, &device))
         })
     }
 

@@ -490,7 +490,7 @@ pub(crate) fn read_key(r: &mut Reader<'_>) -> Result<VerifyingKey, Invalid> {
     VerifyingKey::from_bytes(read_array(r)?).map_err(|_| Invalid::Key)
 }
 
-fn read_optional<T>(
+pub(crate) fn read_optional<T>(
     r: &mut Reader<'_>,
     read: impl FnOnce(&mut Reader<'_>) -> Result<T, Invalid>,
 ) -> Result<Option<T>, Invalid> {

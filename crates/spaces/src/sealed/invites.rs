@@ -5,7 +5,7 @@ use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::cbor::{self, Reader};
 use p2panda_core::limits::{SPACE_INVITE_OWNERS_MAX, SPACE_NAME_BYTES_MAX};
-use p2panda_core::{Hash, Signature, SigningKey, VerifyingKey};
+use p2panda_core::{Hash, Signature, SigningKey, Topic, VerifyingKey};
 use p2panda_encryption::{Context, HybridBundle, OwnKeys, Wire, Writer};
 use p2panda_groups::{Action, GroupId, Member};
 use rand_core::CryptoRng;
@@ -143,6 +143,10 @@ pub(crate) enum Note {
     Person(GroupId),
     /// The person of the author asks the owners to remove it.
     Leaves,
+    /// To the other devices of a person: it is in the space of that topic.
+    Joined(Topic, SpaceId),
+    /// It is in it no longer.
+    Left(Topic, SpaceId),
 }
 
 /// An invite as the members know it.
@@ -190,6 +194,14 @@ impl Note {
             Note::Leaves => {
                 w.array(1).uint(6);
             }
+            Note::Joined(topic, space) => {
+                w.array(3).uint(7).bytes(topic.as_bytes());
+                w.bytes(space.as_bytes());
+            }
+            Note::Left(topic, space) => {
+                w.array(3).uint(8).bytes(topic.as_bytes());
+                w.bytes(space.as_bytes());
+            }
         }
     }
 
@@ -224,9 +236,16 @@ impl Note {
             }
             (2, 5) => Ok(Note::Person(read_key(r)?.into())),
             (1, 6) => Ok(Note::Leaves),
+            (3, 7) => read_told(r).map(|(topic, space)| Note::Joined(topic, space)),
+            (3, 8) => read_told(r).map(|(topic, space)| Note::Left(topic, space)),
             _ => Err(Invalid::Variant),
         }
     }
+}
+
+fn read_told(r: &mut Reader<'_>) -> Result<(Topic, SpaceId), Invalid> {
+    let topic = Topic::from_bytes(read_array(r)?);
+    Ok((topic, SpaceId::from_bytes(read_array(r)?)))
 }
 
 /// What became of an invite, as a function of the messages.
@@ -473,7 +492,6 @@ fn invites(graph: &Graph) -> BTreeMap<VerifyingKey, InviteState> {
     }
     for (id, _, note) in notes {
         match note {
-            Note::Offer(_) | Note::Name(_) | Note::Floor(_) | Note::Person(_) | Note::Leaves => {}
             Note::Revoke(invite) => {
                 if let Some(state) = states.get_mut(invite) {
                     state.is_revoked = true;
@@ -484,6 +502,7 @@ fn invites(graph: &Graph) -> BTreeMap<VerifyingKey, InviteState> {
                     state.admitted.push((id, *newcomer));
                 }
             }
+            _ => {}
         }
     }
     states

@@ -448,7 +448,7 @@ impl Spaces {
     }
 
     /// The space, if we may write now and seal to nobody who should not read.
-    fn writable(&self, id: SpaceId) -> Result<&Space, LocalError> {
+    pub(crate) fn writable(&self, id: SpaceId) -> Result<&Space, LocalError> {
         let space = self.spaces.get(&id).filter(|space| space.founded.is_some());
         let space = space.ok_or(LocalError::UnknownSpace(id))?;
         space.speaks()?;
@@ -457,7 +457,8 @@ impl Spaces {
         if !role.is_some_and(|role| role.may_write()) {
             return Err(LocalError::Role(role));
         }
-        match (space.native.is_some(), space.is_overdue(&wanted)) {
+        let is_overdue = space.is_overdue(&wanted) || self.keeps_revoked(space);
+        match (space.native.is_some(), is_overdue) {
             (false, _) => Err(LocalError::Form),
             (true, true) => Err(LocalError::HealFirst),
             (true, false) => Ok(space),

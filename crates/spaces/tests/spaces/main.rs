@@ -12,6 +12,7 @@ mod native_lives;
 mod native_messages;
 mod native_world;
 mod persons;
+mod persons_told;
 mod scenarios;
 mod standing;
 mod wire;

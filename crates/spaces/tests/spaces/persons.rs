@@ -597,3 +597,51 @@ fn an_owner_links_a_device_that_was_removed_as_a_member() {
         assert!(ben.reads("still here") && third.reads("still here"));
     }
 }
+
+/// Its entry of its own as an owner is removed with that of its person.
+#[test]
+fn an_owner_seals_nothing_to_a_device_that_it_revoked() {
+    let [mut ada, mut ada2, mut ben] = nodes();
+    ada.create(Settings::with_history(), &[(ben.member(), Role::Editor)]);
+    ben.space = ada.space;
+    let person = ada.person();
+    link(&mut ada, &mut ada2, person);
+    sync(&mut [&mut ada, &mut ada2, &mut ben]);
+    ada.try_revoke(person, ada2.id).unwrap();
+    assert!(
+        ada.try_publish("too early")
+            .is_err_and(|e| e.is_retryable())
+    );
+    // To heal does it, as following does.
+    ada.heal();
+    ada.publish("later");
+    sync(&mut [&mut ada, &mut ada2, &mut ben]);
+    assert!(ben.reads("later") && !ada2.reads("later"));
+    assert_eq!(ada.pending(person), []);
+}
+
+/// An owner removed it: as a device of the person it would put the person out.
+#[test]
+fn nobody_else_links_a_device_that_was_removed_as_a_member() {
+    let ([mut ada, mut ben, mut ben2], person) = taken_in();
+    let mut third = Node::new(9);
+    third.announce();
+    sync(&mut [&mut ada, &mut third]);
+    ada.add(third.member(), Role::Editor);
+    ada.remove(third.member());
+    sync(&mut [&mut ada, &mut ben, &mut ben2]);
+    for device in [&mut ben, &mut ben2] {
+        let refused = device.try_link(person, third.id);
+        assert_eq!(refused, Err(LocalError::RemovedDevice));
+    }
+    // Nobody is out, and once an owner has made it a member again it is linked.
+    ada.add(third.member(), Role::Editor);
+    sync(&mut [&mut ada, &mut ben, &mut ben2]);
+    ben.try_link(person, third.id).unwrap();
+    ben.follow(person);
+    sync(&mut [&mut ada, &mut ben, &mut ben2]);
+    heal_all(&mut [&mut ada, &mut ben, &mut ben2]);
+    for device in [ben.id, ben2.id, third.id] {
+        assert_eq!(ada.role(device), Some(Role::Editor));
+    }
+}

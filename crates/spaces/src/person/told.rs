@@ -1,0 +1,108 @@
+//! Which spaces a person is in, as its devices tell each other (`docs/protocol/spaces.md#18`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::limits::{PERSON_SPACES_MAX, SPACE_NOTES_MAX};
+use p2panda_core::{Hash, Topic, VerifyingKey};
+use p2panda_groups::GroupId;
+use rand_core::CryptoRng;
+
+use crate::graph::{Graph, Kind};
+use crate::local::{Desk, Done, LocalError};
+use crate::sealed::{Forge, Note};
+use crate::spaces::Spaces;
+use crate::{Role, SpaceId};
+
+/// What a device says of a space to the other devices of its person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Telling {
+    /// The person is in the space.
+    Joined(Topic, SpaceId),
+    /// It is in it no longer.
+    Left(Topic, SpaceId),
+}
+
+impl From<Telling> for Note {
+    fn from(telling: Telling) -> Note {
+        match telling {
+            Telling::Joined(topic, space) => Note::Joined(topic, space),
+            Telling::Left(topic, space) => Note::Left(topic, space),
+        }
+    }
+}
+
+/// The notes about one space that no later one has seen, with what they say.
+type Last = Vec<(Hash, bool)>;
+
+impl Spaces {
+    /// The spaces of which devices told each other in the space of a person, and whether the person is in
+    /// them.
+    pub fn told_spaces(&self, of_devices: &SpaceId) -> BTreeMap<(Topic, SpaceId), bool> {
+        let Some(known) = self.spaces.get(of_devices) else {
+            return BTreeMap::new();
+        };
+        let mut told: BTreeMap<(Topic, SpaceId), Last> = BTreeMap::new();
+        for id in known.graph.noting() {
+            let node = known.graph.get(id);
+            let Some(node) = node.filter(|node| node.kind != Kind::Refused) else {
+                continue;
+            };
+            for note in &node.notes {
+                let (about, is_in) = match note {
+                    Note::Joined(topic, space) => ((*topic, *space), true),
+                    Note::Left(topic, space) => ((*topic, *space), false),
+                    _ => continue,
+                };
+                says(&known.graph, told.entry(about).or_default(), (*id, is_in));
+            }
+        }
+        let is_in = |last: Last| last.iter().any(|(_, is_in)| *is_in);
+        let told = told.into_iter().take(PERSON_SPACES_MAX);
+        told.map(|(about, last)| (about, is_in(last))).collect()
+    }
+
+    /// Tells the other devices of our person, in the space of its devices, at most 64 at once. Fails where
+    /// we may not publish there, so that nothing is told to a device that is revoked.
+    pub fn tell_devices<R: CryptoRng, F: Forge>(
+        &mut self,
+        of_devices: SpaceId,
+        tellings: &[Telling],
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let role = self.writable(of_devices)?.roles.get(&self.me).copied();
+        if role != Some(Role::Owner) {
+            return Err(LocalError::Role(role));
+        }
+        if tellings.len() > SPACE_NOTES_MAX {
+            return Err(LocalError::TooLarge);
+        }
+        // The last messages are named, so that what is said replaces what they say.
+        self.merge(of_devices, desk)?;
+        self.notes = tellings.iter().map(|telling| (*telling).into()).collect();
+        let done = self.plain(of_devices, false, desk);
+        self.notes.clear();
+        done.map(|()| self.events())
+    }
+
+    /// Whether we may write in a space now, and seal to nobody who should not read.
+    pub fn may_write(&self, space: &SpaceId) -> bool {
+        self.writable(*space).is_ok()
+    }
+
+    /// Whether a device of a person has a role in a space, as its messages make it.
+    pub fn has_person(&self, space: &SpaceId, person: &GroupId) -> bool {
+        let devices: BTreeSet<VerifyingKey> = self.devices(person).into_iter().collect();
+        let roles = self.spaces.get(space).map(|known| &known.roles);
+        roles.is_some_and(|roles| roles.keys().any(|key| devices.contains(key)))
+    }
+}
+
+/// One more note about a space: those that it has seen do not count any more, and it does not count if one
+/// of them has seen it.
+fn says(graph: &Graph, last: &mut Last, (id, is_in): (Hash, bool)) {
+    if last.iter().any(|(later, _)| graph.precedes(&id, later)) {
+        return;
+    }
+    last.retain(|(earlier, _)| !graph.precedes(earlier, &id));
+    last.push((id, is_in));
+}
