@@ -9,7 +9,6 @@ use p2panda_groups::Member;
 use p2panda_spaces::{LocalError, Planned, Settings};
 use p2panda_store::StoreError;
 
-use crate::answer::EngineEvent;
 use crate::command::Command;
 use crate::desk::{Bytes, act, act_within, seconds};
 use crate::drafts;
@@ -55,6 +54,10 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             expires_at,
             reply,
         } => {
+            if turn.state.spaces.person.is_of_devices(&topic) {
+                turn.answer(reply, Err(SpaceError::DeviceSpace));
+                return Ok(());
+            }
             let topic = turn.resolve(&topic)?;
             let offered = join::offer(turn, &topic, (role, uses, expires_at))?;
             turn.answer(reply, offered);
@@ -64,6 +67,10 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             change,
             reply,
         } => {
+            if turn.state.spaces.person.is_of_devices(&topic) && !change.is_upkeep() {
+                turn.answer(reply, Err(SpaceError::DeviceSpace));
+                return Ok(());
+            }
             if waits(turn, &topic, &change)? {
                 turn.postpone(Command::Space(SpaceCommand::Change {
                     topic,
@@ -161,6 +168,7 @@ fn create(
     if let (Ok(id), Some(known)) = (&made, turn.state.spaces.known_mut(&topic.topic)) {
         known.id = Some(*id);
     }
+    turn.state.spaces.person.tell_soon();
     Ok(made.map(drop))
 }
 
@@ -279,6 +287,7 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
             name: native.and_then(|(id, spaces)| spaces.name(&id)),
             role,
             is_joining: known.joining.is_some(),
+            is_of_devices: spaces.person.is_of_devices(topic),
         };
         (*topic, state)
     };
@@ -396,7 +405,7 @@ fn heal(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
             removed: removed.filter(|it| !after.excess.contains(it)).collect(),
         };
         let topic = topic.topic;
-        turn.batch.events.push(EngineEvent::Space { topic, news });
+        turn.tell_of_space(topic, news);
     }
     Ok(())
 }

@@ -297,6 +297,12 @@ pub enum EngineEvent {
         /// What.
         news: SpaceNews,
     },
+    /// A device of our person told us of a space, or this is the space in which devices do: from now on
+    /// this node follows it, and keeps its topic.
+    FollowsSpace {
+        /// The topic that this is about.
+        topic: Topic,
+    },
     /// An author signed operations that exclude each other. The first one stays.
     Forked {
         /// The topic that this is about.

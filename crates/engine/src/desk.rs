@@ -90,7 +90,10 @@ pub(crate) fn act_within<T>(
         Some(Failed::Publish(error)) => {
             let me = turn.state.author;
             let State { spaces, sealer, .. } = &mut *turn.state;
+            // What is read again is not tried again by that.
+            let plans = spaces.person.take_plans();
             spaces.load(&mut turn.tx, sealer, me)?;
+            spaces.person.set_plans(plans);
             return Ok(Err(error.into()));
         }
         None => {}

@@ -8,7 +8,6 @@ use p2panda_encryption::Context;
 use p2panda_spaces::{Invite, InviteError, LocalError, Role};
 use p2panda_store::StoreError;
 
-use crate::answer::EngineEvent;
 use crate::desk::{act, seconds};
 use crate::forge;
 use crate::now::micros;
@@ -211,6 +210,6 @@ fn admit(
         }
     };
     let topic = topic.topic;
-    turn.batch.events.push(EngineEvent::Space { topic, news });
+    turn.tell_of_space(topic, news);
     Ok(Decided::Yes)
 }

@@ -96,6 +96,7 @@ mod space_command;
 mod space_news;
 mod stall;
 mod state;
+mod tell_devices;
 pub mod thread;
 mod topics;
 mod turn;

@@ -13,7 +13,6 @@ use p2panda_store::{Change, LogKey, Ready, RejectReason, SealedOperation, StoreE
 use p2panda_spaces::SpaceId;
 
 use crate::allowance::Allowance;
-use crate::answer::EngineEvent;
 use crate::batch::Location;
 use crate::command::Source;
 use crate::now::micros;
@@ -249,7 +248,10 @@ pub(crate) fn take(
                 turn.state.spaces.person.came_in(topic.topic);
                 tell(turn, topic, SpaceNews::Joined);
             }
-            Told::Ejected => tell(turn, topic, SpaceNews::Ejected),
+            Told::Ejected => {
+                turn.state.spaces.person.went_out(topic.topic);
+                tell(turn, topic, SpaceNews::Ejected);
+            }
             Told::Bundle => {
                 heal_soon(turn, topic);
                 let now_us = turn.now.elapsed_us;
@@ -369,8 +371,7 @@ fn heal_soon(turn: &mut Turn<'_>, topic: &TopicRef) {
 }
 
 fn tell(turn: &mut Turn<'_>, topic: &TopicRef, news: SpaceNews) {
-    let topic = topic.topic;
-    turn.batch.events.push(EngineEvent::Space { topic, news });
+    turn.tell_of_space(topic.topic, news);
 }
 
 /// Opens content that waited for secrets which are here by now, a step in each transaction; the rest

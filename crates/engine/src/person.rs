@@ -2,25 +2,30 @@
 //! (`docs/protocol/spaces.md#18`).
 
 use bytes::Bytes;
-use p2panda_core::limits::{PERSON_SPACES_MAX, PERSON_STEP_MAX};
+use p2panda_core::limits::{
+    DEVICE_LINK_PART_BYTES_MAX, DEVICE_LINK_PARTS_MAX, PERSON_SPACES_MAX, PERSON_STEP_MAX,
+};
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_encryption::{HybridBundle, Wire};
 use p2panda_groups::GroupId;
 use p2panda_spaces::{DeviceChange, LocalError, Pending, PersonCard, SpaceId};
 use p2panda_store::StoreError;
 
-use crate::answer::EngineEvent;
 use crate::desk::{act, seconds, sign};
-use crate::own_keys::{follow, open_form};
+use crate::own_keys::open_form;
 use crate::space::form::Form;
 use crate::space_command::{PersonCommand, PersonLook, SpaceError};
 use crate::space_news::SpaceNews;
+use crate::tell_devices::{self, follow_kept};
 use crate::turn::Turn;
+
+/// Bytes of a space in a card: an array of a topic and an id.
+const CARD_SPACE_BYTES: usize = 69;
 
 pub(crate) fn take(turn: &mut Turn<'_>, command: PersonCommand) -> Result<(), StoreError> {
     match command {
         PersonCommand::Create { reply } => {
-            let made = create(turn);
+            let made = create(turn)?;
             turn.answer(reply, made);
         }
         PersonCommand::Add {
@@ -28,7 +33,7 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: PersonCommand) -> Result<(), St
             bundle,
             reply,
         } => {
-            let added = add(turn, device, &bundle);
+            let added = add(turn, device, &bundle)?;
             turn.answer(reply, added);
         }
         PersonCommand::Revoke { device, reply } => {
@@ -56,10 +61,19 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: PersonCommand) -> Result<(), St
     due(turn)
 }
 
-fn create(turn: &mut Turn<'_>) -> Result<GroupId, SpaceError> {
-    if let Some(id) = turn.state.spaces.person.id {
-        return Ok(id);
-    }
+fn create(turn: &mut Turn<'_>) -> Result<Result<GroupId, SpaceError>, StoreError> {
+    let id = match turn.state.spaces.person.id {
+        Some(id) => id,
+        None => match create_group(turn) {
+            Ok(id) => id,
+            Err(error) => return Ok(Err(error)),
+        },
+    };
+    let made = tell_devices::ensure(turn, id)?;
+    Ok(made.map(|()| id))
+}
+
+fn create_group(turn: &mut Turn<'_>) -> Result<GroupId, SpaceError> {
     open_form(turn);
     let id = sign(turn, |spaces, desk| spaces.create_person(&[], desk))?;
     turn.state.spaces.person.set(id);
@@ -80,8 +94,22 @@ fn topics_of_ours(turn: &Turn<'_>) -> Vec<Topic> {
     all.filter(is_member).collect()
 }
 
-fn add(turn: &mut Turn<'_>, device: VerifyingKey, bundle: &[u8]) -> Result<(), SpaceError> {
-    let person = create(turn)?;
+fn add(
+    turn: &mut Turn<'_>,
+    device: VerifyingKey,
+    bundle: &[u8],
+) -> Result<Result<(), SpaceError>, StoreError> {
+    Ok(match create(turn)? {
+        Ok(person) => add_to(turn, person, (device, bundle)),
+        Err(error) => Err(error),
+    })
+}
+
+fn add_to(
+    turn: &mut Turn<'_>,
+    person: GroupId,
+    (device, bundle): (VerifyingKey, &[u8]),
+) -> Result<(), SpaceError> {
     let now = seconds(turn);
     if !bundle.is_empty() {
         let bundle = HybridBundle::decode(bundle).map_err(|_| SpaceError::Bundle)?;
@@ -130,6 +158,7 @@ fn look(turn: &Turn<'_>) -> PersonLook {
             Form::Native(native) => native.spaces.devices(&id),
             _ => Vec::new(),
         },
+        of_devices: spaces.person.of_devices().map(|(topic, _)| topic),
         pending: spaces.person.all().collect(),
     }
 }
@@ -151,9 +180,23 @@ fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     };
     let mut card = native.spaces.card(id)?;
     let named = |topic: Topic| Some((topic, spaces.id(&topic)?));
-    let topics = topics_of_ours(turn).into_iter().filter_map(named);
-    card.spaces = topics.take(PERSON_SPACES_MAX).collect();
+    card.of_devices = spaces.person.of_devices();
+    let topics = topics_of_ours(turn).into_iter();
+    let topics = topics.filter(|topic| !spaces.person.is_of_devices(topic));
+    let room = match card.of_devices {
+        // The others are told there.
+        Some(_) => room_for_spaces(&card),
+        None => PERSON_SPACES_MAX,
+    };
+    card.spaces = topics.filter_map(named).take(room).collect();
     Ok(card)
+}
+
+/// How many spaces a card can name that goes over a link of devices.
+fn room_for_spaces(card: &PersonCard) -> usize {
+    let bytes = DEVICE_LINK_PARTS_MAX * DEVICE_LINK_PART_BYTES_MAX;
+    let left = bytes.saturating_sub(card.encode().len());
+    (left / CARD_SPACE_BYTES).min(PERSON_SPACES_MAX)
 }
 
 fn take_card(turn: &mut Turn<'_>, card: &PersonCard) -> Result<Result<(), SpaceError>, StoreError> {
@@ -179,11 +222,15 @@ fn take_card(turn: &mut Turn<'_>, card: &PersonCard) -> Result<Result<(), SpaceE
     }
     let ours = topics_of_ours(turn);
     turn.state.spaces.person.set(card.person);
+    let of_devices = card.of_devices;
+    if let Some((topic, id)) = of_devices {
+        turn.state.spaces.person.set_of_devices(topic, id);
+    }
     for topic in ours {
         turn.state.spaces.person.add(topic, Pending::Introduce);
     }
-    for (topic, id) in &card.spaces {
-        if let Err(error) = follow(turn, topic, Some(*id))? {
+    for (topic, id) in of_devices.iter().chain(&card.spaces) {
+        if let Err(error) = follow_kept(turn, topic, Some(*id))? {
             return Ok(Err(error));
         }
     }
@@ -192,10 +239,12 @@ fn take_card(turn: &mut Turn<'_>, card: &PersonCard) -> Result<Result<(), SpaceE
 
 /// Spaces follow, some in each batch.
 pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    let now_us = turn.now.elapsed_us;
+    turn.state.spaces.person.retry(now_us);
     for topic in turn.state.spaces.person.take_due(PERSON_STEP_MAX) {
         work(turn, &topic)?;
     }
-    Ok(())
+    tell_devices::due(turn)
 }
 
 /// One space follows, as far as that is possible now. What is done is stored with what did it.
@@ -206,9 +255,10 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
     if !left(turn, &id, &person).is_empty() {
         let topic = turn.resolve(topic)?;
         // What cannot be done now stays, and is tried again when something comes.
-        let _ = act(turn, &topic, |spaces, desk| {
+        let done = act(turn, &topic, |spaces, desk| {
             Ok(((), spaces.follow_person(id, person, desk)?))
         })?;
+        tell_devices::tried(turn, topic.topic, &done);
     }
     let left = left(turn, &id, &person);
     let todo: Vec<Pending> = turn.state.spaces.person.of(topic).collect();
@@ -228,7 +278,7 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
             Pending::Change(DeviceChange::Revoke(device)) => SpaceNews::Revoked { device },
         };
         let topic = *topic;
-        turn.batch.events.push(EngineEvent::Space { topic, news });
+        turn.tell_of_space(topic, news);
     }
     for what in left {
         if waits_for_owner || matches!(what, Pending::Change(_)) {

@@ -428,7 +428,8 @@ impl Spaces {
         };
         let spaces = self.topics.values().flat_map(of);
         let person_us = self.person.is_due().then_some(0);
-        let own = [self.keys_due_us, person_us, self.expiry.due_us];
+        let retry_us = self.person.retry_us();
+        let own = [self.keys_due_us, person_us, retry_us, self.expiry.due_us];
         spaces.chain(own).flatten()
     }
 }

@@ -143,6 +143,8 @@ pub struct SpaceState {
     pub role: Option<Role>,
     /// We asked to be let in by an invite, and no owner has answered.
     pub is_joining: bool,
+    /// In it, devices of our person tell each other of spaces; the application has nothing to do there.
+    pub is_of_devices: bool,
 }
 
 /// A change of a space.
@@ -214,6 +216,11 @@ pub enum SpaceError {
     /// What a device was given of its person.
     #[error(transparent)]
     Card(#[from] CardError),
+    /// Devices of a person tell each other of spaces there; nobody else changes it.
+    #[error(
+        "devices of this person tell each other of spaces there; it is changed by linking and revoking them"
+    )]
+    DeviceSpace,
     /// This node is a device of another person.
     #[error("this node is a device of another person")]
     OtherPerson,
@@ -230,6 +237,14 @@ impl SpaceLook {
             && !self.tends
             && self.rekey == Rekey::None
             && needs.iter().all(|need| need.is_empty())
+    }
+}
+
+impl SpaceChange {
+    /// Whether it is part of the upkeep of a space.
+    pub(crate) fn is_upkeep(&self) -> bool {
+        use SpaceChange::{Ask, Heal, Rotate};
+        matches!(self, Rotate | Heal | Ask)
     }
 }
 
@@ -317,6 +332,8 @@ pub struct PersonLook {
     pub id: Option<GroupId>,
     /// Its devices, sorted.
     pub devices: Vec<VerifyingKey>,
+    /// The topic in which its devices tell each other of spaces.
+    pub of_devices: Option<Topic>,
     /// What spaces have not heard of it.
     pub pending: Vec<(Topic, Pending)>,
 }

@@ -8,6 +8,7 @@ use crate::batch::Batch;
 use crate::command::{Command, Source};
 use crate::now::Now;
 use crate::reply::Reply;
+use crate::space_news::SpaceNews;
 use crate::state::State;
 use crate::topics::{TopicRef, TopicState};
 use crate::waiting::Times;
@@ -110,6 +111,13 @@ impl Turn<'_> {
             });
         }
         Ok(Outcome::Rejected(reason))
+    }
+
+    /// Something happened in a space. In that of our person's devices it concerns nobody.
+    pub fn tell_of_space(&mut self, topic: Topic, news: SpaceNews) {
+        if !self.state.spaces.person.is_of_devices(&topic) {
+            self.batch.events.push(EngineEvent::Space { topic, news });
+        }
     }
 
     /// Answers after the commit.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use p2panda_core::{DeviceCode, Ticket};
+use p2panda_core::limits::DEVICE_LINK_REPEAT;
+use p2panda_core::{DeviceCode, Ticket, Topic};
 use p2panda_engine::{ConfirmError, DeviceLink, LinkEnd, LinkOutput, NewDevice, RandomSource};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::ephemeral::{EphemeralPublisher, EphemeralSubscription};
 use crate::node::Node;
+use crate::peers::Network;
 
 /// Links devices. Made by [`Node::devices`].
 ///
@@ -197,8 +199,8 @@ impl DeviceOffer {
         Ok(device)
     }
 
-    /// Refuses the link; both devices are told. Waits until the other one has heard it, at most 10
-    /// seconds.
+    /// Refuses the link; the other device is told at once. Waits until it has heard that or is gone, at
+    /// most 10 seconds.
     pub async fn refuse(self) {
         self.link.refuse().await;
     }
@@ -260,6 +262,9 @@ impl Running {
             orders: Some(taken),
             told,
             start: Instant::now(),
+            net: node.net(),
+            topic: code.topic(),
+            alone_since: None,
         };
         tokio::spawn(driver.run(rng));
         Ok(Running { orders, progress })
@@ -325,6 +330,10 @@ struct Driver {
     orders: Option<mpsc::Receiver<Order>>,
     told: watch::Sender<Progress>,
     start: Instant,
+    net: Network,
+    topic: Topic,
+    /// Since when nobody is there who could hear that it has ended.
+    alone_since: Option<Instant>,
 }
 
 impl Driver {
@@ -337,7 +346,13 @@ impl Driver {
             let Some(wake) = self.link.next_wake() else {
                 return;
             };
-            let wake = self.start + wake;
+            if self.is_unheard() {
+                return;
+            }
+            let mut wake = self.start + wake;
+            if self.link.end().is_some() {
+                wake = wake.min(Instant::now() + DEVICE_LINK_REPEAT);
+            }
             tokio::select! {
                 message = self.subscription.next() => {
                     // Without messages the node is shut down.
@@ -353,6 +368,17 @@ impl Driver {
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
+    }
+
+    /// Whether the link has ended, and nobody is there any more who could be told.
+    fn is_unheard(&mut self) -> bool {
+        if self.link.end().is_none() || self.net.sessions_on(&self.topic) > 0 {
+            self.alone_since = None;
+            return false;
+        }
+        let since = *self.alone_since.get_or_insert_with(Instant::now);
+        let was_alone = self.told.borrow().digits.is_none();
+        was_alone || since.elapsed() >= 2 * DEVICE_LINK_REPEAT
     }
 
     async fn carry_out(&mut self, output: LinkOutput) {

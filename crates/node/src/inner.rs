@@ -4,6 +4,7 @@
 pub(crate) mod acks;
 pub(crate) mod blame;
 pub(crate) mod blocked;
+pub(crate) mod commits;
 pub(crate) mod consumer;
 pub(crate) mod cursor;
 pub(crate) mod held_heads;

@@ -1,12 +1,12 @@
 //! A running node.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use p2panda_core::budget::Budget;
 use p2panda_core::{Hash, NetworkId, Topic, VerifyingKey, limits};
-use p2panda_engine::{Engine, EngineEvent, thread};
+use p2panda_engine::{Engine, thread};
 use p2panda_net::Net;
 use p2panda_store::Journal;
 use parking_lot::Mutex;
@@ -19,14 +19,16 @@ use crate::consumer::ConsumerRequest;
 use crate::consumer_handle::{self, ConsumerInfo};
 use crate::ended::Ended;
 use crate::ephemeral::EphemeralRequest;
-use crate::event::{Event, EventSender, Events};
+use crate::event::{EventSender, Events};
 use crate::health::{self, Health, HealthSender};
+use crate::inner::commits::run;
 use crate::inner::hops::Hops;
 use crate::inner::levels::Levels;
 use crate::inner::named::Registry;
 use crate::inner::new_logs::NewLogs;
 use crate::inner::queue::Queue;
 use crate::inner::serve::{Desk, serve};
+use crate::inner::space_topics::SpaceTopics;
 use crate::inner::storage::Storage;
 use crate::inner::topic::{TopicState, Topics};
 use crate::inner::views::Views;
@@ -110,8 +112,11 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let consumers = Registry::new(events.clone());
     let views = Views::default();
     let readers = (&topics, &consumers, &views);
-    let engine = run(engine, readers, &events, (&sender, &tally));
-    let queue = Queue::new(engine, health.clone());
+    let (followed, follow) = mpsc::unbounded_channel();
+    let spaces = Arc::<SpaceTopics>::default();
+    let told = (Arc::clone(&spaces), followed);
+    let engine = run(engine, readers, (&events, told), (&sender, &tally));
+    let queue = Queue::new(engine, health.clone(), spaces);
 
     let new_logs = NewLogs::new(
         builder.new_logs,
@@ -165,12 +170,25 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         imports: AtomicU64::new(0),
         journal,
     }));
+    tokio::spawn(join_followed(Arc::downgrade(&node.0), follow));
     if let Err(error) = node.join_kept().await {
         // Why it could not be opened is what counts.
         let _ = node.shutdown().await;
         return Err(error);
     }
     Ok(node)
+}
+
+/// The engine follows spaces by itself, of which other devices of the person told it, and keeps their
+/// topics: the node is interested in them at once.
+async fn join_followed(node: Weak<Inner>, mut follow: mpsc::UnboundedReceiver<Topic>) {
+    while let Some(topic) = follow.recv().await {
+        let Some(node) = node.upgrade().map(Node) else {
+            return;
+        };
+        // A topic that is kept is joined at the next start as well.
+        let _ = node.join(topic).await;
+    }
 }
 
 /// What the names of temporary directories begin with.
@@ -191,81 +209,6 @@ fn temporary_dir() -> std::io::Result<TempDir> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
     builder.tempdir()
-}
-
-/// The engine on its thread; what it commits wakes readers and sessions.
-fn run(
-    engine: Engine,
-    (topics, consumers, views): (&Topics, &Registry, &Views),
-    events: &EventSender,
-    (health, tally): (&HealthSender, &Arc<Tally>),
-) -> thread::Handle {
-    let (stopped, stop_events) = (health.clone(), events.clone());
-    let (topics, consumers, events) = (topics.clone(), consumers.clone(), events.clone());
-    let views = views.clone();
-    let (health, tally) = (health.clone(), Arc::clone(tally));
-    thread::spawn_watched(
-        engine,
-        thread::system_clock(),
-        Box::new(move |committed| {
-            let (operations, entries) = (committed.operations, committed.entries);
-            // The name and the fields are stable: docs/guide/observe.md.
-            let _span = tracing::trace_span!("commit", operations, entries).entered();
-            tally.committed(committed);
-            for change in &committed.topics {
-                topics.committed(change, committed.own);
-                consumers.committed(change);
-                views.committed(&change.topic);
-            }
-            for event in &committed.events {
-                compare_again(&topics, event);
-                health.heard(event);
-                consumers.heard(event);
-                if let Some(event) = Event::of_engine(event) {
-                    events.tell(event);
-                }
-            }
-        }),
-        Box::new(move |error| {
-            stopped.stopped(error);
-            stop_events.tell(Event::Stopped);
-        }),
-    )
-}
-
-/// Compares once more with those to whom an event is worth it: who brought what was dropped, and who
-/// may not know of a fork yet, its author above all (`docs/protocol/ranges.md#6`).
-fn compare_again(topics: &Topics, event: &EngineEvent) {
-    match event {
-        EngineEvent::EarlyDropped { topic, peer } => topics.repair(topic, *peer),
-        EngineEvent::Forked { topic, fork, peer } => {
-            let author = fork.first.author();
-            topics.repair(topic, author);
-            if let Some(peer) = peer.filter(|peer| *peer != author) {
-                topics.repair(topic, peer);
-            }
-        }
-        EngineEvent::OwnFork {
-            topic,
-            peer,
-            ours,
-            fork,
-        } => {
-            if let Some(state) = topics.get(topic) {
-                let extensions = fork.first.node_extensions().ok();
-                let name = extensions.and_then(|extensions| extensions.name);
-                state.own_forked((name, fork.first.label().into()), *ours);
-            }
-            if let Some(peer) = peer {
-                topics.repair(topic, *peer);
-            }
-        }
-        EngineEvent::OwnHeightTold {
-            topic,
-            peer: Some(peer),
-        } => topics.repair(topic, *peer),
-        _ => {}
-    }
 }
 
 /// A node whose engine has stopped must not look alive: everything of it ends.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use p2panda_core::{HostAddr, VerifyingKey};
+use p2panda_core::{HostAddr, Topic, VerifyingKey};
 use p2panda_net::{Bootstrap, BootstrapHost, Counters, LocalNetwork, Net, PeerStatus};
 
 /// Peers, addresses and counters of a node. Made by [`crate::Node::net`].
@@ -18,6 +18,11 @@ impl std::fmt::Debug for Network {
 }
 
 impl Network {
+    /// Sessions on a topic.
+    pub(crate) fn sessions_on(&self, topic: &Topic) -> usize {
+        self.0.sessions_on(topic).0
+    }
+
     pub(crate) fn new(net: Net) -> Self {
         Self(net)
     }

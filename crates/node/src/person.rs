@@ -12,8 +12,8 @@ use crate::node::Node;
 /// The person that this node is a device of. Made by [`Node::person`].
 ///
 /// A person is a group of devices that is one member of each space: all devices may read and write the
-/// same. Each device can link and revoke others, and all spaces follow
-/// (`docs/protocol/spaces.md#18`).
+/// same. Each device can link and revoke others, and all spaces follow. Devices tell each other of
+/// spaces that they join later (`docs/protocol/spaces.md#18`).
 ///
 /// ```no_run
 /// # async fn example(phone: p2panda::Node, laptop: p2panda::Node) -> Result<(), p2panda::Error> {
@@ -136,12 +136,14 @@ impl Person {
         let card = PersonCard::decode(card).map_err(|invalid| {
             p2panda_engine::SpaceError::Card(p2panda_engine::CardError::Invalid(invalid))
         })?;
-        let topics: Vec<Topic> = card.spaces.iter().map(|(topic, _)| *topic).collect();
+        let spaces = card.of_devices.iter().chain(&card.spaces);
+        let topics: Vec<Topic> = spaces.map(|(topic, _)| *topic).collect();
         let card = Box::new(card);
         let taken = self.ask(|reply| PersonCommand::TakeCard { card, reply });
         taken.await??;
         for topic in topics {
-            self.node.topic(topic).keep(true).await?;
+            // The engine keeps it already.
+            self.node.join(topic).await?;
         }
         Ok(())
     }

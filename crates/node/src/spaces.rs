@@ -176,13 +176,13 @@ impl Spaces {
         self.kept(topic).await
     }
 
-    /// The spaces that this node follows, sorted by topic.
+    /// The spaces that this node follows, sorted by topic. The one in which the devices of its person
+    /// tell each other of spaces is none of them.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
     pub async fn list(&self) -> Result<Vec<Space>, Error> {
-        let queue = self.node.queue();
-        let all = queue.space(|reply| SpaceCommand::List { reply }).await?;
+        let all = self.states().await?;
         let space = |(topic, _): (Topic, SpaceState)| Space::new(self.node.clone(), topic);
         Ok(all.into_iter().map(space).collect())
     }
@@ -214,7 +214,9 @@ impl Spaces {
     /// As [`Spaces::list`].
     pub async fn states(&self) -> Result<Vec<(Topic, SpaceState)>, Error> {
         let queue = self.node.queue();
-        queue.space(|reply| SpaceCommand::List { reply }).await
+        let mut all = queue.space(|reply| SpaceCommand::List { reply }).await?;
+        all.retain(|(_, state)| !state.is_of_devices);
+        Ok(all)
     }
 
     /// Members are reached, and healed, whether or not the application reads.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use p2panda_core::limits::{PERSON_RETRY_WAIT, PERSON_RETRY_WAIT_MAX};
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_encryption::Row;
 use p2panda_groups::GroupId;
-use p2panda_spaces::{DeviceChange, Pending};
+use p2panda_spaces::{DeviceChange, Pending, SpaceId};
 use zeroize::Zeroizing;
+
+use crate::now::micros;
 
 /// The first byte of the key of a sealed row that says which person this node is a device of.
 pub(crate) const PERSON_ROW: u8 = 5;
@@ -16,6 +19,11 @@ pub(crate) const TODO_ROW: u8 = 6;
 const INTRODUCE: u8 = 0;
 const ADD: u8 = 1;
 const REVOKE: u8 = 2;
+/// That the person left a space, which its devices have not been told.
+const LEFT: u8 = 3;
+
+/// Behind the first byte of the key of the row of the person: the space of its devices.
+const OF_DEVICES: &[u8] = &[1];
 
 /// What is to be done: in which topic, and what.
 type Todo = (Topic, Pending);
@@ -25,10 +33,51 @@ type Todo = (Topic, Pending);
 pub(crate) struct OwnPerson {
     pub id: Option<GroupId>,
     todo: BTreeSet<Todo>,
-    /// Topics in which something may be done now.
-    due: BTreeSet<Topic>,
     changed: Vec<Todo>,
     is_new: bool,
+    /// Where the devices tell each other of spaces.
+    of_devices: Option<(Topic, SpaceId)>,
+    /// Topics of spaces that the person left, of which the devices have not been told.
+    left: BTreeSet<Topic>,
+    changed_left: Vec<Topic>,
+    plans: Plans,
+}
+
+/// What is tried when. It is not stored: after a restart everything is tried.
+#[derive(Default)]
+pub(crate) struct Plans {
+    /// Topics in which something may be done now.
+    due: BTreeSet<Topic>,
+    /// Something may be told, or followed, now.
+    tells: bool,
+    /// Topics in which we could not publish.
+    failed: BTreeSet<Topic>,
+    /// When that is tried again, in elapsed microseconds.
+    retry_us: Option<u64>,
+    /// How long that was waited for.
+    wait_us: u64,
+}
+
+impl Plans {
+    /// What failed is tried again later, after twice as long each time.
+    fn failed(&mut self, topic: Topic, now_us: u64) {
+        self.failed.insert(topic);
+        if self.retry_us.is_none() {
+            let (first_us, max_us) = (micros(PERSON_RETRY_WAIT), micros(PERSON_RETRY_WAIT_MAX));
+            self.wait_us = self.wait_us.saturating_mul(2).clamp(first_us, max_us);
+            self.retry_us = Some(now_us.saturating_add(self.wait_us));
+        }
+    }
+
+    /// We could publish.
+    fn done(&mut self, topic: &Topic) {
+        if self.failed.remove(topic) && self.failed.is_empty() {
+            self.retry_us = None;
+        }
+        if self.failed.is_empty() {
+            self.wait_us = 0;
+        }
+    }
 }
 
 impl OwnPerson {
@@ -38,17 +87,65 @@ impl OwnPerson {
         self.is_new = true;
     }
 
-    /// We are a member of a space from now on: it hears of our person.
+    /// We are a member of a space from now on: it hears of our person, and our other devices of it.
     pub fn came_in(&mut self, topic: Topic) {
         if self.id.is_some() {
             self.add(topic, Pending::Introduce);
+            self.plans.tells = true;
         }
+    }
+
+    /// We are no member of a space any more: our other devices may have to be told.
+    pub fn went_out(&mut self, topic: Topic) {
+        if self.of_devices.is_some() && self.left.insert(topic) {
+            self.changed_left.push(topic);
+            self.plans.tells = true;
+        }
+    }
+
+    /// The devices were told that the person left a space, or that is not so.
+    pub fn end_left(&mut self, topic: Topic) {
+        if self.left.remove(&topic) {
+            self.changed_left.push(topic);
+        }
+    }
+
+    /// Spaces that the person left, of which the devices have not been told.
+    pub fn left(&self) -> impl Iterator<Item = Topic> + '_ {
+        self.left.iter().copied()
+    }
+
+    /// The space of the person's devices, from now on.
+    pub fn set_of_devices(&mut self, topic: Topic, id: SpaceId) {
+        self.of_devices = Some((topic, id));
+        self.is_new = true;
+        self.plans.tells = true;
+    }
+
+    /// The topic and the space in which the devices tell each other of spaces.
+    pub fn of_devices(&self) -> Option<(Topic, SpaceId)> {
+        self.of_devices
+    }
+
+    /// Whether a topic carries the space of the devices.
+    pub fn is_of_devices(&self, topic: &Topic) -> bool {
+        self.of_devices.is_some_and(|(known, _)| known == *topic)
+    }
+
+    /// Something may be told, or followed, by now.
+    pub fn tell_soon(&mut self) {
+        self.plans.tells = self.of_devices.is_some();
+    }
+
+    /// Whether it may; once.
+    pub fn take_tells(&mut self) -> bool {
+        std::mem::take(&mut self.plans.tells)
     }
 
     /// Something is to be done in a space.
     pub fn add(&mut self, topic: Topic, what: Pending) {
         self.keep(topic, what);
-        self.due.insert(topic);
+        self.plans.due.insert(topic);
     }
 
     /// Something is left to do in a space, and was tried.
@@ -68,22 +165,58 @@ impl OwnPerson {
     /// What waits in a space may be possible by now.
     pub fn look(&mut self, topic: &Topic) {
         if self.of(topic).next().is_some() {
-            self.due.insert(*topic);
+            self.plans.due.insert(*topic);
         }
+        self.plans.tells |= self.is_of_devices(topic);
     }
 
     /// Whether something can be tried now.
     pub fn is_due(&self) -> bool {
-        !self.due.is_empty()
+        !self.plans.due.is_empty() || self.plans.tells
     }
 
     /// Topics in which something may be done now, at most so many.
     pub fn take_due(&mut self, max: usize) -> Vec<Topic> {
-        let due: Vec<Topic> = self.due.iter().take(max).copied().collect();
+        let due: Vec<Topic> = self.plans.due.iter().take(max).copied().collect();
         for topic in &due {
-            self.due.remove(topic);
+            self.plans.due.remove(topic);
         }
         due
+    }
+
+    /// We could not publish in a space: that is tried again after a while.
+    pub fn failed(&mut self, topic: Topic, now_us: u64) {
+        self.plans.failed(topic, now_us);
+    }
+
+    /// We could publish there.
+    pub fn done(&mut self, topic: &Topic) {
+        self.plans.done(topic);
+    }
+
+    /// When what failed is tried again, in elapsed microseconds.
+    pub fn retry_us(&self) -> Option<u64> {
+        self.plans.retry_us
+    }
+
+    /// What failed may be tried again, if it is time for it.
+    pub fn retry(&mut self, now_us: u64) {
+        if self.plans.retry_us.take_if(|at| *at <= now_us).is_some() {
+            for topic in std::mem::take(&mut self.plans.failed) {
+                self.plans.tells |= self.is_of_devices(&topic);
+                self.look(&topic);
+            }
+        }
+    }
+
+    /// What is tried when; nothing is until it is put back.
+    pub fn take_plans(&mut self) -> Plans {
+        std::mem::take(&mut self.plans)
+    }
+
+    /// The reverse of [`OwnPerson::take_plans`].
+    pub fn set_plans(&mut self, plans: Plans) {
+        self.plans = plans;
     }
 
     /// What is to be done in a space.
@@ -103,7 +236,13 @@ impl OwnPerson {
     /// A row as it is stored, without the first byte of its key; whether it is one.
     pub fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Option<()> {
         match kind {
-            PERSON_ROW => {
+            PERSON_ROW if name == OF_DEVICES => {
+                let (topic, id) = value.split_first_chunk()?;
+                let id = SpaceId::from_bytes(id.try_into().ok()?);
+                self.of_devices = Some((Topic::from_bytes(*topic), id));
+                self.plans.tells = true;
+            }
+            PERSON_ROW if name.is_empty() => {
                 let id = VerifyingKey::from_bytes(value.try_into().ok()?).ok()?;
                 self.id = Some(GroupId::from(id));
             }
@@ -111,6 +250,10 @@ impl OwnPerson {
                 let (what, name) = name.split_first()?;
                 let (topic, device) = name.split_first_chunk()?;
                 let topic = Topic::from_bytes(*topic);
+                if *what == LEFT && device.is_empty() {
+                    self.left.insert(topic);
+                    return Some(());
+                }
                 let device = || VerifyingKey::from_bytes(device.try_into().ok()?).ok();
                 let what = match *what {
                     INTRODUCE => Pending::Introduce,
@@ -119,7 +262,7 @@ impl OwnPerson {
                     _ => return None,
                 };
                 self.todo.insert((topic, what));
-                self.due.insert(topic);
+                self.plans.due.insert(topic);
             }
         }
         Some(())
@@ -134,6 +277,17 @@ impl OwnPerson {
             rows.push(Row {
                 key: vec![PERSON_ROW],
                 value: Some(Zeroizing::new(id.as_bytes().to_vec())),
+            });
+            rows.extend(self.of_devices.map(|(topic, id)| Row {
+                key: [&[PERSON_ROW], OF_DEVICES].concat(),
+                value: Some(Zeroizing::new([*topic.as_bytes(), *id.as_bytes()].concat())),
+            }));
+        }
+        for topic in std::mem::take(&mut self.changed_left) {
+            let is_there = self.left.contains(&topic);
+            rows.push(Row {
+                key: [&[TODO_ROW, LEFT][..], topic.as_bytes()].concat(),
+                value: is_there.then(|| Zeroizing::new(vec![1])),
             });
         }
         for (topic, what) in std::mem::take(&mut self.changed) {
@@ -172,17 +326,25 @@ mod tests {
         ];
         let mut person = OwnPerson::default();
         person.set(GroupId::from(key));
+        let of_devices = (Topic::from_bytes([7; 32]), SpaceId::from_bytes([8; 32]));
+        person.set_of_devices(of_devices.0, of_devices.1);
+        person.went_out(topics[0]);
         for topic in topics {
             all.iter().for_each(|what| person.add(topic, *what));
         }
         let rows = person.take_changed();
-        assert_eq!((rows.len(), person.take_changed().len()), (7, 0));
+        assert_eq!((rows.len(), person.take_changed().len()), (9, 0));
         let mut loaded = OwnPerson::default();
         for row in rows {
             let (kind, name) = row.key.split_first().unwrap();
             loaded.load(*kind, name, &row.value.unwrap()).unwrap();
         }
         assert_eq!(loaded.id, person.id);
+        assert_eq!(loaded.of_devices(), Some(of_devices));
+        assert!(loaded.left().eq([topics[0]]));
+        assert!(loaded.take_tells(), "it is told after a restart");
+        loaded.end_left(topics[0]);
+        assert!(loaded.left().next().is_none());
         assert!(loaded.all().eq(person.all()));
         assert!(loaded.of(&topics[1]).eq(all));
         assert!(loaded.is_due(), "it goes on after a restart");
@@ -191,5 +353,47 @@ mod tests {
         assert!(loaded.take_changed().iter().all(|row| row.value.is_none()));
         assert_eq!(loaded.of(&topics[0]).count(), 2);
         assert_eq!(loaded.load(TODO_ROW, &[9; 70], &[1]), None);
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_after_twice_as_long() {
+        let topics = [1, 2].map(|n| Topic::from_bytes([n; 32]));
+        let mut person = OwnPerson::default();
+        let (first_us, max_us) = (micros(PERSON_RETRY_WAIT), micros(PERSON_RETRY_WAIT_MAX));
+        let mut expected_us = first_us;
+        let mut now_us = 5;
+        for _ in 0..20 {
+            person.add(topics[0], Pending::Introduce);
+            assert_eq!(person.take_due(9), [topics[0]]);
+            person.failed(topics[0], now_us);
+            person.failed(topics[1], now_us + 1);
+            assert_eq!(person.retry_us(), Some(now_us + expected_us));
+            person.retry(now_us + expected_us - 1);
+            assert!(!person.is_due(), "it is not tried at once");
+            now_us += expected_us;
+            person.retry(now_us);
+            assert_eq!(
+                person.take_due(9),
+                [topics[0]],
+                "nothing is to be done in the other"
+            );
+            assert_eq!(person.retry_us(), None);
+            expected_us = (expected_us * 2).min(max_us);
+        }
+        person.failed(topics[0], now_us);
+        person.done(&topics[0]);
+        assert_eq!(person.retry_us(), None, "it was done for another reason");
+        person.failed(topics[0], now_us);
+        assert_eq!(person.retry_us(), Some(now_us + first_us));
+        // What is read again is not tried at once.
+        let plans = person.take_plans();
+        person.load(
+            TODO_ROW,
+            &[&[INTRODUCE][..], topics[0].as_bytes()].concat(),
+            &[1],
+        );
+        assert!(person.is_due());
+        person.set_plans(plans);
+        assert!(!person.is_due() && person.retry_us().is_some());
     }
 }

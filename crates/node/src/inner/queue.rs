@@ -54,6 +54,7 @@ impl Queue {
     pub(crate) fn new(
         engine: p2panda_engine::thread::Handle,
         health: watch::Receiver<Health>,
+        spaces: Arc<SpaceTopics>,
     ) -> Self {
         Self {
             engine,
@@ -61,7 +62,7 @@ impl Queue {
             untrusted_room: Arc::new(semaphore(Room::Untrusted)),
             own_room: Arc::new(semaphore(Room::Own)),
             address_room: Arc::new(Semaphore::new(ADDRESSES_QUEUED_MAX)),
-            spaces: Arc::default(),
+            spaces,
             turn: Arc::default(),
             health,
         }

@@ -493,7 +493,7 @@ mod tests {
             topics: Topics::new(own, levels.clone()),
             levels,
             storage,
-            queue: Queue::new(engine, health),
+            queue: Queue::new(engine, health, Arc::default()),
             new_logs: NewLogs::default(),
             blame: Arc::default(),
             known: Arc::default(),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use p2panda_core::Topic;
-use p2panda_engine::SpaceCommand;
+use p2panda_engine::{EngineEvent, SpaceCommand};
 use parking_lot::RwLock;
 use tokio::sync::OnceCell;
 
@@ -23,6 +23,15 @@ impl SpaceTopics {
     /// Before the engine hears of it: nothing is opened that is not known to be of a space.
     pub(crate) fn begin(&self, topic: Topic) {
         self.begun.write().insert(topic);
+    }
+
+    /// The engine follows one by itself: on its thread, before anything of the commit is signalled.
+    pub(crate) fn told(&self, events: &[EngineEvent]) {
+        for event in events {
+            if let EngineEvent::FollowsSpace { topic } = event {
+                self.begin(*topic);
+            }
+        }
     }
 
     /// Whether the topic carries one, or is about to.

@@ -25,6 +25,8 @@ mod large;
 mod logs;
 mod nodes;
 mod persons;
+mod persons_conflicts;
+mod persons_later;
 mod publish;
 mod read;
 mod receipts;

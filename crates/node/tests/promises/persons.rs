@@ -19,7 +19,7 @@ async fn the_same(node: &Node, space: &Space) -> Space {
     space.expect("it is told of the space")
 }
 
-async fn has_followed(node: &Node) {
+pub async fn has_followed(node: &Node) {
     until("all spaces have followed", || async {
         node.person().pending().await.unwrap().is_empty()
     })
@@ -95,8 +95,10 @@ async fn each_device_of_an_owner_owns_also_spaces_made_later() {
     };
     assert_eq!(linked.await, a2.id());
     let later = a.spaces().create("later").await.unwrap();
-    // Nobody tells it of this one.
-    a2.spaces().follow(later.topic()).await.unwrap();
+    until("it is told of this one too", || async {
+        a2.spaces().get(later.topic()).await.unwrap().is_some()
+    })
+    .await;
     for space in [&first, &later] {
         let space = the_same(&a2, space).await;
         has_members(&space, 2).await;

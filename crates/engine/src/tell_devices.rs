@@ -1,0 +1,178 @@
+//! The devices of our person tell each other which spaces the person is in, in a space of their own
+//! (`docs/protocol/spaces.md#18`).
+
+use std::collections::BTreeMap;
+
+use chacha20::rand_core::Rng;
+use p2panda_core::Topic;
+use p2panda_core::limits::{PERSON_STEP_MAX, SPACE_NOTES_MAX};
+use p2panda_groups::GroupId;
+use p2panda_spaces::{Role, Settings, SpaceId, Telling};
+use p2panda_store::StoreError;
+
+use crate::answer::EngineEvent;
+use crate::desk::act;
+use crate::own_keys::follow;
+use crate::space_command::SpaceError;
+use crate::turn::Turn;
+
+/// What was told: of which spaces, and whether the person is in them.
+type Told = BTreeMap<(Topic, SpaceId), bool>;
+
+/// Makes the space of the devices of a person, unless there is one.
+pub(crate) fn ensure(
+    turn: &mut Turn<'_>,
+    person: GroupId,
+) -> Result<Result<(), SpaceError>, StoreError> {
+    if turn.state.spaces.person.of_devices().is_some() {
+        return Ok(Ok(()));
+    }
+    let mut topic = [0; 32];
+    turn.state.rng.fill_bytes(&mut topic);
+    let topic = Topic::from_bytes(topic);
+    if let Err(error) = follow_kept(turn, &topic, None)? {
+        return Ok(Err(error));
+    }
+    let at = turn.resolve(&topic)?;
+    let made = act(turn, &at, |spaces, desk| {
+        let members = spaces.owner(&person);
+        spaces.create_sealed(Settings::with_history(), &members, desk)
+    })?;
+    let id = match made {
+        Ok(id) => id,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Some(known) = turn.state.spaces.known_mut(&topic) {
+        known.id = Some(id);
+    }
+    turn.state.spaces.person.set_of_devices(topic, id);
+    // That it was made is nothing that the application has to hear of.
+    turn.batch
+        .events
+        .retain(|event| !matches!(event, EngineEvent::Space { topic: of, .. } if *of == topic));
+    Ok(Ok(()))
+}
+
+/// Follows a space and keeps its topic, on behalf of the person.
+pub(crate) fn follow_kept(
+    turn: &mut Turn<'_>,
+    topic: &Topic,
+    id: Option<SpaceId>,
+) -> Result<Result<(), SpaceError>, StoreError> {
+    let followed = follow(turn, topic, id)?;
+    turn.tx.keep_topic(topic, true)?;
+    let topic = *topic;
+    turn.batch.events.push(EngineEvent::FollowsSpace { topic });
+    Ok(followed.map(drop))
+}
+
+/// Follows spaces of which other devices told us, and tells them of ours, some in each batch.
+pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    if !turn.state.spaces.person.take_tells() {
+        return Ok(());
+    }
+    let person = &turn.state.spaces.person;
+    let Some((person, (topic, id))) = person.id.zip(person.of_devices()) else {
+        return Ok(());
+    };
+    let Some((_, native)) = turn.state.spaces.native(&topic) else {
+        return Ok(());
+    };
+    let told = native.spaces.told_spaces(&id);
+    follow_told(turn, &told)?;
+    tell(turn, person, (topic, id), &told)
+}
+
+fn follow_told(turn: &mut Turn<'_>, told: &Told) -> Result<(), StoreError> {
+    let spaces = &turn.state.spaces;
+    let new = told
+        .iter()
+        .filter(|((topic, _), is_in)| **is_in && !spaces.is_space(topic));
+    let new: Vec<(Topic, SpaceId)> = new.map(|(about, _)| *about).collect();
+    for (topic, id) in new.iter().take(PERSON_STEP_MAX) {
+        // Where our keys cannot be published now, they are with those of all topics.
+        let _ = follow_kept(turn, topic, Some(*id))?;
+    }
+    if new.len() > PERSON_STEP_MAX {
+        turn.state.spaces.person.tell_soon();
+    }
+    Ok(())
+}
+
+fn tell(
+    turn: &mut Turn<'_>,
+    person: GroupId,
+    (topic, id): (Topic, SpaceId),
+    told: &Told,
+) -> Result<(), StoreError> {
+    let mut tellings = joined(turn, &topic, told);
+    tellings.extend(left(turn, &person, told));
+    let may = turn.state.spaces.native(&topic);
+    let may = may.is_some_and(|(_, native)| native.spaces.may_write(&id));
+    if tellings.is_empty() || !may {
+        // What cannot be told now is when the space of the devices changes.
+        return Ok(());
+    }
+    let has_more = tellings.len() > SPACE_NOTES_MAX;
+    tellings.truncate(SPACE_NOTES_MAX);
+    let at = turn.resolve(&topic)?;
+    let done = act(turn, &at, |spaces, desk| {
+        Ok(((), spaces.tell_devices(id, &tellings, desk)?))
+    })?;
+    tried(turn, topic, &done);
+    if done.is_ok() {
+        for telling in tellings {
+            if let Telling::Left(topic, _) = telling {
+                turn.state.spaces.person.end_left(topic);
+            }
+        }
+        if has_more {
+            turn.state.spaces.person.tell_soon();
+        }
+    }
+    Ok(())
+}
+
+/// Where we could not publish, that is tried again after a while: no message of others may ever come.
+pub(crate) fn tried(turn: &mut Turn<'_>, topic: Topic, done: &Result<(), SpaceError>) {
+    let now_us = turn.now.elapsed_us;
+    let person = &mut turn.state.spaces.person;
+    match done {
+        Err(SpaceError::Publish(_)) => person.failed(topic, now_us),
+        _ => person.done(&topic),
+    }
+}
+
+/// Spaces that we can read, of which the devices have not been told.
+fn joined(turn: &Turn<'_>, of_devices: &Topic, told: &Told) -> Vec<Telling> {
+    let (spaces, me) = (&turn.state.spaces, turn.state.author);
+    let is_new = |topic: &Topic| {
+        let (id, native) = spaces.native(topic)?;
+        let role = native.spaces.role(&id, &me);
+        let is_told = told.get(&(*topic, id)).copied().unwrap_or(false);
+        let tells = role.is_some_and(Role::has_secrets) && !is_told && topic != of_devices;
+        tells.then_some(Telling::Joined(*topic, id))
+    };
+    spaces
+        .topics()
+        .filter_map(|(topic, _)| is_new(topic))
+        .collect()
+}
+
+/// Spaces that the person left, of which the devices have not been told.
+fn left(turn: &mut Turn<'_>, person: &GroupId, told: &Told) -> Vec<Telling> {
+    let all: Vec<Topic> = turn.state.spaces.person.left().collect();
+    let mut left = Vec::new();
+    for topic in all {
+        let known = turn.state.spaces.native(&topic);
+        let is_out = known.filter(|(id, native)| {
+            let is_told = told.get(&(topic, *id)).copied().unwrap_or(false);
+            is_told && !native.spaces.has_person(id, person)
+        });
+        match is_out {
+            Some((id, _)) => left.push(Telling::Left(topic, id)),
+            None => turn.state.spaces.person.end_left(topic),
+        }
+    }
+    left
+}
