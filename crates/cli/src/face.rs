@@ -1,6 +1,7 @@
 //! The node that a command works with: the one that runs on the home, or one that the command opens
 //! itself. What both say comes as types of the RPC, so that a command prints the same.
 
+pub mod devices;
 pub mod spaces;
 
 use std::time::Duration;

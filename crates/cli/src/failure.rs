@@ -171,11 +171,6 @@ pub enum Failure {
         out, name another home with --home DIR, or stop that node"
     )]
     RunningNode { flag: &'static str, at: String },
-    #[error(
-        "a node runs at {at}, and `panda device` cannot use a running node yet; stop it for this \
-        command, or name another home with --home DIR"
-    )]
-    DevicesOfRunning { at: String },
     #[error("the process that is measured cannot be run: {0}; look at what this system allows")]
     Measured(#[source] io::Error),
     #[error(
@@ -240,9 +235,7 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoHttp | Failure::NoTerminal => 2,
-            Failure::DevicesOfRunning { .. } | Failure::RunsAlready { .. } => {
-                kind_code(ErrorKind::Locked)
-            }
+            Failure::RunsAlready { .. } => kind_code(ErrorKind::Locked),
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::PassphraseFile { .. }
@@ -379,6 +372,7 @@ fn node_line(error: &p2panda::Error) -> String {
             return error.to_string();
         }
         p2panda::Error::Space(_)
+        | p2panda::Error::DeviceLink(_)
         | p2panda::Error::NoInvite
         | p2panda::Error::OtherNetwork
         | p2panda::Error::Publish(PublishError::Sealed) => return error.to_string(),

@@ -4,6 +4,7 @@
 mod access;
 mod bin;
 mod consumers;
+mod devices;
 mod envelope;
 mod error;
 mod hello;
@@ -21,6 +22,7 @@ mod views;
 pub use access::*;
 pub use bin::Bin;
 pub use consumers::*;
+pub use devices::*;
 pub use envelope::{Incoming, NoteOut, Reply, Request, RequestId, frame};
 pub use error::{Code, ErrorData, Expected, RpcError};
 pub use hello::*;
@@ -241,6 +243,20 @@ methods! {
     SpaceSubscribe "space.subscribe" SpaceRead SubscribeParams => SubscribeResult;
     /// What happens in a space, as it comes.
     SpaceEvents "space.events" SpaceRead TopicParams => SubscribeResult;
+    /// The devices of the person whose device the node is.
+    DeviceList "device.list" Admin Empty => DeviceListResult;
+    /// Offers a link to another device: a code, which works once.
+    DeviceLink "device.link" Admin DeviceLinkParams => DeviceLinkResult;
+    /// Takes the code that another device shows.
+    DeviceAccept "device.accept" Admin DeviceAcceptParams => DeviceAcceptResult;
+    /// How far a link is; waits until that changes.
+    DeviceWait "device.wait" Admin DeviceWaitParams => DeviceWaitResult;
+    /// Both devices show the same digits: the other one becomes a device of the person.
+    DeviceConfirm "device.confirm" Admin DeviceConfirmParams => Empty;
+    /// Ends a link; the other device is told.
+    DeviceRefuse "device.refuse" Admin DeviceRefuseParams => Empty;
+    /// Makes a device none of the person's any more. Spaces follow.
+    DeviceRevoke "device.revoke" Admin DeviceRevokeParams => Empty;
     /// Ephemeral messages as they come.
     EphemeralSubscribe "ephemeral.subscribe" Read TopicParams => SubscribeResult;
     /// Sends a message to those who are connected.

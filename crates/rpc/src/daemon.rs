@@ -21,6 +21,7 @@ mod calls;
 mod connection;
 mod consumers;
 mod demo;
+mod devices;
 mod dispatch;
 mod elsewhere;
 mod http;

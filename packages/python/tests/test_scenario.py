@@ -210,6 +210,32 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
         self.assertIn(member, why)
         self.assertEqual((len(topics), follows in topics), (3, True))
 
+    async def test_devices_are_linked_and_revoked(self) -> None:
+        server = self.start()
+        async with await panda.connect(server.url, token=ADMIN) as client:
+            self.assertEqual(await client.devices(), [])
+            link = await client.link_device(contact=True)
+            self.assertEqual((len(link.code), link.ticket[:6]), (26, "panda:"))
+            await link.refuse()
+            failing = [
+                (link.digits(), "invalid"),
+                (link.confirm("000000"), "invalid"),
+                (client.revoke_device(client.hello["node"]), "invalid"),
+                (client.accept_device("none"), "invalid-params"),
+            ]
+            for work, code in failing:
+                with self.assertRaises(panda.PandaError) as raised:
+                    await work
+                self.assertEqual(raised.exception.code, code)
+
+        def work() -> int:
+            with panda.sync.connect(server.unix) as client:
+                link = client.link_device()
+                link.refuse()
+                return len(client.devices())
+
+        self.assertEqual(await asyncio.to_thread(work), 0)
+
     async def test_without_asyncio(self) -> None:
         server = self.start()
         alias = await self.keep("05" * 32)

@@ -2,53 +2,52 @@
 
 use std::time::Duration;
 
-use p2panda::{DeviceChange, Node, Pending, VerifyingKey};
+use p2panda_rpc::api;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::args::{DeviceCommand, NodeArgs};
 use crate::command::device_link;
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
-use crate::remote::Remote;
 use crate::settings::{Resolved, Settings};
 
 /// How often to look whether something has happened.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Does one thing with the devices of the person whose device the home directory is.
+/// Does one thing with the devices of the person whose device the node that runs is, or the home directory.
 pub async fn run(args: &NodeArgs, command: DeviceCommand) -> Result<Outcome, Failure> {
-    if let Some(running) = Remote::find(args).await? {
-        let at = running.at().to_owned();
-        return Err(Failure::DevicesOfRunning { at });
-    }
     let settings = Settings::load(args)?.resolved;
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, false).await?;
-    let work = with(&node, &settings, command, &mut interrupt);
-    let done = until_stopped(&node, work).await;
-    interrupt.finish(node.shutdown()).await?;
+    let face = Face::open(args, false).await?;
+    let work = with(&face, &settings, command, &mut interrupt);
+    let done = match &face {
+        Face::Own(node) => until_stopped(node, work).await,
+        Face::Running(remote) => remote.until_gone(work).await,
+    };
+    interrupt.finish(face.close()).await?;
     done
 }
 
 async fn with(
-    node: &Node,
+    face: &Face,
     settings: &Resolved,
     command: DeviceCommand,
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
     match command {
         DeviceCommand::Link { qr, json } => {
-            device_link::link(node, settings, (qr, json), interrupt).await
+            device_link::link(face, settings, (qr, json), interrupt).await
         }
         DeviceCommand::Accept { code, json } => {
-            device_link::accept(node, &code.code, json, interrupt).await
+            device_link::accept(face, &code.code, json, interrupt).await
         }
-        DeviceCommand::Ls { json } => list(node, json).await,
+        DeviceCommand::Ls { json } => list(&face.devices().await?, json),
         DeviceCommand::Revoke { device, wait, json } => {
-            node.person().revoke_device(device).await?;
+            face.revoke_device(device).await?;
             let line = RevokedLine {
                 done: "revoke",
                 device: device.to_string(),
@@ -57,7 +56,7 @@ async fn with(
                 // Whether somebody reads it makes no difference to what is stored.
                 let _ = output::json(&line).map_err(Failure::Stdout)?;
             }
-            followed(node, wait, interrupt).await
+            followed(face, wait, interrupt).await
         }
     }
 }
@@ -70,15 +69,19 @@ struct RevokedLine {
 
 /// Waits until all spaces have followed, and a peer was sent that.
 pub async fn followed(
-    node: &Node,
+    face: &Face,
     wait: Duration,
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
     let done = async {
-        while !(node.person().pending().await?.is_empty() && node.unsent().await?.is_empty()) {
+        loop {
+            let list = face.devices().await?;
+            let mut devices = list.devices.iter();
+            if list.unsent == 0 && devices.all(|device| device.pending.is_empty()) {
+                return Ok::<(), Failure>(());
+            }
             sleep(LOOK_INTERVAL).await;
         }
-        Ok::<(), Failure>(())
     };
     tokio::select! {
         done = timeout(wait, done) => if let Ok(done) = done {
@@ -86,30 +89,25 @@ pub async fn followed(
         },
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
     }
-    note("stored here; some spaces have not heard of it yet: the next command continues this");
+    note(match face {
+        Face::Own(_) => {
+            "stored here; some spaces have not heard of it yet: the next command continues this"
+        }
+        Face::Running(_) => {
+            "stored here; some spaces have not heard of it yet: the node that runs continues this"
+        }
+    });
     Ok(Outcome::StoredOnly)
 }
 
-#[derive(Serialize)]
-struct DeviceLine {
-    device: String,
-    /// It is this one.
-    this: bool,
-    /// `linked`; `revoked` while spaces have not heard of that.
-    state: &'static str,
-    /// The topics of spaces that have not heard of it yet.
-    pending: Vec<String>,
-}
-
-async fn list(node: &Node, json: bool) -> Result<Outcome, Failure> {
-    let person = node.person().look().await?;
-    if person.id.is_none() {
+fn list(list: &api::DeviceListResult, json: bool) -> Result<Outcome, Failure> {
+    if list.person.is_none() {
         note("this node is a member of spaces by itself; it has no other devices");
     }
-    for line in lines(node.id(), &person.devices, &person.pending) {
+    for line in &list.devices {
         let written = match json {
-            true => output::json(&line),
-            false => output::line(&plain(&line)),
+            true => output::json(line),
+            false => output::line(&plain(line)),
         };
         if written.map_err(Failure::Stdout)? == Written::Closed {
             break;
@@ -118,41 +116,7 @@ async fn list(node: &Node, json: bool) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-fn lines(
-    me: VerifyingKey,
-    devices: &[VerifyingKey],
-    pending: &[(p2panda::Topic, Pending)],
-) -> Vec<DeviceLine> {
-    let line = |device: VerifyingKey, state: &'static str| {
-        let concerns = |what: &Pending| match what {
-            Pending::Introduce => true,
-            Pending::Change(change) => change.device() == device,
-        };
-        let waits = pending.iter().filter(|(_, what)| concerns(what));
-        let mut topics: Vec<String> = waits.map(|(topic, _)| topic.to_string()).collect();
-        topics.dedup();
-        DeviceLine {
-            device: device.to_string(),
-            this: device == me,
-            state,
-            pending: topics,
-        }
-    };
-    let mut lines: Vec<DeviceLine> = Vec::new();
-    lines.extend(devices.iter().map(|device| line(*device, "linked")));
-    let mut revoked: Vec<VerifyingKey> = Vec::new();
-    for (_, what) in pending {
-        if let Pending::Change(DeviceChange::Revoke(device)) = what
-            && !revoked.contains(device)
-        {
-            revoked.push(*device);
-        }
-    }
-    lines.extend(revoked.iter().map(|device| line(*device, "revoked")));
-    lines
-}
-
-fn plain(line: &DeviceLine) -> String {
+fn plain(line: &api::DeviceView) -> String {
     let this = match line.this {
         true => " (this one)",
         false => "",
@@ -162,12 +126,13 @@ fn plain(line: &DeviceLine) -> String {
         1 => ", 1 space has not heard of it yet".to_owned(),
         count => format!(", {count} spaces have not heard of it yet"),
     };
-    format!("{} {}{this}{pending}", line.device, line.state)
+    format!("{} {}{this}{pending}", line.device, line.state.as_str())
 }
 
 #[cfg(test)]
 mod tests {
-    use p2panda::Topic;
+    use p2panda::{DeviceChange, Pending, PersonState, Topic};
+    use p2panda_rpc::daemon::map;
 
     use super::*;
 
@@ -176,12 +141,15 @@ mod tests {
         let [a, b, c] =
             [1, 2, 3].map(|seed| p2panda::SigningKey::from_bytes(&[seed; 32]).verifying_key());
         let [one, two] = [1, 2].map(|number| Topic::from_bytes([number; 32]));
-        let pending = [
+        let mut look = PersonState::default();
+        look.devices = vec![a, b];
+        look.pending = vec![
             (one, Pending::Change(DeviceChange::Add(b))),
             (one, Pending::Change(DeviceChange::Revoke(c))),
             (two, Pending::Change(DeviceChange::Revoke(c))),
         ];
-        let lines: Vec<String> = lines(a, &[a, b], &pending).iter().map(plain).collect();
+        let devices = map::devices(a, &look, Topic::to_string);
+        let lines: Vec<String> = devices.iter().map(plain).collect();
         let expected = [
             format!("{a} linked (this one)"),
             format!("{b} linked, 1 space has not heard of it yet"),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use p2panda::{DeviceCode, Node};
+use p2panda::DeviceCode;
 use serde::Serialize;
 
 use crate::command::device::followed;
 use crate::command::invite;
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::input::Lines;
 use crate::interrupt::Interrupt;
@@ -35,16 +36,18 @@ struct LinkedLine {
 
 /// Shows a code, and makes the device that takes it one of this person's.
 pub async fn link(
-    node: &Node,
+    face: &Face,
     settings: &Resolved,
     (qr, json): (bool, bool),
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
-    let mut offer = node.devices().offer().await?;
-    let mut ticket = offer.ticket();
-    invite::add_node(&mut ticket, node, settings).await;
+    let (code, mut ticket, mut offer) = face.offer_device().await?;
+    match face {
+        Face::Own(node) => invite::add_node(&mut ticket, node, settings).await,
+        Face::Running(remote) => invite::add_running(&mut ticket, remote, settings).await?,
+    }
     let line = CodeLine {
-        code: offer.code().to_string(),
+        code,
         ticket: ticket.to_string(),
     };
     if !json {
@@ -58,7 +61,7 @@ pub async fn link(
     let digits = tokio::select! {
         digits = offer.digits() => digits?,
         () = interrupt.wait() => {
-            offer.refuse().await;
+            offer.refuse().await?;
             return Ok(Outcome::Interrupted);
         }
     };
@@ -70,22 +73,22 @@ pub async fn link(
         () = interrupt.wait() => None,
     };
     if !said.is_some_and(|said| is_yes(&said)) {
-        offer.refuse().await;
+        offer.refuse().await?;
         return Err(Failure::NotConfirmed);
     }
-    let device = offer.link(&digits).await?;
-    told("link", &device.id.to_string(), json)?;
-    followed(node, FOLLOWING, interrupt).await
+    let device = offer.confirm(&digits).await?;
+    told("link", &device.to_string(), json)?;
+    followed(face, FOLLOWING, interrupt).await
 }
 
 /// Takes a code, and makes this node a device of the person that shows it.
 pub async fn accept(
-    node: &Node,
+    face: &Face,
     code: &DeviceCode,
     json: bool,
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
-    let mut joining = node.devices().join(code).await?;
+    let mut joining = face.join_device(code).await?;
     let digits = tokio::select! {
         digits = joining.digits() => digits?,
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
@@ -96,7 +99,7 @@ pub async fn accept(
         joined = joining.join() => joined?,
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
     }
-    told("accept", &node.id().to_string(), json)?;
+    told("accept", &face.id().to_string(), json)?;
     Ok(Outcome::Done)
 }
 

@@ -457,15 +457,52 @@ fn print_members(members: &api::SpaceMembersResult, json: bool) -> Result<Outcom
     if !members.known {
         note("this node is not a member yet, and does not know who is");
     }
-    for line in &members.members {
-        let lacks = match line.lacking {
-            true => ", lacks secrets",
-            false => "",
-        };
-        let plain = format!("{} {}{lacks}", line.member, line.role);
-        if print(line, &plain, json)? == Written::Closed {
-            break;
+    // Devices of one person stand together, after what they are devices of.
+    let mut lines: Vec<&api::SpaceMemberView> = members.members.iter().collect();
+    lines.sort_by(|a, b| (&a.person, a.member).cmp(&(&b.person, b.member)));
+    let mut person = None;
+    for line in lines {
+        if !json && line.person.is_some() && line.person != person {
+            person = line.person.clone();
+            let of = person.as_deref().unwrap_or_default();
+            if output::line(&format!("person {of}")).map_err(Failure::Stdout)? == Written::Closed {
+                return Ok(Outcome::Done);
+            }
+        }
+        if print(line, &plain_member(line), json)? == Written::Closed {
+            return Ok(Outcome::Done);
         }
     }
+    for pending in &members.pending {
+        note(&plain_pending(pending));
+    }
     Ok(Outcome::Done)
+}
+
+fn plain_member(line: &api::SpaceMemberView) -> String {
+    let of_person = match line.person {
+        Some(_) => "  ",
+        None => "",
+    };
+    let lacks = match line.lacking {
+        true => ", lacks secrets",
+        false => "",
+    };
+    format!("{of_person}{} {}{lacks}", line.member, line.role)
+}
+
+fn plain_pending(pending: &api::SpacePendingView) -> String {
+    let device = pending.device.map(|device| device.to_string());
+    let device = device.unwrap_or_default();
+    match pending.what {
+        api::SpacePendingKind::Introduce => {
+            "pending: an owner has not taken your person in yet".to_owned()
+        }
+        api::SpacePendingKind::Link => {
+            format!("pending: your device {device} is to become a member")
+        }
+        api::SpacePendingKind::Revoke => {
+            format!("pending: your device {device} is to be one no longer")
+        }
+    }
 }

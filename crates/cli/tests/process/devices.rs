@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use super::daemons::Daemon;
 use super::world::*;
 
 /// A device that shows a code, one that has taken it, and the digits that both show.
@@ -55,6 +56,50 @@ fn a_device_that_nobody_confirms_is_not_linked() {
     assert_eq!(new.end().code(), Some(2));
     let output = world.at("old", &["device", "ls"]).output().unwrap();
     assert!(stdout(&output).lines().count() <= 1);
+}
+
+#[test]
+fn a_second_device_is_linked_and_revoked_by_a_node_that_runs() {
+    let world = World::new();
+    let daemon = Daemon::start(&world, "");
+    let run = |args: &[&str]| world.plain("server", args).output().unwrap();
+    let made = run(&["space", "create", "Crew", "--json"]);
+    let made: Value = serde_json::from_str(stdout(&made).trim()).unwrap();
+    let mut link = world.plain("server", &["device", "link", "--json"]);
+    let mut old = Running::start(link.stdin(Stdio::piped()));
+    let code: Value = serde_json::from_str(&old.line()).unwrap();
+    let ticket = code["ticket"].as_str().unwrap();
+    let mut accept = world.at("new", &["device", "accept", ticket, "--json"]);
+    let new = Running::start(&mut accept);
+    assert_eq!(old.line(), new.line(), "both show the same digits");
+    old.type_line("yes");
+    let joined: Value = serde_json::from_str(&new.line()).unwrap();
+    let linked: Value = serde_json::from_str(&old.line()).unwrap();
+    assert_eq!(linked["device"], joined["device"]);
+    assert_eq!(new.end().code(), Some(0));
+    assert!(matches!(old.end().code(), Some(0 | 3)));
+    let device = joined["device"].as_str().unwrap();
+    let listed = stdout(&run(&["device", "ls"]));
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let topic = made["topic"].as_str().unwrap();
+    let members = stdout(&run(&["space", "members", topic]));
+    let lines: Vec<&str> = members.lines().collect();
+    assert!(lines[0].starts_with("person "), "{members}");
+    assert!(
+        lines[1..].iter().all(|line| line.starts_with("  ")),
+        "{members}"
+    );
+    assert!(members.contains(&format!("  {device} owner")), "{members}");
+    let revoked = run(&["device", "revoke", device, "--wait", "0"]);
+    assert!(matches!(revoked.status.code(), Some(0 | 3)));
+    let members = stdout(&run(&["space", "members", topic]));
+    assert!(!members.contains(device), "{members}");
+    // What the node says is the same without it.
+    let by_node = stdout(&run(&["device", "ls"]));
+    daemon.running.signal("-TERM");
+    assert_eq!(daemon.running.end().code(), Some(0));
+    assert_eq!(stdout(&run(&["device", "ls"])), by_node);
+    assert_eq!(stdout(&run(&["space", "members", topic])), members);
 }
 
 /// A file with a passphrase that its owner alone may read.

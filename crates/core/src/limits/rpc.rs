@@ -80,6 +80,10 @@ pub const RPC_NAMED_WAIT: Duration = Duration::from_secs(1);
 /// How often to look whether the peers that were sent everything can say that they stored it
 /// (`docs/protocol/rpc.md#8`).
 pub const RPC_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Links with devices that are under way at once (`docs/protocol/rpc.md#15`).
+pub const RPC_DEVICE_LINKS_MAX: usize = 8;
+/// The longest that a request waits for a link with a device to get on (`docs/protocol/rpc.md#15`).
+pub const RPC_DEVICE_LINK_WAIT: Duration = Duration::from_secs(30);
 /// Replies and events of the driver that wait to be written; more make its requests wait.
 pub const DRIVER_OUTPUTS_MAX: usize = 1_024;
 /// The longest request of the driver, in bytes: an import of some thousand operations.

@@ -194,6 +194,9 @@ pub struct SpaceMembersResult {
     pub known: bool,
     /// Sorted.
     pub members: Vec<SpaceMemberView>,
+    /// What the space has not been told of the person whose device the node is. Empty with `at`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<SpacePendingView>,
     /// Nobody lacks anything, and no new secret is needed. Now, also where the members are those of
     /// another time.
     pub healed: bool,
@@ -209,6 +212,32 @@ pub struct SpaceMemberView {
     pub role: SpaceRole,
     /// It lacks secrets, and is handed them soon.
     pub lacking: bool,
+    /// The person of which it is a device: members with the same one are one person. None with `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+}
+
+/// What a space has not been told of the person whose device the node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpacePendingView {
+    /// What is to be done.
+    pub what: SpacePendingKind,
+    /// The device that is linked or revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub device: Option<VerifyingKey>,
+}
+
+/// What is to be done about a person in a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpacePendingKind {
+    /// The node is a member by itself: an owner is to take its person in.
+    Introduce,
+    /// A device of the person is to become a member.
+    Link,
+    /// A device is to be one no longer.
+    Revoke,
 }
 
 /// Parameters with a member.

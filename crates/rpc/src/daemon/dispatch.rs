@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{self, Session, failed};
-use super::{calls, consumers, reading, spaces};
+use super::{calls, consumers, devices, reading, spaces};
 use crate::api::{self, Code, Incoming, Method, Reply, RequestId, RpcError};
 
 macro_rules! table {
@@ -113,6 +113,13 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
         SpacePublish: super::publishing::publish_sealed,
         SpaceSubscribe: spaces::subscribe,
         SpaceEvents: reading::space_events,
+        DeviceList: devices::list,
+        DeviceLink: devices::link,
+        DeviceAccept: devices::accept,
+        DeviceWait: devices::wait,
+        DeviceConfirm: devices::confirm,
+        DeviceRefuse: devices::refuse,
+        DeviceRevoke: devices::revoke,
     }
 }
 

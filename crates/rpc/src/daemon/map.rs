@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use p2panda::{
     Change, ConsumerError, Error, ErrorKind, Event, Health, PeerState, PublishError, Raw,
-    RejectReason, TraceProgress, TraceState,
+    RejectReason, Topic, TraceProgress, TraceState, VerifyingKey,
 };
 
 use crate::api::{self, Bin, Code, Expected, RpcError};
@@ -578,6 +578,12 @@ pub fn space_invite(invite: &p2panda::SpaceInvite) -> api::SpaceInviteView {
 pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersResult {
     let lacks = |member| look.is_some_and(|look| look.lacking.contains(member));
     let members = look.iter().flat_map(|look| &look.members);
+    let person = |member: &VerifyingKey| {
+        let persons = look.iter().flat_map(|look| &look.persons);
+        let mut of = persons.filter(|one| one.devices.iter().any(|(key, _)| key == member));
+        of.find_map(|one| one.person).map(|id| id.to_string())
+    };
+    let pending = look.iter().flat_map(|look| &look.pending);
     api::SpaceMembersResult {
         known: look.is_some(),
         members: members
@@ -585,10 +591,73 @@ pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersR
                 member: *member,
                 role: role(*of),
                 lacking: lacks(member),
+                person: person(member),
             })
             .collect(),
+        pending: pending.map(space_pending).collect(),
         healed: look.is_some_and(|look| look.is_healed),
     }
+}
+
+fn space_pending(pending: &p2panda::Pending) -> api::SpacePendingView {
+    use p2panda::{DeviceChange, Pending};
+    let (what, device) = match pending {
+        Pending::Introduce => (api::SpacePendingKind::Introduce, None),
+        Pending::Change(DeviceChange::Add(device)) => (api::SpacePendingKind::Link, Some(*device)),
+        Pending::Change(DeviceChange::Revoke(device)) => {
+            (api::SpacePendingKind::Revoke, Some(*device))
+        }
+    };
+    api::SpacePendingView { what, device }
+}
+
+/// How many operations nobody is known to have. What is said to other devices waits for nobody where there
+/// are none.
+pub fn unsent(look: &p2panda::PersonState, unsent: &[p2panda::Unsent]) -> u64 {
+    let is_alone = look.devices.len() <= 1;
+    let for_others = unsent
+        .iter()
+        .filter(|of| !is_alone || look.of_devices != Some(of.topic));
+    for_others.map(|of| of.operations).sum()
+}
+
+/// The devices of a person, and those that not all spaces know to be revoked. `name` names topics.
+pub fn devices(
+    me: VerifyingKey,
+    look: &p2panda::PersonState,
+    name: impl Fn(&Topic) -> String,
+) -> Vec<api::DeviceView> {
+    use p2panda::{DeviceChange, Pending};
+    let view = |device: VerifyingKey, state: api::DeviceState| {
+        let concerns = |what: &Pending| match what {
+            Pending::Introduce => true,
+            Pending::Change(change) => change.device() == device,
+        };
+        let waits = look.pending.iter().filter(|(_, what)| concerns(what));
+        let topics: std::collections::BTreeSet<Topic> = waits.map(|(topic, _)| *topic).collect();
+        api::DeviceView {
+            device,
+            this: device == me,
+            state,
+            pending: topics.iter().map(&name).collect(),
+        }
+    };
+    let linked = look
+        .devices
+        .iter()
+        .map(|device| (*device, api::DeviceState::Linked));
+    let revoked = look.pending.iter().filter_map(|(_, what)| match what {
+        Pending::Change(DeviceChange::Revoke(device)) => Some(*device),
+        _ => None,
+    });
+    let revoked: std::collections::BTreeSet<VerifyingKey> = revoked.collect();
+    let revoked = revoked
+        .into_iter()
+        .map(|device| (device, api::DeviceState::Revoked));
+    linked
+        .chain(revoked)
+        .map(|(device, state)| view(device, state))
+        .collect()
 }
 
 /// Why somebody is a member, or is not.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::access::{Gate, Scope, Who};
 use super::alias::{self, Aliases};
+use super::devices::Links;
 use super::map;
 use super::metrics::Tally;
 use crate::api::{Code, RpcError};
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) aliases: Aliases,
     pub(crate) gate: Gate,
     pub(crate) tally: Tally,
+    /// With other devices of the person.
+    pub(crate) links: Links,
     pub(crate) network: p2panda::NetworkId,
     /// Addresses of HTTP and WebSockets.
     pub(crate) listens: parking_lot::Mutex<Vec<String>>,
@@ -77,6 +80,7 @@ impl Service {
             aliases,
             gate,
             tally: Tally::default(),
+            links: Links::default(),
             opened: Instant::now(),
             stop: Notify::new(),
             nearby: broadcast::Sender::new(EPHEMERAL_RECEIVED_MAX),

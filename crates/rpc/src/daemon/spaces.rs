@@ -179,10 +179,12 @@ pub(crate) async fn members(
         member,
         role: map::role(role),
         lacking: false,
+        person: None,
     };
     Ok(api::SpaceMembersResult {
         known: at.is_some(),
         members: at.into_iter().flatten().map(view).collect(),
+        pending: Vec::new(),
         healed: now.healed,
     })
 }

@@ -1,7 +1,7 @@
 """Reaches a running p2panda node (docs/protocol/rpc.md)."""
 
 from . import sync
-from ._client import Client, Message, Pruned, Space, Stream, Topic, connect
+from ._client import Client, DeviceLink, Message, Pruned, Space, Stream, Topic, connect
 from ._errors import PandaError
 
-__all__ = ["Client", "Message", "PandaError", "Pruned", "Space", "Stream", "Topic", "connect", "sync"]
+__all__ = ["Client", "DeviceLink", "Message", "PandaError", "Pruned", "Space", "Stream", "Topic", "connect", "sync"]

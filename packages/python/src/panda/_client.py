@@ -105,6 +105,25 @@ class Client:
         followed = await self.call("space.join", {"topic": topic})
         return Space(self, followed["topic"])
 
+    async def devices(self) -> list[dict[str, Any]]:
+        """The devices of the node's person: `device`, `this`, `state` and `pending` of each."""
+        devices: list[dict[str, Any]] = (await self.call("device.list"))["devices"]
+        return devices
+
+    async def link_device(self, *, contact: bool = False) -> DeviceLink:
+        """Offers a link to another device; with `contact` its ticket says where this node is."""
+        begun = await self.call("device.link", {"contact": contact})
+        return DeviceLink(self, begun["link"], begun["code"], begun["ticket"])
+
+    async def accept_device(self, code: str) -> DeviceLink:
+        """Takes the code, or the ticket, that another device shows."""
+        begun = await self.call("device.accept", {"code": code})
+        return DeviceLink(self, begun["link"])
+
+    async def revoke_device(self, device: str) -> None:
+        """Makes a device none of the person's any more. Spaces follow by themselves."""
+        await self.call("device.revoke", {"device": device})
+
     async def _call(self, method: str, params: dict[str, Any], stream: Stream | None) -> Any:
         if self._over is not None:
             raise self._over
@@ -257,6 +276,44 @@ class Topic:
 
 
 @dataclass
+class DeviceLink:
+    """A link with another device. Compare the digits on both, then confirm on the one that shows the code."""
+
+    def __init__(self, client: Client, link: str, code: str = "", ticket: str = "") -> None:
+        self.client, self.link, self.code, self.ticket = client, link, code, ticket
+
+    async def digits(self) -> str:
+        """The six digits, once the other device is there."""
+        digits: str = (await self._other_than("waiting"))["digits"]
+        return digits
+
+    async def confirm(self, digits: str) -> str:
+        """Says what the other device shows, and waits until it is linked: its node id."""
+        await self.client.call("device.confirm", {"link": self.link, "digits": digits})
+        return await self.linked()
+
+    async def linked(self) -> str:
+        """Waits until the link is confirmed, and the new device knows it: its node id."""
+        at = await self._other_than("compare")
+        if at["state"] == "confirmed":
+            at = await self._other_than("confirmed")
+        device: str = at["device"]
+        return device
+
+    async def refuse(self) -> None:
+        """Ends the link; the other device is told."""
+        await self.client.call("device.refuse", {"link": self.link})
+
+    async def _other_than(self, state: str) -> dict[str, Any]:
+        while True:
+            params = {"link": self.link, "after": state, "wait_ms": 30_000}
+            at: dict[str, Any] = await self.client.call("device.wait", params)
+            if at["state"] == "ended":
+                raise PandaError("invalid", at["error"], "begin another link")
+            if at["state"] != state:
+                return at
+
+
 class Space(Topic):
     """An encrypted space. It is read like a topic; what is published is for the members alone."""
 

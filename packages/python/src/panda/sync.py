@@ -77,6 +77,39 @@ class Client:
     def follow_space(self, topic: str) -> Space:
         return Space(self._loop, self._loop.run(self._client.follow_space(topic)))
 
+    def devices(self) -> list[dict[str, Any]]:
+        return self._loop.run(self._client.devices())
+
+    def link_device(self, *, contact: bool = False) -> DeviceLink:
+        return DeviceLink(self._loop, self._loop.run(self._client.link_device(contact=contact)))
+
+    def accept_device(self, code: str) -> DeviceLink:
+        return DeviceLink(self._loop, self._loop.run(self._client.accept_device(code)))
+
+    def revoke_device(self, device: str) -> None:
+        self._loop.run(self._client.revoke_device(device))
+
+
+class DeviceLink:
+    """As `panda.DeviceLink`."""
+
+    def __init__(self, loop: _Loop, link: _client.DeviceLink) -> None:
+        self._loop = loop
+        self._link = link
+        self.code, self.ticket = link.code, link.ticket
+
+    def digits(self) -> str:
+        return self._loop.run(self._link.digits())
+
+    def confirm(self, digits: str) -> str:
+        return self._loop.run(self._link.confirm(digits))
+
+    def linked(self) -> str:
+        return self._loop.run(self._link.linked())
+
+    def refuse(self) -> None:
+        self._loop.run(self._link.refuse())
+
 
 class Topic:
     """As `panda.Topic`."""
