@@ -4,15 +4,20 @@ use std::cell::RefCell;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
-use p2panda_core::{Hash, SigningKey, VerifyingKey};
+use p2panda_core::{Hash, Signature, SigningKey, Topic, VerifyingKey};
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, SecretKey};
 use p2panda_groups::Member;
-use p2panda_spaces::{Desk, Message, Role, SpaceId, Spaces, SpacesArgs};
+use p2panda_spaces::{
+    Desk, DeviceChange, Message, Outgoing, PersonCard, Role, Sealed, Signer, SpaceId, Spaces,
+    SpacesArgs,
+};
 
 const NOW: u64 = 1_790_000_000;
 
-/// A message that decodes has one encoding, which decodes again.
+/// A message that decodes has one encoding, which decodes again; the same of a card, from which nothing is
+/// taken but what is about its person.
 pub fn decoder(input: &[u8]) {
+    card(input);
     let Ok(args) = SpacesArgs::decode(input) else {
         return;
     };
@@ -20,6 +25,77 @@ pub fn decoder(input: &[u8]) {
     let again = SpacesArgs::decode(&first).expect("own output decodes");
     assert_eq!(again, args);
     assert_eq!(again.encode(), first);
+}
+
+fn card(input: &[u8]) {
+    let Ok(card) = PersonCard::decode(input) else {
+        return;
+    };
+    let first = card.encode();
+    assert_eq!(
+        PersonCard::decode(&first).expect("own output decodes"),
+        card
+    );
+    let mut spaces = Spaces::new(SigningKey::from_bytes(&[8; 32]).verifying_key());
+    if spaces.take_card(&card).is_ok() && !card.operations.is_empty() {
+        let again = spaces.card(card.person).expect("it is known");
+        assert!(again.operations.len() <= card.operations.len());
+        assert!(
+            again
+                .operations
+                .iter()
+                .all(|one| card.operations.contains(one))
+        );
+    }
+}
+
+/// Signs for itself, and publishes nothing.
+struct Pen(SigningKey);
+
+impl Signer for Pen {
+    fn sign(&mut self, bytes: &[u8]) -> Signature {
+        self.0.sign(bytes)
+    }
+
+    fn publish(&mut self, _: Outgoing) -> Hash {
+        Hash::digest(b"")
+    }
+
+    fn height(&self, _: &SpaceId, _: &VerifyingKey) -> u64 {
+        0
+    }
+}
+
+/// Cards of a person with two devices, one of them revoked.
+fn cards() -> Vec<Vec<u8>> {
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let mut device = Device::new(7, &mut rng);
+    let mut pen = Pen(SigningKey::from_bytes(&[7; 32]));
+    let mut context = Context::new(&mut device.keys, &mut device.registry, NOW);
+    let mut desk = Desk {
+        context: &mut context,
+        rng: &mut rng,
+        forge: Sealed(&mut pen),
+    };
+    let (person, _) = device
+        .spaces
+        .create_person(&[], &mut desk)
+        .expect("a person");
+    let second = SigningKey::from_bytes(&[9; 32]);
+    let added = device
+        .spaces
+        .add_device(person, second.verifying_key(), &mut desk);
+    added.expect("a second device");
+    let mut card = device.spaces.card(person).expect("a card");
+    let about = (Topic::from_bytes([1; 32]), SpaceId::from_bytes([2; 32]));
+    card.spaces = vec![about; 3];
+    let linked = card.encode().to_vec();
+    let revoke = DeviceChange::Revoke(device.id);
+    let revoked = device.spaces.sign_device_change(&second, person, revoke);
+    revoked.expect("a revocation");
+    let mut card = device.spaces.card(person).expect("a card");
+    card.of_devices = Some(about);
+    vec![linked, card.encode().to_vec()]
 }
 
 /// Messages of a space, altered, at a member. The first byte of each command chooses a message,
@@ -152,7 +228,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let in_order = (0..count).flat_map(|choice| [choice, 0, 0, 0, 0]);
     let altered = (0..count).flat_map(|choice| [choice, 0, 0, 0, 0, choice, 2, 60, 0, 1]);
     vec![
-        ("spaces_decoder", decoder.collect()),
+        ("spaces_decoder", decoder.chain(cards()).collect()),
         (
             "spaces_machine",
             vec![in_order.collect(), altered.collect()],

@@ -6,6 +6,9 @@ mod tend;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod told;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod vector_tests;
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 

@@ -22,6 +22,8 @@ use zeroize::Zeroizing;
 
 use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
+#[cfg(test)]
+pub(crate) use body::{Body, open};
 pub(crate) use body::{GroupOperation, Structure, read_array, read_key, read_list, read_optional};
 pub use body::{KeyId, Scheme, Settings};
 pub(crate) use chains::Chains;
