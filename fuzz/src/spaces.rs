@@ -8,16 +8,21 @@ use p2panda_core::{Hash, Signature, SigningKey, Topic, VerifyingKey};
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, SecretKey};
 use p2panda_groups::Member;
 use p2panda_spaces::{
-    Desk, DeviceChange, Message, Outgoing, PersonCard, Role, Sealed, Signer, SpaceId, Spaces,
-    SpacesArgs,
+    Desk, DeviceChange, Message, Outgoing, PersonCard, RecoveryContent, Role, Sealed, Signer, SpaceId,
+    Spaces, SpacesArgs,
 };
 
 const NOW: u64 = 1_790_000_000;
 
-/// A message that decodes has one encoding, which decodes again; the same of a card, from which nothing is
-/// taken but what is about its person.
+/// A message, a card or the content of a recovery file that decodes has one encoding, which decodes
+/// again; nothing is taken from a card but what is about its person.
 pub fn decoder(input: &[u8]) {
     card(input);
+    if let Ok(content) = RecoveryContent::decode(input) {
+        let first = content.encode();
+        let again = RecoveryContent::decode(&first).expect("own output decodes");
+        assert_eq!(again.encode(), first);
+    }
     let Ok(args) = SpacesArgs::decode(input) else {
         return;
     };

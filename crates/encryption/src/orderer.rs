@@ -245,6 +245,12 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.place_all();
     }
 
+    /// We are in the group without a message that says so. What waited takes its place.
+    pub(crate) fn begin(&mut self) {
+        self.stage = Stage::Joined;
+        self.place_all();
+    }
+
     /// Another message that was processed made us a member as well.
     pub(crate) fn enter_again(&mut self, join: OperationId) {
         self.graph.enter_again(&join);

@@ -98,6 +98,7 @@ mod message;
 mod native_world;
 mod person;
 mod receive;
+mod recovery;
 mod role;
 mod roster;
 mod rows;
@@ -118,6 +119,7 @@ pub use message::Message;
 pub use p2panda_encryption::Row;
 pub use person::{CardError, DeviceChange, Pending, PersonCard, PersonMember, Telling};
 pub use receive::ProcessError;
+pub use recovery::{RecoveryContent, RecoveryError, SpaceSecrets};
 pub use role::{Role, RoleParseError};
 pub use rows::LoadError;
 pub use sealed::{

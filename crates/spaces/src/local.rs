@@ -81,6 +81,9 @@ pub enum LocalError {
     /// person out there. Make new keys, or have an owner add it first.
     #[error("the device was removed from a space of this person; it needs new keys")]
     RemovedDevice,
+    /// What the space knows of the recovery key does not allow it, or not yet.
+    #[error("the space does not know the recovery key as a member")]
+    NotRecoverable,
     /// More bytes than can be sealed.
     #[error("too large to be sealed")]
     TooLarge,
@@ -603,7 +606,7 @@ impl Spaces {
         Ok((before, after, turn))
     }
 
-    fn publish_pointer<R: CryptoRng, F: Forge>(
+    pub(crate) fn publish_pointer<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         (group, auth): (GroupId, Hash),

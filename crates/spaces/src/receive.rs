@@ -227,7 +227,8 @@ impl Spaces {
         }
         let before = space.roles_in(&view, &founded.group);
         let role = before.get(&author).copied();
-        if !role.is_some_and(|role| role.has_secrets()) {
+        let reads = role.is_some_and(|role| role.has_secrets());
+        if !reads && !self.is_admitted_by(author, pointer, place)? {
             return Ok(Ruling::Refused(Refusal::Role(role)));
         }
         self.counts(space, pointer, place, &before, false)

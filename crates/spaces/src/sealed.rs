@@ -24,14 +24,16 @@ use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
 #[cfg(test)]
 pub(crate) use body::{Body, open};
-pub(crate) use body::{GroupOperation, Structure, read_array, read_key, read_list, read_optional};
+pub(crate) use body::{
+    GroupOperation, STRUCTURE, Structure, read_array, read_key, read_list, read_optional,
+};
 pub use body::{KeyId, Scheme, Settings};
 pub(crate) use chains::Chains;
 pub(crate) use floor::SUITE;
 pub(crate) use invites::Note;
 pub use invites::{Invite, InviteError, InviteState, Offer};
 pub(crate) use publish::{Control, Forge};
-pub(crate) use ring::Ring;
+pub(crate) use ring::{Ring, copy};
 pub(crate) use runs::{Run, Runs};
 
 /// An operation of a space as it came: signature, topic and log were checked.

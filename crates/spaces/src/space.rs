@@ -70,9 +70,13 @@ impl Space {
     pub(crate) fn begin(&mut self, group: &GroupId, scheme: Scheme) {
         if self.native.is_some() {
             let suites = SuiteConfig::new(*group.as_bytes());
+            let recovered = self.encryption.recovered();
             self.encryption = data::Group::new(self.me, Roster::default()).with_suites(suites);
             if scheme == Scheme::Message {
                 self.encryption.split();
+            }
+            if let Some(secrets) = recovered {
+                self.encryption.recover(secrets);
             }
         }
     }

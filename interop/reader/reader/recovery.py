@@ -1,8 +1,8 @@
-"""recovery.md: a file that a passphrase opens."""
+"""recovery.md: a file that a passphrase opens, and what is in it."""
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from . import keys, sealing
+from . import cbor, keys, sealing
 
 FRONT, SUM, FILE_MAX, KIB_MAX, PASSES_MAX = 65, 32, 64 * 1024 * 1024, 1_048_576, 16
 
@@ -39,7 +39,54 @@ def unlock(data, passphrase):
         raise Refused("Passphrase") from None
 
 
+def is_bytes(value, length):
+    return isinstance(value, bytes) and len(value) == length
+
+
+def content(data):
+    """4.1."""
+    try:
+        value = cbor.decode(data)
+    except cbor.Invalid:
+        raise Refused("Invalid") from None
+    if not isinstance(value, list) or len(value) < 2:
+        raise Refused("Invalid")
+    if value[0] != 1:
+        raise Refused("Newer")
+    if len(value) != 6:
+        raise Refused("Invalid")
+    _, network, key, written, card, spaces = value
+    version, person, operations, named = cbor.decode(card)
+    if version != 1 or len(named) != len(spaces):
+        raise Refused("Invalid")
+    if not all(is_bytes(one, 32) for one in (network, key, person)):
+        raise Refused("Invalid")
+    shown = [
+        {
+            "topic": topic.hex(),
+            "space": space.hex(),
+            "secrets": cbor.encode(secrets).hex(),
+            "keys": [one.hex() for one in structure],
+        }
+        for (topic, space), (secrets, structure) in zip(named, spaces)
+    ]
+    return {
+        "network": network.hex(),
+        "key": key.hex(),
+        "written": written,
+        "person": person.hex(),
+        "operations": [cbor.encode(one).hex() for one in operations],
+        "spaces": shown,
+    }
+
+
 def read(check):
+    for v in check.file("recovery-content.json")["vectors"]:
+        try:
+            got = content(bytes.fromhex(v["inputs"]["content"]))
+        except Refused as reason:
+            got = {"error": str(reason)}
+        check.equal(got, v["expected"], "recovery-content", v["name"])
     for v in check.file("recovery.json")["vectors"]:
         try:
             got = {"content": unlock(bytes.fromhex(v["inputs"]["file"]), v["inputs"]["passphrase"]).hex()}

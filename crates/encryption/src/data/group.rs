@@ -4,6 +4,7 @@ mod applying;
 mod drafts;
 mod joining;
 mod named;
+mod recovered;
 mod roots;
 mod stored;
 

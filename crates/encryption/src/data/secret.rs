@@ -234,6 +234,16 @@ impl SecretBundle {
         }
     }
 
+    /// A second bundle with all secrets.
+    #[must_use]
+    pub fn duplicate(&self) -> SecretBundle {
+        let mut bundle = SecretBundle::new();
+        for secret in self.secrets.values() {
+            bundle.insert(secret.duplicate());
+        }
+        bundle
+    }
+
     /// Erases a secret.
     pub fn remove(&mut self, id: &SecretId) -> bool {
         let removed = self.secrets.remove(id);

@@ -134,7 +134,7 @@ impl Spaces {
     }
 
     /// Signs an operation by a key that need not be ours, and takes it in.
-    pub(super) fn take_signed(
+    pub(crate) fn take_signed(
         &mut self,
         by: &SigningKey,
         arguments: &Arguments,

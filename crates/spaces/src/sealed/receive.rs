@@ -166,7 +166,12 @@ impl Spaces {
                 true => Role::Reader,
                 false => Role::Owner,
             };
-            if role.is_none_or(|role| role < needed) {
+            let comes_in = (structure, place);
+            if role.is_none_or(|role| role < needed)
+                && !self
+                    .may_admit(id, received.author, comes_in)
+                    .map_err(waits)?
+            {
                 return Ok(Some(Refusal::Role(role)));
             }
         } else {

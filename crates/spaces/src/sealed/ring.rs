@@ -57,6 +57,11 @@ impl Ring {
         (keys, new)
     }
 
+    /// All keys.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&KeyId, &Secret)> {
+        self.keys.iter()
+    }
+
     /// Copies of all keys but one.
     pub(crate) fn others(&self, except: &KeyId) -> Vec<Secret> {
         let others = self.keys.iter().filter(|(id, _)| *id != except);

@@ -1,0 +1,121 @@
+//! `vectors/recovery-content.json`: what a recovery file holds.
+
+use p2panda_core::{NetworkId, SigningKey, Topic};
+use p2panda_encryption::Wire;
+use serde_json::{Value, json};
+
+use super::{RecoveryContent, RecoveryError, SpaceSecrets};
+use crate::native_world::{NOW, nodes, sync};
+use crate::{PersonCard, Role, Settings};
+
+const PATH: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../vectors/recovery-content.json"
+);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A person with two spaces' worth of secrets: one that came after a new secret and holds a structure key of
+/// before, and none.
+fn content() -> RecoveryContent {
+    let [mut ada, mut ben] = nodes();
+    ada.create(Settings::from_joining_on(), &[]);
+    ben.space = ada.space;
+    ada.try_do(|spaces, s, desk| spaces.rotate(s, desk))
+        .unwrap();
+    ada.add(ben.member(), Role::Owner);
+    sync(&mut [&mut ada, &mut ben]);
+    let made = ben.try_act(|spaces, desk| spaces.create_person(&[], desk));
+    let person = made.unwrap().0;
+    let key = SigningKey::from_bytes(&[4; 32]);
+    ben.try_act(|spaces, desk| spaces.add_device(person, key.verifying_key(), desk))
+        .unwrap();
+    let card = PersonCard {
+        spaces: vec![
+            (Topic::from_bytes([5; 32]), ben.s()),
+            (
+                Topic::from_bytes([6; 32]),
+                crate::SpaceId::from_bytes([7; 32]),
+            ),
+        ],
+        ..ben.spaces.card(person).unwrap()
+    };
+    RecoveryContent {
+        network: NetworkId::from_bytes([8; 32]),
+        key,
+        written: NOW,
+        card,
+        secrets: vec![
+            ben.spaces.secrets_of(&ben.s()).unwrap(),
+            SpaceSecrets::default(),
+        ],
+    }
+}
+
+fn shown(content: &RecoveryContent) -> Value {
+    let spaces = content.card.spaces.iter().zip(&content.secrets);
+    let spaces = spaces.map(|((topic, space), secrets)| {
+        let keys = secrets.keys.iter().map(|key| hex(key.as_bytes()));
+        json!({
+            "topic": hex(topic.as_bytes()),
+            "space": hex(space.as_bytes()),
+            "secrets": hex(&secrets.secrets.encode()),
+            "keys": keys.collect::<Vec<_>>(),
+        })
+    });
+    let operations = content.card.operations.iter().map(|bytes| hex(bytes));
+    json!({
+        "network": hex(content.network.as_bytes()),
+        "key": hex(content.key.to_bytes().as_slice()),
+        "written": content.written,
+        "person": hex(content.card.person.as_bytes()),
+        "operations": operations.collect::<Vec<_>>(),
+        "spaces": spaces.collect::<Vec<_>>(),
+    })
+}
+
+fn entry(name: &str, bytes: &[u8]) -> Value {
+    let expected = match RecoveryContent::decode(bytes) {
+        Ok(content) => shown(&content),
+        Err(RecoveryError::Newer) => json!({ "error": "Newer" }),
+        Err(RecoveryError::Invalid(_)) => json!({ "error": "Invalid" }),
+    };
+    json!({ "name": name, "inputs": { "content": hex(bytes) }, "expected": expected })
+}
+
+#[test]
+fn recovery_contents_are_those_of_the_vector() {
+    let content = content();
+    assert!(!content.secrets[0].keys.is_empty());
+    let bytes = content.encode().to_vec();
+    let with = |at: usize, byte: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let mut fewer = content;
+    fewer.secrets.pop();
+    let vectors = [
+        entry("as we write it", &bytes),
+        entry("version 2", &with(1, 2)),
+        entry("seven items", &with(0, 0x87)),
+        entry("cut", &bytes[..bytes.len() - 1]),
+        entry("a byte behind", &[&bytes[..], &[0]].concat()),
+        entry("secrets of one space for two", &fewer.encode()),
+        entry("nothing", &[]),
+    ];
+    let made = json!({
+        "format": "docs/protocol/recovery.md",
+        "generator": "crates/spaces/src/recovery/vector_tests.rs",
+        "vectors": vectors,
+    });
+    if std::env::var_os("WRITE_VECTORS").is_some() {
+        let text = serde_json::to_string_pretty(&made).unwrap();
+        std::fs::write(PATH, text + "\n").unwrap();
+    }
+    let text = std::fs::read_to_string(PATH).unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(recorded, made);
+}
