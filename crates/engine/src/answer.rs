@@ -290,6 +290,11 @@ impl RecentOperation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineEvent {
+    /// The recovery file of this node's person was written so long ago that it should be written again.
+    RecoveryDue {
+        /// When, in seconds since 1970.
+        written: u64,
+    },
     /// Something happened in the space that a topic carries.
     Space {
         /// The topic that this is about.

@@ -79,6 +79,7 @@ mod prune;
 mod publish;
 mod quota;
 mod random_source;
+mod recovery;
 mod rejudge;
 mod reply;
 mod report;
@@ -127,7 +128,7 @@ pub use p2panda_groups::{GroupId, Status};
 pub use p2panda_spaces::{
     CardError, ConfirmError, Decision, Deed, DeviceChange, DeviceLink, Invite, InviteError,
     InviteState, LinkEnd, LinkOutput, LocalError, NewDevice, Offer, Pending, PersonCard,
-    PersonMember, Refusal, Role, Scheme, Settings, SpaceId, Why,
+    PersonMember, RecoveryContent, RecoveryError, Refusal, Role, Scheme, Settings, SpaceId, Why,
 };
 pub use p2panda_store::{
     Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
@@ -138,7 +139,8 @@ pub use reply::Reply;
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
 pub use space_command::{
-    PersonCommand, PersonLook, SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState,
+    PersonCommand, PersonLook, RecoveryCommand, SpaceChange, SpaceCommand, SpaceError, SpaceLook,
+    SpaceState,
 };
 pub use space_news::SpaceNews;
 pub use verify::{verify, verify_copy};

@@ -12,7 +12,8 @@ use p2panda_spaces::{DeviceChange, LocalError, Pending, PersonCard, SpaceId};
 use p2panda_store::StoreError;
 
 use crate::desk::{act, seconds, sign};
-use crate::own_keys::open_form;
+use crate::own_keys::{follow, open_form};
+use crate::recovery;
 use crate::space::form::Form;
 use crate::space_command::{PersonCommand, PersonLook, SpaceError};
 use crate::space_news::SpaceNews;
@@ -56,6 +57,7 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: PersonCommand) -> Result<(), St
             let taken = take_card(turn, &card)?;
             turn.answer(reply, taken);
         }
+        PersonCommand::Recovery(command) => recovery::take(turn, command)?,
     }
     // What was decided takes effect at once, as far as one transaction may.
     due(turn)
@@ -94,7 +96,7 @@ fn topics_of_ours(turn: &Turn<'_>) -> Vec<Topic> {
     all.filter(is_member).collect()
 }
 
-fn add(
+pub(crate) fn add(
     turn: &mut Turn<'_>,
     device: VerifyingKey,
     bundle: &[u8],
@@ -125,7 +127,7 @@ fn add_to(
     Ok(())
 }
 
-fn revoke(turn: &mut Turn<'_>, device: VerifyingKey) -> Result<(), SpaceError> {
+pub(crate) fn revoke(turn: &mut Turn<'_>, device: VerifyingKey) -> Result<(), SpaceError> {
     let person = turn.state.spaces.person.id;
     let person = person.ok_or(LocalError::NoDevice)?;
     sign(turn, |spaces, desk| {
@@ -136,7 +138,13 @@ fn revoke(turn: &mut Turn<'_>, device: VerifyingKey) -> Result<(), SpaceError> {
 }
 
 fn to_do(turn: &mut Turn<'_>, change: DeviceChange) {
-    for topic in topics_of_ours(turn) {
+    let topics = topics_of_ours(turn);
+    to_do_in(turn, &topics, change);
+}
+
+/// The same in these topics.
+pub(crate) fn to_do_in(turn: &mut Turn<'_>, topics: &[Topic], change: DeviceChange) {
+    for topic in topics.iter().copied() {
         let person = &mut turn.state.spaces.person;
         let opposite = match change {
             DeviceChange::Add(device) => DeviceChange::Revoke(device),
@@ -160,6 +168,9 @@ fn look(turn: &Turn<'_>) -> PersonLook {
         },
         of_devices: spaces.person.of_devices().map(|(topic, _)| topic),
         pending: spaces.person.all().collect(),
+        recovery: spaces.recovery.all().map(|(key, _)| key).collect(),
+        exported: spaces.recovery.written(),
+        is_renewal_due: spaces.recovery.is_due(seconds(turn)),
     }
 }
 
@@ -173,7 +184,7 @@ fn bundle(turn: &mut Turn<'_>) -> Result<Bytes, SpaceError> {
     Ok(Bytes::copy_from_slice(&bundle.encode()))
 }
 
-fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
+pub(crate) fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     let spaces = &turn.state.spaces;
     let (Some(id), Form::Native(native)) = (spaces.person.id, &spaces.form) else {
         return Err(LocalError::NoDevice.into());
@@ -244,6 +255,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     for topic in turn.state.spaces.person.take_due(PERSON_STEP_MAX) {
         work(turn, &topic)?;
     }
+    recovery::due(turn);
     tell_devices::due(turn)
 }
 
@@ -252,11 +264,20 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
     let Some((person, id)) = turn.state.spaces.person.id.zip(turn.state.spaces.id(topic)) else {
         return Ok(());
     };
-    if !left(turn, &id, &person).is_empty() {
+    let by = turn.state.spaces.recovery.restoring().cloned();
+    if !left(turn, &id, &person).is_empty() && !recovery::waits(turn, &id) {
         let topic = turn.resolve(topic)?;
         // What cannot be done now stays, and is tried again when something comes.
+        let mine = Pending::Change(DeviceChange::Add(turn.state.author));
         let done = act(turn, &topic, |spaces, desk| {
-            Ok(((), spaces.follow_person(id, person, desk)?))
+            let mut events = Vec::new();
+            if let Some(by) = by.filter(|_| spaces.pending(&id, &person).contains(&mine)) {
+                events.extend(spaces.recover(id, person, &by, desk)?);
+            }
+            if !spaces.pending(&id, &person).is_empty() {
+                events.extend(spaces.follow_person(id, person, desk)?);
+            }
+            Ok(((), events))
         })?;
         tell_devices::tried(turn, topic.topic, &done);
     }
@@ -266,8 +287,10 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
     let native = turn.state.spaces.native(topic);
     let is_in = native.is_some_and(|(id, native)| native.spaces.role(&id, &me).is_some());
     let waits_for_owner = left.contains(&Pending::Introduce);
+    // A space that is restored, and that has not let us in.
+    let waits_for_us = !is_in && turn.state.spaces.recovery.restoring().is_some();
     for what in todo {
-        if waits_for_owner || left.contains(&what) {
+        if waits_for_owner || waits_for_us || left.contains(&what) {
             continue;
         }
         turn.state.spaces.person.end(*topic, what);

@@ -4,6 +4,7 @@
 pub(crate) mod expiry;
 pub(crate) mod form;
 pub(crate) mod person;
+pub(crate) mod recovery;
 pub(crate) mod requests;
 pub(crate) mod upkeep;
 pub(crate) mod waits;
@@ -24,6 +25,7 @@ use crate::rejudge::Ranges;
 use expiry::Expiry;
 use form::{Form, Kind, Native};
 use person::{OwnPerson, PERSON_ROW, TODO_ROW};
+use recovery::{RECOVERY_ROW, RESTORING_ROW, Recovery};
 use requests::Requests;
 use upkeep::Upkeep;
 use waits::{Awaited, Waits};
@@ -43,6 +45,7 @@ pub(crate) struct Spaces {
     topics: BTreeMap<Topic, SpaceTopic>,
     pub form: Form,
     pub person: OwnPerson,
+    pub recovery: Recovery,
     control: LogName,
     content: LogName,
     /// Topics of which the row has changed.
@@ -105,6 +108,7 @@ impl Default for Spaces {
             topics: BTreeMap::new(),
             form: Form::default(),
             person: OwnPerson::default(),
+            recovery: Recovery::default(),
             control: named("control"),
             content: named("content"),
             changed: BTreeSet::new(),
@@ -198,6 +202,7 @@ impl Spaces {
         self.touched = false;
         self.rejudged = Ranges::default();
         self.person = OwnPerson::default();
+        self.recovery = Recovery::default();
         let rows = sealer.load(tx)?;
         let (mut requests, mut upkeep) = (Vec::new(), Vec::new());
         for (key, value) in &rows {
@@ -219,6 +224,10 @@ impl Spaces {
                 }
                 Some((&kind @ (PERSON_ROW | TODO_ROW), name)) => {
                     self.person.load(kind, name, value).ok_or_else(damaged)?;
+                    continue;
+                }
+                Some((&kind @ (RECOVERY_ROW | RESTORING_ROW), name)) => {
+                    self.recovery.load(kind, name, value).ok_or_else(damaged)?;
                     continue;
                 }
                 _ => continue,
@@ -263,6 +272,7 @@ impl Spaces {
     pub fn take_changed(&mut self) -> Vec<Row> {
         let mut rows = self.person.take_changed();
         rows.extend(self.rejudged.take_changed(RANGE_ROW));
+        rows.extend(self.recovery.take_changed());
         for topic in std::mem::take(&mut self.changed) {
             let space = self.topics.get(&topic);
             rows.push(Row {
@@ -428,8 +438,13 @@ impl Spaces {
         };
         let spaces = self.topics.values().flat_map(of);
         let person_us = self.person.is_due().then_some(0);
-        let retry_us = self.person.retry_us();
-        let own = [self.keys_due_us, person_us, retry_us, self.expiry.due_us];
+        let own = [
+            self.keys_due_us,
+            person_us,
+            self.person.retry_us(),
+            self.recovery.next_wake(),
+            self.expiry.due_us,
+        ];
         spaces.chain(own).flatten()
     }
 }

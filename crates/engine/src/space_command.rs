@@ -1,12 +1,14 @@
 //! What can be asked of spaces.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use p2panda_core::{Hash, Topic, VerifyingKey};
+use p2panda_core::{Hash, NetworkId, SigningKey, Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
 use p2panda_groups::GroupId;
 use p2panda_spaces::{
-    CardError, Invite, InviteState, LocalError, Pending, PersonCard, PersonMember, Role, Settings,
-    SpaceId, Why,
+    CardError, Invite, InviteState, LocalError, Pending, PersonCard, PersonMember, RecoveryContent,
+    Role, Settings, SpaceId, Why,
 };
 use thiserror::Error;
 
@@ -224,6 +226,9 @@ pub enum SpaceError {
     /// This node is a device of another person.
     #[error("this node is a device of another person")]
     OtherPerson,
+    /// A recovery file is restored by a node without spaces only.
+    #[error("this node follows spaces or is a device of a person; restore the file with a new one")]
+    NotEmpty,
     /// The space does not allow it, or not now.
     #[error(transparent)]
     Space(#[from] LocalError),
@@ -322,6 +327,47 @@ pub enum PersonCommand {
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
+    /// Something about the recovery of the person.
+    Recovery(RecoveryCommand),
+}
+
+/// What can be asked of a person's recovery (`docs/protocol/recovery.md`).
+#[non_exhaustive]
+pub enum RecoveryCommand {
+    /// A recovery key is a device of the person from now on, which is made if there is none.
+    Begin {
+        /// Its public half.
+        key: VerifyingKey,
+        /// Called when that is synced to disk.
+        reply: Reply<Result<(), SpaceError>>,
+    },
+    /// What a file holds now.
+    Content {
+        /// The recovery key.
+        key: Box<SigningKey>,
+        /// Our network.
+        network: NetworkId,
+        /// The answer.
+        reply: Reply<Result<RecoveryContent, SpaceError>>,
+    },
+    /// The file of a recovery key is there: earlier keys are revoked.
+    Written {
+        /// The key.
+        key: VerifyingKey,
+        /// Nothing is written after this: the date is noted. That is so too where no key is revoked.
+        is_last: bool,
+        /// How many keys are revoked; called when that is synced to disk.
+        reply: Reply<Result<usize, SpaceError>>,
+    },
+    /// This node becomes a device of a person by its recovery file.
+    Restore {
+        /// What is in the file.
+        content: Arc<RecoveryContent>,
+        /// All other devices are revoked.
+        revoke_others: bool,
+        /// Called when that is synced to disk.
+        reply: Reply<Result<(), SpaceError>>,
+    },
 }
 
 /// The person whose device this node is.
@@ -336,6 +382,12 @@ pub struct PersonLook {
     pub of_devices: Option<Topic>,
     /// What spaces have not heard of it.
     pub pending: Vec<(Topic, Pending)>,
+    /// Those of the devices that are recovery keys, as far as this node knows.
+    pub recovery: Vec<VerifyingKey>,
+    /// When a recovery file was written last, in seconds since 1970.
+    pub exported: Option<u64>,
+    /// That is so long ago that it should be written again.
+    pub is_renewal_due: bool,
 }
 
 impl PersonCommand {
@@ -343,7 +395,9 @@ impl PersonCommand {
     pub(crate) fn must_sync(&self) -> bool {
         !matches!(
             self,
-            PersonCommand::Look { .. } | PersonCommand::Card { .. }
+            PersonCommand::Look { .. }
+                | PersonCommand::Card { .. }
+                | PersonCommand::Recovery(RecoveryCommand::Content { .. })
         )
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use p2panda_core::LogNameError;
-use p2panda_engine::{ConfirmError, Corrupt, PublishError, SpaceError, StorageWait};
+use p2panda_engine::{ConfirmError, Corrupt, FileError, PublishError, SpaceError, StorageWait};
 use p2panda_net::{EphemeralError, SpawnError};
 use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind, ViewError};
 
 use crate::body::EncodeError;
 use crate::consumer_error::ConsumerError;
+use crate::recovery::RecoveryError;
 
 /// Why a call failed. [`Error::kind`] is stable, also across releases and in the exit codes of the
 /// command line.
@@ -42,6 +43,9 @@ pub enum Error {
     /// A link with another device ended, or could not be confirmed.
     #[error(transparent)]
     DeviceLink(#[from] ConfirmError),
+    /// A recovery file was not written, or cannot be used.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
     /// The ticket is into a topic, or its invite cannot be read.
     #[error("the ticket contains no invite to a space")]
     NoInvite,
@@ -164,6 +168,7 @@ impl Error {
             Error::View(ViewError::Limit | ViewError::TooLong) => ErrorKind::Limit,
             Error::View(_) => ErrorKind::Invalid,
             Error::Network(_) => ErrorKind::Network,
+            Error::Recovery(error) => of_recovery(error),
             Error::Temporary(error) => Error::kind_of_io(error),
             Error::Random => ErrorKind::Io,
             Error::Closed | Error::Left => ErrorKind::Closed,
@@ -207,6 +212,16 @@ fn of_directory(kind: &OpenErrorKind) -> ErrorKind {
         OpenErrorKind::Older { .. } | OpenErrorKind::NotClosed { .. } => ErrorKind::ReadOnly,
         OpenErrorKind::StateDir { .. } => ErrorKind::StateDir,
         OpenErrorKind::Io { kind, .. } | OpenErrorKind::Database(kind) => of_database(*kind),
+        _ => ErrorKind::Invalid,
+    }
+}
+
+fn of_recovery(error: &RecoveryError) -> ErrorKind {
+    match error {
+        RecoveryError::File(FileError::Newer { .. })
+        | RecoveryError::Content(p2panda_engine::RecoveryError::Newer) => ErrorKind::Newer,
+        RecoveryError::File(FileError::TooLong | FileError::TooCostly) => ErrorKind::Limit,
+        RecoveryError::Io { source, .. } => Error::kind_of_io(source),
         _ => ErrorKind::Invalid,
     }
 }

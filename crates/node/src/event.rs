@@ -118,6 +118,12 @@ pub enum Event {
         /// What.
         news: SpaceNews,
     },
+    /// The recovery file of this node's person was written more than 30 days ago: write it again
+    /// ([`Recovery::export`](crate::Recovery::export)).
+    RecoveryDue {
+        /// When, in seconds since 1970.
+        written: u64,
+    },
     /// Another node with this node's key has a connection with a peer, which therefore refuses this one:
     /// a home directory was copied. Both publish to the same logs (`docs/protocol/streams.md#16`); give
     /// one of them a key of its own.
@@ -387,6 +393,7 @@ impl Event {
                 topic: *topic,
                 news: news.clone(),
             },
+            EngineEvent::RecoveryDue { written } => Self::RecoveryDue { written: *written },
             EngineEvent::OwnLogPulled => Self::OwnLogPulled,
             EngineEvent::StorageWaits { reason } => Self::StorageWaits { reason: *reason },
             EngineEvent::StorageGoesOn => Self::StorageGoesOn,

@@ -28,6 +28,7 @@ mod publishes;
 mod queue;
 mod quotas;
 mod random;
+mod recovery;
 mod restated;
 mod retention;
 mod slices;

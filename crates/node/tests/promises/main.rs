@@ -31,6 +31,7 @@ mod publish;
 mod read;
 mod receipts;
 mod recover;
+mod recoveries;
 mod refuse;
 mod space_invites;
 mod space_uses;

@@ -1,0 +1,196 @@
+//! A person's recovery: keys that are kept in a file, and a new device by such a file
+//! (`docs/protocol/recovery.md`).
+
+use p2panda_core::limits::PERSON_SPACES_MAX;
+use p2panda_core::{NetworkId, SigningKey, VerifyingKey};
+use p2panda_spaces::{DeviceChange, LocalError, Pending, RecoveryContent, SpaceId};
+use p2panda_store::StoreError;
+
+use crate::answer::EngineEvent;
+use crate::desk::{seconds, sign};
+use crate::own_keys::{follow, open_form};
+use crate::person::{add, card, revoke, to_do_in};
+use crate::space::form::Form;
+use crate::space_command::{RecoveryCommand, SpaceError};
+use crate::turn::Turn;
+
+pub(crate) fn take(turn: &mut Turn<'_>, command: RecoveryCommand) -> Result<(), StoreError> {
+    match command {
+        RecoveryCommand::Begin { key, reply } => {
+            let begun = begin(turn, key)?;
+            turn.answer(reply, begun);
+        }
+        RecoveryCommand::Content {
+            key,
+            network,
+            reply,
+        } => {
+            let content = content(turn, *key, network);
+            turn.answer(reply, content);
+        }
+        RecoveryCommand::Written {
+            key,
+            is_last,
+            reply,
+        } => {
+            let revoked = written(turn, key, is_last);
+            turn.answer(reply, revoked);
+        }
+        RecoveryCommand::Restore {
+            content,
+            revoke_others,
+            reply,
+        } => {
+            let restored = restore(turn, &content, revoke_others)?;
+            turn.answer(reply, restored);
+        }
+    }
+    Ok(())
+}
+
+fn begin(turn: &mut Turn<'_>, key: VerifyingKey) -> Result<Result<(), SpaceError>, StoreError> {
+    let added = add(turn, key, &[])?;
+    if added.is_ok() {
+        turn.state.spaces.recovery.note(key, 0);
+    }
+    Ok(added)
+}
+
+fn content(
+    turn: &Turn<'_>,
+    key: SigningKey,
+    network: NetworkId,
+) -> Result<RecoveryContent, SpaceError> {
+    let card = card(turn)?;
+    let Form::Native(native) = &turn.state.spaces.form else {
+        return Err(LocalError::NoDevice.into());
+    };
+    if !native
+        .spaces
+        .devices(&card.person)
+        .contains(&key.verifying_key())
+    {
+        return Err(LocalError::NoDevice.into());
+    }
+    let of = |id: &SpaceId| native.spaces.secrets_of(id).unwrap_or_default();
+    let secrets = card.spaces.iter().map(|(_, id)| of(id)).collect();
+    let written = seconds(turn);
+    Ok(RecoveryContent {
+        network,
+        key,
+        written,
+        card,
+        secrets,
+    })
+}
+
+/// The file of a key is there. The earlier keys are revoked; how many.
+fn written(turn: &mut Turn<'_>, key: VerifyingKey, is_last: bool) -> Result<usize, SpaceError> {
+    let earlier: Vec<VerifyingKey> = {
+        let all = turn.state.spaces.recovery.all();
+        all.map(|(key, _)| key)
+            .filter(|other| *other != key)
+            .collect()
+    };
+    for other in &earlier {
+        match revoke(turn, *other) {
+            Ok(()) | Err(SpaceError::Space(LocalError::NoDevice)) => {}
+            Err(error) => return Err(error),
+        }
+        turn.state.spaces.recovery.forget(other);
+    }
+    // Until it is written again, it is one to be renewed.
+    let at = match is_last || earlier.is_empty() {
+        true => seconds(turn),
+        false => 1,
+    };
+    turn.state.spaces.recovery.note(key, at);
+    Ok(earlier.len())
+}
+
+fn restore(
+    turn: &mut Turn<'_>,
+    content: &RecoveryContent,
+    revoke_others: bool,
+) -> Result<Result<(), SpaceError>, StoreError> {
+    let spaces = &turn.state.spaces;
+    if spaces.person.id.is_some() || spaces.topics().next().is_some() {
+        return Ok(Err(SpaceError::NotEmpty));
+    }
+    open_form(turn);
+    let person = content.card.person;
+    let topics: Vec<_> = content.card.spaces.iter().take(PERSON_SPACES_MAX).collect();
+    let added = take_in(turn, content);
+    turn.state.spaces.touch();
+    if let Err(error) = added {
+        return Ok(Err(error));
+    }
+    let Form::Native(native) = &mut turn.state.spaces.form else {
+        return Ok(Err(SpaceError::Unknown));
+    };
+    for ((_, id), secrets) in topics.iter().zip(&content.secrets) {
+        native.spaces.take_secrets(*id, secrets);
+    }
+    let devices = native.spaces.devices(&person);
+    let (me, recovery) = (turn.state.author, content.key.verifying_key());
+    turn.state.spaces.person.set(person);
+    turn.state.spaces.recovery.note(recovery, content.written);
+    turn.state.spaces.recovery.restore(content.key.clone());
+    for (topic, id) in topics.iter().copied() {
+        if let Err(error) = follow(turn, topic, Some(*id))? {
+            return Ok(Err(error));
+        }
+    }
+    let topics: Vec<_> = topics.iter().map(|(topic, _)| *topic).collect();
+    to_do_in(turn, &topics, DeviceChange::Add(me));
+    let others = devices
+        .into_iter()
+        .filter(|it| *it != me && *it != recovery);
+    for device in others.filter(|_| revoke_others) {
+        let revoked = sign(turn, |spaces, desk| {
+            Ok(((), spaces.revoke_device(person, device, desk)?))
+        });
+        if let Err(error) = revoked {
+            return Ok(Err(error));
+        }
+        to_do_in(turn, &topics, DeviceChange::Revoke(device));
+    }
+    Ok(Ok(()))
+}
+
+/// Takes the card, and makes us a device of the person.
+fn take_in(turn: &mut Turn<'_>, content: &RecoveryContent) -> Result<(), SpaceError> {
+    let me = turn.state.author;
+    let Form::Native(native) = &mut turn.state.spaces.form else {
+        return Err(SpaceError::Unknown);
+    };
+    native.spaces.take_card(&content.card)?;
+    let change = DeviceChange::Add(me);
+    let person = content.card.person;
+    native
+        .spaces
+        .sign_device_change(&content.key, person, change)?;
+    Ok(())
+}
+
+/// Whether neither we nor the key by which we restore are members of a space, as far as is known here.
+pub(crate) fn waits(turn: &Turn<'_>, id: &SpaceId) -> bool {
+    let spaces = &turn.state.spaces;
+    let (Some(key), Form::Native(native)) = (spaces.recovery.restoring(), &spaces.form) else {
+        return false;
+    };
+    let is_in = |key: &VerifyingKey| native.spaces.role(id, key).is_some();
+    !is_in(&turn.state.author) && !is_in(&key.verifying_key())
+}
+
+/// The key by which we restore is erased when no space waits for it; who should renew a file is reminded.
+pub(crate) fn due(turn: &mut Turn<'_>) {
+    let mine = Pending::Change(DeviceChange::Add(turn.state.author));
+    let spaces = &mut turn.state.spaces;
+    if spaces.recovery.restoring().is_some() && !spaces.person.all().any(|(_, it)| it == mine) {
+        spaces.recovery.end();
+    }
+    if let Some(written) = spaces.recovery.take_reminder(turn.now) {
+        turn.batch.events.push(EngineEvent::RecoveryDue { written });
+    }
+}

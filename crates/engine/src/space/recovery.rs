@@ -1,0 +1,192 @@
+//! Recovery keys: which were written to files, and which one we restore by
+//! (`docs/protocol/recovery.md`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::limits::{RECOVERY_REMINDER, RECOVERY_REMINDER_INTERVAL};
+use p2panda_core::{SigningKey, VerifyingKey};
+use p2panda_encryption::Row;
+use zeroize::Zeroizing;
+
+use crate::now::{Now, micros};
+
+/// The first byte of the key of a sealed row about a recovery key.
+pub(crate) const RECOVERY_ROW: u8 = 10;
+/// The same of the one by which we restore.
+pub(crate) const RESTORING_ROW: u8 = 11;
+
+/// The recovery keys that this node knows of.
+#[derive(Default)]
+pub(crate) struct Recovery {
+    /// When their files were written, in seconds since 1970; 0: they may be none.
+    written: BTreeMap<VerifyingKey, u64>,
+    changed: BTreeSet<VerifyingKey>,
+    /// The key by which we restore, until all spaces have let us in.
+    restoring: Option<SigningKey>,
+    is_changed: bool,
+    /// When we look next whether to remind, in elapsed microseconds.
+    remind_us: Option<u64>,
+}
+
+impl Recovery {
+    /// What is known of a key.
+    pub fn note(&mut self, key: VerifyingKey, written: u64) {
+        self.written.insert(key, written);
+        self.changed.insert(key);
+        self.remind_us = Some(0);
+    }
+
+    /// A key is no device any more.
+    pub fn forget(&mut self, key: &VerifyingKey) {
+        if self.written.remove(key).is_some() {
+            self.changed.insert(*key);
+        }
+    }
+
+    /// All keys, with when their files were written.
+    pub fn all(&self) -> impl Iterator<Item = (VerifyingKey, u64)> + '_ {
+        self.written.iter().map(|(key, written)| (*key, *written))
+    }
+
+    /// The newest date of a file.
+    pub fn written(&self) -> Option<u64> {
+        let written = self.written.values().copied();
+        written.max().filter(|written| *written > 0)
+    }
+
+    /// Whether a file is to be renewed, at a time in seconds since 1970.
+    pub fn is_due(&self, now: u64) -> bool {
+        let due = |written: u64| written.saturating_add(RECOVERY_REMINDER.as_secs());
+        self.written().is_some_and(|written| due(written) <= now)
+    }
+
+    /// Says once a day that a file is to be renewed.
+    pub fn take_reminder(&mut self, now: Now) -> Option<u64> {
+        self.remind_us.take_if(|at| *at <= now.elapsed_us)?;
+        let written = self.written()?;
+        let seconds = now.wall.as_micros() / 1_000_000;
+        let later_us = micros(RECOVERY_REMINDER_INTERVAL);
+        self.remind_us = Some(now.elapsed_us.saturating_add(later_us));
+        self.is_due(seconds).then_some(written)
+    }
+
+    /// When we look next whether to remind.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.remind_us
+    }
+
+    /// The key by which we restore.
+    pub fn restoring(&self) -> Option<&SigningKey> {
+        self.restoring.as_ref()
+    }
+
+    /// We restore by this key.
+    pub fn restore(&mut self, key: SigningKey) {
+        self.restoring = Some(key);
+        self.is_changed = true;
+    }
+
+    /// No space waits for the key any more.
+    pub fn end(&mut self) {
+        self.is_changed |= self.restoring.take().is_some();
+    }
+
+    /// A row as it is stored, without the first byte of its key; none if it is damaged.
+    pub fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Option<()> {
+        match kind {
+            RECOVERY_ROW => {
+                let key = VerifyingKey::from_bytes(name.try_into().ok()?).ok()?;
+                let written = u64::from_be_bytes(value.try_into().ok()?);
+                self.written.insert(key, written);
+                self.remind_us = Some(0);
+            }
+            _ => {
+                let seed = Zeroizing::new(value.try_into().ok()?);
+                self.restoring = Some(SigningKey::from_bytes(&seed));
+            }
+        }
+        Some(())
+    }
+
+    /// Rows that have changed.
+    pub fn take_changed(&mut self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for key in std::mem::take(&mut self.changed) {
+            let written = self.written.get(&key);
+            rows.push(Row {
+                key: [&[RECOVERY_ROW][..], key.as_bytes()].concat(),
+                value: written.map(|at| Zeroizing::new(at.to_be_bytes().to_vec())),
+            });
+        }
+        if std::mem::take(&mut self.is_changed) {
+            let seed = self.restoring.as_ref().map(SigningKey::to_bytes);
+            rows.push(Row {
+                key: vec![RESTORING_ROW],
+                value: seed.map(|seed| Zeroizing::new(seed.to_vec())),
+            });
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use p2panda_core::Timestamp;
+
+    use super::*;
+
+    fn at(seconds: u64, elapsed_us: u64) -> Now {
+        let wall = Timestamp::from_micros(seconds * 1_000_000);
+        Now { wall, elapsed_us }
+    }
+
+    #[test]
+    fn keys_are_rows_until_they_are_none() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let mut recovery = Recovery::default();
+        recovery.note(key.verifying_key(), 7);
+        recovery.restore(key.clone());
+        let rows = recovery.take_changed();
+        assert_eq!((rows.len(), recovery.take_changed().len()), (2, 0));
+        let mut loaded = Recovery::default();
+        for row in rows {
+            let (kind, name) = row.key.split_first().unwrap();
+            loaded.load(*kind, name, &row.value.unwrap()).unwrap();
+        }
+        assert!(loaded.all().eq([(key.verifying_key(), 7)]));
+        let restoring = loaded.restoring().map(SigningKey::to_bytes);
+        assert_eq!(restoring, Some(key.to_bytes()));
+        loaded.forget(&key.verifying_key());
+        loaded.end();
+        assert!(loaded.take_changed().iter().all(|row| row.value.is_none()));
+        assert_eq!(loaded.load(RECOVERY_ROW, &[9; 3], &[1]), None);
+    }
+
+    #[test]
+    fn a_file_is_to_be_renewed_after_thirty_days() {
+        let day = 24 * 3_600;
+        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let mut recovery = Recovery::default();
+        assert_eq!(recovery.take_reminder(at(40 * day, 0)), None);
+        recovery.note(key, 1);
+        assert_eq!(recovery.take_reminder(at(30 * day, 0)), None, "not yet");
+        assert!(!recovery.is_due(30 * day) && recovery.is_due(30 * day + 1));
+        let next = recovery.next_wake().unwrap();
+        assert_eq!(next, day * 1_000_000);
+        assert_eq!(recovery.take_reminder(at(31 * day, next - 1)), None);
+        assert_eq!(recovery.take_reminder(at(31 * day, next)), Some(1));
+        assert_eq!(recovery.next_wake(), Some(2 * next), "once a day");
+        recovery.note(key, 31 * day);
+        assert_eq!(recovery.take_reminder(at(31 * day, next)), None);
+    }
+
+    #[test]
+    fn a_file_that_was_never_finished_is_no_file() {
+        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let mut recovery = Recovery::default();
+        recovery.note(key, 0);
+        assert!(recovery.written().is_none() && !recovery.is_due(u64::MAX));
+    }
+}

@@ -1,0 +1,339 @@
+//! Recovery of a person who has lost all devices.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use p2panda_core::limits::{RECOVERY_FILE_BYTES_MAX, RECOVERY_FOLLOW_WAIT};
+use p2panda_core::{NetworkId, SigningKey, Topic};
+use p2panda_engine::{
+    DeviceChange, FileError, Passphrase, PassphraseCost, Pending, PersonCommand, RandomSource,
+    RecoveryCommand, RecoveryContent, Reply, SpaceCommand, lock, unlock,
+};
+use tempfile::NamedTempFile;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::node::Node;
+use crate::{Error, random_key};
+
+/// Recovery files of the person whose device a node is. Made by [`Node::recovery`].
+///
+/// A recovery file holds a key of its own, which is a device of the person, and the secrets of all its
+/// spaces, sealed under a passphrase (`docs/protocol/recovery.md`).
+///
+/// ```no_run
+/// # async fn example(phone: p2panda::Node, new: p2panda::Node) -> Result<(), Box<dyn std::error::Error>> {
+/// let passphrase = p2panda::Passphrase::new("correct horse battery staple")?;
+/// phone.recovery().export("person.recovery", &passphrase).await?;
+/// // Later, when all devices are lost:
+/// let file = p2panda::RecoveryFile::open("person.recovery", &passphrase)?;
+/// new.recovery().revoking_others().restore(file).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    node: Node,
+    revoke_others: bool,
+}
+
+/// A recovery file that its passphrase has opened. Erased when dropped.
+pub struct RecoveryFile {
+    content: RecoveryContent,
+}
+
+/// Why a recovery file was not written, or cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// It does not open.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It opens, and holds something else.
+    #[error(transparent)]
+    Content(#[from] p2panda_engine::RecoveryError),
+    /// It is of another network than the node.
+    #[error("the recovery file is for network {file}, and this node is in {node}")]
+    OtherNetwork {
+        /// That of the file.
+        file: NetworkId,
+        /// That of the node.
+        node: NetworkId,
+    },
+    /// A file is never replaced.
+    #[error("{} already exists; choose another name", path.display())]
+    Exists {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Its path.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+}
+
+impl Node {
+    /// Recovery files of the person whose device this node is.
+    pub fn recovery(&self) -> Recovery {
+        Recovery {
+            node: self.clone(),
+            revoke_others: false,
+        }
+    }
+}
+
+impl Recovery {
+    /// Writes a recovery file, which its owner alone may read. The node becomes a device of a person if it
+    /// is none. Earlier recovery files of this node are of no use any more once this one is there: their
+    /// key is revoked in all spaces.
+    ///
+    /// Spaces that are made or joined later are not in it: write it again from time to time
+    /// ([`Event::RecoveryDue`](crate::Event::RecoveryDue) reminds of that).
+    ///
+    /// # Errors
+    /// [`Error::Recovery`]: the file exists, or cannot be written; [`Error::Space`]: the person has too
+    /// many devices; [`Error::Closed`] after shutdown.
+    pub async fn export(
+        &self,
+        path: impl AsRef<Path>,
+        passphrase: &Passphrase,
+    ) -> Result<(), Error> {
+        let path = path.as_ref().to_owned();
+        let place = path.clone();
+        // What is wrong with the place is said before anything changes.
+        let file = blocking(move || temporary(&place)).await?;
+        let key = random_key()?;
+        let begun = self.ask(|reply| RecoveryCommand::Begin {
+            key: key.verifying_key(),
+            reply,
+        });
+        begun.await??;
+        let bytes = self.sealed(&key, passphrase).await?;
+        let place = path.clone();
+        blocking(move || write(file, &bytes, &place, false)).await?;
+        let mut events = self.node.events();
+        if self.note(&key, false).await? == 0 {
+            return Ok(());
+        }
+        let followed = async {
+            while self.is_revoking().await? && events.next().await.is_some() {}
+            Ok::<(), Error>(())
+        };
+        if let Ok(followed) = timeout(RECOVERY_FOLLOW_WAIT, followed).await {
+            followed?;
+        }
+        let bytes = self.sealed(&key, passphrase).await?;
+        blocking(move || write(temporary_next_to(&path)?, &bytes, &path, true)).await?;
+        self.note(&key, true).await?;
+        Ok(())
+    }
+
+    /// All other devices of the person are revoked when a file is restored.
+    #[must_use]
+    pub fn revoking_others(mut self) -> Recovery {
+        self.revoke_others = true;
+        self
+    }
+
+    /// Makes this node a new device of the person, and follows its spaces: what the secrets of the file open
+    /// is shown as soon as any node has given it. [`Person::pending`](crate::Person::pending) says which
+    /// spaces have not let this device in.
+    ///
+    /// # Errors
+    /// [`Error::Recovery`]: the file is of another network; [`Error::Space`]: this node follows spaces, or
+    /// the file is not of a person; [`Error::Closed`] after shutdown.
+    pub async fn restore(&self, file: RecoveryFile) -> Result<(), Error> {
+        let (file, node) = (file.content, self.node.network_id());
+        if file.network != node {
+            let file = file.network;
+            return Err(RecoveryError::OtherNetwork { file, node }.into());
+        }
+        let topics: Vec<Topic> = file.card.spaces.iter().map(|(topic, _)| *topic).collect();
+        let file = Arc::new(file);
+        let restored = self.ask(|reply| RecoveryCommand::Restore {
+            content: file.clone(),
+            revoke_others: self.revoke_others,
+            reply,
+        });
+        restored.await??;
+        for topic in topics {
+            self.node.topic(topic).keep(true).await?;
+        }
+        Ok(())
+    }
+
+    /// When a recovery file was written last; `None` if none is known here.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn written(&self) -> Result<Option<SystemTime>, Error> {
+        let look = self.node.person().look().await?;
+        Ok(look.exported.map(time))
+    }
+
+    /// Whether a file should be written again, since the last one is older than 30 days.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn is_due(&self) -> Result<bool, Error> {
+        Ok(self.node.person().look().await?.is_renewal_due)
+    }
+
+    /// What a file holds now, sealed.
+    async fn sealed(&self, key: &SigningKey, passphrase: &Passphrase) -> Result<Vec<u8>, Error> {
+        let content = self.ask(|reply| RecoveryCommand::Content {
+            key: Box::new(key.clone()),
+            network: self.node.network_id(),
+            reply,
+        });
+        let content = content.await??;
+        let passphrase = passphrase.clone();
+        blocking(move || {
+            let mut rng = RandomSource::open()?;
+            let bytes = content.encode();
+            let locked = lock(&bytes, &passphrase, PassphraseCost::OURS, &mut rng);
+            Ok(locked.map_err(RecoveryError::from)?)
+        })
+        .await
+    }
+
+    async fn note(&self, key: &SigningKey, is_last: bool) -> Result<usize, Error> {
+        let key = key.verifying_key();
+        let written = self.ask(|reply| RecoveryCommand::Written {
+            key,
+            is_last,
+            reply,
+        });
+        Ok(written.await??)
+    }
+
+    /// Whether spaces have not heard that a device is revoked.
+    async fn is_revoking(&self) -> Result<bool, Error> {
+        let pending = self.node.person().pending().await?;
+        let mut left = pending.iter().map(|(_, what)| what);
+        Ok(left.any(|what| matches!(what, Pending::Change(DeviceChange::Revoke(_)))))
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> RecoveryCommand,
+    ) -> Result<T, Error> {
+        let queue = self.node.queue();
+        let recovery = |reply| PersonCommand::Recovery(command(reply));
+        queue
+            .space(|reply| SpaceCommand::Person(recovery(reply)))
+            .await
+    }
+}
+
+impl RecoveryFile {
+    /// Opens a recovery file. Takes as much memory and time as its passphrase costs: 64 MiB, and up to some
+    /// seconds.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]: what is wrong with the file, or that the passphrase is another one.
+    pub fn open(
+        path: impl AsRef<Path>,
+        passphrase: &Passphrase,
+    ) -> Result<RecoveryFile, RecoveryError> {
+        let path = path.as_ref();
+        let failed = |source| io(path, source);
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        // One byte more shows that there are too many.
+        let mut file = file.take(RECOVERY_FILE_BYTES_MAX as u64 + 1);
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        let content: Zeroizing<Vec<u8>> = unlock(&bytes, passphrase)?;
+        let content = RecoveryContent::decode(&content)?;
+        Ok(RecoveryFile { content })
+    }
+
+    /// The network of the person's nodes: that of the node that restores it.
+    pub fn network_id(&self) -> NetworkId {
+        self.content.network
+    }
+
+    /// When it was written.
+    pub fn written(&self) -> SystemTime {
+        time(self.content.written)
+    }
+
+    /// The topics of the spaces in it.
+    pub fn topics(&self) -> impl Iterator<Item = Topic> + '_ {
+        self.content.card.spaces.iter().map(|(topic, _)| *topic)
+    }
+}
+
+impl std::fmt::Debug for RecoveryFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecoveryFile").finish_non_exhaustive()
+    }
+}
+
+fn time(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(u64::from(u32::MAX)))
+}
+
+fn io(path: &Path, source: std::io::Error) -> RecoveryError {
+    let path = path.to_owned();
+    RecoveryError::Io { path, source }
+}
+
+/// A file of another name where the recovery file will be; nothing may be there.
+fn temporary(path: &Path) -> Result<NamedTempFile, Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Err(exists(path).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => temporary_next_to(path),
+        Err(error) => Err(io(path, error).into()),
+    }
+}
+
+/// Its owner alone may read it.
+fn temporary_next_to(path: &Path) -> Result<NamedTempFile, Error> {
+    let made = NamedTempFile::new_in(directory(path));
+    Ok(made.map_err(|error| io(path, error))?)
+}
+
+fn directory(path: &Path) -> &Path {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+fn exists(path: &Path) -> RecoveryError {
+    let path = path.to_owned();
+    RecoveryError::Exists { path }
+}
+
+/// All of it is on the disk before it has its name.
+fn write(mut file: NamedTempFile, bytes: &[u8], path: &Path, replace: bool) -> Result<(), Error> {
+    let failed = |source| io(path, source);
+    file.write_all(bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    let named = match replace {
+        true => file.persist(path),
+        false => file.persist_noclobber(path),
+    };
+    named.map_err(|error| match error.error.kind() {
+        std::io::ErrorKind::AlreadyExists => exists(path),
+        _ => io(path, error.error),
+    })?;
+    #[cfg(unix)]
+    std::fs::File::open(directory(path))
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed)?;
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    spawn_blocking(work).await.map_err(|_| Error::Closed)?
+}
