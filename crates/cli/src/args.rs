@@ -91,6 +91,9 @@ pub struct NodeArgs {
     /// Tickets that the command was given: where to begin, and in which network.
     #[arg(skip)]
     pub tickets: Vec<Ticket>,
+    /// The network of a recovery file that the command was given.
+    #[arg(skip)]
+    pub network_of_file: Option<NetworkId>,
 }
 
 /// The two ways on from a home directory that is an old copy, or in use twice

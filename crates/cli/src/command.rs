@@ -22,6 +22,7 @@ pub mod man;
 pub mod node;
 pub mod peers;
 pub mod publish;
+pub mod recovery;
 pub mod screen;
 pub mod space;
 pub mod status;

@@ -115,6 +115,14 @@ pub enum Failure {
     NotConfirmed,
     #[error("node.key: {}: {what}", path.display())]
     KeyFile { path: PathBuf, what: String },
+    #[error("the two passphrases differ; nothing was written; run the command again")]
+    PassphrasesDiffer,
+    #[error(
+        "there is no terminal to ask for the passphrase on; name a file with --passphrase-file FILE"
+    )]
+    NoPassphrase,
+    #[error("{0}; choose another one")]
+    Passphrase(#[source] p2panda::PassphraseError),
     #[error("{}: {what}", path.display())]
     PassphraseFile { path: PathBuf, what: String },
     #[error("{} is larger than {} MiB; split it", path.display(), bytes_max / (1024 * 1024))]
@@ -171,6 +179,11 @@ pub enum Failure {
         out, name another home with --home DIR, or stop that node"
     )]
     RunningNode { flag: &'static str, at: String },
+    #[error(
+        "a node runs at {at}, and recovery files need a home directory that no node uses; stop it for this \
+        command, or name another home with --home DIR"
+    )]
+    RecoveryOfRunning { at: String },
     #[error("the process that is measured cannot be run: {0}; look at what this system allows")]
     Measured(#[source] io::Error),
     #[error(
@@ -235,11 +248,16 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoHttp | Failure::NoTerminal => 2,
-            Failure::RunsAlready { .. } => kind_code(ErrorKind::Locked),
+            Failure::RecoveryOfRunning { .. } | Failure::RunsAlready { .. } => {
+                kind_code(ErrorKind::Locked)
+            }
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::PassphraseFile { .. }
             | Failure::KeyFile { .. }
+            | Failure::PassphrasesDiffer
+            | Failure::NoPassphrase
+            | Failure::Passphrase(_)
             | Failure::NotConfirmed
             | Failure::NoHome
             | Failure::Settings(_)
@@ -373,6 +391,7 @@ fn node_line(error: &p2panda::Error) -> String {
         }
         p2panda::Error::Space(_)
         | p2panda::Error::DeviceLink(_)
+        | p2panda::Error::Recovery(_)
         | p2panda::Error::NoInvite
         | p2panda::Error::OtherNetwork
         | p2panda::Error::Publish(PublishError::Sealed) => return error.to_string(),

@@ -142,6 +142,10 @@ pub async fn until_stopped<T>(
                 }
                 Event::OwnFork { topic, .. } => note(&forked(node, topic).await.to_string()),
                 Event::Space { news, .. } => note(&news.to_string()),
+                Event::RecoveryDue { .. } => note(
+                    "the recovery file is more than 30 days old; `panda device export FILE` writes a \
+                    new one",
+                ),
                 Event::OwnLogPulled => {
                     note("what the other copy published is here; publishing continues");
                 }
@@ -222,8 +226,10 @@ fn bootstrap(builder: Builder, node: VerifyingKey, addr: &NamedAddr) -> Builder 
 /// The network that was chosen, else that of the tickets (`docs/protocol/ticket.md#3`).
 pub fn network(args: &NodeArgs, settings: &Resolved) -> Result<Option<NetworkId>, Failure> {
     let tickets = args.tickets.iter().chain(settings.tickets());
-    let mut networks = tickets.map(Ticket::network);
+    let mut networks = tickets.map(Ticket::network).chain(args.network_of_file);
     match settings.network {
+        // That a file is of another network, the node says.
+        Some(node) if args.network_of_file.is_some() => Ok(Some(node)),
         Some(node) => match networks.find(|ticket| *ticket != node) {
             Some(ticket) => Err(Failure::OtherNetwork { ticket, node }),
             None => Ok(Some(node)),

@@ -1,7 +1,7 @@
 //! Settings of a node: flag, environment, file, default, in this order.
 
 mod access;
-mod at_rest;
+pub mod at_rest;
 mod config;
 mod file;
 mod resolve;

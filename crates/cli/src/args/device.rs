@@ -1,5 +1,6 @@
 //! `panda device` as clap reads it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -53,6 +54,53 @@ pub enum DeviceCommand {
         #[arg(value_parser = node_id)]
         device: VerifyingKey,
         /// How long to wait until all spaces have followed
+        #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+        wait: Duration,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a recovery file, from which a new device is restored when all devices are lost
+    #[command(
+        long_about = "Write a recovery file, from which a new device is restored when all devices are lost.\n\n\
+            The file holds a key of its own and the secrets of all your spaces, and opens with its passphrase. \
+            Keep it away from your devices. Write a new one every month, and when you have joined a space: earlier \
+            files are then of no use any more.",
+        after_help = "Example:\n  panda device export person.recovery"
+    )]
+    Export {
+        /// The file, which must not exist
+        file: PathBuf,
+        /// Read the passphrase from the first line of a file, or of standard input with `-` [default:
+        /// ask on the terminal]
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// How long to wait until all spaces have followed
+        #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+        wait: Duration,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make this node a new device of yours, from a recovery file
+    #[command(
+        long_about = "Make this node a new device of yours, from a recovery file.\n\n\
+            The home directory must follow no space. What the file has secrets for is readable as soon as any node \
+            that holds it is there; what is newer, when a member that has the newer secrets was online. Then write a \
+            new recovery file.",
+        after_help = "Example:\n  panda device restore person.recovery --revoke-others"
+    )]
+    Restore {
+        /// The file
+        file: PathBuf,
+        /// Revoke all your other devices, since they are lost
+        #[arg(long)]
+        revoke_others: bool,
+        /// Read the passphrase from the first line of a file, or of standard input with `-` [default:
+        /// ask on the terminal]
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// How long to wait until all spaces have let this device in
         #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
         wait: Duration,
         /// Print a JSON object

@@ -8,22 +8,34 @@ use tokio::time::{sleep, timeout};
 
 use crate::args::{DeviceCommand, NodeArgs};
 use crate::command::device_link;
+use crate::command::recovery::{self, Prepared};
 use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
+use crate::remote::Remote;
 use crate::settings::{Resolved, Settings};
 
 /// How often to look whether something has happened.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Does one thing with the devices of the person whose device the node that runs is, or the home directory.
-pub async fn run(args: &NodeArgs, command: DeviceCommand) -> Result<Outcome, Failure> {
+pub async fn run(args: &mut NodeArgs, command: DeviceCommand) -> Result<Outcome, Failure> {
+    let is_file = matches!(
+        command,
+        DeviceCommand::Export { .. } | DeviceCommand::Restore { .. }
+    );
+    if is_file && let Some(running) = Remote::find(args).await? {
+        let at = running.at().to_owned();
+        return Err(Failure::RecoveryOfRunning { at });
+    }
+    let before = recovery::prepare(&command)?;
+    args.network_of_file = before.network();
     let settings = Settings::load(args)?.resolved;
     let mut interrupt = Interrupt::new()?;
     let face = Face::open(args, false).await?;
-    let work = with(&face, &settings, command, &mut interrupt);
+    let work = with(&face, &settings, (command, before), &mut interrupt);
     let done = match &face {
         Face::Own(node) => until_stopped(node, work).await,
         Face::Running(remote) => remote.until_gone(work).await,
@@ -35,10 +47,13 @@ pub async fn run(args: &NodeArgs, command: DeviceCommand) -> Result<Outcome, Fai
 async fn with(
     face: &Face,
     settings: &Resolved,
-    command: DeviceCommand,
+    (command, before): (DeviceCommand, Prepared),
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
     match command {
+        DeviceCommand::Export { .. } | DeviceCommand::Restore { .. } => {
+            recovery::run(face, (command, before), interrupt).await
+        }
         DeviceCommand::Link { qr, json } => {
             device_link::link(face, settings, (qr, json), interrupt).await
         }
@@ -103,6 +118,11 @@ pub async fn followed(
 fn list(list: &api::DeviceListResult, json: bool) -> Result<Outcome, Failure> {
     if list.person.is_none() {
         note("this node is a member of spaces by itself; it has no other devices");
+    }
+    if list.renewal_due {
+        note(
+            "the recovery file is more than 30 days old; `panda device export FILE` writes a new one",
+        );
     }
     for line in &list.devices {
         let written = match json {

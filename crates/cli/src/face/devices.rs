@@ -43,6 +43,7 @@ impl Face {
                     person: look.id.map(|id| id.to_string()),
                     devices: map::devices(node.id(), &look, Topic::to_string),
                     unsent: map::unsent(&look, &unsent),
+                    renewal_due: look.is_renewal_due,
                 });
             }
             Face::Running(remote) => remote,

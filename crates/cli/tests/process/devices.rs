@@ -142,3 +142,79 @@ fn a_passphrase_in_a_file_opens_what_is_sealed() {
     assert_eq!(run(&ls, &moved).status.code(), Some(0));
     assert!(stdout(&run(&ls, &[])).contains("owner Crew"));
 }
+
+#[test]
+fn a_person_comes_back_by_a_recovery_file() {
+    let world = World::new();
+    let made = world.at("old", &["space", "create", "Crew"]).output();
+    assert!(made.unwrap().status.success());
+    let file = world.path("person.recovery").display().to_string();
+    passphrase(&world, "right", "correct horse");
+    let [right, wrong] = ["right", "wrong"].map(|name| world.path(name).display().to_string());
+    let export = [
+        "device",
+        "export",
+        &file,
+        "--passphrase-file",
+        &right,
+        "--wait",
+        "0",
+        "--json",
+    ];
+    let output = world.at("old", &export).output().unwrap();
+    // Nobody else has it.
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let line: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(
+        (&line["done"], &line["spaces"]),
+        (&"export".into(), &1.into())
+    );
+    let output = world.at("old", &export).output().unwrap();
+    assert!(stderr(&output).contains("already exists"));
+    let listed = stdout(&world.at("old", &["device", "ls"]).output().unwrap());
+    assert!(listed.contains(" recovery"), "{listed}");
+
+    passphrase(&world, "wrong", "correct horsf");
+    let restore = |passphrase: &str, more: &[&str]| {
+        let args = ["device", "restore", &file, "--passphrase-file", passphrase];
+        world.at("new", &[&args, more].concat()).output().unwrap()
+    };
+    let refused = restore(&wrong, &[]);
+    assert_eq!(
+        stderr(&refused),
+        "panda: the passphrase is not that of the recovery file\n"
+    );
+    assert_eq!(refused.status.code(), Some(6));
+    let ls = stdout(&world.at("old", &["space", "ls"]).output().unwrap());
+    let topic = ls.split_whitespace().next().unwrap().to_owned();
+    let holder = Running::start(&mut world.at("old", &["sub", &topic]));
+    let addr = holder.addr();
+    let restored = restore(&right, &["--json", "--wait", "50", "--bootstrap", &addr]);
+    assert_eq!(restored.status.code(), Some(0), "{}", stderr(&restored));
+    let line: Value = serde_json::from_str(&stdout(&restored)).unwrap();
+    assert_eq!(line["done"], "restore");
+    let spaces = stdout(&world.at("new", &["space", "ls"]).output().unwrap());
+    assert!(spaces.contains("owner Crew"), "{spaces}");
+    drop(holder);
+    let again = restore(&right, &[]);
+    assert!(
+        stderr(&again).contains("follows spaces"),
+        "{}",
+        stderr(&again)
+    );
+    let listed = stdout(&world.at("new", &["device", "ls"]).output().unwrap());
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+}
+
+#[test]
+fn a_passphrase_is_not_asked_for_without_a_terminal() {
+    let world = World::new();
+    let export = ["device", "export", "person.recovery"];
+    let output = world.at("home", &export).output().unwrap();
+    assert!(
+        stderr(&output).contains("no terminal"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(output.status.code(), Some(2));
+}

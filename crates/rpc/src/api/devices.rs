@@ -14,6 +14,9 @@ pub struct DeviceListResult {
     pub devices: Vec<DeviceView>,
     /// Operations of the node that nobody is known to have, and somebody is to have.
     pub unsent: u64,
+    /// The recovery file is more than 30 days old.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renewal_due: bool,
 }
 
 /// A device.
@@ -24,7 +27,7 @@ pub struct DeviceView {
     pub device: VerifyingKey,
     /// It is the node itself.
     pub this: bool,
-    /// `linked` or `revoked`.
+    /// `linked`, `recovery` or `revoked`.
     pub state: DeviceState,
     /// Aliases of the topics whose spaces have not been told.
     pub pending: Vec<String>,
@@ -36,6 +39,8 @@ pub struct DeviceView {
 pub enum DeviceState {
     /// It is.
     Linked,
+    /// It is the key of a recovery file.
+    Recovery,
     /// It was.
     Revoked,
 }
@@ -45,6 +50,7 @@ impl DeviceState {
     pub fn as_str(self) -> &'static str {
         match self {
             DeviceState::Linked => "linked",
+            DeviceState::Recovery => "recovery",
             DeviceState::Revoked => "revoked",
         }
     }

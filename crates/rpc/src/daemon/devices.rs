@@ -193,6 +193,7 @@ pub(crate) async fn list(
         person: look.id.map(|id| id.to_string()),
         devices,
         unsent: map::unsent(&look, &unsent),
+        renewal_due: look.is_renewal_due,
     })
 }
 

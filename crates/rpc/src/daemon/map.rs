@@ -642,10 +642,13 @@ pub fn devices(
             pending: topics.iter().map(&name).collect(),
         }
     };
-    let linked = look
-        .devices
-        .iter()
-        .map(|device| (*device, api::DeviceState::Linked));
+    let linked = look.devices.iter().map(|device| {
+        let state = match look.recovery.contains(device) {
+            true => api::DeviceState::Recovery,
+            false => api::DeviceState::Linked,
+        };
+        (*device, state)
+    });
     let revoked = look.pending.iter().filter_map(|(_, what)| match what {
         Pending::Change(DeviceChange::Revoke(device)) => Some(*device),
         _ => None,
