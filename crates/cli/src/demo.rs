@@ -1,5 +1,6 @@
 //! `panda demo`: three durable nodes, one of them off, one of them killed.
 
+mod capture;
 mod child;
 mod encrypted;
 mod line;
@@ -64,6 +65,8 @@ pub enum DemoError {
     Reads { name: &'static str },
     #[error("the files of {name} hold what it may not read; please report this")]
     Leaks { name: &'static str },
+    #[error("what crossed the network holds something in clear; please report this")]
+    Crosses,
 }
 
 impl DemoError {

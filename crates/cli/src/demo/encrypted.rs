@@ -1,14 +1,20 @@
 //! `panda demo --encrypted`: a space of four members, two of them with two devices, and a node without keys,
-//! from its create to a removal of two owners by each other.
+//! from its create over a device that is restored from its recovery file to a removal of two owners by each
+//! other.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p2panda::{GroupId, Mdns, NetworkId, Node, Role, Settings, Space, Ticket, Topic, VerifyingKey};
+use memchr::memmem;
+use p2panda::{
+    GroupId, Mdns, NetworkId, Node, Passphrase, RecoveryFile, Role, Settings, Space, Ticket, Topic,
+    VerifyingKey,
+};
 use tokio::time::{Instant, sleep};
 
+use super::capture::Capture;
 use super::{DemoError, STALLED};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -21,7 +27,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const NAME: &str = "The name of this space, for members alone";
 
 /// Who takes part, by node. Eve has no keys: everybody knows it, and it is the only one that all know.
-const NAMES: [&str; 7] = ["Ada", "Ben", "Cai", "Dee", "Eve", "Ada2", "Ben2"];
+const NAMES: [&str; 8] = ["Ada", "Ben", "Cai", "Dee", "Eve", "Ada2", "Ben2", "Ben3"];
 const ADA: usize = 0;
 const BEN: usize = 1;
 const CAI: usize = 2;
@@ -30,7 +36,9 @@ const EVE: usize = 4;
 /// The second devices of Ada and Ben.
 const ADA2: usize = 5;
 const BEN2: usize = 6;
-const EVERYBODY: [usize; 7] = [ADA, BEN, CAI, DEE, EVE, ADA2, BEN2];
+/// The device that comes back by Ben's recovery file.
+const BEN3: usize = 7;
+const EVERYBODY: [usize; 8] = [ADA, BEN, CAI, DEE, EVE, ADA2, BEN2, BEN3];
 /// All that are members at first.
 const MEMBERS: [usize; 6] = [ADA, BEN, CAI, DEE, ADA2, BEN2];
 /// Those that are left when two were removed.
@@ -40,12 +48,23 @@ const OWNERS: [usize; 4] = [ADA, ADA2, BEN, BEN2];
 pub async fn run() -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let dir = tempfile::tempdir().map_err(DemoError::Directory)?;
+    let capture = Capture::begin();
     let mut story = Story::new(dir.path())?;
     let table = tokio::select! {
         table = story.play() => table?,
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
     };
     let _ = output::line(&table).map_err(Failure::Stdout)?;
+    match capture.and_then(Capture::finish) {
+        Some(bytes) if story.crosses(&bytes) => return Err(DemoError::Crosses.into()),
+        Some(_) => {
+            let line = "No packet between the nodes held any of that either.";
+            let _ = output::line(line).map_err(Failure::Stdout)?;
+        }
+        None => {
+            note("this user may not capture packets: what crossed the network was not searched")
+        }
+    }
     Ok(Outcome::Done)
 }
 
@@ -99,6 +118,7 @@ impl Story {
         self.write_while_one_is_off().await?;
         self.remove_two_at_the_same_time().await?;
         self.revoke_a_device().await?;
+        self.restore_a_device().await?;
         self.remove_each_other().await?;
         self.end().await
     }
@@ -160,6 +180,35 @@ impl Story {
         self.read_by(&[ADA, BEN, BEN2, CAI]).await
     }
 
+    /// Ben makes a new device by a recovery file, without the help of another one of his.
+    async fn restore_a_device(&mut self) -> Result<(), Failure> {
+        let members = [ADA, BEN, BEN2, CAI];
+        let passphrase = Passphrase::new("not a good one").map_err(Failure::Passphrase)?;
+        let path = self.person(BEN).dir.join("ben.recovery");
+        let exported = self.node(BEN)?.recovery();
+        exported.export(&path, &passphrase).await?;
+        // The key of the file is one more member.
+        self.has_members(&members, 5).await?;
+        self.stop(&[BEN, BEN2]).await?;
+        let open = || RecoveryFile::open(&path, &passphrase);
+        let file = tokio::task::block_in_place(open).map_err(p2panda::Error::from)?;
+        self.start(&[BEN3]).await?;
+        self.node(BEN3)?.recovery().restore(file).await?;
+        note("Ben has a third device, from his recovery file, while his others are off");
+        self.has_members(&[ADA, CAI, BEN3], 6).await?;
+        for said in self.said.iter_mut() {
+            if said.readers.contains(&BEN) {
+                said.readers.insert(BEN3);
+            }
+        }
+        let readers = [ADA, BEN, BEN2, CAI, BEN3];
+        self.say(BEN3, "Ben3 came from a file", &readers).await?;
+        self.say(ADA, "Ada sees Ben3", &readers).await?;
+        self.start(&[BEN, BEN2]).await?;
+        self.has_members(&readers, 6).await?;
+        self.read_by(&readers).await
+    }
+
     async fn write_while_one_is_off(&mut self) -> Result<(), Failure> {
         self.stop(&[ADA]).await?;
         note("Ada is off; the others write");
@@ -210,7 +259,7 @@ impl Story {
         self.alone(ADA, ben).await?;
         self.alone(BEN2, ada).await?;
         note("Ada and Ben, by his second device, removed each other; they meet");
-        self.start(&[EVE, ADA, BEN, CAI, DEE, ADA2, BEN2]).await?;
+        self.start(&EVERYBODY).await?;
         self.has_members(&[CAI], 1).await?;
         self.say(CAI, "Cai is the only one left", &[CAI]).await?;
         let sent = async |story: &Story| {
@@ -246,6 +295,14 @@ impl Story {
             }
         }
         Ok(self.table())
+    }
+
+    /// Whether bytes hold what only members may learn.
+    fn crosses(&self, bytes: &[u8]) -> bool {
+        let said = self.said.iter().map(|said| said.text.as_bytes());
+        let persons = self.persons.iter().map(|person| &person.as_bytes()[..]);
+        let mut secrets = said.chain([NAME.as_bytes()]).chain(persons);
+        secrets.any(|secret| memmem::find(bytes, secret).is_some())
     }
 
     fn table(&self) -> String {
@@ -432,7 +489,7 @@ fn holds(dir: &Path, needle: &[u8]) -> std::io::Result<bool> {
             true => holds(&entry.path(), needle)?,
             false => {
                 let bytes = std::fs::read(entry.path())?;
-                bytes.windows(needle.len()).any(|window| window == needle)
+                memmem::find(&bytes, needle).is_some()
             }
         };
         if found {
