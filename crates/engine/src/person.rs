@@ -12,7 +12,7 @@ use p2panda_spaces::{DeviceChange, LocalError, Pending, PersonCard, SpaceId};
 use p2panda_store::StoreError;
 
 use crate::desk::{act, seconds, sign};
-use crate::own_keys::{follow, open_form};
+use crate::own_keys::open_form;
 use crate::recovery;
 use crate::space::form::Form;
 use crate::space_command::{PersonCommand, PersonLook, SpaceError};

@@ -119,9 +119,13 @@ impl Spaces {
     /// Erases the chains of epochs that ended long ago. Call it now and then, and store
     /// [`Spaces::changes`].
     pub fn expire_epochs(&mut self, now: u64) {
-        let natives = self.spaces.values_mut();
-        for native in natives.filter_map(|space| space.native.as_mut()) {
-            native.chains.expire(now);
+        let with_chains = self.spaces.values();
+        let with_chains = with_chains.filter(|space| space.scheme() == Scheme::Message);
+        for id in with_chains.map(|space| space.id).collect::<Vec<_>>() {
+            let space = self.spaces.get_mut(&id);
+            if let Some(native) = space.and_then(|space| space.native.as_mut()) {
+                native.chains.expire(now);
+            }
         }
     }
 
