@@ -17,7 +17,7 @@ use crate::passphrase;
 pub enum Prepared {
     Nothing,
     Export(Passphrase),
-    Restore(RecoveryFile),
+    Restore(Box<RecoveryFile>),
 }
 
 impl Prepared {
@@ -58,7 +58,7 @@ pub fn prepare(command: &DeviceCommand) -> Result<Prepared, Failure> {
             let passphrase = ask(passphrase_file, false)?;
             let open = || RecoveryFile::open(file, &passphrase);
             let opened = tokio::task::block_in_place(open);
-            Prepared::Restore(opened.map_err(p2panda::Error::from)?)
+            Prepared::Restore(Box::new(opened.map_err(p2panda::Error::from)?))
         }
         _ => Prepared::Nothing,
     })
@@ -114,7 +114,7 @@ pub async fn run(
                 true => node.recovery().revoking_others(),
                 false => node.recovery(),
             };
-            recovery.restore(file).await?;
+            recovery.restore(*file).await?;
             say("restore", node, spaces, json)?;
             note(&format!(
                 "this is a new device of yours, and follows {spaces} spaces"

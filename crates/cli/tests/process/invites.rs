@@ -29,7 +29,8 @@ fn an_invite_lets_a_context_read_until_it_is_revoked() {
         "--json",
     ];
     let made = server(&world, &args);
-    let made: Value = serde_json::from_str(&stdout(&made)).expect(&stderr(&made));
+    let made: Value =
+        serde_json::from_str(&stdout(&made)).unwrap_or_else(|_| panic!("{}", stderr(&made)));
     let invite = made["invite"].as_str().unwrap();
     let publish = world.plain("server", &["pub", topic, "--wait", "0"]);
     run_with_input(&mut { publish }, "for friends\n");

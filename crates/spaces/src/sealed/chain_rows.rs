@@ -13,9 +13,12 @@ const EPOCH: u8 = 0;
 const CHAIN: u8 = 1;
 const SKIPPED: u8 = 2;
 
+/// Key and value of a row; without a value it is to be deleted.
+pub(crate) type ChainRow = (Vec<u8>, Option<Zeroizing<Vec<u8>>>);
+
 impl Chains {
     /// The rows that have changed: names and values.
-    pub(crate) fn rows(&mut self) -> Vec<(Vec<u8>, Option<Zeroizing<Vec<u8>>>)> {
+    pub(crate) fn rows(&mut self) -> Vec<ChainRow> {
         let dirty = std::mem::take(&mut self.dirty);
         let row = |name: Name| (name_of(&name), self.value(&name));
         dirty.into_iter().map(row).collect()
