@@ -10,7 +10,6 @@ use p2panda_store::{Change, LogKey, Ready, SealedOperation, StoreError};
 use zeroize::Zeroizing;
 
 use crate::batch::{Location, Ordered, Stored};
-
 use crate::permit::{header_of, once, open};
 use crate::space::form::Content;
 use crate::topics::TopicRef;
@@ -178,7 +177,7 @@ fn judge(
 ) -> Result<(), StoreError> {
     let content = open(turn, topic, header, &operation.body);
     if let Some(passed) = passed_now(turn, operation) {
-        passed.ready = restated(content, passed.ready.take(), stands);
+        passed.ready = restated(content, passed.ready.take());
         return Ok(());
     }
     let is_shown = is_shown(turn, operation);
@@ -186,7 +185,8 @@ fn judge(
         Content::Stands(data) if !is_shown => Some(Ready::Opened(data)),
         // A later change of the verdict may have come before this step.
         Content::Stands(_) => None,
-        Content::Gone if stands && !is_shown => once::kept(turn, (log, header.seq()))?,
+        Content::Gone if !is_shown => once::kept(turn, (log, header.seq()))?,
+        Content::Gone => None,
         _ if !stands && is_shown => Some(Ready::Changed(Change::Withdrawn)),
         _ => None,
     };
@@ -197,10 +197,10 @@ fn judge(
 }
 
 /// What the feed shows of content that passed in this batch.
-fn restated(content: Content, before: Option<Ready>, stands: bool) -> Option<Ready> {
+fn restated(content: Content, before: Option<Ready>) -> Option<Ready> {
     match content {
-        Content::Stands(data) if stands => Some(Ready::Opened(data)),
-        Content::Gone if stands => before.or_else(|| Some(once::lost())),
+        Content::Stands(data) => Some(Ready::Opened(data)),
+        Content::Gone => Some(before.unwrap_or_else(once::lost)),
         _ => None,
     }
 }
@@ -226,7 +226,7 @@ fn judge_arrived(turn: &mut Turn<'_>, topic: &TopicRef, range: &Range) {
         }
         let opened = open(turn, topic, &header, &body);
         if let Some(ordered) = turn.batch.ordered.get_mut(place) {
-            ordered.ready = restated(opened, ordered.ready.take(), range.stands);
+            ordered.ready = restated(opened, ordered.ready.take());
         }
     }
 }

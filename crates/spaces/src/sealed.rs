@@ -183,7 +183,7 @@ pub enum Content {
     },
     /// It does not stand, and is not opened: in the message scheme its key is kept until it does.
     Withheld,
-    /// In the message scheme: its key was erased, because it was opened or because it is too old, or
+    /// In the message scheme: it stands, and its key was erased, because it was opened or because it is too old, or
     /// is of a time before we came. Nothing opens it any more.
     Gone,
     /// It has no effect, at all nodes.

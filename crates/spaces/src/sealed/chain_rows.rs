@@ -54,7 +54,11 @@ impl Chains {
         let (id, name) = name.split_first_chunk().ok_or_else(corrupt)?;
         let id = Hash::from_bytes(*id);
         let mut r = Reader::checked(value, cbor::VALUE)?;
-        if r.array()? != if *kind == EPOCH { 4 } else { 2 } {
+        let fields = match *kind {
+            EPOCH => 4,
+            _ => 2,
+        };
+        if r.array()? != fields {
             return Err(LoadError::Corrupt);
         }
         if *kind == EPOCH {

@@ -1,7 +1,7 @@
 //! The keys of the message scheme: one chain for each author in each epoch, of which every key dies
 //! with its use (`docs/protocol/spaces-message.md`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{
     SPACE_CHAIN_MESSAGES_MAX, SPACE_EPOCH_KEPT_S, SPACE_EPOCHS_MAX, SPACE_SKIPPED_MAX,

@@ -1,7 +1,7 @@
 //! Content of the message scheme: sealed and opened with keys that die
 //! (`docs/protocol/spaces-message.md`).
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;
@@ -185,11 +185,11 @@ impl Spaces {
         let verdict = run.verdict(seq);
         let (epoch, generation) = (chained.epoch, chained.generation);
         let key = match native.chains.find(epoch, author, generation) {
+            Found::Never => return Content::Refused(Refusal::Epoch),
+            _ if verdict != Verdict::Stands => return Content::Withheld,
             // Who is not in yet may have been sent its root already.
             Found::Gone if !is_in && !native.chains.epochs.contains_key(&epoch) => return sealed,
             Found::Gone => return Content::Gone,
-            Found::Never => return Content::Refused(Refusal::Epoch),
-            Found::Key(_) if verdict != Verdict::Stands => return Content::Withheld,
             Found::Key(key) => key,
         };
         let opened = body::open(&key, &chained.nonce, (BOUND, id, author), &chained.sealed);

@@ -50,7 +50,7 @@ impl Tx<'_> {
         let has_more = rows == rows_max as u64;
         let until = last;
         let sql = "UPDATE operation INDEXED BY operation_feed
-            SET opened = NULL, content = CASE content WHEN ?4 THEN ?5 ELSE content END
+            SET opened = NULL, opened_by = NULL, content = CASE content WHEN ?4 THEN ?5 ELSE content END
             WHERE topic = ?1 AND offset > ?2 AND offset <= ?3 AND opened IS NOT NULL";
         let erased = self.cached(sql)?.execute(params![
             topic.0,
