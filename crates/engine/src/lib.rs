@@ -81,6 +81,7 @@ mod quota;
 mod random_source;
 mod recovery;
 mod rejudge;
+mod reopen;
 mod reply;
 mod report;
 mod restate;

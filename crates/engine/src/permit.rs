@@ -16,8 +16,10 @@ use crate::allowance::Allowance;
 use crate::batch::Location;
 use crate::command::Source;
 use crate::now::micros;
-use crate::rejudge::{self, Range};
+use crate::rejudge;
+use crate::reopen::{header_of, open};
 use crate::space::form::{At, Content, Form, Kind, NotYet, Received, Told};
+use crate::space::ranges::Range;
 use crate::space::waits::Awaited;
 use crate::space_news::SpaceNews;
 use crate::topics::TopicRef;
@@ -426,15 +428,6 @@ fn open_parked(
     Ok(true)
 }
 
-pub(crate) fn open(turn: &mut Turn<'_>, topic: &TopicRef, header: &Header, body: &[u8]) -> Content {
-    let spaces = &mut turn.state.spaces;
-    let id = spaces.id(&topic.topic);
-    // A key may be erased by it.
-    spaces.touch();
-    let form = &mut spaces.form;
-    form.open_content(id, &header.author(), header.seq(), body)
-}
-
 fn find(turn: &mut Turn<'_>, candidate: &Candidate<'_>) -> Result<Option<Found>, StoreError> {
     match candidate.location {
         Location::Arrived(index) => {
@@ -462,10 +455,6 @@ fn arrival_of(turn: &Turn<'_>, location: &Location) -> u64 {
         }
         Location::Stored(stored) => stored.arrival,
     }
-}
-
-pub(crate) fn header_of(operation: &SealedOperation) -> Option<Header> {
-    Header::decode_unverified(operation.header.clone()).ok()
 }
 
 fn refuse(
@@ -535,8 +524,6 @@ fn glance_at_stored(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreEr
     turn.state.spaces.touch();
     Ok(())
 }
-
-pub(crate) mod once;
 
 #[cfg(test)]
 mod tests;

@@ -2,121 +2,15 @@
 //! shown (`docs/protocol/streams.md#7`). A range may have any number of operations, so this is done in
 //! steps, and what is left is stored.
 
-use std::collections::BTreeMap;
-
-use p2panda_core::{Header, Topic, VerifyingKey};
-use p2panda_encryption::Row;
+use p2panda_core::Header;
 use p2panda_store::{Change, LogKey, Ready, SealedOperation, StoreError};
-use zeroize::Zeroizing;
 
 use crate::batch::{Location, Ordered, Stored};
-use crate::permit::{header_of, once, open};
+use crate::reopen::{header_of, kept, lost, open};
 use crate::space::form::Content;
+use crate::space::ranges::Range;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
-
-/// Part of an author's content log that stands differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Range {
-    pub topic: Topic,
-    pub author: VerifyingKey,
-    /// What is left of it: from here on, and below the end.
-    pub first: u32,
-    pub end: u32,
-    pub stands: bool,
-}
-
-/// Ranges of which something is left, in the order in which they are gone through.
-#[derive(Default)]
-pub(crate) struct Ranges {
-    left: BTreeMap<u64, Range>,
-    changed: Vec<u64>,
-}
-
-impl Ranges {
-    pub fn is_empty(&self) -> bool {
-        self.left.is_empty()
-    }
-
-    /// Adds one. It takes the place of those of the same log that lie in it.
-    pub fn add(&mut self, range: Range) {
-        let covers = |other: &Range| {
-            let is_same = (other.topic, other.author) == (range.topic, range.author);
-            is_same && other.first >= range.first && other.end <= range.end
-        };
-        let left = self.left.iter();
-        let covered = left.filter_map(|(number, other)| covers(other).then_some(*number));
-        for number in covered.collect::<Vec<_>>() {
-            self.left.remove(&number);
-            self.changed.push(number);
-        }
-        let last = self.left.last_key_value().map_or(0, |(number, _)| *number);
-        self.left.insert(last + 1, range);
-        self.changed.push(last + 1);
-    }
-
-    fn first(&self) -> Option<(u64, Range)> {
-        let (number, range) = self.left.first_key_value()?;
-        Some((*number, *range))
-    }
-
-    /// A range goes on at `from`; at its end there is nothing left of it.
-    fn go_on(&mut self, number: u64, from: u32) {
-        if let Some(range) = self.left.get_mut(&number) {
-            range.first = from;
-            if from >= range.end {
-                self.left.remove(&number);
-            }
-            self.changed.push(number);
-        }
-    }
-
-    /// Takes over a stored row.
-    pub fn load(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
-        let number = u64::from_be_bytes(name.try_into().ok()?);
-        let (topic, rest) = value.split_first_chunk::<32>()?;
-        let (author, rest) = rest.split_first_chunk::<32>()?;
-        let (first, rest) = rest.split_first_chunk::<4>()?;
-        let (end, rest) = rest.split_first_chunk::<4>()?;
-        let [stands @ (0 | 1)] = rest else {
-            return None;
-        };
-        let range = Range {
-            topic: Topic::from_bytes(*topic),
-            author: VerifyingKey::from_bytes_unchecked(*author),
-            first: u32::from_be_bytes(*first),
-            end: u32::from_be_bytes(*end),
-            stands: *stands == 1,
-        };
-        self.left.insert(number, range);
-        Some(())
-    }
-
-    /// Rows to be stored, under keys that begin with `kind`.
-    pub fn take_changed(&mut self, kind: u8) -> Vec<Row> {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.sort_unstable();
-        changed.dedup();
-        let row = |number: u64| Row {
-            key: [&[kind][..], &number.to_be_bytes()].concat(),
-            value: self.left.get(&number).map(Range::write),
-        };
-        changed.into_iter().map(row).collect()
-    }
-}
-
-impl Range {
-    fn write(&self) -> Zeroizing<Vec<u8>> {
-        let parts = [
-            &self.topic.as_bytes()[..],
-            self.author.as_bytes(),
-            &self.first.to_be_bytes(),
-            &self.end.to_be_bytes(),
-            &[u8::from(self.stands)],
-        ];
-        Zeroizing::new(parts.concat())
-    }
-}
 
 /// A range has another verdict: what passed in this batch follows at once, the rest as far as this
 /// transaction may still go.
@@ -185,7 +79,7 @@ fn judge(
         Content::Stands(data) if !is_shown => Some(Ready::Opened(data)),
         // A later change of the verdict may have come before this step.
         Content::Stands(_) => None,
-        Content::Gone if !is_shown => once::kept(turn, (log, header.seq()))?,
+        Content::Gone if !is_shown => kept(turn, (log, header.seq()))?,
         Content::Gone => None,
         _ if !stands && is_shown => Some(Ready::Changed(Change::Withdrawn)),
         _ => None,
@@ -200,7 +94,7 @@ fn judge(
 fn restated(content: Content, before: Option<Ready>) -> Option<Ready> {
     match content {
         Content::Stands(data) => Some(Ready::Opened(data)),
-        Content::Gone => Some(before.unwrap_or_else(once::lost)),
+        Content::Gone => Some(before.unwrap_or_else(lost)),
         _ => None,
     }
 }

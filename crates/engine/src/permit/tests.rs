@@ -390,7 +390,7 @@ fn a_batch_withdraws_a_step_and_the_rest_follows_a_crash() {
 }
 
 #[test]
-fn a_verdict_that_changes_between_two_steps_ends_as_the_last_one() {
+fn a_verdict_that_changes_between_two_steps_ends_as_the_last() {
     let (mut node, mut logs) = (Node::new(), Logs::default());
     let secret = logs.next((1, CONTROL), "secret 1", &[]);
     let said = (0..600).map(|n| logs.next((2, CONTENT), &format!("1 {n}"), &[&secret]));

@@ -189,7 +189,7 @@ fn what_was_deleted_by_age_makes_room_below_a_quota() {
     age(&mut node);
     assert_eq!(node.status().blocked.len(), 0);
     assert!(is_stored(&node.ingest(std::slice::from_ref(&late))[0]));
-    // 200 bytes are gone, headers stay: what is kept now is counted to the byte, also anew.
+    // 200 bytes are gone, headers stay: what is kept now is counted to the byte, also again.
     let kept = room - 200 + bytes(&late);
     let next = second.says("next");
     for total in [kept + bytes(&next) - 1, kept + bytes(&next)] {
