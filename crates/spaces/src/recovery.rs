@@ -9,7 +9,7 @@ mod tests;
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod vector_tests;
 
-use std::collections::BTreeSet;
+use p2panda_core::ordered::BTreeSet;
 
 use p2panda_core::limits::PERSON_OPERATIONS_MAX;
 use p2panda_core::{Hash, SigningKey, VerifyingKey};

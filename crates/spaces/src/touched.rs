@@ -1,6 +1,6 @@
 //! The spaces by id, and which of them may have rows to store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use crate::SpaceId;

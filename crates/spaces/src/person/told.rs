@@ -1,6 +1,6 @@
 //! Which spaces a person is in, as its devices tell each other (`docs/protocol/spaces.md#18`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{PERSON_SPACES_MAX, SPACE_NOTES_MAX};
 use p2panda_core::{Hash, Topic, VerifyingKey};
