@@ -17,6 +17,7 @@ use crate::join;
 use crate::now::micros;
 use crate::own_keys::{follow, renew_keys};
 use crate::person;
+use crate::recovery;
 use crate::secret_signs;
 use crate::space::form::Form;
 use crate::space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
@@ -84,6 +85,7 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             turn.answer(reply, changed);
         }
         SpaceCommand::Person(command) => person::take(turn, command)?,
+        SpaceCommand::Recovery(command) => recovery::take(turn, command)?,
         question => answer(turn, question),
     }
     Ok(())

@@ -320,6 +320,7 @@ fn keep_space(command: SpaceCommand) -> (SpaceCommand, Again<SpaceCommand>) {
         }
         Of::List { reply } => with((), reply, |(), reply| Of::List { reply }),
         Of::Person(command) => keep_person(command),
+        Of::Recovery(command) => keep_recovery(command),
     }
 }
 
@@ -355,47 +356,50 @@ fn keep_person(command: PersonCommand) -> (SpaceCommand, Again<SpaceCommand>) {
         Of::TakeCard { card, reply } => with(card, reply, |card, reply| {
             SpaceCommand::Person(Of::TakeCard { card, reply })
         }),
-        Of::Recovery(command) => keep_recovery(command),
     }
 }
 
 fn keep_recovery(command: RecoveryCommand) -> (SpaceCommand, Again<SpaceCommand>) {
     use RecoveryCommand as Of;
-    let recovery = |command| SpaceCommand::Person(PersonCommand::Recovery(command));
-    let (command, again) = match command {
-        Of::Begin { key, reply } => with_any(key, reply, |key, reply| Of::Begin { key, reply }),
+    match command {
+        Of::Begin { key, reply } => with(key, reply, |key, reply| {
+            SpaceCommand::Recovery(Of::Begin { key, reply })
+        }),
         Of::Content {
             key,
             network,
             reply,
-        } => with_any((key, network), reply, |(key, network), reply| Of::Content {
-            key,
-            network,
-            reply,
+        } => with((key, network), reply, |(key, network), reply| {
+            SpaceCommand::Recovery(Of::Content {
+                key,
+                network,
+                reply,
+            })
         }),
         Of::Written {
             key,
             is_last,
             reply,
-        } => with_any((key, is_last), reply, |(key, is_last), reply| Of::Written {
-            key,
-            is_last,
-            reply,
+        } => with((key, is_last), reply, |(key, is_last), reply| {
+            SpaceCommand::Recovery(Of::Written {
+                key,
+                is_last,
+                reply,
+            })
         }),
         Of::Restore {
             content,
             revoke_others,
             reply,
-        } => with_any((content, revoke_others), reply, |args, reply| {
+        } => with((content, revoke_others), reply, |args, reply| {
             let (content, revoke_others) = args;
-            Of::Restore {
+            SpaceCommand::Recovery(Of::Restore {
                 content,
                 revoke_others,
                 reply,
-            }
+            })
         }),
-    };
-    (recovery(command), Box::new(move || recovery(again())))
+    }
 }
 
 /// A command with what it says and its reply.
@@ -404,15 +408,6 @@ fn with<A: Clone + Send + 'static, T: Send + 'static>(
     reply: Reply<T>,
     make: fn(A, Reply<T>) -> SpaceCommand,
 ) -> (SpaceCommand, Again<SpaceCommand>) {
-    with_any(args, reply, make)
-}
-
-/// The same for commands of any kind.
-fn with_any<A: Clone + Send + 'static, T: Send + 'static, C: 'static>(
-    args: A,
-    reply: Reply<T>,
-    make: fn(A, Reply<T>) -> C,
-) -> (C, Again<C>) {
     let (reply, again) = share(reply);
     let kept = args.clone();
     (make(args, reply), Box::new(move || make(kept, again())))

@@ -11,9 +11,9 @@ use p2panda_groups::GroupId;
 use p2panda_spaces::{DeviceChange, LocalError, Pending, PersonCard, SpaceId};
 use p2panda_store::StoreError;
 
+use crate::answer::EngineEvent;
 use crate::desk::{act, seconds, sign};
 use crate::own_keys::open_form;
-use crate::recovery;
 use crate::space::form::Form;
 use crate::space_command::{PersonCommand, PersonLook, SpaceError};
 use crate::space_news::SpaceNews;
@@ -57,7 +57,6 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: PersonCommand) -> Result<(), St
             let taken = take_card(turn, &card)?;
             turn.answer(reply, taken);
         }
-        PersonCommand::Recovery(command) => recovery::take(turn, command)?,
     }
     // What was decided takes effect at once, as far as one transaction may.
     due(turn)
@@ -184,7 +183,19 @@ fn bundle(turn: &mut Turn<'_>) -> Result<Bytes, SpaceError> {
     Ok(Bytes::copy_from_slice(&bundle.encode()))
 }
 
-pub(crate) fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
+fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
+    let mut card = whole_card(turn)?;
+    if card.of_devices.is_some() {
+        // The others are told there.
+        let spaces = std::mem::take(&mut card.spaces);
+        let room = room_for_spaces(&card);
+        card.spaces = spaces.into_iter().take(room).collect();
+    }
+    Ok(card)
+}
+
+/// The card with all spaces.
+pub(crate) fn whole_card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     let spaces = &turn.state.spaces;
     let (Some(id), Form::Native(native)) = (spaces.person.id, &spaces.form) else {
         return Err(LocalError::NoDevice.into());
@@ -194,12 +205,7 @@ pub(crate) fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     card.of_devices = spaces.person.of_devices();
     let topics = topics_of_ours(turn).into_iter();
     let topics = topics.filter(|topic| !spaces.person.is_of_devices(topic));
-    let room = match card.of_devices {
-        // The others are told there.
-        Some(_) => room_for_spaces(&card),
-        None => PERSON_SPACES_MAX,
-    };
-    card.spaces = topics.filter_map(named).take(room).collect();
+    card.spaces = topics.filter_map(named).take(PERSON_SPACES_MAX).collect();
     Ok(card)
 }
 
@@ -255,8 +261,9 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     for topic in turn.state.spaces.person.take_due(PERSON_STEP_MAX) {
         work(turn, &topic)?;
     }
-    recovery::due(turn);
-    tell_devices::due(turn)
+    tell_devices::due(turn)?;
+    end_restoring(turn);
+    Ok(())
 }
 
 /// One space follows, as far as that is possible now. What is done is stored with what did it.
@@ -265,7 +272,7 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
         return Ok(());
     };
     let by = turn.state.spaces.recovery.restoring().cloned();
-    if !left(turn, &id, &person).is_empty() && !recovery::waits(turn, &id) {
+    if !left(turn, &id, &person).is_empty() && !waits_for_recovery(turn, &id) {
         let topic = turn.resolve(topic)?;
         // What cannot be done now stays, and is tried again when something comes.
         let mine = Pending::Change(DeviceChange::Add(turn.state.author));
@@ -315,5 +322,27 @@ fn left(turn: &Turn<'_>, id: &SpaceId, person: &GroupId) -> Vec<Pending> {
     match &turn.state.spaces.form {
         Form::Native(native) => native.spaces.pending(id, person),
         _ => Vec::new(),
+    }
+}
+
+/// Whether neither we nor the key by which we restore are members of a space, as far as is known here.
+fn waits_for_recovery(turn: &Turn<'_>, id: &SpaceId) -> bool {
+    let spaces = &turn.state.spaces;
+    let (Some(key), Form::Native(native)) = (spaces.recovery.restoring(), &spaces.form) else {
+        return false;
+    };
+    let is_in = |key: &VerifyingKey| native.spaces.role(id, key).is_some();
+    !is_in(&turn.state.author) && !is_in(&key.verifying_key())
+}
+
+/// The key by which we restore is erased when no space waits for it; who should renew a file is reminded.
+fn end_restoring(turn: &mut Turn<'_>) {
+    let mine = Pending::Change(DeviceChange::Add(turn.state.author));
+    let spaces = &mut turn.state.spaces;
+    if spaces.recovery.restoring().is_some() && !spaces.person.all().any(|(_, it)| it == mine) {
+        spaces.recovery.end();
+    }
+    if let Some(written) = spaces.recovery.take_reminder(turn.now) {
+        turn.batch.events.push(EngineEvent::RecoveryDue { written });
     }
 }

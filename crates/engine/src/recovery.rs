@@ -1,17 +1,16 @@
 //! A person's recovery: keys that are kept in a file, and a new device by such a file
 //! (`docs/protocol/recovery.md`).
 
-use p2panda_core::limits::PERSON_SPACES_MAX;
 use p2panda_core::{NetworkId, SigningKey, VerifyingKey};
-use p2panda_spaces::{DeviceChange, LocalError, Pending, RecoveryContent, SpaceId};
+use p2panda_spaces::{DeviceChange, LocalError, RecoveryContent, SpaceId};
 use p2panda_store::StoreError;
 
-use crate::answer::EngineEvent;
 use crate::desk::{seconds, sign};
-use crate::own_keys::{follow, open_form};
-use crate::person::{add, card, revoke, to_do_in};
+use crate::own_keys::open_form;
+use crate::person::{add, due, revoke, to_do_in, whole_card};
 use crate::space::form::Form;
 use crate::space_command::{RecoveryCommand, SpaceError};
+use crate::tell_devices::follow_kept;
 use crate::turn::Turn;
 
 pub(crate) fn take(turn: &mut Turn<'_>, command: RecoveryCommand) -> Result<(), StoreError> {
@@ -45,7 +44,8 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: RecoveryCommand) -> Result<(), 
             turn.answer(reply, restored);
         }
     }
-    Ok(())
+    // What was decided takes effect at once, as far as one transaction may.
+    due(turn)
 }
 
 fn begin(turn: &mut Turn<'_>, key: VerifyingKey) -> Result<Result<(), SpaceError>, StoreError> {
@@ -61,7 +61,7 @@ fn content(
     key: SigningKey,
     network: NetworkId,
 ) -> Result<RecoveryContent, SpaceError> {
-    let card = card(turn)?;
+    let card = whole_card(turn)?;
     let Form::Native(native) = &turn.state.spaces.form else {
         return Err(LocalError::NoDevice.into());
     };
@@ -73,7 +73,7 @@ fn content(
         return Err(LocalError::NoDevice.into());
     }
     let of = |id: &SpaceId| native.spaces.secrets_of(id).unwrap_or_default();
-    let secrets = card.spaces.iter().map(|(_, id)| of(id)).collect();
+    let secrets = card.followed().map(|(_, id)| of(id)).collect();
     let written = seconds(turn);
     Ok(RecoveryContent {
         network,
@@ -119,7 +119,7 @@ fn restore(
     }
     open_form(turn);
     let person = content.card.person;
-    let topics: Vec<_> = content.card.spaces.iter().take(PERSON_SPACES_MAX).collect();
+    let topics: Vec<_> = content.card.followed().collect();
     let added = take_in(turn, content);
     turn.state.spaces.touch();
     if let Err(error) = added {
@@ -134,10 +134,13 @@ fn restore(
     let devices = native.spaces.devices(&person);
     let (me, recovery) = (turn.state.author, content.key.verifying_key());
     turn.state.spaces.person.set(person);
+    if let Some((topic, id)) = content.card.of_devices {
+        turn.state.spaces.person.set_of_devices(topic, id);
+    }
     turn.state.spaces.recovery.note(recovery, content.written);
     turn.state.spaces.recovery.restore(content.key.clone());
     for (topic, id) in topics.iter().copied() {
-        if let Err(error) = follow(turn, topic, Some(*id))? {
+        if let Err(error) = follow_kept(turn, topic, Some(*id))? {
             return Ok(Err(error));
         }
     }
@@ -171,26 +174,4 @@ fn take_in(turn: &mut Turn<'_>, content: &RecoveryContent) -> Result<(), SpaceEr
         .spaces
         .sign_device_change(&content.key, person, change)?;
     Ok(())
-}
-
-/// Whether neither we nor the key by which we restore are members of a space, as far as is known here.
-pub(crate) fn waits(turn: &Turn<'_>, id: &SpaceId) -> bool {
-    let spaces = &turn.state.spaces;
-    let (Some(key), Form::Native(native)) = (spaces.recovery.restoring(), &spaces.form) else {
-        return false;
-    };
-    let is_in = |key: &VerifyingKey| native.spaces.role(id, key).is_some();
-    !is_in(&turn.state.author) && !is_in(&key.verifying_key())
-}
-
-/// The key by which we restore is erased when no space waits for it; who should renew a file is reminded.
-pub(crate) fn due(turn: &mut Turn<'_>) {
-    let mine = Pending::Change(DeviceChange::Add(turn.state.author));
-    let spaces = &mut turn.state.spaces;
-    if spaces.recovery.restoring().is_some() && !spaces.person.all().any(|(_, it)| it == mine) {
-        spaces.recovery.end();
-    }
-    if let Some(written) = spaces.recovery.take_reminder(turn.now) {
-        turn.batch.events.push(EngineEvent::RecoveryDue { written });
-    }
 }

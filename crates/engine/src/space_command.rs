@@ -126,6 +126,8 @@ pub enum SpaceCommand {
     },
     /// Something about the person whose device this node is.
     Person(PersonCommand),
+    /// Something about the recovery of that person.
+    Recovery(RecoveryCommand),
     /// The topics that carry spaces, sorted.
     List {
         /// With the spaces, as far as they are known.
@@ -267,8 +269,12 @@ impl SpaceError {
 impl SpaceCommand {
     /// Whether a power cut must take nothing of it back.
     pub(crate) fn must_sync(&self) -> bool {
-        if let SpaceCommand::Person(command) = self {
-            return command.must_sync();
+        match self {
+            SpaceCommand::Person(command) => return command.must_sync(),
+            SpaceCommand::Recovery(command) => {
+                return !matches!(command, RecoveryCommand::Content { .. });
+            }
+            _ => {}
         }
         matches!(
             self,
@@ -327,8 +333,6 @@ pub enum PersonCommand {
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
-    /// Something about the recovery of the person.
-    Recovery(RecoveryCommand),
 }
 
 /// What can be asked of a person's recovery (`docs/protocol/recovery.md`).
@@ -395,9 +399,7 @@ impl PersonCommand {
     pub(crate) fn must_sync(&self) -> bool {
         !matches!(
             self,
-            PersonCommand::Look { .. }
-                | PersonCommand::Card { .. }
-                | PersonCommand::Recovery(RecoveryCommand::Content { .. })
+            PersonCommand::Look { .. } | PersonCommand::Card { .. }
         )
     }
 }

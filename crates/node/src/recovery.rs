@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use p2panda_core::limits::{RECOVERY_FILE_BYTES_MAX, RECOVERY_FOLLOW_WAIT};
 use p2panda_core::{NetworkId, SigningKey, Topic};
 use p2panda_engine::{
-    DeviceChange, FileError, Passphrase, PassphraseCost, Pending, PersonCommand, RandomSource,
-    RecoveryCommand, RecoveryContent, Reply, SpaceCommand, lock, unlock,
+    DeviceChange, FileError, Passphrase, PassphraseCost, Pending, RandomSource, RecoveryCommand,
+    RecoveryContent, Reply, SpaceCommand, lock, unlock,
 };
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
@@ -154,7 +154,7 @@ impl Recovery {
             let file = file.network;
             return Err(RecoveryError::OtherNetwork { file, node }.into());
         }
-        let topics: Vec<Topic> = file.card.spaces.iter().map(|(topic, _)| *topic).collect();
+        let topics: Vec<Topic> = file.card.followed().map(|(topic, _)| *topic).collect();
         let file = Arc::new(file);
         let restored = self.ask(|reply| RecoveryCommand::Restore {
             content: file.clone(),
@@ -163,7 +163,8 @@ impl Recovery {
         });
         restored.await??;
         for topic in topics {
-            self.node.topic(topic).keep(true).await?;
+            // The engine keeps it already.
+            self.node.join(topic).await?;
         }
         Ok(())
     }
@@ -225,9 +226,8 @@ impl Recovery {
         command: impl FnOnce(Reply<T>) -> RecoveryCommand,
     ) -> Result<T, Error> {
         let queue = self.node.queue();
-        let recovery = |reply| PersonCommand::Recovery(command(reply));
         queue
-            .space(|reply| SpaceCommand::Person(recovery(reply)))
+            .space(|reply| SpaceCommand::Recovery(command(reply)))
             .await
     }
 }

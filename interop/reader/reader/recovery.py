@@ -56,8 +56,9 @@ def content(data):
     if len(value) != 6:
         raise Refused("Invalid")
     _, network, key, written, card, spaces = value
-    version, person, operations, named = cbor.decode(card)
-    if version != 1 or len(named) != len(spaces):
+    version, person, operations, named, of_devices = cbor.decode(card)
+    named = ([] if of_devices is None else [of_devices]) + named
+    if version != 2 or len(named) != len(spaces):
         raise Refused("Invalid")
     if not all(is_bytes(one, 32) for one in (network, key, person)):
         raise Refused("Invalid")

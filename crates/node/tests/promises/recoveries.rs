@@ -33,6 +33,10 @@ async fn a_new_device_reads_and_writes_with_a_courier_alone() {
     assert!(lost.recovery().written().await.unwrap() <= Some(SystemTime::now()));
     assert!(!lost.recovery().is_due().await.unwrap());
     let person = lost.person().id().await.unwrap();
+    // Where the devices tell each other of spaces.
+    let of_devices = lost.person().look().await.unwrap().of_devices;
+    let of_devices = courier.topic(of_devices.unwrap());
+    of_devices.keep(true).await.unwrap();
     has_members(&spaces[1], 3).await;
     until("the courier has it", || async {
         let all = [&lost, &friend];

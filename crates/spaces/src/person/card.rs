@@ -42,6 +42,11 @@ pub enum CardError {
 }
 
 impl PersonCard {
+    /// The space of the devices, if there is one, and then the others.
+    pub fn followed(&self) -> impl Iterator<Item = &(Topic, SpaceId)> {
+        self.of_devices.iter().chain(&self.spaces)
+    }
+
     /// The bytes.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();

@@ -36,7 +36,7 @@ pub struct RecoveryContent {
     pub written: u64,
     /// The person and its spaces.
     pub card: PersonCard,
-    /// The secrets of each space of the card, in the same order.
+    /// The secrets of each space of [`PersonCard::followed`], in the same order.
     pub secrets: Vec<SpaceSecrets>,
 }
 
@@ -118,9 +118,9 @@ fn read(r: &mut Reader<'_>) -> Result<RecoveryContent, Invalid> {
         key: SigningKey::from_bytes(&Zeroizing::new(read_array(r)?)),
         written: r.uint()?,
         card: PersonCard::decode(r.bytes()?)?,
-        secrets: read_list(r, PERSON_SPACES_MAX, SpaceSecrets::read)?,
+        secrets: read_list(r, PERSON_SPACES_MAX + 1, SpaceSecrets::read)?,
     };
-    match content.secrets.len() == content.card.spaces.len() {
+    match content.secrets.len() == content.card.followed().count() {
         true => Ok(content),
         false => Err(Invalid::Bytes),
     }
