@@ -91,7 +91,10 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
     checks.extend(of_database(&home));
     checks.extend(of_quota(&settings, &home));
     match Face::running(args, false).await {
-        Ok(Some(remote)) => checks.extend(of_running(&remote).await?),
+        Ok(Some(remote)) => {
+            checks.extend(of_running(&remote).await?);
+            checks.extend(of_recovery(&remote).await);
+        }
         Ok(None) => {
             checks.push(of_socket(&home));
             checks.push(of_ports(&settings));
@@ -116,6 +119,15 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
         true => Ok(Outcome::Done),
         false => Ok(Outcome::Unwell),
     }
+}
+
+/// Whether the recovery file of the node's person should be written again.
+async fn of_recovery(remote: &Remote) -> Option<Check> {
+    let list = remote.call::<api::DeviceList>(&api::Empty {}).await.ok()?;
+    let says = "the recovery file is more than 30 days old";
+    let next = "stop the node, and write a new one with `panda device export FILE`";
+    list.renewal_due
+        .then(|| Check::of("recovery", State::Warn, says, next))
 }
 
 fn of_home(home: &Path) -> Check {

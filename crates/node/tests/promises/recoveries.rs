@@ -160,3 +160,29 @@ async fn a_new_file_takes_the_place_of_the_old_one() {
     .await;
     assert!(!thief.person().pending().await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_device_is_told_of_spaces_made_later() {
+    let network = network();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("person.recovery");
+    let [a, new] = [temporary(network).await, temporary(network).await];
+    let first = a.spaces().create("first").await.unwrap();
+    a.recovery().export(&file, &passphrase()).await.unwrap();
+    let later = a.spaces().create("later").await.unwrap();
+    introduce(&new, &a);
+    let file = RecoveryFile::open(&file, &passphrase()).unwrap();
+    assert_eq!(file.topics().collect::<Vec<_>>(), [first.topic()]);
+    new.recovery().restore(file).await.unwrap();
+    until("it is told of the later one", || async {
+        new.spaces().get(later.topic()).await.unwrap().is_some()
+    })
+    .await;
+    for space in [first, later] {
+        let space = new.spaces().get(space.topic()).await.unwrap().unwrap();
+        until("it owns the space", || async {
+            space.state().await.unwrap().role == Some(Role::Owner)
+        })
+        .await;
+    }
+}

@@ -614,7 +614,8 @@ fn space_pending(pending: &p2panda::Pending) -> api::SpacePendingView {
 /// How many operations nobody is known to have. What is said to other devices waits for nobody where there
 /// are none.
 pub fn unsent(look: &p2panda::PersonState, unsent: &[p2panda::Unsent]) -> u64 {
-    let is_alone = look.devices.len() <= 1;
+    let is_device = |device: &&VerifyingKey| !look.recovery.contains(device);
+    let is_alone = look.devices.iter().filter(is_device).count() <= 1;
     let for_others = unsent
         .iter()
         .filter(|of| !is_alone || look.of_devices != Some(of.topic));
