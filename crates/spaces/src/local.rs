@@ -4,8 +4,6 @@ mod error;
 
 pub use error::LocalError;
 
-use p2panda_core::ordered::BTreeSet;
-
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;
 use p2panda_encryption::data::{Draft, OperationError, Payload, Prepared, Rekey, Sent};
@@ -178,33 +176,6 @@ impl Spaces {
         match failed {
             Some(error) => Err(error),
             None => Ok(self.events()),
-        }
-    }
-
-    /// Whether somebody is an owner after all of these.
-    pub(crate) fn leaves_an_owner(
-        &self,
-        group: &GroupId,
-        actions: &[Action],
-    ) -> Result<(), LocalError> {
-        let mut owners: BTreeSet<Member> = BTreeSet::new();
-        for (member, access) in self.groups.now().direct_members(group) {
-            if Role::from(access) == Role::Owner {
-                owners.insert(member);
-            }
-        }
-        for action in actions {
-            let Some(member) = action.member() else {
-                continue;
-            };
-            match action.access().map(Role::from) {
-                Some(Role::Owner) => owners.insert(member),
-                _ => owners.remove(&member),
-            };
-        }
-        match owners.is_empty() {
-            true => Err(LocalError::LastOwner),
-            false => Ok(()),
         }
     }
 

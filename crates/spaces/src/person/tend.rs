@@ -139,6 +139,33 @@ impl Spaces {
         Ok(())
     }
 
+    /// Whether somebody is an owner after all of these.
+    pub(crate) fn leaves_an_owner(
+        &self,
+        group: &GroupId,
+        actions: &[Action],
+    ) -> Result<(), LocalError> {
+        let mut owners: BTreeSet<Member> = BTreeSet::new();
+        for (member, access) in self.groups.now().direct_members(group) {
+            if Role::from(access) == Role::Owner {
+                owners.insert(member);
+            }
+        }
+        for action in actions {
+            let Some(member) = action.member() else {
+                continue;
+            };
+            match action.access().map(Role::from) {
+                Some(Role::Owner) => owners.insert(member),
+                _ => owners.remove(&member),
+            };
+        }
+        match owners.is_empty() {
+            true => Err(LocalError::LastOwner),
+            false => Ok(()),
+        }
+    }
+
     /// Whether we are given secrets by the groups as they are now.
     pub(crate) fn stays(&self, space: SpaceId) -> bool {
         let known = self.spaces.get(&space);
