@@ -196,7 +196,7 @@ Inter-|   Receive                                                |  Transmit
     }
 
     #[test]
-    fn what_is_no_list_of_interfaces_is_an_error() {
+    fn a_malformed_interface_list_is_an_error() {
         assert!(traffic("a\nb\nc: 1 2").is_err());
     }
 }

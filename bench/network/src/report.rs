@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_missed_by_more_and_by_nothing() {
+    fn a_bar_is_missed_by_a_larger_or_missing_value() {
         let mut report = Report::new("a");
         report.note("b", "s", None);
         report.hold("c", "s", Some(30.0), 30.0);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_is_the_middle() {
+    fn the_percentile_of_an_unsorted_list_is_its_middle() {
         assert_eq!(percentile(vec![3.0, 1.0, 2.0], 0.5), Some(2.0));
         assert_eq!(percentile(vec![], 0.5), None);
     }

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_into_the_queue_is_dropped() {
+    fn a_full_queue_drops_packets() {
         let mut shaper = shaped(Shape {
             rate_bits: 8_000,
             queue_bytes: 250,
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_part_that_is_said_is_lost_and_the_same_again() {
+    fn the_configured_share_is_lost_reproducibly() {
         let shape = Shape {
             loss: 0.2,
             ..Shape::default()
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_packet_is_dropped() {
+    fn malformed_packets_are_dropped() {
         let mut shaper = Shaper::new(1);
         for bytes in [vec![], vec![0x45; 10], vec![0x60; 100]] {
             shaper.take(bytes, Instant::now());

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_readable_name_is_no_topic() {
+    fn a_readable_name_is_not_a_topic() {
         assert_eq!(topic("my-topic"), Err(ParseError::Topic));
         assert!(topic(&ID.to_uppercase()).is_ok());
     }

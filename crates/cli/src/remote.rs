@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_node_is_found_again_by_its_text() {
+    fn a_node_error_is_recovered_from_its_text() {
         let text = p2panda::Error::from(ConsumerError::Unknown).to_string();
         let error = api::RpcError::new(api::Code::UnknownConsumer, text);
         let found = same(&error).unwrap();

@@ -85,7 +85,7 @@ fn lines_and_files_reach_a_subscriber() {
 }
 
 #[test]
-fn what_nobody_was_sent_is_stored_and_goes_out_later() {
+fn unsent_messages_are_stored_and_sent_later() {
     let world = World::new();
     let published = world.publish("writer", "later\n", &["--wait", "0"]);
     assert_eq!(published.status.code(), Some(3));
@@ -108,7 +108,7 @@ fn what_nobody_was_sent_is_stored_and_goes_out_later() {
 }
 
 #[test]
-fn a_subscriber_goes_on_after_what_it_printed() {
+fn a_subscriber_continues_after_the_last_printed_line() {
     let world = World::new();
     world.publish("home", "one\ntwo\nthree\n", &["--wait", "0"]);
     let sub = |more: &[&str]| {
@@ -226,7 +226,7 @@ fn two_people_chat() {
 }
 
 #[test]
-fn peers_lists_a_node_that_was_named() {
+fn peers_lists_a_configured_node() {
     let world = World::new();
     let (subscriber, addr) = world.subscriber("other", &[]);
     let args = ["peers", "--wait", "1", "--bootstrap", &addr];

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_same_as_an_ordered_map_however_many_there_are() {
+    fn it_equals_an_ordered_map_of_any_size() {
         let (mut few, mut map) = (Few::new(), BTreeMap::new());
         let mut state = 1_u32;
         for step in 0..4_000_u32 {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_the_memory_of_what_is_in_it_and_none_without() {
+    fn its_memory_is_that_of_its_entries_and_none_if_empty() {
         let mut few = Few::new();
         few.insert(1, [0_u8; 32]);
         assert!(matches!(&few.0, Kept::Few(few) if few.capacity() == 1));

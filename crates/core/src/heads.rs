@@ -768,7 +768,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_makes_few_hashes_void() {
+    fn a_growing_log_invalidates_few_hashes() {
         let logs = 20_000;
         let mut heads: Heads = (0..logs).map(|n| (author(n), log(1), head(1))).collect();
         heads.hash(&Prefix::WHOLE);

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn one_by_one_or_at_once_and_in_any_order_they_are_the_same() {
+    fn heights_do_not_depend_on_the_order_of_insertion() {
         let author = |seed| SigningKey::from_bytes(&[seed; 32]).verifying_key();
         let log = |byte| LogId::from_bytes([byte; 32]);
         let mut all = Vec::new();

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_no_name() {
+    fn an_address_is_not_a_host_name() {
         for text in ["192.0.2.7:2022", "[2001:db8::7]:2022"] {
             let addr: NamedAddr = text.parse().unwrap();
             assert!(matches!(addr, NamedAddr::Socket(_)));

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stands_before_the_first_known_item_reads_the_store() {
+    fn a_reader_before_the_first_known_item_uses_the_store() {
         let mut tail = Tail::default();
         tail.push(7, 1, 7);
         assert_eq!(above(&tail, 5), None);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_end_is_complete_for_who_stands_there() {
+    fn a_reader_at_the_known_end_does_not_use_the_store() {
         let mut tail = Tail::default();
         tail.skip_to(100);
         assert_eq!(above(&tail, 99), None);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_passed_is_not_added() {
+    fn items_at_or_below_the_known_end_are_not_added() {
         let mut tail = Tail::default();
         tail.skip_to(10);
         tail.push(10, 1, 10);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_is_read_from_the_store() {
+    fn a_change_sends_readers_to_the_store() {
         let mut tail = Tail::default();
         tail.skip_to(1);
         tail.push(2, 1, 2);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_last_is_a_page_without_a_question() {
+    fn the_newest_arrivals_are_a_page_without_the_store() {
         let tail = arrivals(&[4, 7, 9]);
         assert_eq!(page(&tail, 2, 100), None);
         assert_eq!(page(&tail, 3, 100), Some((vec![4, 7, 9], 9, false)));

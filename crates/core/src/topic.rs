@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_that_is_no_topic_is_told_what_is_wrong_with_it() {
+    fn the_error_for_an_invalid_topic_says_what_is_wrong() {
         let said = |text: &str| text.parse::<Topic>().err().map(|error| error.to_string());
         let expected = "expected 64 hexadecimal digits, found 3 characters";
         assert_eq!(said("abc").as_deref(), Some(expected));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_a_log_has_one_to_so_many_bytes() {
+    fn the_bytes_of_a_log_name_are_bounded() {
         assert_eq!(LogName::of(""), Err(LogNameError::Empty));
         assert!(LogName::of(&"a".repeat(LOG_NAME_BYTES_MAX)).is_ok());
         let bytes = LOG_NAME_BYTES_MAX + 1;

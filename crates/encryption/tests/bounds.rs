@@ -94,7 +94,7 @@ fn founded(people: &mut [Person], rng: &mut ChaCha20Rng) -> (Vec<Group>, Message
 }
 
 #[test]
-fn what_is_ready_is_taken_however_much_waits() {
+fn ready_messages_are_taken_with_a_full_queue() {
     let mut rng = life_rng("bounds", 0);
     let mut people = people(3, 0, &mut rng);
     let (mut groups, _) = founded(&mut people, &mut rng);
@@ -151,7 +151,7 @@ fn a_queue_full_of_data_has_room_for_the_welcome() {
 }
 
 #[test]
-fn what_passes_a_stranger_costs_it_next_to_nothing() {
+fn a_stranger_keeps_little_of_each_message() {
     let mut rng = life_rng("bounds", 8);
     let mut people = people(32, 0, &mut rng);
     let (mut groups, create) = founded(&mut people[..31], &mut rng);
@@ -225,7 +225,7 @@ fn too_many_and_too_large_direct_messages_are_refused() {
 }
 
 #[test]
-fn a_group_has_so_many_members_and_no_more() {
+fn the_members_of_a_group_are_bounded() {
     let mut rng = life_rng("bounds", 3);
     let everybody = members(GROUP_MEMBERS_MAX + 1, &mut rng);
     let mut crowd = Members::default();
@@ -367,7 +367,7 @@ fn first_messages_of_a_peer_are_bounded_per_pre_key() {
 }
 
 #[test]
-fn a_registry_keeps_so_many_bundles_and_drops_the_oldest() {
+fn a_full_registry_drops_the_oldest_one_time_bundle() {
     let mut rng = life_rng("bounds", 7);
     let owner = members(1, &mut rng)[0];
     let mut keys = OwnKeys::new(SecretKey::random(&mut rng));

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_a_plain_sentence() {
+    fn each_event_of_a_space_is_a_plain_sentence() {
         let [a, b] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
         let operation = Hash::digest(b"one");
         let came = (a, None, Some(Role::Editor));

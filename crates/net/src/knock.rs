@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_sent_is_told() {
+    async fn a_probe_that_cannot_be_sent_is_reported() {
         let v6 = SocketAddr::from(([0x2a00, 0, 0, 0, 0, 0, 0, 1], 4));
         assert_eq!(knocker().knock(&[v6]).await.unsent, [v6]);
     }

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_new_is_told_in_order_until_it_is_too_much() {
+    fn news_is_told_in_order_up_to_a_bound() {
         let news = News::default();
         let node = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let overlay = |byte| Overlay::from_bytes([byte; 32]);

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_makes_room_for_who_has_as_many() {
+    fn a_place_is_kept_against_a_holder_of_as_many() {
         use Rank::Silent;
         let open = [
             (1, 1, Silent),

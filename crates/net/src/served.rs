@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_holds_any_more_does_not_add_up() {
+    fn topics_that_nobody_holds_are_forgotten() {
         let served = Served::new();
         let topic = |number: u8| Topic::from_bytes([number; 32]);
         let held: Vec<_> = (0..8)

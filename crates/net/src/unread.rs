@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_slow_misses_the_oldest_and_goes_on() {
+    async fn a_slow_reader_misses_the_oldest_and_continues() {
         let unread = Unread::new(4);
         let mut slow = unread.listen();
         for number in 0..10 {

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_numbers_are_said() {
+    fn a_delivery_line_has_the_numbers_of_stored_and_sent() {
         let one = Delivered {
             stored: 1,
             sent: 2,

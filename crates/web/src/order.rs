@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_comes_behind_its_question_whatever_the_clocks_say() {
+    fn an_answer_follows_its_question_with_any_clocks() {
         let mut messages = vec![
             (b'a', shown(b'a', 900, &[])),
             (b'b', shown(b'b', 1, b"a")),

@@ -176,7 +176,7 @@ fn an_update_heals_a_group_changed_by_both_at_once() {
 }
 
 #[test]
-fn who_comes_late_reads_old_data_of_both() {
+fn a_late_member_reads_old_data_of_both() {
     for (case, adder) in [0, 1].into_iter().enumerate() {
         let mut world = data::world(&[Ours, Published, Ours, Published], case as u64);
         world.with_history = true;

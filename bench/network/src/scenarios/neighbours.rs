@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sessions_reach_in_both_directions_and_over_others() {
+    fn sessions_connect_both_ways_and_through_others() {
         let live = [(3, 2), (1, 0), (2, 1), (5, 4)];
         assert_eq!(reached(&live), BTreeSet::from([0, 1, 2, 3]));
     }

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_device_says_where_it_is_not_heard_of() {
+    fn each_device_counts_the_spaces_not_told_yet() {
         let [a, b, c] =
             [1, 2, 3].map(|seed| p2panda::SigningKey::from_bytes(&[seed; 32]).verifying_key());
         let [one, two] = [1, 2].map(|number| Topic::from_bytes([number; 32]));

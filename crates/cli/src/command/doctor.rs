@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_named_is_checked_and_no_other() {
+    fn only_configured_nodes_are_checked() {
         let of = |contact| state(of_bootstrap(&peer(None, contact)));
         assert_eq!(of(None), None);
         assert_eq!(of(Some("reached")), Some(State::Ok));

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_a_line_with_who_and_where() {
+    fn an_event_line_names_peer_detail_and_topic() {
         let event = EventLine {
             event: "session-ended".to_owned(),
             topic: Some("t".to_owned()),

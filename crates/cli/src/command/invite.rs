@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_fits_into_a_code_of_squares() {
+    fn a_ticket_fits_into_a_qr_code_of_80_columns() {
         let mut ticket = Ticket::new(p2panda::random_topic().unwrap());
         let node = p2panda::random_key().unwrap().verifying_key();
         let addrs = vec![

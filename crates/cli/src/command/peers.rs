@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_differs_is_said_in_words() {
+    fn a_clock_difference_is_printed_in_words() {
         for (by, said) in [
             (11 * 60, "at least 11 minutes"),
             (90 * 60, "at least 90 minutes"),

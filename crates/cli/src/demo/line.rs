@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_binary_carries_some_thousand_lines() {
+    fn the_binary_contains_thousands_of_demo_lines() {
         assert!(Lines::read(None).unwrap().len() > 1_000);
     }
 

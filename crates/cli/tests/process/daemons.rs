@@ -187,7 +187,7 @@ fn after_kill_9_the_next_start_has_what_was_acknowledged() {
 }
 
 #[test]
-fn what_prevents_answering_is_one_line_with_a_code() {
+fn a_failed_start_is_one_line_with_a_code() {
     let world = World::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap();

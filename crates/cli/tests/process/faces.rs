@@ -142,7 +142,7 @@ fn each_command_says_the_same_with_and_without_a_node() {
 }
 
 #[test]
-fn two_people_chat_one_of_them_by_a_node_that_runs() {
+fn two_people_chat_one_through_a_running_node() {
     let world = World::new();
     let topic = world.topic.as_str();
     let daemon = Daemon::start(&world, "");
@@ -254,7 +254,7 @@ fn sub_resumes_with_and_without_a_node_and_after_kill_9() {
 }
 
 #[test]
-fn what_a_node_that_runs_cannot_honour_is_an_error_that_says_so() {
+fn options_that_a_running_node_cannot_honour_are_errors() {
     let world = World::new();
     let topic = world.topic.as_str();
     let daemon = Daemon::start(&world, "");
@@ -365,7 +365,7 @@ fn a_message_larger_than_a_request_goes_through_the_node() {
 }
 
 #[test]
-fn a_node_is_reached_by_socket_and_by_url_whatever_the_home() {
+fn a_node_is_reached_by_socket_and_url_with_any_home() {
     let world = World::new();
     let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node+admin"));
     let socket = daemon.socket();

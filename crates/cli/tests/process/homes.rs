@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use super::world::*;
 
 #[test]
-fn a_home_in_use_is_one_line_that_names_the_two_ways_on() {
+fn a_home_in_use_is_one_line_with_two_remedies() {
     let world = World::new();
     let (holder, _) = world.subscriber("home", &[]);
     let refused = world.at("home", &["id"]).output().unwrap();
@@ -49,7 +49,7 @@ fn the_default_home_is_in_the_xdg_data_directory() {
 }
 
 #[test]
-fn an_open_home_is_pointed_out_and_its_files_stay_private() {
+fn a_readable_home_gets_a_warning_and_private_files() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -97,7 +97,7 @@ fn without_umask(command: &Command) -> Output {
 }
 
 #[test]
-fn an_old_copy_refuses_to_publish_until_a_way_on_is_chosen() {
+fn an_old_copy_refuses_to_publish_until_told_how() {
     let world = World::new();
     world.publish("home", "one\n", &["--wait", "0"]);
     let copy = |from: &str, to: &str| {
@@ -186,7 +186,7 @@ fn a_removed_home_ends_its_subscriber_with_the_reason() {
 }
 
 #[test]
-fn a_database_that_another_program_holds_is_waited_for_and_said() {
+fn a_locked_database_is_waited_for_and_reported() {
     let world = World::new();
     let (subscriber, addr) = world.subscriber("reader", &[]);
     let path = world.path("reader").join("p2panda.sqlite");
@@ -205,7 +205,7 @@ fn a_database_that_another_program_holds_is_waited_for_and_said() {
 }
 
 #[test]
-fn a_lost_key_is_no_new_identity_unless_that_is_asked_for() {
+fn a_lost_key_becomes_a_new_identity_on_request_only() {
     let world = World::new();
     let id = |more: &[&str]| {
         world

@@ -145,7 +145,7 @@ fn an_owner_adds_a_node_that_follows_and_gives_it_another_role() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_in_one_line() {
+fn invalid_space_commands_fail_in_one_line() {
     let world = World::new();
     let space = world.ok("owner", &["space", "create", "crew"]);
     let owner = world.ok("owner", &["id"]);
@@ -244,7 +244,7 @@ fn spaces_say_the_same_with_and_without_a_node() {
 }
 
 #[test]
-fn a_node_that_runs_lets_in_who_asks_and_is_let_in() {
+fn a_running_node_admits_and_is_admitted() {
     let world = World::new();
     let space = world.ok("owner", &["space", "create", "crew"]);
     let (owner, addr) = world.watch("owner", &space, &[]);

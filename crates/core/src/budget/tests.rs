@@ -94,7 +94,7 @@ fn what_is_dropped_is_released() {
 }
 
 #[test]
-fn a_charge_of_nobody_counts_nowhere() {
+fn a_charge_without_an_account_counts_nowhere() {
     let mut charge = Charge::default();
     charge.grow(MIB);
     assert_eq!(charge.bytes(), 0);
@@ -211,7 +211,7 @@ fn a_session_always_has_room_for_small_messages() {
 }
 
 #[test]
-fn who_waits_is_woken_when_an_eighth_of_the_share_is_free() {
+fn a_waiter_wakes_when_an_eighth_of_the_share_is_free() {
     let budget = budget();
     let account = proven(&budget, 1);
     let session = account.intake();
@@ -268,7 +268,7 @@ fn the_largest_frame_gets_its_turn_when_all_is_full() {
 }
 
 #[test]
-fn a_turn_ends_with_its_frame_wherever_the_next_one_stands() {
+fn a_turn_ends_with_its_frame_wherever_the_next_begins() {
     // The next one begins before this one is whole for the budget, or before it is stored, or later.
     for (begun_before, begun_after, ended) in [(1, 0, true), (0, 1, true), (0, 0, false)] {
         let budget = budget();
@@ -564,7 +564,7 @@ fn in_any_order_the_sums_are_right_and_within_the_budget() {
 }
 
 #[test]
-fn who_rests_while_little_is_held_is_woken_when_it_is_much() {
+fn a_watcher_wakes_when_the_used_bytes_reach_its_mark() {
     let budget = Budget::new(8 * MIB, MIB);
     let account = budget.account(peer(1), Standing::Proven);
     let count = Arc::new(Count::default());

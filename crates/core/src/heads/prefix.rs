@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_with_wrong_bytes_is_none() {
+    fn a_prefix_with_wrong_bytes_is_refused() {
         assert_eq!(Prefix::new(0, &[]), Some(Prefix::WHOLE));
         assert_eq!(Prefix::new(3, &[0b1010_0000]), Some(prefix("101")));
         for (bits, bytes) in [(0, &[0][..]), (3, &[]), (3, &[0b1011_0000]), (3, &[0, 0])] {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_range_are_in_order_and_make_it_up() {
+    fn the_parts_of_a_range_are_sorted_and_cover_it() {
         let range = prefix("1010");
         assert_eq!(range.child(3, 0b110), Some(prefix("1010110")));
         assert_eq!(range.join(&prefix("110")), Some(prefix("1010110")));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_differ_where_they_do() {
+    fn keys_are_compared_bit_by_bit_from_the_first() {
         let key = |author: u8, log: u8| {
             let author = VerifyingKey::from_bytes_unchecked([author; 32]);
             Key::new(&author, &LogId::from_bytes([log; 32]))

@@ -44,7 +44,7 @@ fn a_character_that_is_none_is_named_by_its_place() {
 }
 
 #[test]
-fn a_ticket_has_so_many_contacts_and_each_so_many_addresses() {
+fn contacts_and_addresses_of_a_ticket_are_bounded() {
     let mut ticket = Ticket::new(Topic::from_bytes([1; 32]));
     for seed in 1..=TICKET_CONTACTS_MAX as u8 {
         assert_eq!(ticket.add(contact(seed)), Ok(()));
@@ -103,7 +103,7 @@ fn the_largest_ticket_can_be_read() {
 }
 
 #[test]
-fn an_invite_has_so_many_bytes() {
+fn the_bytes_of_an_invite_are_bounded_and_not_empty() {
     let with = |bytes: &[u8]| ticket().with_invite(bytes).map(drop);
     assert_eq!(with(&[7; TICKET_INVITE_BYTES_MAX]), Ok(()));
     assert_eq!(

@@ -52,7 +52,7 @@ fn ours_costs_64_mib_and_three_passes() {
 }
 
 #[test]
-fn a_passphrase_has_so_many_bytes() {
+fn the_bytes_of_a_passphrase_are_bounded() {
     let text = "x".repeat(PASSPHRASE_BYTES_MAX);
     assert!(Passphrase::new(&text).is_ok());
     assert_eq!(Passphrase::new(&format!("{text}x")), Err(PassphraseError));
@@ -119,7 +119,7 @@ fn every_cut_and_every_changed_byte_is_an_error() {
 }
 
 #[test]
-fn a_file_has_so_many_bytes_and_not_one_more() {
+fn the_bytes_of_a_recovery_file_are_bounded() {
     let room = RECOVERY_FILE_BYTES_MAX - 65 - 16 - 32;
     let file = locked(&vec![0; room]);
     assert_eq!(file.len(), RECOVERY_FILE_BYTES_MAX);

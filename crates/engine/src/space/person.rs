@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_to_be_done_is_a_row_until_it_is_done() {
+    fn a_pending_change_is_a_row_until_it_is_done() {
         let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let topics = [1, 2].map(|n| Topic::from_bytes([n; 32]));
         let all = [

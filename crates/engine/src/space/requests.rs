@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_requests_are_kept_and_of_more_the_first_is_forgotten() {
+    fn the_oldest_request_beyond_the_bound_is_forgotten() {
         let (mut requests, topic) = (Requests::default(), Topic::from_bytes([1; 32]));
         let keys: Vec<VerifyingKey> = (0..=SPACE_REQUESTS_MAX).map(key).collect();
         for newcomer in &keys[..SPACE_REQUESTS_MAX] {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_looks_at_each_once_some_at_a_time() {
+    fn a_pass_takes_each_request_once_in_bounded_steps() {
         let mut requests = Requests::default();
         for number in 0..=SPACE_ADMIT_STEP_MAX {
             requests.came(key(number), key(99_999));

@@ -70,7 +70,7 @@ mod tests {
     const ALL: u64 = SPACE_UPKEEP_BYTES_PER_HOUR_MAX;
 
     #[test]
-    fn so_many_times_in_an_hour_and_then_again_in_the_next() {
+    fn healings_per_hour_are_bounded() {
         let mut upkeep = Upkeep::default();
         for at in 0..u64::from(SPACE_HEALS_PER_HOUR_MAX) {
             assert_eq!(upkeep.take(7 + at), Ok(ALL));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_bytes_in_an_hour_and_then_again_in_the_next() {
+    fn bytes_of_healing_per_hour_are_bounded() {
         let mut upkeep = Upkeep::default();
         assert_eq!(upkeep.take(7), Ok(ALL));
         upkeep.made(ALL - 1);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_back_gives_nothing_and_closes_nothing() {
+    fn a_clock_set_back_neither_grants_nor_denies_upkeep() {
         let mut upkeep = Upkeep::default();
         assert_eq!(upkeep.take(5 * HOUR_US), Ok(ALL));
         upkeep.made(ALL);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn its_row_is_read_back_and_a_damaged_one_is_not() {
+    fn the_row_is_read_back_and_a_damaged_one_refused() {
         let upkeep = Upkeep {
             since_us: 1,
             heals: 2,

@@ -109,7 +109,7 @@ fn a_prune_inside_a_batch_takes_only_what_precedes_it() {
 }
 
 #[test]
-fn no_messages_at_all_are_published_at_once() {
+fn an_empty_batch_is_published_at_once() {
     let mut node = Node::new();
     assert_eq!(node.try_publish_all(&[]), Ok(Vec::new()));
     assert_eq!(node.operations(), []);
@@ -117,7 +117,7 @@ fn no_messages_at_all_are_published_at_once() {
 
 /// Any statement of the transaction fails.
 #[test]
-fn a_storage_that_fails_at_any_point_keeps_all_or_nothing() {
+fn a_fault_at_any_point_keeps_all_or_nothing_of_a_batch() {
     let mut node = Node::new();
     node.publish("before");
     let mut after = 0;

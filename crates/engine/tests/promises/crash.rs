@@ -124,7 +124,7 @@ fn kill_child_after(temp: &TempDir, answers: usize) -> u32 {
 }
 
 #[test]
-fn a_second_opener_is_told_who_holds_the_directory() {
+fn a_second_opener_learns_who_holds_the_directory() {
     let node = Node::new();
     let result = Engine::open(&node.dir, Options::default(), node.now);
     let error = result.err().unwrap();

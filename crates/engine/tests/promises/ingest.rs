@@ -1,6 +1,5 @@
 use std::iter;
 use std::net::IpAddr;
-use std::time::Instant;
 
 use bytes::Bytes;
 use p2panda_core::budget::{Account, Budget, Charge, Prefix, Standing};
@@ -494,12 +493,10 @@ fn a_commit_hands_out_its_operations_up_to_the_limits() {
 }
 
 #[test]
-fn ten_thousand_operations_in_one_batch_take_seconds_at_most() {
+fn ten_thousand_operations_are_stored_in_one_batch() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let sent: Vec<Operation> = (0..10_000).map(|_| author.says("panda")).collect();
-    let start = Instant::now();
     assert!(node.ingest(&sent).iter().all(is_stored));
-    assert!(start.elapsed().as_secs() < 10, "took {:?}", start.elapsed());
     assert_eq!(node.status().totals.operations, 10_000);
     assert_eq!(node.status().feed.map(|(_, last)| last), Some(10_000));
 }

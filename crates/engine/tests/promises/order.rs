@@ -51,7 +51,7 @@ fn a_dependency_that_never_comes_does_not_stall_the_feed() {
 }
 
 #[test]
-fn others_are_shown_while_somebody_waits() {
+fn other_operations_are_shown_while_one_waits() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = a.says("lost");
     node.ingest(&[

@@ -26,7 +26,7 @@ fn deps(operation: &Operation) -> Vec<Dependency> {
 }
 
 #[test]
-fn the_header_names_what_the_application_said() {
+fn the_header_names_the_given_parents() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let theirs = [author.says("0"), author.says("1")];
     node.ingest(&theirs);
@@ -54,7 +54,7 @@ fn the_header_also_names_the_newest_of_each_seen_author() {
 }
 
 #[test]
-fn what_is_not_stored_here_is_an_error_and_nothing_is_published() {
+fn an_unknown_parent_is_an_error_and_publishes_nothing() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let theirs = [author.says("0"), author.says("1")];
     node.ingest(&theirs[..1]);
@@ -89,7 +89,7 @@ fn a_pruned_operation_is_not_stored_here_any_more() {
 }
 
 #[test]
-fn sixteen_can_be_named_and_one_more_is_an_error() {
+fn sixteen_parents_are_accepted_and_one_more_is_refused() {
     let mut node = Node::new();
     let operations: Vec<_> = (0..17).map(|n| Author::numbered(n).says("x")).collect();
     node.ingest(&operations);
@@ -104,7 +104,7 @@ fn sixteen_can_be_named_and_one_more_is_an_error() {
 }
 
 #[test]
-fn our_own_operations_need_not_be_named() {
+fn own_operations_need_not_be_named_as_parents() {
     let mut node = Node::new();
     node.publish("0");
     let own = dependency(&node.operations()[0]);
@@ -117,7 +117,7 @@ fn our_own_operations_need_not_be_named() {
 }
 
 #[test]
-fn another_node_shows_it_after_what_it_names() {
+fn another_node_shows_a_message_after_its_parents() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let theirs = [author.says("question"), author.says("other")];
     node.ingest(&theirs);
@@ -133,7 +133,7 @@ fn another_node_shows_it_after_what_it_names() {
 }
 
 #[test]
-fn one_that_waits_here_is_waited_for_here_as_well() {
+fn a_message_waits_for_a_parent_that_waits_here() {
     let mut node = Node::new();
     let question = Author::new(1).says("question");
     let answer = Author::new(2).answers("answer", &[&question]);

@@ -327,7 +327,7 @@ fn under_a_strange_key() -> Vec<u8> {
 }
 
 #[test]
-fn who_waits_long_for_a_key_of_a_member_says_so_once_an_hour() {
+fn a_long_wait_for_a_members_key_is_reported_hourly() {
     let [mut a, mut b, c] = owners();
     let stranger = Hostile {
         key: SigningKey::from_bytes(&[99; 32]),

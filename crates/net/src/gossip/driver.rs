@@ -626,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_nothing_stops_no_other() {
+    fn a_peer_that_takes_nothing_stops_no_other() {
         let (mut driver, news, ways) = with_neighbours(&[1, 2]);
         let content = |number: u64| Bytes::from([&number.to_be_bytes()[..], &[0; 992]].concat());
         // The second one takes all of it.

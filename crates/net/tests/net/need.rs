@@ -114,7 +114,7 @@ async fn two_islands_become_one_when_one_node_learns_of_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_left_the_topic_is_served_again_when_it_is_back() {
+async fn a_node_that_left_a_topic_is_served_again_on_return() {
     let topic = Topic::from_bytes([93; 32]);
     let (a, b) = (
         start(93, 1, None, true).await,

@@ -19,7 +19,7 @@ async fn a_vanished_peer_is_caught_up_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_is_one_that_comes_back_on_the_same_port() {
+async fn a_peer_back_on_the_same_port_is_caught_up_with() {
     vanish_and_come_back(64, true).await;
 }
 

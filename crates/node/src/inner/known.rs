@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_remembered_and_the_last_half_of_them_at_least() {
+    fn at_least_the_newest_half_of_the_bound_is_remembered() {
         let (known, topic) = (Known::default(), TopicNumber::next());
         let id = |number: usize| Hash::digest(&number.to_be_bytes());
         for number in 0..2 * KNOWN_OPERATIONS_MAX {

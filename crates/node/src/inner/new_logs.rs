@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_there_already_costs_nothing() {
+    async fn logs_that_are_stored_already_cost_nothing() {
         let new_logs = NewLogs::default();
         for _ in 0..100 {
             let counted = new_logs.count(TOPIC, peer(1), 5_000).unwrap_or_else(|_| {
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_brought_most_is_remembered_of_very_many_peers() {
+    async fn the_peers_that_brought_most_are_remembered() {
         let new_logs = small(&HeldHeads::default());
         assert_eq!(seconds(&new_logs, peer(1), 1_100).await, 0);
         for number in 0..2 * HEADS_PEERS_MAX as u64 {

@@ -68,7 +68,7 @@ async fn a_header_only_import_is_completed_by_its_author() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_it_is_when_the_author_speaks_the_published_protocol_only() {
+async fn a_header_only_import_is_completed_by_a_0_7_1_author() {
     header_only_import_is_completed(false).await;
 }
 

@@ -172,7 +172,7 @@ async fn only_readers_of_a_message_hear_of_its_withdrawal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_reaches_who_passes_over_its_operation_by_heights() {
+async fn a_change_reaches_a_reader_past_its_first_place() {
     let dir = tempfile::tempdir().unwrap();
     let (network, topic) = (network(), topic());
     let node = at(network, dir.path()).await;

@@ -263,7 +263,7 @@ async fn a_copy_goes_on_with_a_new_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_a_log_with_a_name_was_forked_is_known_after_a_restart() {
+async fn a_fork_of_a_named_log_is_known_after_a_restart() {
     let (network, topic) = (network(), topic());
     let [first, second] = two_copies(network, topic).await;
     let peer = temporary(network).await;

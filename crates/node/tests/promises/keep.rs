@@ -5,7 +5,7 @@ use p2panda::{ErrorKind, NewMessage, PublishError};
 use crate::nodes::{at, introduce, network, next, temporary, texts, topic, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_only_publishes_reaches_others_and_has_read_nothing() {
+async fn a_publisher_reaches_others_and_reads_nothing() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     introduce(&b, &a);
@@ -25,7 +25,7 @@ async fn who_only_publishes_reaches_others_and_has_read_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_only_publishes_can_have_a_type() {
+async fn a_publisher_can_be_typed() {
     let node = temporary(network()).await;
     let topic = topic();
     let tx = node.publisher(topic).typed::<u32>().await.unwrap();

@@ -100,7 +100,7 @@ async fn a_log_can_be_pruned_and_unsent_counts_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_none_is_an_error() {
+async fn an_invalid_log_name_is_an_error() {
     let node = temporary(network()).await;
     let (tx, _rx) = node.stream(topic()).await.unwrap();
     let error = tx.to_log("").map(drop).unwrap_err();
@@ -187,7 +187,7 @@ async fn each_of_three_nodes_says_what_it_has_of_a_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_on_another_branch_of_a_log_with_a_name_never_counts() {
+async fn a_peer_on_another_branch_of_a_named_log_never_counts() {
     let (network, topic) = (network(), topic());
     let key = p2panda::random_key().unwrap();
     let twin = || {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::nodes::{PATIENCE, introduce, network, next, temporary, texts, topic};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_two_lines_of_the_design_work_as_written() {
+async fn a_published_message_comes_back_on_its_own_stream() {
     let topic = topic();
     let node = p2panda::builder()
         .temporary()

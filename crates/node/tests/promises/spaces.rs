@@ -80,7 +80,7 @@ async fn members_find_their_space_again_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_removed_reads_nothing_of_what_is_written_later() {
+async fn a_removed_member_reads_nothing_written_later() {
     let network = network();
     let [a, b, c] = [
         temporary(network).await,

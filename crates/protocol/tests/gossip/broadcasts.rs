@@ -108,7 +108,7 @@ fn what_is_remembered_of_broadcasts_goes_again() {
 }
 
 #[test]
-fn who_is_no_neighbour_changes_nothing_in_the_tree() {
+fn a_peer_that_is_no_neighbour_changes_nothing_in_the_tree() {
     let (mut network, nodes) = settled(11, 2);
     let before = network.seen[&nodes[0]].frames_sent;
     for message in [

@@ -126,7 +126,7 @@ fn a_neighbour_that_joins_again_is_answered() {
 }
 
 #[test]
-fn who_is_full_refuses_those_with_other_neighbours_and_says_so() {
+fn a_full_node_refuses_those_with_other_neighbours() {
     let mut network = Network::new(4, 1);
     let (one, other) = (key(0), key(1));
     network.add(one, &[]);

@@ -89,7 +89,7 @@ fn members_in_several_frames_come_together() {
 }
 
 #[test]
-fn who_speaks_of_a_node_without_a_record_ends_the_link() {
+fn naming_a_node_without_a_record_ends_the_link() {
     let tag = dialler_tag(&overlay(1));
     let mut alone = Alone::met(overlays([1]), &overlays([1]));
     assert_eq!(alone.failure(&[said(vec![(tag, vec![1])])]), None);

@@ -146,7 +146,7 @@ fn a_peer_is_asked_each_time_the_overlay_becomes_common() {
 }
 
 #[test]
-fn only_who_was_asked_is_heard_and_only_for_what_is_common() {
+fn only_an_asked_peer_is_heard_and_for_common_overlays() {
     let mut alone = Alone::met(overlays([1, 2]), &overlays([1]));
     assert_eq!(alone.receive(&[stored(1, 3)]), []);
     alone.give(Input::Confirm(first(1), 3));

@@ -387,7 +387,7 @@ fn an_initiator_does_not_follow_endless_division() {
 }
 
 #[test]
-fn garbage_is_an_error_and_nothing_else() {
+fn altered_messages_of_ranges_never_panic() {
     let mut random = Random::new(3);
     let honest = [
         open(vec![asked(Prefix::WHOLE, split(5))]),

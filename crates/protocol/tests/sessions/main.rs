@@ -225,7 +225,7 @@ fn messages_out_of_order_end_the_session_with_a_violation() {
 }
 
 #[test]
-fn random_bytes_never_panic_and_never_pile_up() {
+fn random_bytes_never_panic_a_session() {
     for seed in SEEDS {
         let mut world = World::new(seed);
         let id = world.dial(0);

@@ -178,7 +178,7 @@ fn pieces_are_slices_of_the_body_and_small() {
 }
 
 #[test]
-fn one_that_is_cut_off_midway_leaves_nothing_behind() {
+fn an_operation_cut_off_midway_leaves_nothing_behind() {
     let (mut world, id) = live(LINK);
     world.input(0, id, bytes(&Message::Large(LARGE as u32)));
     for _ in 0..20 {
@@ -244,7 +244,7 @@ fn a_stalled_operation_is_ended_despite_other_messages() {
 }
 
 #[test]
-fn one_above_the_limit_passes_without_being_kept() {
+fn an_operation_above_the_limit_passes_without_being_kept() {
     let (mut world, id) = live(LINK);
     let most = limits::OPERATION_BYTES_MAX_DEFAULT;
     let whole = payload(&live_message(&vec![1; most]));

@@ -61,7 +61,7 @@ fn only_a_begun_frame_ends_a_silent_live_session() {
 }
 
 #[test]
-fn who_is_live_and_lacks_nothing_is_woken_by_no_time() {
+fn a_live_session_that_lacks_nothing_sets_no_timer() {
     let mut world = World::speaking(1, Some(LINK));
     let id = world.dial(0);
     world.settle();

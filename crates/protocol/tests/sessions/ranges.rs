@@ -246,7 +246,7 @@ fn a_fork_is_known_to_both_after_one_session() {
 }
 
 #[test]
-fn evidence_of_a_fork_reaches_who_has_only_one_branch() {
+fn evidence_of_a_fork_reaches_a_node_with_one_branch() {
     for (dialler, holder) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let mut world = link_world(1);
         let key = author(77);

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_above_the_bound_is_one_row() {
+    fn rows_of_metrics_above_the_bound_share_one_row() {
         let mut rows = Rows::default();
         for row in 0..RPC_METRICS_ROWS_MAX + 3 {
             rows.set(&format!("t{row}"), std::ops::Add::add, 2);

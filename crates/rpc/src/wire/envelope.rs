@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_output_is_refused() {
+    fn lines_that_are_not_output_are_refused() {
         for line in [
             "",
             "{}",

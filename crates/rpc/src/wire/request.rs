@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_cannot_be_are_refused() {
+    fn invalid_requests_are_refused() {
         for line in [
             "",
             "{}",

@@ -94,7 +94,7 @@ async fn every_mistake_has_a_code_and_the_connection_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_in_the_middle_leaves_nothing_behind() {
+async fn a_client_that_disconnects_midway_stops_nobody() {
     let world = World::new().await;
     let alias = world.keep().await;
     for half in ["[{\"jsonrpc\":\"2.0\",\"id\":1,\"meth", "{}"] {
@@ -226,7 +226,7 @@ async fn what_prevents_a_start_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_of_http_that_is_none_has_its_status_and_code() {
+async fn an_invalid_http_body_has_its_status_and_code() {
     let world = World::new().await;
     let cases = [
         ("not json", "400", "parse-error"),

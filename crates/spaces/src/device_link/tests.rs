@@ -186,7 +186,7 @@ fn an_end_is_said_until_it_is_answered_or_ten_seconds_pass() {
 }
 
 #[test]
-fn an_answer_has_so_many_bytes_and_not_one_more() {
+fn the_bytes_of_an_answer_are_bounded() {
     const PART: usize = DEVICE_LINK_PART_BYTES_MAX;
     const MAX: usize = PART * DEVICE_LINK_PARTS_MAX;
     for (bytes, parts) in [(0, 1), (PART, 1), (PART + 1, 2), (MAX, 64)] {
@@ -420,7 +420,7 @@ fn the_same_device_that_begins_again_needs_another_code() {
 }
 
 #[test]
-fn who_guesses_codes_changes_nothing() {
+fn guessing_codes_changes_nothing() {
     let (mut old, mut new) = (Device::old(1), Device::new(2));
     let mut rng = ChaCha20Rng::from_seed([50; 32]);
     for _ in 0..1_000 {
@@ -478,7 +478,7 @@ fn a_frame_of_the_own_side_does_not_come_back() {
 }
 
 #[test]
-fn a_frame_has_so_many_bytes_and_not_one_more() {
+fn the_bytes_of_a_frame_are_bounded() {
     let mut frame = vec![1; DEVICE_LINK_FRAME_BYTES_MAX];
     assert_eq!(frame::stage_of(&frame), Some(Stage::Session));
     frame.push(1);

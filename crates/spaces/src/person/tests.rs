@@ -75,7 +75,7 @@ fn operations_on_another_group_are_no_introduction() {
 }
 
 #[test]
-fn nobody_is_taken_in_by_a_claim_of_another() {
+fn a_claim_by_somebody_else_takes_nobody_in() {
     let [mut ada, mut ben, mut cai] = nodes();
     let members = [(ben.member(), Role::Editor), (cai.member(), Role::Editor)];
     ada.create(Settings::with_history(), &members);

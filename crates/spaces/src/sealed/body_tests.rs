@@ -20,14 +20,14 @@ fn envelope(boxes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_control_message_has_so_many_boxes_and_no_more() {
+fn the_boxes_of_a_control_message_are_bounded() {
     assert!(Body::decode(&envelope(SPACE_BOXES_MAX)).is_ok());
     let one_more = Body::decode(&envelope(SPACE_BOXES_MAX + 1));
     assert_eq!(one_more, Err(Invalid::TooLong));
 }
 
 #[test]
-fn a_message_with_its_own_key_is_read_back_and_nothing_else_is() {
+fn a_message_with_its_own_key_is_read_back_and_nothing_else() {
     let chained = Chained {
         epoch: Hash::digest(b"epoch"),
         generation: u32::MAX,
@@ -52,7 +52,7 @@ fn a_message_with_its_own_key_is_read_back_and_nothing_else_is() {
 }
 
 #[test]
-fn a_body_names_so_many_control_messages_and_no_more() {
+fn the_control_messages_that_a_body_names_are_bounded() {
     let named = |count: usize| Structure {
         dependencies: vec![Hash::digest(b""); count],
         ..Structure::default()
@@ -63,7 +63,7 @@ fn a_body_names_so_many_control_messages_and_no_more() {
 }
 
 #[test]
-fn a_body_carries_so_many_operations_and_no_more() {
+fn the_operations_that_a_body_carries_are_bounded() {
     let carries = |count: usize| {
         let mut w = Writer::new();
         w.array(9).array(0).array(count);
@@ -88,7 +88,7 @@ fn a_body_carries_so_many_operations_and_no_more() {
 }
 
 #[test]
-fn a_body_says_so_much_of_invites_and_no_more() {
+fn the_notes_on_invites_in_a_body_are_bounded() {
     let invite = SigningKey::from_bytes(&[1; 32]).verifying_key();
     let notes = |count: usize| Structure {
         notes: vec![Note::Revoke(invite); count],

@@ -160,7 +160,7 @@ fn nobody_but_an_owner_raises_the_suite() {
 }
 
 #[test]
-fn of_several_raises_the_greatest_holds_whatever_comes_first() {
+fn the_greatest_of_several_raises_holds_in_any_order() {
     let [mut a, mut b, mut c] = world();
     raise(&mut a, 4);
     raise(&mut b, 3);

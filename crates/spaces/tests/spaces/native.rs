@@ -159,7 +159,7 @@ fn a_message_concurrent_with_a_removal_is_withdrawn() {
 }
 
 #[test]
-fn who_gets_the_right_to_write_back_has_everything_stand_again() {
+fn a_member_that_may_write_again_has_all_its_messages_count() {
     let ([mut a, mut b, mut c], [_, beside]) = beside_a_removal();
     sync(&mut [&mut a, &mut b, &mut c]);
     assert_eq!(c.verdict(&beside), Some(Verdict::Withdrawn));
@@ -224,7 +224,7 @@ fn what_somebody_else_signed_does_not_open() {
 }
 
 #[test]
-fn an_operation_that_is_no_message_holds_nothing_up() {
+fn an_operation_that_is_not_a_message_delays_nothing() {
     let [mut a, mut b] = nodes();
     a.create(with_history(), &[(b.member(), Role::Editor)]);
     sync(&mut [&mut a, &mut b]);
@@ -284,7 +284,7 @@ fn a_person_is_in_two_spaces_and_unrelated_groups_do_not_cross() {
 }
 
 #[test]
-fn who_asks_is_handed_everything_again() {
+fn a_member_that_asks_is_handed_everything_again() {
     let [mut a, mut b, mut c] = nodes();
     let others = [(b.member(), Role::Editor), (c.member(), Role::Editor)];
     a.create(with_history(), &others);

@@ -225,7 +225,7 @@ fn a_person_is_added_and_gets_other_roles_as_a_whole() {
 
 /// The one that removes knows the device as a member by itself, while another owner takes its person in.
 #[test]
-fn who_is_removed_does_not_stay_by_its_person() {
+fn a_removed_member_does_not_stay_through_its_person() {
     let [mut ada, mut ben, mut cai, mut cai2] = nodes();
     let members = [(ben.member(), Role::Owner), (cai.member(), Role::Editor)];
     ada.create(Settings::with_history(), &members);
@@ -439,7 +439,7 @@ fn a_person_in_a_group_of_persons_is_followed() {
 }
 
 #[test]
-fn a_person_has_so_many_devices_and_no_more() {
+fn the_devices_of_a_person_are_bounded() {
     let mut ada = Node::new(1);
     let person = ada.person();
     let key = |seed: usize| SigningKey::from_bytes(&[seed as u8 + 100; 32]).verifying_key();

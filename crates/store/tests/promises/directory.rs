@@ -167,7 +167,7 @@ fn a_directory_of_a_newer_version_is_refused_unchanged() {
 }
 
 #[test]
-fn what_is_no_database_is_an_error() {
+fn a_file_that_is_not_a_database_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("p2panda.sqlite"), "panda".repeat(1_000)).unwrap();
     let found = kind(Store::open(dir.path(), Options::default()));

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_terminal_is_no_panic() {
+    fn a_small_terminal_does_not_panic() {
         for (width, height) in [(1, 1), (20, 3), (80, 6), (200, 4)] {
             let drawn = lines(&screen(), width, height);
             assert_eq!(drawn.len(), usize::from(height));

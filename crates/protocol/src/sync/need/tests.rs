@@ -212,7 +212,7 @@ fn hearsay_takes_no_place_of_those_who_spoke_themselves() {
 }
 
 #[test]
-fn what_the_overlay_drops_is_neither_ended_nor_given_up() {
+fn a_peer_dropped_by_the_overlay_is_dialled_again() {
     let (small, large) = two();
     let mut need = need(small, 5);
     assert_eq!(dials(&mut need, NeedInput::Up(large), 0), [large]);
@@ -272,7 +272,7 @@ fn a_refusing_peer_is_asked_ever_more_rarely() {
 }
 
 #[test]
-fn who_refuses_is_not_asked_sooner_than_it_wants() {
+fn a_refusing_peer_is_not_asked_before_its_wait_ends() {
     let (small, large) = two();
     let mut need = need(small, 5);
     dials(&mut need, interested(large), 0);
