@@ -16,9 +16,9 @@ await build({
   format: "esm",
   target: "es2022",
   minify: true,
-  // What opens spaces is loaded by the first one.
+  // The first space loads the module for spaces.
   splitting: true,
-  // The engine runs in the worker; the page has it only for where there are no workers.
+  // The engine runs in the worker; the page uses its own copy only where there are no workers.
   logLevel: "warning",
 });
 for (const file of ["index.html", "style.css", "panda.svg", "face.svg"]) await cp(at(file), `${dist}${file}`);

@@ -1,4 +1,4 @@
-"""Makes the vectors that no other program recorded. `--check` compares them with the files."""
+"""Makes the vectors that no other program recorded. With `--check`, compares them with the files."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Reads the vectors with nothing but what the protocol pages say. Prints what passed and failed."""
+"""Reads the vectors by the protocol pages alone. Prints what passed and failed."""
 
 import importlib
 import sys

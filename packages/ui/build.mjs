@@ -1,4 +1,4 @@
-// Builds the page into the folder that the daemon carries, crates/rpc/ui. With --check it only compares.
+// Builds the page into the folder that the daemon embeds, crates/rpc/ui. With --check it only compares.
 
 import { build } from "esbuild";
 import { mkdir, readFile, writeFile } from "node:fs/promises";

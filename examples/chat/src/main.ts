@@ -4,11 +4,11 @@ import { cleanName, face } from "./view.js";
 import { preferred, speak, words, type Language } from "./words.js";
 
 const get = <E extends HTMLElement>(id: string): E => document.getElementById(id) as E;
-/** Of the page's storage: two of them are two people. */
+/** Name of the page's storage: two names are two people. */
 const PROFILE = new URL(location.href).searchParams.get("profile") ?? "chat";
-/** How many may come by the link of an encrypted room. */
+/** How many people may join by the link of an encrypted room. */
 const INVITED = 32;
-/** What a passphrase helps against. */
+/** Errors that a passphrase resolves, with the text that asks for it. */
 const LOCKED: Record<string, "passphraseNew" | "passphraseOld" | "passphraseWrong"> = {
   "no-ed25519": "passphraseNew",
   locked: "passphraseOld",
@@ -16,7 +16,7 @@ const LOCKED: Record<string, "passphraseNew" | "passphraseOld" | "passphraseWron
 };
 let panda: Panda | undefined;
 let passphrase: string | undefined;
-/** What is done once the key is open. */
+/** Runs once the key is open. */
 let wanted: () => void = () => void route();
 let room: Room | undefined;
 
@@ -34,7 +34,7 @@ async function opened(): Promise<Panda> {
   if (panda !== undefined) return panda;
   const key = passphrase === undefined ? {} : { passphrase };
   panda = await connect(node(), { name: PROFILE, ...key }).catch((error: unknown) => {
-    // A private window may have no storage: nothing is kept then, which `persisted` says.
+    // A private window may have no storage: then nothing is kept, and `persisted` says so.
     if (!(error instanceof PandaError) || !error.code.startsWith("storage")) throw error;
     return connect(node(), { storage: "memory", ...key });
   });
@@ -47,7 +47,7 @@ async function opened(): Promise<Panda> {
   });
   showStatus();
   showPersisted();
-  // Some browsers ask the person, who may take a while.
+  // Some browsers ask the person, which may take a while.
   void panda.persist().then(showPersisted);
   return panda;
 }

@@ -8,7 +8,7 @@ import {
 import { dayOf, draw, face, nameOf, saidOf, type Entry, type Said } from "./view.js";
 import { words, type Word } from "./words.js";
 
-/** Messages that are in the page at once; earlier ones on demand. */
+/** Messages shown at once; earlier ones on demand. */
 const SHOWN = 200;
 const HERE_EVERY = 4_000;
 const HERE_WITHIN = 12_000;
@@ -19,7 +19,7 @@ const get = <E extends HTMLElement>(id: string): E => document.getElementById(id
 /** A room in the page. */
 export class Room {
   readonly #entries = new Map<string, Entry>();
-  /** Edits and deletions by the message that they are about. */
+  /** Edits and deletions by the message that they change. */
   readonly #changes = new Map<string, { author: string; said: Said }[]>();
   /** With the last message that they have had before their eyes, as they say. */
   readonly #here = new Map<string, { name: string; at: number; seen: string | undefined }>();
@@ -94,7 +94,7 @@ export class Room {
     this.#draw(true);
   }
 
-  /** In other words. */
+  /** Changes the text of a message. */
   redraw(): void {
     this.#days.clear();
     for (const entry of this.#entries.values()) if (entry.element !== undefined) draw(entry, this);
@@ -104,7 +104,7 @@ export class Room {
     this.#draw(true);
   }
 
-  /** What the room protects, and whether the page came from the node that must not read. */
+  /** Says what the room protects, and whether the node that must not read also served the page. */
   #drawTrust(): void {
     const isSealed = this.#space !== undefined;
     say(get("trust"), isSealed ? "trustSealed" : "trustPlain");
@@ -224,7 +224,7 @@ export class Room {
     this.#draw();
   }
 
-  /** Its author was removed by an owner who had not seen it. */
+  /** Withdrawn: an owner who had not seen it removed its author. */
   #withdraw(id: string): void {
     this.#entries.get(id)?.element?.remove();
     this.#entries.delete(id);
@@ -232,7 +232,7 @@ export class Room {
     this.#draw();
   }
 
-  /** Only who wrote a message changes it. */
+  /** Only the author of a message can change it. */
   #change(entry: Entry): void {
     const changes = this.#changes.get(entry.message.id) ?? [];
     for (const { said } of changes.filter(({ author }) => author === entry.message.author)) {
@@ -242,7 +242,7 @@ export class Room {
     if (entry.element !== undefined) draw(entry, this);
   }
 
-  /** Many messages of one frame are drawn once, in the order that everybody sees. */
+  /** Draws all messages of a frame at once, in the order that everybody sees. */
   #draw(keepsPlace = false): void {
     if (this.#isDrawing) return;
     this.#isDrawing = true;
@@ -253,13 +253,13 @@ export class Room {
 
   async #drawNow(keepsPlace: boolean): Promise<void> {
     const list = get("messages");
-    // Older ones have their place already.
+    // Older messages are in place already.
     const recent = this.#order.slice(-2 * this.#limit);
     const from = this.#order.length - recent.length;
     const messages = recent.map((id) => this.#entries.get(id)!.message);
     const order = await this.panda.order(messages);
     const ids = order.map((place) => recent[place]!);
-    // What came meanwhile is behind them.
+    // Messages that arrived meanwhile come after them.
     this.#order.splice(from, recent.length, ...ids);
     const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
     const shown = this.#order.slice(-this.#limit);
@@ -356,13 +356,13 @@ export class Room {
   }
 }
 
-/** Other words for an element, in any language from then on. */
+/** Replaces the text of an element, in every language from now on. */
 function say(element: HTMLElement, word: Word): void {
   element.dataset["word"] = word;
   element.textContent = words[word];
 }
 
-/** Says in words what went wrong. */
+/** Shows an error as a sentence. */
 export function tell(error: unknown): void {
   const code = error instanceof PandaError ? error.code : "";
   const message = error instanceof Error ? error.message : String(error);

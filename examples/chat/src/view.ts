@@ -8,7 +8,7 @@ export type Said =
   | { t: "edit"; id: string; text: string }
   | { t: "delete"; id: string };
 
-/** A message with what became of it. */
+/** A message and its edits. */
 export interface Entry {
   message: Message;
   said: Extract<Said, { t: "text" | "picture" }>;
@@ -29,7 +29,7 @@ export interface Actions {
 
 const PICTURES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 
-/** What somebody published, if it has the shape of something that is shown. */
+/** A published value, if it has a shape that the chat shows. */
 export function saidOf(value: unknown): Said | undefined {
   if (typeof value === "string") return { t: "text", text: value, name: "" };
   if (typeof value !== "object" || value === null) return undefined;
@@ -43,7 +43,7 @@ export function saidOf(value: unknown): Said | undefined {
   return isPicture ? { t, type: String(type), bytes, name: by } : undefined;
 }
 
-/** A name on one line, without what is invisible or turns the direction. */
+/** A name on one line, without invisible characters or changes of direction. */
 export function cleanName(name: string): string {
   return name
     .replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "")
@@ -62,7 +62,7 @@ export function draw(entry: Entry, actions: Actions): HTMLElement {
   return item;
 }
 
-/** A panda in the colour of a key: the same key has it everywhere, whatever name it takes. */
+/** A panda in the colour of a key, which does not depend on the name. */
 export function face(key: string): HTMLElement {
   const ground = document.createElement("span");
   ground.className = "face";
@@ -81,7 +81,7 @@ export function dayOf({ message }: Entry): string {
   return when.toLocaleDateString(document.documentElement.lang, { dateStyle: "full" });
 }
 
-/** Everybody may call themselves anything: the key tells people apart. */
+/** Anyone may choose any name: the key tells people apart. */
 export function nameOf(name: string, author: string): string {
   return `${name || "🐼"} (${author.slice(0, 6)})`;
 }
@@ -116,7 +116,7 @@ function content(entry: Entry): HTMLElement {
   return image;
 }
 
-/** Text is shown as text, whatever is in it. */
+/** Shows any text as text, never as markup. */
 function paragraph(text: string, kind = ""): HTMLParagraphElement {
   const made = document.createElement("p");
   made.dir = "auto";

@@ -1,4 +1,4 @@
-"""The bars, and what of the results is held against them."""
+"""The bars, and the results compared with them."""
 import statistics
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Bar:
     ours: list
     bar: float | None
     sense: int
-    # Runs of the published node, or a text.
+    # Results of the published node, or a text.
     theirs: object = None
     limit: float | None = None
 

@@ -1,4 +1,4 @@
-"""Runs the binaries and keeps what they print."""
+"""Runs the binaries and records their output."""
 import json
 import os
 import pathlib
@@ -69,13 +69,13 @@ class Session:
 
 
 class Results:
-    """Everything that was recorded, by side, key and the name of the line."""
+    """All recorded lines, by side, key and name of the line."""
 
     def __init__(self, lines):
         self.lines = lines
 
     def values(self, side, key, name, workload=None, **where):
-        """A field of all runs, those cut off left out. `name` may be a path with dots."""
+        """A field of all runs that finished. `name` may be a dotted path."""
         chosen = self._of(side, key, workload, where)
         found = [_field(line, name) for line in chosen if line.get("finished", True)]
         return [value for value in found if isinstance(value, (int, float))]
@@ -85,7 +85,7 @@ class Results:
         return statistics.median(values) if values else None
 
     def cut_off(self, side, key):
-        """Whether there are runs and none of them finished."""
+        """Whether there are runs, and none finished."""
         chosen = self._of(side, key, None, {})
         return bool(chosen) and not any(line.get("finished", True) for line in chosen)
 
@@ -96,7 +96,7 @@ class Results:
         return statistics.median(values) if values else None
 
     def per_limit(self, side, key, name):
-        """A field of all runs, each over that of the limit measured last before it."""
+        """A field of all runs, each divided by the last limit measured before it."""
         found, limit = [], None
         for line in self.lines:
             value = _field(line, "operations_per_s")

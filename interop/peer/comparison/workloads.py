@@ -1,4 +1,4 @@
-"""What is run: our arguments, theirs, and how often."""
+"""The workloads: our arguments, theirs, and the number of runs."""
 from dataclasses import dataclass
 
 

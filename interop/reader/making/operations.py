@@ -1,4 +1,4 @@
-"""Vectors of operations.md that 0.7.1 has no say in, or says otherwise."""
+"""Vectors of operations.md for which 0.7.1 has no verdict or another one."""
 
 from reader import cbor, keys, network, operations
 from reader.keys import L, P
@@ -93,7 +93,7 @@ def head(description, page, cases, key="vectors", **more):
 
 
 def read_as(signed, signature):
-    """What a receiver says that takes these signed bytes for those of another kind."""
+    """The verdict of a receiver that takes these signed bytes for another kind."""
     out = {"operation": "no", "ephemeral": "no", "record": "no"}
     if len(signed) >= 36 and signed[0] >> 5 == 4 and signed[0] & 31 < 23:
         message = bytes([signed[0] + 1]) + signed[1:36] + cbor.encode(signature) + signed[36:]
@@ -240,7 +240,7 @@ def dependencies():
 
 
 def parts(data, unit):
-    """Run-length form of bytes of which a unit repeats."""
+    """Run-length form of bytes in which a unit repeats."""
     out, at = [], 0
     while at < len(data):
         found = data.find(unit, at) if unit else -1
@@ -322,7 +322,7 @@ def limits():
 
 
 def filled(total):
-    """Extensions that give a header of so many bytes: arrays of byte strings of 512."""
+    """Extensions that give a header this many bytes: arrays of byte strings of 512."""
     string, rest = cbor.encode(bytes(512)), 0
     base = len(operations.build_header(SEED, None, 0, None, b"\0")[2]) - 1
     room = total - base

@@ -40,7 +40,7 @@ class Simple(int):
 
 
 def head(data, at):
-    """Major type, low bits, argument and the place behind the head."""
+    """Major type, low bits, argument and the position after the head."""
     if at >= len(data):
         raise Invalid("Eof")
     major, low = data[at] >> 5, data[at] & 31
@@ -78,7 +78,7 @@ def float_item(low, argument):
 
 
 def scalar(major, low, argument, data, at, longest):
-    """An item without items in it, and the place behind it."""
+    """An item without nested items, and the position after it."""
     if major == 0:
         return argument, at
     if major == 1:
@@ -103,7 +103,7 @@ def scalar(major, low, argument, data, at, longest):
 
 
 def item(data, at=0, limits=VALUE):
-    """One item from a place on, and the place behind it."""
+    """One item from a position, and the position after it."""
     longest, deepest = limits
     stack = []  # of [kind, items left, items, places of the keys]
     while True:

@@ -1,4 +1,4 @@
-"""Counts what passes. A failure is a line with the file, the vector and what differs."""
+"""Counts passes. A failure is a line with the file, the vector and the difference."""
 
 import json
 import pathlib

@@ -7,7 +7,7 @@ FRAME_MAX, PART_MAX, PARTS_MAX = 3072, 2816, 64
 
 
 def code_of(text):
-    """2.2: 26 characters, past hyphens and white space."""
+    """2.2: 26 characters, without hyphens and white space."""
     digits = "".join(c for c in text if c != "-" and not c.isspace())
     data = ticket.bytes_of(digits)
     if len(digits) != 26 or len(data) != 16:
@@ -16,7 +16,7 @@ def code_of(text):
 
 
 def opened(frame, link_key, session_key, side, author):
-    """3.1: which key, and the content."""
+    """3.1: the key and the content."""
     if len(frame) > FRAME_MAX or frame[0] != 1 or frame[1] > 1:
         raise ValueError
     key = session_key if frame[1] else link_key

@@ -15,7 +15,7 @@ def node(reader):
 
 
 def addresses(reader):
-    """Longer ones are left out."""
+    """Leaves out longer ones."""
     found = reader.option(reader.bytes)
     return found if found is None or len(found) <= ADDRESSES_BYTES_MAX else None
 
@@ -113,7 +113,7 @@ def encode(message):
 
 
 def encode_addresses(relay, sockets):
-    """What a node tells of itself: `sockets` are (version, bytes, port)."""
+    """A node's own addresses: `sockets` are (version, bytes, port)."""
     found = [bytes([version == "v6"]) + ip + varint(port) for version, ip, port in sorted(set(sockets))]
     return option(None if relay is None else string(relay.encode())) + listed(found)
 

@@ -66,7 +66,7 @@ def read_record(reader):
 
     entries = reader.list(entry, 34)
     endpoint, addresses = entries[0] if entries else (None, [])
-    # A set: repeated addresses count once, whatever the order.
+    # A set: repeated addresses count once, in any order.
     record = Record(timestamp, counter, signature, endpoint, sorted(set(addresses), key=order))
     record.entries, record.size, record.given = len(entries), reader.at - begin, addresses
     return record
@@ -121,7 +121,7 @@ def judge(record, node, now, any_time=False):
 
 
 def contest(stored, taken_at, record, node, handed, began, now):
-    """4.7 and 4.10: what becomes of a record beside the stored one."""
+    """4.7 and 4.10: whether a record replaces the stored one."""
     later = stored is None or record.key() > stored.key()
     if not later and (not handed or began < taken_at):
         return "kept"

@@ -9,7 +9,7 @@ PROGRESS_TIME, PROGRESS_BYTES = 30 * SECOND, 1920
 
 
 class Session:
-    """A session in catch-up (6.9): when it is left out unless it brings more."""
+    """A session in catch-up (6.9): the time at which it stops counting unless it brings more."""
 
     def __init__(self, now):
         self.due, self.brought, self.counts = now + PROGRESS_TIME, [], True
@@ -131,7 +131,7 @@ def neutral(missing):
 
 
 def run(topic, named, steps):
-    """What each step adds to the feed."""
+    """The entries that each step adds to the feed."""
     stage, shown = Stage(topic), []
     for step in steps:
         before = len(stage.feed)

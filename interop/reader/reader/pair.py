@@ -77,7 +77,7 @@ class Pair:
             self.nodes[SIDES[1 - SIDES.index(node.name)]].sides[number].ended_by_peer = True
 
     def settle(self, name):
-        """The node does all it can, in all its sessions that have begun."""
+        """Lets a node do all it can in its open sessions."""
         node, moved = self.nodes[name], True
         while moved:
             moved = any([self.go_on(node, n, side) for n, side in sorted(node.sides.items())])
@@ -109,7 +109,7 @@ class Pair:
         return self.supersede(node, number, side)
 
     def compare(self, node, number, side):
-        """11.4: entries, each for itself."""
+        """11.4: each entry separately."""
         covered = set()
         for one in node.others(number):
             covered |= one.given

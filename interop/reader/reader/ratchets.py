@@ -66,7 +66,7 @@ class Views:
         return twin
 
     def of(self, member):
-        """Whom `member` counts as a member, as far as we know."""
+        """The members that `member` counts, as far as we know."""
         known = {one for one, found in self.adds.items() if member in found}
         return {one for one in known if member not in self.removals.get(one, ())}
 
@@ -129,7 +129,7 @@ class Member:
         return opened
 
     def send(self, random, peers, payload):
-        """The channels to some members after they were handed something; first messages as they are sent."""
+        """The channels to some members after a direct message; first messages as sent."""
         made = {}
         for peer in peers:
             side = self.channel(peer)

@@ -1,4 +1,4 @@
-"""sync.md 5 and 6 and digest.md 4 as seen by one side: what it sends, and how the session stands."""
+"""sync.md 5 and 6 and digest.md 4 for one side: what it sends, and the state of the session."""
 
 from . import cbor, operations, sync
 from .check import unhex
@@ -61,7 +61,7 @@ class Session:
             if len(beginning) < min(size, 20):
                 return
             if size > limit_of(beginning, self.receiving == "digest"):
-                # 2.3: an operation where one may come is read and thrown away.
+                # 2.3: an operation is drained where one may come.
                 operation = beginning[:1] == b"\1" or beginning[:2] == b"\0\2"
                 if not operation or not (self.receiving == "transfer" or self.is_live()):
                     raise Over("limit")

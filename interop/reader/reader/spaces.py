@@ -77,7 +77,7 @@ def bound_id(author, nonce):
 
 
 class Device:
-    """It makes nothing."""
+    """A device that only reads."""
 
     def __init__(self, state, now):
         self.member = encryption.Member(state)
@@ -179,7 +179,7 @@ def open_box(box, pair, author):
 
 
 class Node:
-    """A member of a sealed space: what it opens by its own keys, and what that makes of the space."""
+    """A member of a sealed space: what its keys open, and the resulting state of the space."""
 
     def __init__(self, signing_key, random):
         self.author = keys.public(signing_key)
@@ -250,7 +250,7 @@ class Node:
         return members_of(self.operations.values(), self.group)
 
     def past(self, dependencies):
-        """The control messages that something has seen."""
+        """The control messages in a past."""
         found, left = set(), list(dependencies)
         while left:
             one = left.pop()
@@ -299,7 +299,7 @@ def read_messages(check, v):
 
 
 def read_devices(check, v, messages):
-    """14.2: every device that points to nothing itself."""
+    """14.2: every device that makes no pointer itself."""
     names = {one["verifying_key"]: one["name"] for one in v["peers"]}
     bundles = [fields["key_bundle"] for _, _, (name, fields) in messages.values() if name == "KeyBundle"]
     now = max(one["signed_prekey"][1]["not_before"] for one in bundles) + 1 if bundles else 0
@@ -349,7 +349,7 @@ def read_sealed(check, file):
 
 
 def in_order(found):
-    """Each behind what it names and what its author made before it in its log."""
+    """Orders each after what it names and after its predecessor in its log."""
     out, done = [], set()
     while found:
         for one in found:

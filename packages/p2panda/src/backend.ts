@@ -1,7 +1,7 @@
 import { PandaError, type PlainError } from "./errors.js";
 import type { Engine, Event } from "./engine.js";
 
-/** What of an engine a page may call. */
+/** The methods of an engine that a page may call. */
 export type Method =
   | "identity"
   | "status"
@@ -25,11 +25,11 @@ export type Method =
   | "close"
   | "wipe";
 
-/** An engine, here or in a worker. */
+/** An engine in this thread or in a worker. */
 export interface Backend {
   call<T>(method: Method, ...args: unknown[]): Promise<T>;
   listen(listener: (event: Event) => void): () => void;
-  /** Ends the thread, if there is one. */
+  /** Ends the worker, if there is one. */
   end(): void;
 }
 
@@ -49,11 +49,11 @@ export function inThread(engine: Engine): Backend {
   };
 }
 
-/** From the page to the worker. */
+/** A message from the page to the worker. */
 export type ToWorker =
   | { kind: "start"; options: WorkerOptions }
   | { kind: "call"; number: number; method: Method; args: unknown[] };
-/** From the worker to the page. */
+/** A message from the worker to the page. */
 export type FromWorker =
   | { kind: "started"; error?: PlainError }
   | { kind: "result"; number: number; result?: unknown; error?: PlainError }

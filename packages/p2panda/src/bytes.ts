@@ -8,7 +8,7 @@ export function toHex(bytes: Uint8Array): string {
 /** Base64 with padding. */
 export function toBase64(bytes: Uint8Array): string {
   let binary = "";
-  // `apply` takes only so many arguments.
+  // `apply` takes a limited number of arguments.
   for (let start = 0; start < bytes.length; start += 0x8000) {
     binary += String.fromCharCode(...bytes.subarray(start, start + 0x8000));
   }

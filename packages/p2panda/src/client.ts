@@ -6,7 +6,7 @@ import { Rpc, type Hello, type Note, type Params, type SocketConstructor } from 
 
 export { PandaError } from "./errors.js";
 
-/** A text, bytes, or anything that JSON has. */
+/** A text, bytes, or any JSON value. */
 export type Content = string | Uint8Array | object | number | boolean | null;
 
 export interface ClientOptions {
@@ -33,7 +33,7 @@ export class Client {
     return this.rpc.hello;
   }
 
-  /** Resolves when the connection is over. */
+  /** Resolves when the connection has ended. */
   get closed(): Promise<PandaError> {
     return this.rpc.closed;
   }
@@ -62,7 +62,7 @@ export class ClientTopic {
     readonly name: string,
   ) {}
 
-  /** Publishes with the node's key: it is on the node's disk when this resolves. */
+  /** Publishes with the node's key. The message is on the node's disk when this resolves. */
   publish(content: Content, options: { request?: string; log?: string } = {}): Promise<Published> {
     const message = { content: contentOf(content), ...options };
     return this.client.call("publish", { topic: this.name, message });
@@ -75,7 +75,7 @@ export class ClientTopic {
     return (await this.client.call<{ published: Published[] }>("publish.batch", params)).published;
   }
 
-  /** Messages as they come. With a consumer the node remembers what was acknowledged. */
+  /** Messages as they arrive. With a consumer the node remembers which ones were acknowledged. */
   async stream(
     options: { consumer?: string; takeOver?: boolean; start?: unknown } = {},
   ): Promise<ClientStream> {
@@ -125,7 +125,7 @@ export class ClientStream implements AsyncIterableIterator<ClientMessage> {
     return { value: undefined, done: true };
   }
 
-  /** Ends it. What was not acknowledged comes again. */
+  /** Ends the subscription. Messages that were not acknowledged are redelivered. */
   async close(): Promise<void> {
     if (this.#ended !== undefined) return;
     this.#end(closed("the stream was closed"));
@@ -137,7 +137,7 @@ export class ClientStream implements AsyncIterableIterator<ClientMessage> {
     await this.client.call(method, { subscription: this.#subscription, ...params });
   }
 
-  /** Gives credit for a notification once all of its messages are taken. */
+  /** Grants credit for a notification once all of its messages are taken. */
   #give(): void {
     const first = this.#paid[0];
     if (first === undefined) return;
@@ -199,18 +199,18 @@ export class ClientMessage {
     return this.fields.bytes === undefined ? undefined : fromBase64(this.fields.bytes);
   }
 
-  /** It was handled: on the node's disk when this resolves. */
+  /** Acknowledges the message. The acknowledgement is on the node's disk when this resolves. */
   ack(): Promise<void> {
     return this.stream.settle("consumer.ack", { deliveries: [this.#delivery()] });
   }
 
-  /** It is to come again. */
+  /** Asks for redelivery. */
   nak(delayMs?: number): Promise<void> {
     const delay = delayMs === undefined ? {} : { delay_ms: delayMs };
     return this.stream.settle("consumer.nak", { delivery: this.#delivery(), ...delay });
   }
 
-  /** It cannot be handled: a dead letter. */
+  /** Makes the message a dead letter: it cannot be handled. */
   term(reason = ""): Promise<void> {
     return this.stream.settle("consumer.term", { delivery: this.#delivery(), reason });
   }

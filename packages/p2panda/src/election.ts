@@ -1,4 +1,4 @@
-/** What the winner of an election has. */
+/** The lead among the tabs of a name. */
 export interface Leadership {
   /** Gives the lead back. */
   resign(): void;
@@ -6,7 +6,7 @@ export interface Leadership {
 
 export interface Handlers<M> {
   lead(leadership: Leadership): Promise<void>;
-  /** The lead was taken away. */
+  /** Resolves when another tab has taken the lead. */
   lost(): void;
   hear(message: M): void;
 }
@@ -16,9 +16,9 @@ const BEAT_EVERY = 1_000;
 const SILENT = 5_000;
 
 /**
- * Elects one of the tabs that share a name, by a Web Lock, and carries messages between them. Whoever
- * is alone leads at once. A leader that is frozen is replaced; that it cannot write any more is for the
- * epoch in the store to see to.
+ * Elects one of the tabs that share a name, by a Web Lock, and carries messages between them. A
+ * single tab leads at once. A frozen leader is replaced; the epoch in the store keeps it from writing
+ * afterwards.
  */
 export class Election<M> {
   #channel: BroadcastChannel | undefined;
@@ -35,7 +35,7 @@ export class Election<M> {
   ) {
     if (name === undefined) {
       this.#leads = true;
-      // Whoever made this has it first.
+      // The tab that made the election has the lead first.
       queueMicrotask(() => void handlers.lead({ resign: () => undefined }));
       return;
     }
@@ -52,7 +52,7 @@ export class Election<M> {
     if (!this.#closed) this.#channel?.postMessage(message);
   }
 
-  /** Something is to be done by the leader: it is replaced unless it gives a sign of life. */
+  /** The leader has something to do: it is replaced unless it gives a sign of life. */
   expect(): void {
     if (this.#leads || this.#closed || this.#silence !== undefined) return;
     this.#silence = setTimeout(() => {
@@ -83,7 +83,7 @@ export class Election<M> {
       this.#beat = setInterval(() => this.tell("beat"), BEAT_EVERY);
       await until;
     };
-    // It rejects when the wait is given up and when the lock is stolen.
+    // Rejects when the wait is cancelled and when the lock is stolen.
     const over = navigator.locks.request(this.name!, options, held).catch(() => undefined);
     void over.then(() => {
       const led = this.#leads;

@@ -19,28 +19,28 @@ import { LAST, type Store } from "./store.js";
 import { Syncing, type SyncOptions } from "./syncing.js";
 import { loadWasm, wasm, type Dependency, type SpaceDeed, type SpaceLook } from "./wasm.js";
 
-/** Topics that are exchanged. */
+/** The most topics that are exchanged. */
 const TOPICS = 64;
-/** Bytes of a message: with the largest header it fits what a node takes in one request. */
+/** The most bytes of a message: with the largest header it still fits into one request to a node. */
 const BODY_BYTES = 512 * 1024 - 4096;
 const REQUEST_BYTES = 128;
-/** Milliseconds until the tab that speaks with the node has answered. */
+/** Milliseconds in which the leading tab has to answer. */
 const ASKED_WITHIN = 5_000;
 
-/** How things are. */
+/** The state of the exchange with the node. */
 export interface Status {
   state: "connecting" | "online" | "offline" | "closed";
-  /** Operations of the node that the page has not seen. */
+  /** Operations on the node that the page has not received. */
   behind: number;
-  /** Own messages that the node has not stored. */
+  /** Own messages that the node has not stored yet. */
   unsent: number;
-  /** Whether this tab speaks with the node. */
+  /** Whether this tab leads, that is, holds the connection to the node. */
   leader: boolean;
   node: string | undefined;
   lastError: PlainError | undefined;
 }
 
-/** What an engine tells its page and the other tabs. */
+/** Events from an engine to its page and the other tabs. */
 export type Event =
   | { kind: "grown"; topic: string }
   | {
@@ -56,7 +56,7 @@ export type Event =
   | { kind: "fault"; error: PlainError }
   | { kind: "ephemeral"; topic: string; author: string; timestamp: string; value: unknown };
 
-/** Between tabs. */
+/** Messages between tabs. */
 type Ping =
   | { kind: "who" }
   | { kind: "requests" }
@@ -65,10 +65,10 @@ type Ping =
   | { kind: "announce"; topic: string; value: unknown }
   | { kind: "ask"; ask: string; method: Asked; args: unknown[] }
   | { kind: "answer"; ask: string; result: unknown; error: PlainError | undefined };
-/** What the tab that leads does for the others. */
+/** A request from another tab to the leading one. */
 type Asked = "trace" | "spaceAct" | "recover";
 
-/** What this tab has asked the one that leads. */
+/** Requests of this tab that the leading one has not answered. */
 interface Waiting {
   method: Asked;
   args: unknown[];
@@ -91,11 +91,11 @@ export interface Shown {
   state: State;
   reason: string | undefined;
   request: string | undefined;
-  /** Of a space: it is taken back, since its author was removed meanwhile. It has no value then. */
+  /** In a space: the message was withdrawn, since its author was removed. It has no value. */
   withdrawn: boolean;
-  /** Ids of operations that it was written after. */
+  /** Ids of the operations that this one depends on. */
   after: string[];
-  /** Those of them that were not here when it came. */
+  /** Those dependencies that were missing when it arrived. */
   missing: Dependency[];
   header: Uint8Array;
 }
@@ -117,7 +117,7 @@ export interface EngineOptions extends SyncOptions {
   passphrase?: string | undefined;
 }
 
-/** Everything but the page: keys, storage, signing, exchange with the node. Runs in a worker. */
+/** Keys, storage, signing and the exchange with the node. Runs in a worker. */
 export class Engine {
   readonly #signing: Signing;
   readonly #rooms: Rooms;
@@ -173,7 +173,7 @@ export class Engine {
     };
   }
 
-  /** With `shared` the tabs that have this name write as one. */
+  /** With `shared`, all tabs with this name are one author. */
   static async start(
     store: Store,
     options: EngineOptions,
@@ -190,7 +190,7 @@ export class Engine {
     return () => this.#listeners.delete(listener);
   }
 
-  // What a page asks.
+  // Calls of the page.
 
   identity(): string {
     return this.signer.publicKey;
@@ -200,7 +200,7 @@ export class Engine {
     return this.#status;
   }
 
-  /** Remembers a topic and exchanges it from now on. */
+  /** Remembers a topic, and exchanges it from now on. */
   async open(topic: string): Promise<void> {
     checkTopic(topic);
     await this.store.write(async (writer) => {
@@ -212,7 +212,7 @@ export class Engine {
     this.#tell({ kind: "topic", topic });
   }
 
-  /** Stores a message to be published; it is on the disk when this resolves. */
+  /** Queues a message for publishing. The request is on the disk when this resolves. */
   async publish(topic: string, value: unknown, options: PublishOptions = {}): Promise<Receipt> {
     checkTopic(topic);
     const body = wasm.encode(value);
@@ -224,13 +224,13 @@ export class Engine {
     if (request === "" || request.length > REQUEST_BYTES) {
       throw new PandaError("invalid", "a request id has 1 to 128 characters");
     }
-    // Refused now rather than when it is signed.
+    // Refuse it now rather than when it is signed.
     if (options.log !== undefined) wasm.logId(topic, options.log);
     const isSpace = await this.#rooms.isSpace(topic);
     if (isSpace && options.log !== undefined && options.log !== "content") {
       throw new PandaError("invalid", "what is published in a space goes into its content");
     }
-    // Nothing that is written in a space is on the disk as it is.
+    // Content of a space is never on the disk in the clear.
     const vault = isSpace ? await this.#rooms.vault() : undefined;
     const kept = vault === undefined ? body : await vault.seal(requestName(request), body);
     const pepper = vault === undefined ? [] : [vault.pepper];
@@ -257,7 +257,7 @@ export class Engine {
     return (await this.receipt(request))!;
   }
 
-  /** What became of a message. */
+  /** The state of a published message. */
   async receipt(request: string): Promise<Receipt | undefined> {
     return this.store.read(async (reader) => {
       const published = await reader.get<PublishedRow>("published", [request]);
@@ -272,7 +272,7 @@ export class Engine {
     });
   }
 
-  /** Messages behind a place, with the place of the last one that was looked at. */
+  /** Messages after a place, and the place of the last one that was examined. */
   async read(
     topic: string,
     after: number,
@@ -311,7 +311,7 @@ export class Engine {
     for (const [index, { row, stands }] of entries.entries()) {
       const [body, place] = [opened[index], after + 1 + index];
       if (!stands) messages.push({ ...this.#shown(row, undefined), place, withdrawn: true });
-      // What is taken back by now comes as that, later.
+      // A message that is withdrawn by now comes later, as withdrawn.
       else if (body !== undefined) messages.push({ ...this.#shown(row, body), place });
     }
     return { messages, place: after + entries.length };
@@ -323,7 +323,7 @@ export class Engine {
     );
   }
 
-  /** Moves the cursor of a consumer forward. */
+  /** Moves the position of a consumer forward. */
   async ack(topic: string, consumer: string, place: number): Promise<void> {
     await this.store.write(async (writer) => {
       const before = (await writer.get<number>("cursors", [topic, consumer])) ?? 0;
@@ -339,12 +339,12 @@ export class Engine {
     );
   }
 
-  /** Indices of messages in the order in which they are shown. */
+  /** The indices of these messages in the order in which they are shown. */
   order(messages: { id: string; timestamp: number; after: string[] }[]): number[] {
     return [...wasm.causalOrder(messages)];
   }
 
-  /** Says something to those who are here now. It is signed and never stored. */
+  /** Sends an ephemeral message to those who are online. It is signed and never stored. */
   async announce(topic: string, value: unknown): Promise<void> {
     if (this.#syncing === undefined) return this.#tell({ kind: "announce", topic, value });
     this.#clock = Math.max(Date.now() * 1000, this.#clock + 1);
@@ -362,13 +362,13 @@ export class Engine {
     await this.#syncing.announce(topic, message);
   }
 
-  /** Where the node says that an operation is. */
+  /** The node's trace of an operation. */
   async trace(id: string): Promise<unknown> {
     if (this.#syncing === undefined) return this.#askLeader("trace", [id]);
     return this.#syncing.call("trace", { id });
   }
 
-  /** Does something in a space; with an offer that is an invite. */
+  /** Performs an action in a space. With an offer, returns its invite. */
   async spaceAct(topic: string, deed: SpaceDeed): Promise<Uint8Array | undefined> {
     checkTopic(topic);
     if (this.#epoch === undefined) {
@@ -377,7 +377,7 @@ export class Engine {
     return this.#rooms.act(topic, deed);
   }
 
-  /** A space as it is. */
+  /** The current state of a space. */
   spaceLook(topic: string): Promise<SpaceLook> {
     checkTopic(topic);
     return this.#rooms.look(topic);
@@ -388,7 +388,7 @@ export class Engine {
     return this.#rooms.topics();
   }
 
-  /** Another tab leads: it speaks with the node, and writes. */
+  /** Another tab leads: it holds the connection and writes. */
   #askLeader(method: Asked, args: unknown[]): Promise<unknown> {
     const ask = toHex(randomBytes(16));
     return new Promise((resolve, reject) => {
@@ -408,7 +408,7 @@ export class Engine {
     });
   }
 
-  /** Who leads now answers itself what it asked before. */
+  /** The new leader answers its own open requests. */
   #answerOwn(): void {
     for (const { method, args, answered } of this.#asked.values()) {
       const work = this[method] as (...args: unknown[]) => Promise<unknown>;
@@ -438,7 +438,7 @@ export class Engine {
     return wasm.writeTicket(topic, invite);
   }
 
-  /** The network may be back. */
+  /** Reconnects at once: the network may be back. */
   wake(): void {
     this.#syncing?.wake();
   }
@@ -477,7 +477,7 @@ export class Engine {
     await this.store.wipe();
   }
 
-  // Leading: one tab signs and speaks with the node.
+  // The leading tab signs, and holds the connection to the node.
 
   async #lead({ resign }: Leadership): Promise<void> {
     const epoch = await this.store.write(async (writer) => {
@@ -524,7 +524,7 @@ export class Engine {
     void this.#rooms.begin().catch((error: unknown) => this.#fault(ours(error)));
   }
 
-  /** A space shows what it could open, later. */
+  /** A space has opened content that it could not open before. */
   async #came(topic: string): Promise<void> {
     if (await this.#rooms.isSpace(topic).catch(() => false)) this.#rooms.pump(topic);
     else this.#emit({ kind: "grown", topic });
@@ -538,7 +538,7 @@ export class Engine {
     this.#update({ leader: false });
   }
 
-  /** Gives places to what was published. */
+  /** Signs queued messages and gives them their places in the logs. */
   #sign(): void {
     this.#signAgain = true;
     if (this.#signs !== undefined || this.#epoch === undefined) return;
@@ -562,7 +562,7 @@ export class Engine {
         const fault = ours(error);
         if (fault.code === "not-leader") return this.#stopLeading();
         this.#fault(fault);
-        // Nothing is lost: it is tried again with the next message or connection.
+        // Nothing is lost: the next message or connection tries again.
         return;
       }
     }
@@ -571,7 +571,7 @@ export class Engine {
   #ephemeral(topic: string, message: Uint8Array): void {
     try {
       const { author, timestamp, body } = wasm.ephemeralOpen(message);
-      // What a node repeats is not heard again.
+      // Ignore what a node repeats.
       const key = `${topic} ${author}`;
       const [before, now] = [this.#heard.get(key) ?? "0/0", timestamp];
       if (laterThan(now, before)) {
@@ -593,16 +593,16 @@ export class Engine {
       if (open === undefined) return;
       this.#emit({ kind: "ephemeral", topic, author, timestamp, value: valueOf(open) });
     } catch {
-      // What does not open now is gone: it was for those who are here.
+      // An ephemeral message that does not open now is dropped.
     }
   }
 
-  // Telling the page and the other tabs.
+  // Events to the page and the other tabs.
 
   #hear(message: Event | Ping): void {
     switch (message.kind) {
       case "who":
-        // A new tab has heard nothing yet.
+        // A new tab has received no event yet.
         if (this.#epoch !== undefined) this.#update({});
         return;
       case "ask":
@@ -620,7 +620,7 @@ export class Engine {
           void this.announce(message.topic, message.value).catch(() => undefined);
         return;
       case "status":
-        // The leader's, as far as it is not about the tab.
+        // The leader's state, without the part about the tab itself.
         if (this.#epoch !== undefined || message.status.state === "closed") return;
         this.#status = { ...message.status, leader: false };
         return this.#local({ kind: "status", status: this.#status });
@@ -720,7 +720,7 @@ export class Engine {
 
 const TAKEN = new Set(["newer-version", "wiped", "new-key"]);
 
-/** Items that JavaScript has nothing for stay as they are. */
+/** Items without a counterpart in JavaScript stay encoded. */
 function valueOf(body: Uint8Array): unknown {
   try {
     return wasm.decode(body);
@@ -754,7 +754,7 @@ async function storedKey(store: Store, passphrase: string | undefined): Promise<
   let found = await find();
   if (found.key === undefined && found.text === undefined) {
     const made = await newKey(passphrase);
-    // Another tab may have made one meanwhile: the first one stays.
+    // Another tab may have made one meanwhile: the first one counts.
     await store.write(async (writer) => {
       const other = [
         await writer.get("meta", ["key"]),
@@ -775,7 +775,7 @@ async function storedKey(store: Store, passphrase: string | undefined): Promise<
   return KeyPair.open(found.text!, passphrase);
 }
 
-/** A key that nobody can read; where the browser has none, one that opens with a passphrase. */
+/** A non-extractable key; where the browser has no Ed25519, one that a passphrase opens. */
 async function newKey(passphrase: string | undefined): Promise<CryptoKeyPair | string> {
   try {
     return await makeKey();

@@ -1,23 +1,23 @@
-/** What goes with an error that blames a node or an author: signed headers, for anybody to check. */
+/** Evidence against a node or an author: signed headers that anyone can check. */
 export interface Evidence {
   headers: Uint8Array[];
   body?: Uint8Array;
-  /** What the node said, where that is not signed. */
+  /** The node's answer, where it is not signed. */
   said?: string;
 }
 
-/** More about an error. */
+/** Details of an error. */
 export interface Details {
   hint?: string | undefined;
-  /** With `log-moved`: where the log goes on. */
+  /** With `log-moved`: where the log continues. */
   expected?: { seq: number; backlink?: string | null } | undefined;
-  /** With `refused-operation` and `node-forged`: the rule that is broken. */
+  /** With `refused-operation` and `node-forged`: the rule that was broken. */
   reason?: string | undefined;
   evidence?: Evidence | undefined;
   topic?: string | undefined;
 }
 
-/** An error of the node, of the way to it or of this package. `code` is a stable text. */
+/** An error of the node, of the connection or of this package. `code` is stable. */
 export class PandaError extends Error {
   override readonly name = "PandaError";
   readonly hint: string | undefined;
@@ -39,7 +39,7 @@ export class PandaError extends Error {
     this.topic = details.topic;
   }
 
-  /** As something that can be posted to another thread. */
+  /** A form that can be posted to another thread. */
   static plain(error: unknown): PlainError {
     if (error instanceof PandaError) {
       const { code, message, hint, expected, reason, evidence, topic } = error;
@@ -71,12 +71,12 @@ export function closed(why = "the connection to the node is over"): PandaError {
   return new PandaError("closed", why, { hint: "is the node running?" });
 }
 
-/** An error of WebAssembly or the platform as ours. */
+/** Turns an error of WebAssembly or of the platform into ours. */
 export function ours(error: unknown): PandaError {
   return error instanceof PandaError ? error : PandaError.of(PandaError.plain(error));
 }
 
-/** Rejects when the signal is aborted; resolves with the work otherwise. */
+/** Rejects when the signal is aborted; otherwise settles as the work does. */
 export async function abortable<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (signal === undefined) return work;
   if (signal.aborted) throw aborted(signal);

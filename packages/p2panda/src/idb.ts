@@ -76,7 +76,7 @@ export class IdbStore implements Store {
         transaction.onabort = () =>
           reject(transaction.error ?? new DOMException("", "AbortError"));
       });
-      // Whoever waits for the result hears of it.
+      // The caller that awaits the result gets the error.
       committed.catch(() => undefined);
       let result: T;
       try {
@@ -98,9 +98,9 @@ function writer(transaction: IDBTransaction): Writer {
   return {
     get: (name, key) => done(table(name).get(key as IDBValidKey)),
     async range<T>(name: Table, from: Key, to: Key, options: RangeOptions = {}): Promise<T[]> {
-      // IndexedDB refuses a range that is none.
+      // IndexedDB refuses an empty range.
       if (compare(from, to) > 0) return [];
-      // An array comes behind every text, so this is behind every key that begins with `to`.
+      // Arrays sort after texts, so this bound is above every key that begins with `to`.
       const keys = IDBKeyRange.bound(from, [...to, []]);
       if (options.backwards !== true) return done(table(name).getAll(keys, options.limit));
       const found: T[] = [];
@@ -125,7 +125,7 @@ function abort(transaction: IDBTransaction): void {
   try {
     transaction.abort();
   } catch {
-    // It is over already.
+    // The transaction has ended already.
   }
 }
 

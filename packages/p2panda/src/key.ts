@@ -1,14 +1,14 @@
 import { toHex } from "./bytes.js";
 import { PandaError } from "./errors.js";
 
-/** Who signs. The key itself may be somewhere else. */
+/** Signs for a public key. The private key may be elsewhere. */
 export interface Signer {
   /** 64 hexadecimal digits. */
   readonly publicKey: string;
   sign(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
 }
 
-/** Refuses where the platform has no keys: pages that do not come by https or from this computer. */
+/** Throws where WebCrypto is missing: on pages that come neither by https nor from this computer. */
 export function checkPlatform(): void {
   if (globalThis.isSecureContext === false || globalThis.crypto?.subtle === undefined) {
     throw new PandaError(
@@ -21,7 +21,7 @@ export function checkPlatform(): void {
   }
 }
 
-/** A new key that nobody can read, not even this page. */
+/** Makes a non-extractable key: not even this page can read it. */
 export async function makeKey(): Promise<CryptoKeyPair> {
   checkPlatform();
   try {
@@ -36,7 +36,7 @@ export async function makeKey(): Promise<CryptoKeyPair> {
   }
 }
 
-/** A key of WebCrypto as signer. */
+/** A signer over a WebCrypto key. */
 export async function signerOf(pair: CryptoKeyPair): Promise<Signer> {
   const raw = await crypto.subtle.exportKey("raw", pair.publicKey);
   return {

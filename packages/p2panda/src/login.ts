@@ -3,7 +3,7 @@ import { PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
 import { CLIENT, RPC_VERSION, type Hello, type Rpc } from "./rpc.js";
 
-/** How long a proof is good, in seconds; a node takes up to 60. */
+/** Seconds for which a proof is valid; a node accepts up to 60. */
 const PROOF_SECONDS = 50;
 
 /**
@@ -23,7 +23,7 @@ export function loginText(
   );
 }
 
-/** Proves a key on a connection. With `node` nobody else is taken. */
+/** Proves a key on a connection. With `node`, refuses any other node. */
 export async function loginByKey(
   rpc: Rpc,
   url: string,
@@ -38,7 +38,7 @@ export async function loginByKey(
   }
   const server = decodeNonce(challenge.nonce);
   const nonce = randomBytes(32);
-  // The node's clock, where ours may be wrong: its nonce makes the proof good once, whatever the time.
+  // The node's clock, since ours may be wrong: its nonce makes the proof valid once at any time.
   const expires = Math.floor(challenge.now ?? Date.now() / 1000) + PROOF_SECONDS;
   const text = loginText(challenge.node, new URL(url).host, nonce, server, expires);
   const signature = await signer.sign(new TextEncoder().encode(text));
@@ -60,7 +60,7 @@ async function hello(rpc: Rpc, auth: object): Promise<Hello> {
   return rpc.hello;
 }
 
-/** Only 32 bytes enter the text: a server chooses nothing else of it. */
+/** Only 32 bytes of the server enter the signed text. */
 function decodeNonce(text: string): Uint8Array {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   if (bytes.length !== 32) throw new PandaError("closed", "the challenge of the node is none");

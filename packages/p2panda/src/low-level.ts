@@ -1,4 +1,4 @@
-/** For who had p2panda-js: keys, operations and a session without storage. Call `loadWasm` first. */
+/** Keys, operations and a session without storage, for users of p2panda-js. Call `loadWasm` first. */
 import { fromBase64, randomBytes, toBase64, toHex } from "./bytes.js";
 import { abortable, PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
@@ -12,23 +12,23 @@ export { loadWasm };
 export { loadWasm as initWebAssembly };
 export type { Dependency, Draft, Operation } from "./wasm.js";
 
-/** An operation with its body. */
+/** An operation: header and body. */
 export interface Encoded extends Operation {
   body: Uint8Array | undefined;
 }
 
-/** An operation as a node shows it, verified. */
+/** A verified operation that a node delivered. */
 export interface Arrived extends Encoded {
-  /** From where `operations` goes on. */
+  /** Where `operations` continues. */
   arrival: number;
 }
 
-/** A value as the body of an operation: deterministic CBOR. */
+/** Encodes a value as the body of an operation: deterministic CBOR. */
 export function encodeBody(value: unknown): Uint8Array {
   return wasm.encode(value);
 }
 
-/** BLAKE3 of these bytes: of a header it is the id of the operation. */
+/** BLAKE3 of these bytes; the hash of a header is the id of its operation. */
 export function generateHash(bytes: Uint8Array): string {
   return wasm.hash(bytes);
 }
@@ -38,7 +38,7 @@ export function verifySignature(key: string, message: Uint8Array, signature: Uin
   return wasm.verifySignature(key, message, signature);
 }
 
-/** Signs an operation whose body is this value. */
+/** Signs an operation with this value as its body. */
 export async function signAndEncode(
   signer: Signer,
   draft: Omit<Draft, "body">,
@@ -64,7 +64,7 @@ export function newTopic(): string {
   return toHex(randomBytes(32));
 }
 
-/** A connection to a node by a key, that remembers nothing. */
+/** A connection to a node that logs in by a key and stores nothing. */
 export class Session {
   private constructor(
     readonly rpc: Rpc,
@@ -77,7 +77,7 @@ export class Session {
     return new Session(rpc, signer);
   }
 
-  /** Where the log goes on, as the node says. Only who keeps the log itself may believe it. */
+  /** Where the log continues according to the node. Check it against your own copy of the log. */
   async nextArgs(topic: string): Promise<{ seq: number; backlink?: string }> {
     const params = { topic, author: this.signer.publicKey };
     const { expected } = await this.rpc.call<{
@@ -88,7 +88,7 @@ export class Session {
       : { seq: expected.seq, backlink: expected.backlink };
   }
 
-  /** Brings an operation to the node: it is on its disk when this resolves. */
+  /** Sends an operation to the node. It is on the node's disk when this resolves. */
   async publish(topic: string, { header, body }: Encoded): Promise<string> {
     const params = { topic, header: toBase64(header) };
     const more = body === undefined ? {} : { body: toBase64(body) };

@@ -9,21 +9,21 @@ import { MemoryStore } from "./store.js";
 import { Topic, type Message } from "./topic.js";
 
 export interface ConnectOptions {
-  /** A key of WebCrypto. Without one the page makes a key that nobody can read, and keeps it. */
+  /** A WebCrypto key. Without one, the page makes a non-extractable key and keeps it. */
   key?: CryptoKeyPair;
-  /** Opens the key that is kept where the browser has no Ed25519. */
+  /** Protects the key where the browser has no Ed25519. */
   passphrase?: string;
-  /** Of the storage; tabs with the same name are one author. */
+  /** Name of the storage; tabs with the same name are one author. */
   name?: string;
   /** A token of the node's configuration, instead of proving the key. */
   token?: string;
-  /** Id of the node: nobody else is taken for it. */
+  /** Id of the node; any other node is refused. */
   node?: string;
-  /** `memory` keeps nothing. The default is IndexedDB where there is one. */
+  /** `memory` keeps nothing. The default is IndexedDB where it is available. */
   storage?: "indexeddb" | "memory";
-  /** Where there is none, such as in Node 20. */
+  /** The WebSocket class where the platform has none, such as Node 20. */
   WebSocket?: SocketConstructor;
-  /** Where the worker is, for who moves it. */
+  /** URL of the worker, if you serve it from another place. */
   worker?: URL | Worker;
   signal?: AbortSignal;
 }
@@ -31,7 +31,7 @@ export interface ConnectOptions {
 export type { PublishOptions, Status };
 
 /**
- * Opens what the page keeps, and stays connected to a node by itself. It resolves without a connection:
+ * Opens the page's storage and keeps a connection to a node. It resolves without a connection:
  * everything works offline.
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Panda> {
@@ -40,7 +40,7 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
   const { signal } = options;
   const opening = backendOf(address, options);
   const backend = await abortable(opening, signal).catch((error: unknown) => {
-    // Nobody will close it.
+    // Nobody else will close it.
     void opening
       .then((backend) => backend.call("close").finally(() => backend.end()))
       .catch(() => undefined);
@@ -72,7 +72,7 @@ async function backendOf(url: string, options: ConnectOptions): Promise<Backend>
 
 function workerOf(worker: URL | Worker | undefined): Worker {
   if (worker instanceof Worker) return worker;
-  // Written so that bundlers see it.
+  // In the form that bundlers recognise.
   if (worker === undefined)
     return new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   return new Worker(worker, { type: "module" });
@@ -83,14 +83,14 @@ function addressOf(url: string): string {
     const address = new URL(url);
     if (address.protocol === "ws:" || address.protocol === "wss:") return address.href;
   } catch {
-    // It is said below.
+    // Reported below.
   }
   throw new PandaError("invalid", `${url} is no address of a node`, {
     hint: "ws://HOST:PORT/rpc",
   });
 }
 
-/** Whether the browser promises to keep what is stored; undefined where it does not say. */
+/** Whether the browser promises to keep the storage; undefined where it does not say. */
 async function promised(
   storage: ConnectOptions["storage"],
   question: "persist" | "persisted",
@@ -104,7 +104,7 @@ async function promised(
   }
 }
 
-/** A page's place in the network: its key, its storage and its node. */
+/** A page as a participant: its key, its storage and its node. */
 export class Panda {
   #status: Status;
   #faults = new Set<(error: PandaError) => void>();
@@ -128,17 +128,17 @@ export class Panda {
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
   }
 
-  /** How things are: offline, behind, unsent, the last error. */
+  /** The state: offline, behind, unsent, the last error. */
   get status(): Status {
     return this.#status;
   }
 
-  /** Whether the browser promised to keep what is stored; undefined where it does not say. */
+  /** Whether the browser promised to keep the storage; undefined where it does not say. */
   get isPersisted(): boolean | undefined {
     return this.#isPersisted;
   }
 
-  /** Asks the browser to keep what is stored. Some ask the person, and answer when it does. */
+  /** Asks the browser to keep the storage. Some browsers ask the person first. */
   async persist(): Promise<boolean | undefined> {
     this.#isPersisted = (await promised(undefined, "persist")) ?? this.#isPersisted;
     return this.#isPersisted;
@@ -149,13 +149,13 @@ export class Panda {
     return () => this.#changes.delete(listener);
   }
 
-  /** Hears what went wrong: a node that lies, storage that is full. */
+  /** Calls back with errors: a node that lies, storage that is full. */
   onError(listener: (error: PandaError) => void): () => void {
     this.#faults.add(listener);
     return () => this.#faults.delete(listener);
   }
 
-  /** A topic: 64 hexadecimal digits that are a secret of its members. */
+  /** Opens a topic: 64 hexadecimal digits, known only to those who may read it. */
   topic(topic: string): Topic {
     const known = this.#topics.get(topic);
     if (known !== undefined) return known;
@@ -164,7 +164,7 @@ export class Panda {
     return made;
   }
 
-  /** The same as a space, which `spaces.create` or `spaces.join` made. */
+  /** Opens a topic as a space that `spaces.create` or `spaces.join` made. */
   space(topic: string): Space {
     const known = this.#topics.get(topic);
     if (known instanceof Space) return known;
@@ -173,13 +173,13 @@ export class Panda {
     return made;
   }
 
-  /** The topic of a ticket, as `panda topic invite` prints it; with an invite its space. */
+  /** Opens the topic of a ticket from `panda topic invite`; if the ticket has an invite, joins its space. */
   async join(ticket: string): Promise<Topic> {
     const read = await this.backend.call<{ topic: string; invite?: Uint8Array }>("ticket", ticket);
     return read.invite === undefined ? this.topic(read.topic) : this.spaces.join(ticket);
   }
 
-  /** Indices of messages in the order that everybody sees who has the same messages. */
+  /** The indices of these messages in an order that is the same for everybody who has them. */
   order(messages: Pick<Message, "id" | "timestamp" | "after">[]): Promise<number[]> {
     const fields = messages.map(({ id, timestamp, after }) => ({ id, timestamp, after }));
     return this.backend.call("order", fields);
@@ -194,9 +194,9 @@ export class Panda {
   }
 
   /**
-   * Gives the page a new key, for where its log went on elsewhere (`own-log-moved`): a key never comes to a
-   * second writer. Messages stay, and what no node has stored is published once more. In spaces the page is
-   * somebody else then: it joins them again, and is shown again what it may read. Connect again afterwards.
+   * Gives the page a new key after its log continued elsewhere (`own-log-moved`): a key must not have a
+   * second writer. Messages stay; those that no node has stored are published again. In spaces the page is
+   * a different member then. Connect again afterwards.
    */
   async recover(): Promise<void> {
     await this.backend.call("recover");
@@ -204,7 +204,7 @@ export class Panda {
     this.backend.end();
   }
 
-  /** Deletes the key, the messages and everything else of this name. It cannot be undone. */
+  /** Deletes the key, the messages and everything else under this name. This cannot be undone. */
   async wipe(): Promise<void> {
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     await this.backend.call("wipe");

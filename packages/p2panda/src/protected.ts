@@ -8,7 +8,7 @@ const VERSION = 1;
 const SALT_BYTES = 16;
 const IV_BYTES = 12;
 
-/** A key whose seed is in memory, and can be read by this page. `connect` has better ones. */
+/** A key whose seed is in memory, where this page can read it. Prefer the keys of `connect`. */
 export class KeyPair implements Signer {
   readonly publicKey: string;
 
@@ -20,7 +20,7 @@ export class KeyPair implements Signer {
     return wasm.sign(this.seed, bytes);
   }
 
-  /** The key as a text that opens with this passphrase: Argon2id, then AES-GCM. */
+  /** Encrypts the key under a passphrase: Argon2id, then AES-GCM. */
   async protect(passphrase: string): Promise<string> {
     if (passphrase === "") throw new PandaError("invalid", "the passphrase is empty");
     const [salt, iv] = [randomBytes(SALT_BYTES), randomBytes(IV_BYTES)];
@@ -53,7 +53,7 @@ function read(text: string): Uint8Array<ArrayBuffer> {
     const isWhole = bytes.length === 1 + SALT_BYTES + IV_BYTES + 32 + 16;
     if (text.startsWith(PREFIX) && isWhole && bytes[0] === VERSION) return bytes;
   } catch {
-    // It is said below.
+    // Reported below.
   }
   throw new PandaError("invalid", "this is no protected key, or not all of it");
 }
@@ -63,7 +63,7 @@ function aes(
   salt: Uint8Array,
   usage: "encrypt" | "decrypt",
 ): Promise<CryptoKey> {
-  // The same passphrase may be typed in two ways.
+  // The same passphrase can be typed as different code points.
   const key = wasm.stretch(passphrase.normalize("NFKC"), salt) as BufferSource;
   return crypto.subtle.importKey("raw", key, "AES-GCM", false, [usage]);
 }

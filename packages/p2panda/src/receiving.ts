@@ -4,24 +4,24 @@ import { append, buffered, checkEpoch, type LogRow, type NodeRow, type PlaceRow 
 import type { Store, Writer } from "./store.js";
 import { wasm, type Dependency, type Operation } from "./wasm.js";
 
-/** What helps a page whose log went on without it. */
+/** What to do when the page's own log continued elsewhere. */
 export const MOVED =
   "the key is in use elsewhere, or storage was lost: make a new key with `recover`";
 
-/** An operation as a node shows it. */
+/** An operation as a node sends it. */
 export interface Shown {
   arrival: number;
   header: string;
   body?: string;
 }
 
-/** What a batch of a node brought. */
+/** The result of a batch from a node. */
 export interface Received {
-  /** New operations, of others. */
+  /** New operations of others. */
   rows: PlaceRow[];
-  /** Operations of this page that the node has after all. */
+  /** Operations of this page that the node turns out to have. */
   stored: PlaceRow[];
-  /** What blames the node or an author. */
+  /** Faults of the node or of an author. */
   faults: PandaError[];
 }
 
@@ -30,20 +30,20 @@ interface Checked {
   body: Uint8Array | undefined;
 }
 
-/** What was verified and is not stored yet. */
+/** Verified operations that are not stored yet. */
 export interface Verified {
   arrivals: number[];
   checked: (Checked | "passed" | undefined)[];
   faults: PandaError[];
 }
 
-/** It is in the page's logs, is to be read once more, or was told as a fault. */
+/** The operation was stored, has to be read again, or was reported as a fault. */
 type Verdict = "taken" | "again" | "told";
 type Fault = (code: string, message: string, details?: Details) => Verdict;
 
 /**
- * Takes what a node shows: verifies each operation and its place in its log, and keeps what follows.
- * The word of a node counts for nothing here.
+ * Takes what a node sends: verifies each operation and its place in its log, and stores what follows.
+ * Nothing that a node claims is trusted here.
  */
 export class Receiving {
   constructor(
@@ -77,7 +77,7 @@ export class Receiving {
         if (one === "passed") continue;
         const verdict =
           one === undefined ? "again" : await this.#take(writer, topic, one, received);
-        // What may be another one next time is read once more on the next connection.
+        // Where the node may answer differently next time, the next connection reads again.
         if (verdict === "again") seen.refused = Math.min(seen.refused ?? arrival, arrival);
         if (verdict !== "taken") continue;
         if (seen.refused === arrival) delete seen.refused;
@@ -86,7 +86,7 @@ export class Receiving {
       }
       writer.put("nodes", [node, topic], { ...seen, node, topic });
       writer.flush();
-      // A power cut takes messages and position back together, and the node shows them again.
+      // A power cut loses messages and position together, and the node sends them again.
     }, "relaxed");
     return received;
   }
@@ -145,7 +145,7 @@ export class Receiving {
       logId,
       seq,
     ]);
-    // Below what the page has of a log that begins in the middle.
+    // Below the first entry that the page has of a log.
     if (known === undefined) return "told";
     const row = await writer.get<PlaceRow>("places", [topic, known.place]);
     if (known.id !== id) {
@@ -175,7 +175,7 @@ export class Receiving {
   }
 }
 
-/** None if it is forged; `passed` if it is of a later release. */
+/** Nothing if it is forged; `passed` if it is from a later release. */
 function check(topic: string, shown: Shown, faults: PandaError[]): Checked | "passed" | undefined {
   let header = new Uint8Array();
   let body: Uint8Array | undefined;
@@ -185,7 +185,7 @@ function check(topic: string, shown: Shown, faults: PandaError[]): Checked | "pa
     return { operation: wasm.verify(topic, header, body), body };
   } catch (error) {
     const reason = ours(error).code;
-    // An author may use a later release than this page; that is no fault.
+    // An author may use a later release than this page; that is not a fault.
     if (reason === "unknown-extensions") return "passed";
     const evidence = body === undefined ? { headers: [header] } : { headers: [header], body };
     const message = `the node shows an operation that nobody signed (${reason})`;

@@ -13,19 +13,19 @@ import {
 } from "./rows.js";
 import { LAST, type Store, type Writer } from "./store.js";
 
-/** What no node has stored, with the value as it was published. */
+/** A message that no node has stored, with its value as published. */
 interface Unsent {
   row: PlaceRow;
   body: Uint8Array;
   sealed: boolean;
-  /** The name of its log. */
+  /** Name of its log. */
   log: string | undefined;
 }
 
 /**
- * Gives the page a new key, for where its log went on elsewhere: two who write one log fork it. Messages
- * stay. What no node has stored is published once more, under the new key. In spaces the page is somebody
- * else now, and joins them again; its streams then show once more what it may read.
+ * Gives the page a new key after its log continued elsewhere: two writers fork a log. Messages
+ * stay. Those that no node has stored are published again under the new key. In spaces the page is a new
+ * member, and has to join again.
  */
 export async function recover(
   store: Store,
@@ -36,7 +36,7 @@ export async function recover(
   const unsent = await find(store, rooms);
   await store.write(async (writer) => {
     await checkEpoch(writer, epoch);
-    // No tab writes with the old key from here on.
+    // From here on no tab writes with the old key.
     writer.put("meta", ["epoch"], epoch + 1);
     writer.delete("meta", ["key"]);
     writer.delete("meta", ["protected"]);
@@ -55,7 +55,7 @@ export async function recover(
       writer.put("requests", [number], request);
       writer.put("published", [id!], { topic, hash: published.hash, number });
     }
-    // What others wrote under the old key is read once more.
+    // Read again what another copy wrote under the old key.
     for (const { node, topic } of await writer.range<NodeRow>("nodes", [], [LAST]))
       if (node !== undefined && topic !== undefined) writer.delete("nodes", [node, topic]);
     for (const { key } of await writer.range<RoomRow>("rooms", [], [LAST]))
@@ -67,7 +67,7 @@ export async function recover(
   });
 }
 
-/** What a space shows to the old key it shows to the new one once more, as far as that may read it. */
+/** Lets the streams of a space start over: the new key is shown again what it may read. */
 async function readAgain(writer: Writer, topic: string): Promise<void> {
   writer.delete("meta", ["rooms-done", topic]);
   const fed = (await writer.get<number>("meta", ["counter", "feed", topic])) ?? 0;
@@ -76,7 +76,7 @@ async function readAgain(writer: Writer, topic: string): Promise<void> {
     if (row.shown === true) writer.put("places", [topic, row.place], { ...row, shown: false });
 }
 
-/** An operation that no node has leaves its log, in which another one may have its place. */
+/** Takes an operation that no node has out of its log; another one may be in its place. */
 async function forget(writer: Writer, row: PlaceRow): Promise<void> {
   const { topic, author, logId, seq } = row;
   writer.delete("unsent", [topic, logId, seq]);
@@ -113,7 +113,7 @@ async function find(store: Store, rooms: Rooms): Promise<Unsent[]> {
   return unsent;
 }
 
-/** What every tab hears then. */
+/** The event for every tab. */
 export function recovered(): PandaError {
   return new PandaError("new-key", "this page has a new key", { hint: "connect again" });
 }

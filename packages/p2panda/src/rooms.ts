@@ -29,9 +29,9 @@ import {
   type SpacesWasm,
 } from "./wasm.js";
 
-/** Operations that are processed in one transaction. */
+/** The most operations processed in one transaction. */
 const BATCH = 256;
-/** Requests that are looked at, and sealed in one turn. */
+/** Requests that are examined, and those sealed, in one turn. */
 const REQUESTS = 1024;
 const SEALED_AT_ONCE = 64;
 /** Milliseconds in which the first that heals does it for all; until we say that we lack something; between
@@ -39,12 +39,12 @@ const SEALED_AT_ONCE = 64;
 const HEAL_WAIT = 2_000;
 const ASK_WAIT = 30_000;
 const HOUR = 3_600_000;
-/** How often a space is healed for others within an hour. */
+/** How often a space is healed for others per hour. */
 const HEALS = 60;
-/** Things that are done by ourselves in one go. */
+/** Actions that the page takes by itself in one turn. */
 const DUE_AT_ONCE = 8;
 
-/** What became of a space. */
+/** The result of an action in a space. */
 export interface SpaceNews {
   joined: boolean;
   ejected: boolean;
@@ -52,13 +52,13 @@ export interface SpaceNews {
   turnedAway: { key: string; reason: string }[];
 }
 
-/** What the engine hears. */
+/** Callbacks to the engine. */
 export interface RoomEvents {
-  /** Something is shown, or taken back. */
+  /** Content is shown or withdrawn. */
   grown(topic: string): void;
-  /** Members, or what is known of them, are others. */
+  /** Members, or what is known about them, changed. */
   changed(topic: string, news: SpaceNews): void;
-  /** There is something to send. */
+  /** Operations are ready to be sent. */
   signed(topic: string, rows: PlaceRow[]): void;
   blocked(request: RequestRow): void;
   fault(error: PandaError): void;
@@ -67,32 +67,32 @@ export interface RoomEvents {
 let pages = 0;
 
 /**
- * The encrypted spaces of a page. Only the leader takes operations in and does something; every tab opens
- * what is shown. What is stored is sealed under a key that cannot be read.
+ * The encrypted spaces of a page. Only the leader processes operations and acts; every tab opens
+ * what is shown. Stored rows are sealed under a non-extractable key.
  */
 export class Rooms {
   readonly #page = (pages += 1);
   #wasm: SpacesWasm | undefined;
   #vault: Promise<Vault> | undefined;
-  /** Which state the module has: after how many writes, and after how many that matter to readers. */
+  /** The version of the module's state: the number of writes, and of those that matter to readers. */
   #version: number | undefined;
   #shape: number | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #spaces = new Map<string, boolean>();
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
-  /** When spaces were healed for others, and when we said that we lack something. */
+  /** When spaces were healed for others, and when this page said that it lacks something. */
   #healed = new Map<string, number[]>();
   #asked = new Map<string, number>();
 
   constructor(
     readonly store: Store,
     readonly signer: Signer,
-    /** None while another tab leads. */
+    /** Nothing while another tab leads. */
     readonly epoch: () => number | undefined,
     readonly events: RoomEvents,
   ) {}
 
-  /** Stops what is due by time. */
+  /** Stops the timers. */
   rest(): void {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
@@ -117,7 +117,7 @@ export class Rooms {
     const known = this.#spaces.get(topic);
     if (known !== undefined) return known;
     const row = await this.store.read((reader) => reader.get<TopicRow>("topics", [topic]));
-    // Meanwhile it may have become one.
+    // It may have become one meanwhile.
     const isSpace = row?.space === true || this.#spaces.get(topic) === true;
     this.#spaces.set(topic, isSpace);
     return isSpace;
@@ -128,7 +128,7 @@ export class Rooms {
     this.#spaces.set(topic, true);
   }
 
-  /** The leader begins: what came and was not processed is, and what is due is done. */
+  /** Starts as the leader: processes what arrived before, and does what is due. */
   async begin(): Promise<void> {
     for (const topic of await this.topics()) this.pump(topic);
     this.#later("keys", HOUR, () => this.begin());
@@ -139,7 +139,7 @@ export class Rooms {
     return all.filter(({ space }) => space === true).map(({ topic }) => topic);
   }
 
-  /** Processes what came, and does what is due. */
+  /** Processes what arrived, and does what is due. */
   pump(topic: string): void {
     void this.#inOrder(async () => {
       await this.#load(true);
@@ -156,7 +156,7 @@ export class Rooms {
     });
   }
 
-  /** Does something. Only the leader. */
+  /** Performs an action. Only the leader calls it. */
   act(topic: string, deed: SpaceDeed): Promise<Uint8Array | undefined> {
     return this.#inOrder(async () => {
       const { invite } = await this.#act(topic, deed);
@@ -165,7 +165,7 @@ export class Rooms {
     });
   }
 
-  /** Opens what a feed names; without those that are taken back by now. */
+  /** Opens the messages that a feed names, except those withdrawn by now. */
   async open(topic: string, rows: PlaceRow[]): Promise<(Uint8Array | undefined)[]> {
     return this.#inOrder(async () => {
       const module = await this.#load(false);
@@ -196,14 +196,14 @@ export class Rooms {
     });
   }
 
-  /** One after the other: each call sees what the one before it left. */
+  /** Runs calls one after the other: each sees the result of the one before. */
   #inOrder<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work, work);
     this.#last = result.catch(() => undefined);
     return result;
   }
 
-  /** The module with what is stored. Who writes has all of it, who reads what matters to readers. */
+  /** The module with the stored state: all of it for the writer, what matters to readers for others. */
   async #load(writes: boolean): Promise<SpacesWasm> {
     if (writes && this.epoch() === undefined) throw notLeader();
     const vault = await this.vault();
@@ -231,12 +231,12 @@ export class Rooms {
     this.#shape = stored.shape;
     if (made.length === 0) return module;
     if (writes) await this.#commit(made, async () => undefined);
-    // The keys are the leader's to make.
+    // Only the leader makes keys.
     else this.#version = this.#shape = undefined;
     return module;
   }
 
-  /** Stores what changed, in one transaction with what changed it; otherwise all is loaded again. */
+  /** Stores the changes in one transaction with their cause; if that fails, loads everything again. */
   async #commit<T>(rows: SpaceRow[], more: (writer: Writer) => Promise<T>): Promise<T> {
     const epoch = this.epoch();
     try {
@@ -268,7 +268,7 @@ export class Rooms {
     }
   }
 
-  /** Whether there was something. */
+  /** Whether there was anything to do. */
   async #process(topic: string): Promise<boolean> {
     const module = await this.#load(true);
     const rows = await this.store.read(async (reader) => {
@@ -307,7 +307,7 @@ export class Rooms {
     const act = { now: Date.now() * 1000, seed: randomBytes(32), signatures: [] as Uint8Array[] };
     const at = head === undefined ? act : { ...act, seq: head.seq, id: head.id };
     let acted: SpaceActed;
-    // The key signs elsewhere: it is done again with each signature that was missing.
+    // The key signs asynchronously: the action is repeated with each missing signature.
     for (;;) {
       acted = module.spacesAct(this.#page, topic, deed, at);
       if (acted.sign === undefined) break;
@@ -339,7 +339,7 @@ export class Rooms {
     return acted;
   }
 
-  /** Heals, hands out, lets in: what a member does without being asked. */
+  /** Heals, hands out secrets, admits: what a member does without being asked. */
   async #keepUp(topic: string): Promise<void> {
     for (let count = 0; count < DUE_AT_ONCE; count += 1) {
       const module = await this.#load(true);
@@ -358,7 +358,7 @@ export class Rooms {
       try {
         await this.#act(topic, { do: now === "rotate" ? "heal" : (now as "keys" | "request") });
       } catch (error) {
-        // Without keys of an owner the request waits for them.
+        // Without an owner's keys the request waits for them.
         if (ours(error).code === "space") return;
         throw error;
       }
@@ -387,7 +387,7 @@ export class Rooms {
         if (what === "heal") this.#healed.get(topic)?.push(Date.now());
         await this.#act(topic, { do: what });
       });
-      // What could not be done for some is not tried without end.
+      // Do not try forever what cannot be done for some members.
       if (what !== "ask") this.#later(`again ${topic}`, HEAL_WAIT, async () => this.pump(topic));
     });
   }
@@ -407,7 +407,7 @@ export class Rooms {
     if (fault.code !== "not-leader" && fault.code !== "closed") this.events.fault(fault);
   }
 
-  /** Seals and signs what is to be published in a space. */
+  /** Seals and signs queued messages of a space. */
   async #publish(topic: string): Promise<void> {
     const requests = await this.store.read((reader) =>
       reader.range<RequestRow>("requests", [0], [Infinity], { limit: REQUESTS }),
@@ -423,21 +423,21 @@ export class Rooms {
     if (published > 0 && requests.length === REQUESTS) await this.#publish(topic);
   }
 
-  /** How many of them were published; undefined while none can be. */
+  /** Returns how many were published, or undefined while none can be. */
   async #publishSome(topic: string, some: RequestRow[]): Promise<number | undefined> {
     try {
       await this.#publishAll(topic, some);
       return some.length;
     } catch (error) {
       const fault = ours(error);
-      // Who waits to be let in writes later.
+      // A page that is not admitted yet writes later.
       if (WAITING.has(fault.code)) return undefined;
       if (!REFUSED.has(fault.code)) throw error;
       const [one, ...others] = some;
       if (one === undefined) return 0;
       if (others.length === 0) await this.#block(one, fault.message);
       else {
-        // Each for itself: what is refused of one holds up no other.
+        // One by one: a refused message must not hold up others.
         let published = 0;
         for (const each of some) published += (await this.#publishSome(topic, [each])) ?? 0;
         return published;
@@ -446,7 +446,7 @@ export class Rooms {
     }
   }
 
-  /** Seals and signs them in their order, and stores them in one transaction. */
+  /** Seals and signs them in order, and stores them in one transaction. */
   async #publishAll(topic: string, requests: RequestRow[]): Promise<void> {
     const vault = await this.vault();
     const data = await Promise.all(
@@ -483,7 +483,7 @@ export class Rooms {
     this.#tell(topic, effects);
   }
 
-  /** The next operations of our content log. */
+  /** Signs the next operations of our content log. */
   async #signAll(
     topic: string,
     { bodies, deps }: SpaceSealed,
@@ -505,7 +505,7 @@ export class Rooms {
     return signed;
   }
 
-  /** It stays, and is tried again when the space has changed. */
+  /** The message stays queued until the space has changed. */
   async #block(request: RequestRow, reason: string): Promise<void> {
     if (request.reason === reason) return;
     const epoch = this.epoch();
@@ -521,11 +521,11 @@ export class Rooms {
 
 const VERSION = ["counter", "rooms"];
 const SHAPE = ["counter", "rooms", "shape"];
-/** What may change by itself, and what others decide. */
+/** Reasons that may pass by themselves or by the decision of others. */
 const WAITING = new Set(["unknown-space", "not-welcomed", "heal-first"]);
 const REFUSED = new Set(["not-allowed", "too-large", "refused-operation", "space"]);
 
-/** Under which name a message is sealed until it is published. */
+/** The name under which a message is sealed until it is published. */
 export function requestName(request: string): string {
   return `request ${request}`;
 }
@@ -550,7 +550,7 @@ async function own(
   return row;
 }
 
-/** Puts content that is shown, or taken back, at the end of what streams read. */
+/** Appends content that is shown or withdrawn to the feed that streams read. */
 async function feed(writer: Writer, topic: string, { shown }: SpaceEffects): Promise<void> {
   const log = wasm.logId(topic, "content");
   for (const { author, seq, stands } of shown) {

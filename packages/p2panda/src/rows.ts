@@ -2,10 +2,10 @@ import type { Dependency, Operation } from "./wasm.js";
 import { LAST, type Key, type Reader, type Table, type Writer } from "./store.js";
 import { PandaError } from "./errors.js";
 
-/** How far an operation of this page is. Those of others are `stored`. */
+/** The state of an operation of this page. Those of others are `stored`. */
 export type State = "queued" | "signed" | "stored" | "blocked";
 
-/** A verified operation, in the order in which the page got or made it. */
+/** A verified operation, in the order of arrival at this page. */
 export interface PlaceRow {
   topic: string;
   place: number;
@@ -19,14 +19,14 @@ export interface PlaceRow {
   deps: Dependency[];
   header: Uint8Array;
   body: Uint8Array | undefined;
-  /** Dependencies that were not here when it came. */
+  /** Dependencies that were missing when it arrived. */
   missing: Dependency[];
   state: State;
   /** Why it is blocked. */
   reason: string | undefined;
-  /** Of this page's own: the id that its publisher chose. */
+  /** Of an own operation: the request id that its publisher chose. */
   request: string | undefined;
-  /** Of a space: whether it is shown. */
+  /** In a space: whether it is shown. */
   shown?: boolean;
 }
 
@@ -38,7 +38,7 @@ export interface TopicRow {
   space?: boolean;
 }
 
-/** Of a space: content that is shown from here on, or taken back. */
+/** In a space: content that is shown or withdrawn from here on. */
 export interface FeedRow {
   place: number;
   stands: boolean;
@@ -53,14 +53,14 @@ export interface RoomRow {
 export interface LogRow {
   author: string;
   logId: string;
-  /** Of this page's own logs: their name. */
+  /** Name of one of this page's own logs. */
   name: string | undefined;
   seq: number;
   id: string;
   place: number;
 }
 
-/** What was published and has no place in a log yet. */
+/** A published message that has no place in a log yet. */
 export interface RequestRow {
   number: number;
   request: string;
@@ -80,19 +80,19 @@ export interface PublishedRow {
   place?: number;
 }
 
-/** What a node has shown and taken. */
+/** What a node has sent and stored. */
 export interface NodeRow {
   node?: string;
   topic?: string;
   arrival: number;
-  /** The first arrival that the page could not take. */
+  /** The first arrival that the page could not store. */
   refused?: number;
   last?: { author: string; logId: string; log: string | undefined; seq: number; id: string };
-  /** By log id, the last own operation that the node says it has stored. */
+  /** By log id: the last own operation that the node says it has stored. */
   acked: Record<string, number>;
 }
 
-/** Raises a counter and gives its value. */
+/** Raises a counter and returns its value. */
 export async function next(writer: Writer, ...name: string[]): Promise<number> {
   const value = ((await writer.get<number>("meta", ["counter", ...name])) ?? 0) + 1;
   writer.put("meta", ["counter", ...name], value);
@@ -106,7 +106,7 @@ export async function checkEpoch(writer: Writer, epoch: number): Promise<void> {
   }
 }
 
-/** A writer that asks for each head and counter once, and writes it once, with `flush`. */
+/** A writer that reads each head and counter once and writes it once, in `flush`. */
 export function buffered(writer: Writer): Writer & { flush(): void } {
   const kept = new Map<
     string,
@@ -138,12 +138,12 @@ export function buffered(writer: Writer): Writer & { flush(): void } {
   };
 }
 
-/** Everything of a topic. */
+/** The key range of a topic. */
 export function all<T>(reader: Reader, table: "logs" | "unsent", topic: string): Promise<T[]> {
   return reader.range<T>(table, [topic], [topic, LAST]);
 }
 
-/** Puts an operation at the end of the page's order and of its log. */
+/** Appends an operation to the page's order and to its log. */
 export async function append(
   writer: Writer,
   topic: string,

@@ -3,11 +3,11 @@ import { closed, PandaError } from "./errors.js";
 export const RPC_VERSION = 1;
 export const SUBPROTOCOL = "panda.v1";
 export const CLIENT = "p2panda-js/0.1.0";
-/** Bytes of a frame that a node takes. */
+/** The most bytes of a frame that a node accepts. */
 export const REQUEST_BYTES_MAX = 1024 * 1024;
 const FRAME_MESSAGES_MAX = 256;
 
-/** What of a WebSocket is used: that of the platform, or of the package `ws`. */
+/** The part of a WebSocket that is used; the platform and the package `ws` have it. */
 export interface Socket {
   readonly protocol: string;
   readonly bufferedAmount: number;
@@ -36,14 +36,14 @@ export interface Note {
 interface Waiting {
   resolve(result: unknown): void;
   reject(error: PandaError): void;
-  /** Of a subscription: takes its notifications from the answer on. */
+  /** For a subscription: receives its notifications from the answer on. */
   listen: ((note: Note) => void) | undefined;
 }
 
 /** A connection to a node that speaks the RPC. */
 export class Rpc {
   hello: Hello = { rpc: 0, node: "", version: "", name: null, scopes: [] };
-  /** Resolves when the connection is over. */
+  /** Resolves when the connection has ended. */
   readonly closed: Promise<PandaError>;
   #number = 0;
   #over: PandaError | undefined;
@@ -101,7 +101,7 @@ export class Rpc {
     return (await this.#ask(method, params)) as T;
   }
 
-  /** Calls a method that opens a subscription, and hears its notifications. */
+  /** Calls a method that opens a subscription, and receives its notifications. */
   async subscribe(method: string, params: Params, listen: (note: Note) => void): Promise<number> {
     const result = (await this.#ask(method, params, listen)) as { subscription: number };
     return result.subscription;
@@ -125,7 +125,7 @@ export class Rpc {
     });
   }
 
-  /** What is said in one turn goes in as few frames as possible. */
+  /** Sends the messages of one turn in as few frames as possible. */
   #send(message: object): void {
     if (this.#queue.length === 0) queueMicrotask(() => this.#flush());
     this.#queue.push(JSON.stringify(message));
@@ -140,7 +140,7 @@ export class Rpc {
       size = 0;
     };
     for (const text of this.#queue.splice(0)) {
-      // A character has up to three bytes.
+      // A UTF-16 unit takes up to three bytes.
       const bytes = 3 * text.length;
       if (frame.length === FRAME_MESSAGES_MAX || size + bytes > REQUEST_BYTES_MAX) send();
       frame.push(text);

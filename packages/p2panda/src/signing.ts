@@ -12,11 +12,11 @@ import type { Reader, Store } from "./store.js";
 import { wasm, type Dependency, type Draft, type Operation } from "./wasm.js";
 import { ours } from "./errors.js";
 
-/** Requests that get their place in one transaction. */
+/** The most requests signed in one transaction. */
 const BATCH = 64;
-/** Requests that are looked at. */
+/** The most requests examined. */
 const REQUESTS = 1024;
-/** Dependencies of an operation (docs/protocol/operations.md#7). */
+/** The most dependencies of an operation (docs/protocol/operations.md#7). */
 const DEPENDENCIES = 16;
 
 interface Signed {
@@ -24,14 +24,14 @@ interface Signed {
   operation: Operation;
 }
 
-/** Gives requests their places in this page's logs. Only the leader does it. */
+/** Gives requests their places in this page's logs. Only the leader uses it. */
 export class Signing {
   constructor(
     readonly store: Store,
     readonly signer: Signer,
   ) {}
 
-  /** The next requests as operations, on the disk. Empty if there were none. */
+  /** Signs and stores the next requests. Empty if there were none. */
   async batch(epoch: number): Promise<PlaceRow[]> {
     const { drafts, refused } = await this.store.read((reader) => this.#drafts(reader));
     const signed: Signed[] = [];
@@ -77,7 +77,7 @@ export class Signing {
     reader: Reader,
   ): Promise<{ drafts: { request: RequestRow; draft: Draft }[]; refused: RequestRow[] }> {
     const requests = await reader.range<RequestRow>("requests", [0], [Infinity], { limit: REQUESTS });
-    // Those of spaces are sealed first, elsewhere.
+    // Requests for spaces are sealed first, elsewhere.
     const open = requests.filter((row) => row.reason === undefined && row.sealed !== true);
     const heads = new Map<string, boolean>();
     const drafts = [];
@@ -89,7 +89,7 @@ export class Signing {
       const draft: Draft = { topic, seq: 0, timestamp: (now += 1), body };
       if (log !== undefined) draft.log = log;
       if (head !== undefined) Object.assign(draft, { seq: head.seq + 1, backlink: head.id });
-      // What came before the first operation of a batch is implied by the others.
+      // The first operation of a batch names what came before; the others imply it.
       if (!heads.has(logId)) draft.deps = await this.#deps(reader, topic, logId, head?.place ?? 0);
       heads.set(logId, true);
       drafts.push({ request, draft });
@@ -97,7 +97,7 @@ export class Signing {
     return { drafts, refused: [] };
   }
 
-  /** Heads of other logs that came since the page wrote last, the newest first. */
+  /** Heads of other logs that arrived since the page last wrote, the newest first. */
   async #deps(reader: Reader, topic: string, own: string, since: number): Promise<Dependency[]> {
     const first = wasm.logId(topic);
     const logs = await all<LogRow>(reader, "logs", topic);

@@ -6,7 +6,7 @@ import type { SpaceNews } from "./rooms.js";
 import { Topic } from "./topic.js";
 import type { SpaceDeed, SpaceInvite, SpaceLook, SpaceRole } from "./wasm.js";
 
-/** How long an invite is good, unless told otherwise: 7 days, in milliseconds. */
+/** How long an invite is valid by default: 7 days, in milliseconds. */
 const INVITED_FOR = 7 * 24 * 3_600_000;
 
 export interface Member {
@@ -14,16 +14,16 @@ export interface Member {
   role: SpaceRole;
 }
 
-/** A space as it is. */
+/** The state of a space. */
 export interface SpaceInfo {
   topic: string;
-  /** Only members learn it. */
+  /** The name; only members learn it. */
   name: string | undefined;
-  /** None while this page is no member. */
+  /** Absent while this page is not a member. */
   role: SpaceRole | undefined;
-  /** No owner has answered yet. */
+  /** Whether this page waits for an owner to admit it. */
   joining: boolean;
-  /** It demands what only a later version of this package speaks. */
+  /** Whether the space needs a later version of this package. */
   needsNewer: boolean;
   members: Member[];
   invites: SpaceInvite[];
@@ -32,17 +32,17 @@ export interface SpaceInfo {
 /** What an invite allows. */
 export interface Invited {
   role?: SpaceRole;
-  /** How many may come by it. */
+  /** How many may join by it. */
   uses?: number;
-  /** Milliseconds for which it is good. */
+  /** Milliseconds for which it is valid. */
   forMs?: number;
 }
 
-/** The encrypted spaces of a page. Nodes and others who have the topic learn who writes when, and no more. */
+/** The encrypted spaces of a page. Others who have the topic learn who writes when, and no more. */
 export class Spaces {
   constructor(readonly panda: Panda) {}
 
-  /** Makes one, with this page as owner. Without `history` newcomers read only what comes after them. */
+  /** Creates a space with this page as its owner. Without `history`, newcomers read only later messages. */
   async create(name?: string, { history = true } = {}): Promise<Space> {
     const topic = toHex(randomBytes(32));
     const deed: SpaceDeed = { do: "create", history };
@@ -51,7 +51,7 @@ export class Spaces {
     return this.panda.space(topic);
   }
 
-  /** Asks to be let in by an invite; an owner's page or node answers when it is there. */
+  /** Asks to join by an invite. An owner's page or node answers once it is online. */
   async join(ticket: string): Promise<Space> {
     const { backend } = this.panda;
     const read = await backend.call<{ topic: string; invite?: Uint8Array }>("ticket", ticket);
@@ -62,14 +62,14 @@ export class Spaces {
     return this.panda.space(read.topic);
   }
 
-  /** Those that this page made or joined. */
+  /** The spaces that this page created or joined. */
   async list(): Promise<Space[]> {
     const topics = await this.panda.backend.call<string[]>("spaces");
     return topics.map((topic) => this.panda.space(topic));
   }
 }
 
-/** A topic that carries an encrypted space: what is published in it only members read. */
+/** A topic that carries an encrypted space: only members can read what is published in it. */
 export class Space extends Topic {
   #listeners = new Set<(news: SpaceNews) => void>();
 
@@ -83,14 +83,14 @@ export class Space extends Topic {
     return (await this.info()).members;
   }
 
-  /** An invite as a ticket, a secret. Who holds it may ask; an owner lets in as many as it says. */
+  /** Makes an invite, a secret ticket. Its holders may ask to join; owners admit as many as it allows. */
   async invite({ role = "editor", uses = 1, forMs = INVITED_FOR }: Invited = {}): Promise<string> {
     const until = Math.floor((Date.now() + forMs) / 1000);
     const invite = await this.#act({ do: "offer", role, uses, until });
     return this.panda.backend.call("invite", this.id, invite);
   }
 
-  /** Takes an invite back, by its key as `info` tells it. Who came by it stays. */
+  /** Revokes an invite by its key from `info`. Members who joined by it stay. */
   async revoke(invite: string): Promise<void> {
     await this.#act({ do: "revoke", invite });
   }
@@ -103,12 +103,12 @@ export class Space extends Topic {
     await this.#act({ do: "role", member, role });
   }
 
-  /** Takes a membership away. What is written afterwards, the member cannot read. */
+  /** Removes a member. It cannot read what is written afterwards. */
   async remove(member: string): Promise<void> {
     await this.#act({ do: "remove", member });
   }
 
-  /** Takes the membership of this page away. The last owner stays. */
+  /** Ends this page's membership. The last owner cannot leave. */
   async leave(): Promise<void> {
     await this.remove(this.panda.id);
   }
@@ -117,7 +117,7 @@ export class Space extends Topic {
     await this.#act({ do: "name", name });
   }
 
-  /** Hears that members came, went, or were not let in. */
+  /** Calls back when members join, leave or are refused. */
   onChange(listener: (news: SpaceNews) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -18,17 +18,17 @@ export const TABLES = [
 ] as const;
 export type Table = (typeof TABLES)[number];
 
-/** Behind every element of a key. */
+/** Sorts after every element of a key. */
 export const LAST = "\uffff";
 
 export interface Reader {
   get<T>(table: Table, key: Key): Promise<T | undefined>;
-  /** Values between two keys, both included. */
+  /** The values between two keys, inclusive. */
   range<T>(table: Table, from: Key, to: Key, options?: RangeOptions): Promise<T[]>;
 }
 export interface RangeOptions {
   limit?: number;
-  /** The last ones first. */
+  /** The same in descending order. */
   backwards?: boolean;
 }
 export interface Writer extends Reader {
@@ -36,15 +36,15 @@ export interface Writer extends Reader {
   delete(table: Table, key: Key): void;
 }
 
-/** What a page keeps. Work in a transaction waits for nothing but the transaction. */
+/** The page's storage. Work in a transaction must await nothing but the transaction. */
 export interface Store {
   read<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
-  /** All or nothing, and on the disk once it resolves; `relaxed`, where the node has it as well, soon after. */
+  /** All or nothing, on the disk once it resolves; with `relaxed`, for what the node has too, soon after. */
   write<T>(work: (writer: Writer) => Promise<T>, durability?: "strict" | "relaxed"): Promise<T>;
   close(): void;
   /** Deletes everything for good. */
   wipe(): Promise<void>;
-  /** Called when another version of this package takes the store, or when another tab deleted it. */
+  /** Called when another version of this package takes over the store, or another tab has deleted it. */
   onTaken: ((isWiped: boolean) => void) | undefined;
 }
 
@@ -58,7 +58,7 @@ export function compare(one: Key, other: Key): number {
   return one.length - other.length;
 }
 
-/** A store in memory: for Node, tests and private windows that keep nothing. */
+/** A store in memory: for Node, tests, and private windows without storage. */
 export class MemoryStore implements Store {
   onTaken: ((isWiped: boolean) => void) | undefined;
   #tables = new Map<Table, Row[]>(TABLES.map((table) => [table, []]));
@@ -138,7 +138,7 @@ interface Row {
   value: unknown;
 }
 
-/** Where the key is, or would be. */
+/** The index of the key, or where it belongs. */
 function placeOf(rows: Row[], key: Key): number {
   let [from, to] = [0, rows.length];
   while (from < to) {

@@ -7,20 +7,20 @@ import { all, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./row
 import { Rpc, type Hello, type Note, type SocketConstructor } from "./rpc.js";
 import type { Store } from "./store.js";
 
-/** Operations that are sent before their answers are written down. */
+/** Operations sent before their answers are stored. */
 const ACKED_AT_ONCE = 32;
-/** Milliseconds until the next try to connect; doubled each time. */
+/** Milliseconds until the next attempt to connect; doubled each time. */
 const RETRY_FIRST = 250;
 const RETRY_MOST = 30_000;
-/** Milliseconds between signs of life, and until a node that gives none is gone. */
+/** Milliseconds between signs of life, and until a silent node counts as gone. */
 const ALIVE_EVERY = 20_000;
 const ALIVE_WITHIN = 10_000;
-/** Milliseconds until something that the node refused is tried again. */
+/** Milliseconds until a refused operation is sent again. */
 const REFUSED_RETRY = 30_000;
 const BUSY_RETRY = 1_000;
-/** Milliseconds until a connection is given up whose operations the page could not store. */
+/** Milliseconds until a connection ends whose operations the page could not store. */
 const STORAGE_RETRY = 5_000;
-/** Bytes that wait to be stored before the node is told to wait. */
+/** Bytes waiting to be stored at which credit is withheld from the node. */
 const QUEUED_BYTES = 1024 * 1024;
 
 export interface SyncOptions {
@@ -30,7 +30,7 @@ export interface SyncOptions {
   WebSocket?: SocketConstructor | undefined;
 }
 
-/** What the engine hears. */
+/** Callbacks to the engine. */
 export interface SyncEvents {
   connected(hello: Hello | undefined): void;
   received(topic: string, received: Received): void;
@@ -38,11 +38,11 @@ export interface SyncEvents {
   stored(rows: PlaceRow[]): void;
   ephemeral(topic: string, message: Uint8Array): void;
   fault(error: PandaError): void;
-  /** The page does not write any more. */
+  /** The page can no longer write. */
   deposed(): void;
 }
 
-/** Keeps a connection to the node and exchanges the topics over it. */
+/** Maintains the connection to the node and exchanges topics over it. */
 export class Syncing {
   readonly #receiving: Receiving;
   #rpc: Rpc | undefined;
@@ -68,18 +68,18 @@ export class Syncing {
     this.#wake();
   }
 
-  /** Tries now instead of later. */
+  /** Tries to connect now. */
   wake(): void {
     this.#wake();
   }
 
-  /** Exchanges a topic from now on. */
+  /** Starts exchanging a topic. */
   want(topic: string): void {
     this.#wanted.add(topic);
     this.#begin(topic);
   }
 
-  /** There is something to send. */
+  /** Sends queued operations. */
   flush(topic: string): void {
     this.#topics.get(topic)?.flush();
   }
@@ -90,7 +90,7 @@ export class Syncing {
     return this.#rpc.call("ephemeral.submit", { topic, message: toBase64(message) });
   }
 
-  /** A call to the node, if there is one. */
+  /** Calls the node, if it is connected. */
   call(method: string, params: Record<string, unknown>): Promise<unknown> {
     if (this.#rpc === undefined)
       throw new PandaError("offline", "there is no connection to the node");
@@ -122,7 +122,7 @@ export class Syncing {
       for (const topic of this.#topics.values()) topic.close();
       this.#topics.clear();
       this.events.connected(undefined);
-      // Pages that lost the same node do not come back at once.
+      // Spread the reconnects of pages that lost the same node.
       if (!this.#over) await this.#pause(wait * (0.5 + Math.random()));
       wait = Math.min(2 * wait, RETRY_MOST);
     }
@@ -156,7 +156,7 @@ interface Context {
   receiving: Receiving;
 }
 
-/** One topic on one connection. */
+/** The exchange of one topic on one connection. */
 class TopicSync {
   #over = false;
   #sending = false;
@@ -179,7 +179,7 @@ class TopicSync {
     clearTimeout(this.#restart);
   }
 
-  /** The next connection begins for itself. */
+  /** Ends with its connection; the next one starts its own. */
   #isOver(): boolean {
     return this.#over || this.context.rpc.isOver;
   }
@@ -202,13 +202,13 @@ class TopicSync {
     }
   }
 
-  /** A topic that the node refuses now it may take later. */
+  /** The node may accept later a topic that it refuses now. */
   #beginLater(): void {
     clearTimeout(this.#restart);
     if (!this.#isOver()) this.#restart = setTimeout(() => void this.#begin(), REFUSED_RETRY);
   }
 
-  /** Compares what the node says about its state with what it said before. Where to read on. */
+  /** Compares the node's state with its earlier one. Returns where to continue reading. */
   async #compare(): Promise<number> {
     const { store, rpc, signer } = this.context;
     const node = rpc.hello.node;
@@ -219,7 +219,7 @@ class TopicSync {
     const seen = read.seen ?? { arrival: 0, acked: {} };
     let isBack = false;
     const last = seen.last;
-    // The RPC names a log by its name, of which another author's header has only the hash.
+    // The RPC names a log by its name; another author's header has only the hash of it.
     if (last !== undefined && last.log === undefined && last.author !== signer.publicKey) {
       isBack = (await this.#next(last.author)).seq <= last.seq;
     }
@@ -242,7 +242,7 @@ class TopicSync {
     return expected;
   }
 
-  /** Own operations that this node lacks are sent once more; a log that it has more of is closed. */
+  /** Sends own operations again that this node lacks; closes a log of which it has more. */
   async #goOn(log: LogRow, seq: number): Promise<void> {
     const { store, epoch, events } = this.context;
     if (seq > log.seq + 1) {
@@ -306,7 +306,7 @@ class TopicSync {
       const note: Waiting = { subscription, bytes, verified, isPaid: false };
       this.#notes.push(note);
       this.#queued += bytes;
-      // The next ones come while these are stored.
+      // The next ones arrive while these are stored.
       note.isPaid = this.#queued <= QUEUED_BYTES;
       if (note.isPaid) this.#pay(note);
       if (this.#notes.length === 1) void this.#take();
@@ -317,7 +317,7 @@ class TopicSync {
     this.context.rpc.tell("messages.credit", { subscription, bytes });
   }
 
-  /** What came during a transaction goes into the next one, all of it. */
+  /** Everything that arrived during a transaction goes into the next one. */
   async #take(): Promise<void> {
     const { receiving, epoch, rpc, events } = this.context;
     while (this.#notes.length > 0 && !this.#over) {
@@ -328,7 +328,7 @@ class TopicSync {
         events.received(this.topic, received);
       } catch (error) {
         this.#failed(error);
-        // What could not be kept is read once more, on another connection.
+        // Another connection reads again what could not be stored.
         this.close();
         this.#retry = setTimeout(() => rpc.close(), STORAGE_RETRY);
         return;
@@ -341,7 +341,7 @@ class TopicSync {
     }
   }
 
-  /** Sends what was not sent. */
+  /** Sends unsent operations. */
   flush(): void {
     this.#again = true;
     if (this.#sending || this.#over) return;
@@ -431,7 +431,7 @@ class TopicSync {
     this.context.events.fault(fault);
     const expected = fault.expected;
     if (fault.code === "log-moved" && failed !== undefined && expected !== undefined) {
-      // It went back while we were connected: what it lacks is sent from there.
+      // The node lost entries while connected: send again from there.
       await this.#compare().catch((error: unknown) => this.#failed(error));
       if (expected.seq < failed.seq) return this.flushLater(0);
     }
@@ -452,9 +452,9 @@ class TopicSync {
   }
 }
 
-/** What may go away by itself (docs/protocol/rpc.md#6). */
+/** Errors that may pass by themselves (docs/protocol/rpc.md#6). */
 const BUSY = new Set(["quota", "storage", "timeout"]);
-/** What does not make an operation blocked. */
+/** Errors that do not block an operation. */
 const PASSING = new Set([...BUSY, "closed", "log-moved"]);
 
 interface OperationsNote {
@@ -477,7 +477,7 @@ function submitted({ topic, header, body }: PlaceRow): Record<string, string> {
   return body === undefined ? params : { ...params, body: toBase64(body) };
 }
 
-/** Ends a connection that a sleep or another network has cut without a word. */
+/** Ends a connection that was cut silently by sleep or a change of network. */
 function keepAlive(rpc: Rpc): ReturnType<typeof setInterval> {
   return setInterval(() => {
     const timer = setTimeout(() => rpc.close(), ALIVE_WITHIN);

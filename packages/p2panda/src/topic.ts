@@ -3,27 +3,27 @@ import { abortable, PandaError } from "./errors.js";
 import type { Panda } from "./panda.js";
 import type { State } from "./rows.js";
 
-/** Messages that are read at once. */
+/** Messages read at once. */
 const PAGE = 512;
-/** Milliseconds between two questions who has received an operation. */
+/** Milliseconds between two queries for the receivers of an operation. */
 const SENT_EVERY = 1_000;
 
 export interface StreamOptions {
-  /** Name under which the position is kept in this browser. */
+  /** Name under which this browser keeps the position. */
   consumer?: string;
-  /** `resume` goes on behind what was acknowledged; the default with a consumer. */
+  /** `resume` continues after what was acknowledged; the default with a consumer. */
   start?: "resume" | "beginning" | "now";
   signal?: AbortSignal;
 }
 
-/** Somebody said something to those who are here. */
+/** An ephemeral message. */
 export interface Heard {
   author: string;
   timestamp: string;
   value: unknown;
 }
 
-/** What became of a message of this page. */
+/** The state of a message of this page. */
 export interface StateChange {
   request: string;
   id: string;
@@ -31,7 +31,7 @@ export interface StateChange {
   reason: string | undefined;
 }
 
-/** A topic of a node. */
+/** A topic of a page. */
 export class Topic {
   #opened: Promise<void> | undefined;
   #waiting = new Set<() => void>();
@@ -43,7 +43,7 @@ export class Topic {
     readonly id: string,
   ) {}
 
-  /** Stores a message here; it is sent once the node is there. */
+  /** Stores a message in this browser; it is sent once the node is connected. */
   async publish(
     value: unknown,
     options: PublishOptions & { signal?: AbortSignal } = {},
@@ -54,7 +54,7 @@ export class Topic {
     return new Receipt(this, await abortable(kept, signal));
   }
 
-  /** Messages as they come, those that are stored first. */
+  /** Messages as they arrive, stored ones first. */
   async *stream(options: StreamOptions = {}): AsyncGenerator<Message, void, void> {
     await this.#open();
     const { signal, consumer } = options;
@@ -79,32 +79,32 @@ export class Topic {
     }
   }
 
-  /** Says something to those who are here now; it is signed and stored nowhere. */
+  /** Sends an ephemeral message to those who are online. It is signed and never stored. */
   async announce(value: unknown): Promise<void> {
     await this.#open();
     await this.panda.backend.call("announce", this.id, value);
   }
 
-  /** Hears what others announce. */
+  /** Calls back with ephemeral messages of others. */
   onAnnounce(listener: (heard: Heard) => void): () => void {
     void this.#open().catch(() => undefined);
     this.#heard.add(listener);
     return () => this.#heard.delete(listener);
   }
 
-  /** Hears how far messages of this page are. */
+  /** Calls back when the state of a message of this page changes. */
   onState(listener: (change: StateChange) => void): () => void {
     this.#states.add(listener);
     return () => this.#states.delete(listener);
   }
 
-  /** What became of a message, by the id that its publisher chose. */
+  /** The state of a message, by the request id that its publisher chose. */
   async receipt(request: string): Promise<Receipt | undefined> {
     const kept = await this.panda.backend.call<Kept | undefined>("receipt", request);
     return kept === undefined ? undefined : new Receipt(this, kept);
   }
 
-  /** A ticket of the topic, to be shared with those who may read it. */
+  /** A ticket of the topic, for those who may read it. */
   ticket(): Promise<string> {
     return this.panda.backend.call("invite", this.id);
   }
@@ -147,13 +147,13 @@ export class Topic {
     }
   }
 
-  /** Asked before reading, so that nothing that comes meanwhile is missed. */
+  /** Call it before reading, so that nothing that arrives meanwhile is missed. */
   #grown(): Promise<void> {
     return new Promise((resolve) => this.#waiting.add(resolve));
   }
 }
 
-/** A message of a topic, verified. */
+/** A verified message of a topic. */
 export class Message implements Shown {
   declare readonly topic: string;
   declare readonly place: number;
@@ -180,7 +180,7 @@ export class Message implements Shown {
     this.#consumer = consumer;
   }
 
-  /** The message and those before it were handled: the consumer goes on behind it. */
+  /** Acknowledges this message and all before it: the consumer continues after it. */
   async ack(): Promise<void> {
     if (this.#consumer === undefined) {
       throw new PandaError("invalid", "it was read without a consumer", {
@@ -191,7 +191,7 @@ export class Message implements Shown {
   }
 }
 
-/** What to wait for: the message is signed, on the node's disk, or sent on to so many other nodes. */
+/** What to wait for: the message is signed, on the node's disk, or sent to a number of other nodes. */
 export type WaitFor = "signed" | "node" | { sent: number };
 
 /** A message that was published. */
@@ -205,7 +205,7 @@ export class Receipt {
     this.#kept = kept;
   }
 
-  /** The id that the publisher chose: the same message with the same id is stored once. */
+  /** The request id that the publisher chose: the same message with the same id is stored once. */
   get request(): string {
     return this.#kept.request;
   }
@@ -223,12 +223,12 @@ export class Receipt {
     return this.#kept.seq;
   }
 
-  /** Why it is blocked. It is tried again, and dropped never. */
+  /** Why it is blocked. It is tried again and never dropped. */
   get reason(): string | undefined {
     return this.#kept.reason;
   }
 
-  /** Waits, however long it takes. */
+  /** Waits without a limit. */
   async wait(what: WaitFor, { signal }: { signal?: AbortSignal } = {}): Promise<Receipt> {
     const states: State[] = what === "signed" ? ["signed", "stored"] : ["stored"];
     let changed: () => void = () => undefined;
@@ -249,7 +249,7 @@ export class Receipt {
     return this;
   }
 
-  /** Nodes that have received it, as the node of this page says. */
+  /** The nodes that have received it, according to this page's node. */
   async sentTo(): Promise<string[]> {
     await this.#refresh();
     if (this.id === undefined || this.state !== "stored") return [];
@@ -258,7 +258,7 @@ export class Receipt {
   }
 
   async #sent(count: number, signal: AbortSignal | undefined): Promise<void> {
-    // Without a connection nobody can be asked; it comes back.
+    // Without a connection there is nobody to ask; wait for the next one.
     const ask = async (): Promise<string[]> => {
       return this.sentTo().catch((error: PandaError) => {
         if (error.code !== "offline" && error.code !== "closed") throw error;

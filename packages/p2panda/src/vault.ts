@@ -4,7 +4,7 @@ import type { Store } from "./store.js";
 const IV_BYTES = 12;
 const text = new TextEncoder();
 
-/** Seals what is stored of spaces under a key that nobody can read, not even this page. */
+/** Seals stored rows of spaces under a non-extractable key. */
 export class Vault {
   private constructor(
     readonly key: CryptoKey,
@@ -20,7 +20,7 @@ export class Vault {
     return new Vault(key, await bare.open("pepper", pepper));
   }
 
-  /** The name is bound: a row does not open under another one. */
+  /** Binds the name: a row does not open under another one. */
   async seal(name: string, bytes: Uint8Array): Promise<Uint8Array> {
     const iv = randomBytes(IV_BYTES);
     const algorithm = { name: "AES-GCM", iv, additionalData: text.encode(name) };
@@ -39,7 +39,7 @@ export class Vault {
   }
 }
 
-/** What is stored under this name; made if there is none. Of two tabs the first one's stays. */
+/** The value under this name; made if there is none. Of two tabs, the first one's counts. */
 async function kept<T>(store: Store, name: string, make: () => Promise<T>): Promise<T> {
   const found = await store.read((reader) => reader.get<T>("meta", [name]));
   if (found !== undefined) return found;

@@ -18,7 +18,7 @@ export type SpacesWasm = typeof Spaces;
 let loaded: Promise<void> | undefined;
 let spaces: Promise<SpacesWasm> | undefined;
 
-/** Loads the module once; in Node from its file, elsewhere from where this file came from. */
+/** Loads the module once: in Node from its file, elsewhere from next to this file. */
 export function loadWasm(): Promise<void> {
   loaded ??= read(new URL("./p2panda_web_bg.wasm", import.meta.url)).then(async (module) => {
     await init({ module_or_path: module });
@@ -34,14 +34,14 @@ export function loadSpaces(): Promise<SpacesWasm> {
     await module.default({ module_or_path: bytes });
     return module;
   })();
-  // It may be there the next time.
+  // It may load the next time.
   spaces.catch(() => (spaces = undefined));
   return spaces;
 }
 
 async function read(url: URL): Promise<URL | BufferSource> {
   if (url.protocol !== "file:") return url;
-  // Only Node has modules in files.
+  // Only Node loads modules from files.
   const name = "node:fs/promises";
   const { readFile } = (await import(/* @vite-ignore */ name)) as {
     readFile(url: URL): Promise<BufferSource>;

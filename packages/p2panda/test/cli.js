@@ -1,4 +1,4 @@
-// The program `panda`, as people run it next to a page.
+// The command `panda`, next to a page.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 const server = process.env.PANDA_TEST_SERVER ?? join(root, "target/debug/examples/serve");
 const panda = join(dirname(dirname(server)), "panda");
 
-/** Homes and processes that go with the test. */
+/** Home directories and processes that end with the test. */
 export class Programs {
   constructor(test) {
     this.directory = mkdtempSync(join(tmpdir(), "p2panda-cli-"));
@@ -25,7 +25,7 @@ export class Programs {
     });
   }
 
-  /** On loopback, in a home of its own, without multicast. */
+  /** Arguments for loopback, a separate home, and no multicast. */
   start(home, args, listen = "127.0.0.1:0") {
     const path = (name) => join(this.directory, name);
     const all = [...args, "--no-mdns", "--listen", listen, "--home", path(home)];
@@ -46,7 +46,7 @@ export class Programs {
     return running;
   }
 
-  /** Runs to its end; what it wrote. Another code than 0 is an error. */
+  /** Runs a command to its end and returns its output. Any exit code but 0 is an error. */
   async run(home, args, { input = "", codes = [0] } = {}) {
     const running = this.start(home, args);
     running.stdin.end(input);
@@ -57,13 +57,13 @@ export class Programs {
     throw new Error(`${args.join(" ")} ended with ${code}: ${running.said.join("\n")}`);
   }
 
-  /** Ends a program as Ctrl-C does. */
+  /** Ends a process as Ctrl-C does. */
   async interrupt(running) {
     running.kill("SIGINT");
     if (running.exitCode === null && running.signalCode === null) await once(running, "exit");
   }
 
-  /** A node that carries for pages: where it is reached by pages, and by nodes. */
+  /** A node for pages, with its addresses for pages and for nodes. */
   async node({ home = "courier", demo, origins = [] } = {}) {
     const [port, quic] = [await freePort(), await freePort()];
     const demoPort = demo === undefined ? undefined : await freePort();
@@ -85,7 +85,7 @@ export class Programs {
   }
 }
 
-/** A raw search of all files of a home, those of the database that are not merged yet too. */
+/** Searches the bytes of all files of a home, including the write-ahead log. */
 export function holdsNothing(folder, words) {
   let found = 0;
   for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
@@ -100,7 +100,7 @@ export function holdsNothing(folder, words) {
   if (found < 4096) throw new Error(`${folder} holds nothing at all`);
 }
 
-/** The lines of a program until one of them fits. */
+/** The lines of a process until one of them matches. */
 export async function until(running, fits) {
   for (;;) {
     const { value, done } = await running.lines.next();

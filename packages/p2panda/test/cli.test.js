@@ -1,4 +1,4 @@
-// A page next to people who use `panda`: the same rooms and the same spaces.
+// A page and users of `panda` share topics and spaces.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -37,7 +37,7 @@ test("`panda space` comes into a page's space by an invite", patient, async (t) 
   assert.deepEqual(values(messages), ["sealed in a page", "sealed in a terminal"]);
   const watch = programs.start("bob", ["space", "watch", space.id, "--from", "start", "--bootstrap", node.peer]);
   await until(watch, (line) => line === "sealed in a page");
-  // The member that is removed reads what came before, and nothing after.
+  // The removed member reads what came before, and nothing after.
   const bob = messages[1].author;
   await space.remove(bob);
   await (await space.publish("after the removal")).wait("node");

@@ -1,4 +1,4 @@
-// Keys that open with a passphrase: for browsers without Ed25519, and to take a key along.
+// Keys protected by a passphrase: for browsers without Ed25519, and to move a key.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Engine } from "../dist/engine.js";
@@ -63,7 +63,7 @@ test("a page whose log went on elsewhere goes on with a new key", patient, async
   const first = await open();
   const old = first.identity();
   await first.close();
-  // A copy of the key in another place writes first.
+  // A copy of the key elsewhere writes first.
   const key = await store.read((reader) => reader.get("meta", ["key"]));
   const copy = await Engine.start(new MemoryStore(), { url: node.url, key, WebSocket });
   const away = stored(copy, "elsewhere");

@@ -1,4 +1,4 @@
-// A node that says whatever a test wants.
+// A fake node that says what a test tells it to.
 import { once } from "node:events";
 import { WebSocketServer } from "ws";
 import { KeyPair, loadWasm, signAndEncode, toBase64 } from "../dist/low-level.js";
@@ -7,7 +7,7 @@ import { wasm } from "../dist/wasm.js";
 await loadWasm();
 export const author = new KeyPair(new Uint8Array(32).fill(1));
 
-/** Operations of an author: texts in a log. */
+/** Makes operations of an author: texts in a log. */
 export async function log(topic, texts, key = author, more = {}) {
   const operations = [];
   for (const text of texts) {
@@ -18,7 +18,7 @@ export async function log(topic, texts, key = author, more = {}) {
   return operations;
 }
 
-/** A node that says whatever the test wants. */
+/** A fake node whose answers the test chooses. */
 export class Liar {
   constructor(test, topic) {
     this.topic = topic;

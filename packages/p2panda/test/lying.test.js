@@ -1,4 +1,4 @@
-// A node that lies: each lie has a code, and signed headers as evidence.
+// A lying node: each lie has a code, and signed headers as evidence.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeOperation, KeyPair, toBase64 } from "../dist/low-level.js";

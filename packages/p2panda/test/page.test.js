@@ -1,4 +1,4 @@
-// A page's side of the package, in Node: keys, signing, exchange with a real node.
+// The package for pages, in Node: keys, signing, exchange with a real node.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Engine } from "../dist/engine.js";
@@ -53,10 +53,10 @@ test("two pages speak through one node, and each knows who wrote what", patient,
   assert.deepEqual([message.author, message.id, message.mine], [one.id, sent.id, false]);
   await two.topic(topic).publish("answer");
   const [, answer] = await take(one.topic(topic).stream(), 2);
-  // The answer names what it answers.
+  // The answer names its question.
   assert.deepEqual(answer.after, [sent.id]);
   assert.deepEqual(answer.missing, []);
-  // A client with the node's own words sees the same.
+  // A client of the plain RPC sees the same.
   const client = await node.client(ALICE);
   const read = await client.call("messages.read", { topic });
   assert.deepEqual(
@@ -84,7 +84,7 @@ test(
     const receipts = [];
     for (let place = 50; place < 60; place += 1)
       receipts.push(await room.publish(place, { request: `r${place}` }));
-    // The same message with the same id is one message.
+    // The same message with the same id is stored once.
     await room.publish(59, { request: "r59" });
     await assert.rejects(room.publish("other", { request: "r59" }), { code: "key-taken" });
     assert.deepEqual(
@@ -166,7 +166,7 @@ test("bad input is refused in words", patient, async (t) => {
   await assert.rejects(panda.join("panda:nonsense"), { code: "invalid-ticket" });
   const ticket = await room.ticket();
   assert.equal((await panda.join(ticket)).id, room.id);
-  // One character wrong.
+  // One wrong character.
   const wrong = ticket.slice(0, -1) + (ticket.endsWith("a") ? "b" : "a");
   await assert.rejects(panda.join(wrong), { code: "invalid-ticket" });
 });
@@ -270,7 +270,7 @@ test("operations without a message leave no gap", patient, async (t) => {
   await client.topic(topic).publish("before");
   const stream = panda.topic(topic).stream();
   const messages = await take(stream, 1);
-  // Everything before it may be deleted, and it has no message.
+  // It allows deleting everything before it, and has no message.
   await client.call("publish", { topic, message: { prune: true } });
   await client.topic(topic).publish("behind");
   await client.topic(topic).publish("in a log with a name", { log: "notes" });
@@ -319,7 +319,7 @@ test(
     const messages = await take(right.topic(topic).stream(), 2);
     assert.deepEqual(values(messages), ["question", "answer"]);
     assert.ok(messages[1].timestamp < question.timestamp);
-    // The answer stands behind what it answers.
+    // The answer comes after its question.
     assert.deepEqual(await right.order(messages.toReversed()), [1, 0]);
   },
 );
@@ -342,7 +342,7 @@ test("two pages speak through two nodes that sync with each other", patient, asy
   const answered = take(one.topic(topic).stream(), 2);
   await two.topic(topic).publish("and back");
   assert.deepEqual(values(await answered), ["over there", "and back"]);
-  // The second node is told who is here, too.
+  // The second node also gets ephemeral messages.
   const told = heard(
     (listener) => two.topic(topic).onAnnounce(listener),
     ({ author }) => author === one.id,
@@ -378,7 +378,7 @@ test("a page that changes nodes reads once more and shows nothing twice", patien
   await engine.close();
   const other = await start(second.url);
   t.after(() => other.close());
-  // The second node gets what only the first one had.
+  // The second node receives what only the first one had.
   await stored(other);
   const reader = await page(t, second.url);
   await other.publish(topic, "two");
@@ -393,7 +393,7 @@ test("a writer that lost the lead without hearing of it writes nothing", patient
   const node = await server(t, { open: [topic] });
   const storage = new MemoryStore();
   const key = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
-  // As a tab that was frozen, whose lock another one has taken.
+  // Like a frozen tab whose lock another one has taken.
   const frozen = await Engine.start(storage, { url: node.url, key, WebSocket });
   await heard(
     (listener) => frozen.listen(listener),

@@ -1,4 +1,4 @@
-// The scenario of every client (vectors/rpc-scenario.json), against a real process.
+// The scenario for all clients (vectors/rpc-scenario.json), against a real process.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -74,7 +74,7 @@ test("a wrong token, no server and a large stream", { timeout: 120_000 }, async 
   const texts = Array.from({ length: 1_000 }, (_, place) => `${place} ${"x".repeat(500)}`);
   await root.topic(alias).publishAll(texts);
   const stream = await root.topic(alias).stream();
-  // Several times what may be under way without credit.
+  // Several times what may be in flight without credit.
   const messages = await take(stream, 1_000);
   assert.deepEqual(
     messages.map((message) => message.text),

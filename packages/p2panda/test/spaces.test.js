@@ -1,4 +1,4 @@
-// Encrypted spaces of pages, in Node: the node that carries them reads nothing.
+// Encrypted spaces of pages, in Node: the node that carries them can read nothing.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Engine } from "../dist/engine.js";
@@ -43,7 +43,7 @@ test("two pages speak in a space, and their node reads nothing", patient, async 
     members.map(({ key }) => key).sort(),
     [alice.id, bob.id].sort(),
   );
-  // What is announced is for members, too.
+  // Ephemeral messages are for members only, too.
   const said = heard(
     (listener) => theirs.onAnnounce(listener),
     ({ value }) => value === "only-members-hear-this",
@@ -125,7 +125,7 @@ test("a removed page reads nothing of what comes after", patient, async (t) => {
   await (await ours.publish("without bob")).wait("node");
   await ejected;
   assert.deepEqual(values(await take(hers.stream(), 2)), ["with bob", "without bob"]);
-  // The operation is there; it does not open.
+  // The operation is stored, but does not open.
   const engine = bob.backend;
   await caughtUp(engine);
   const { messages } = await engine.call("read", ours.id, 0, 100);
@@ -224,7 +224,7 @@ test("what a page keeps of spaces is sealed, and goes on after a restart", patie
   assert.equal((await second.spaceLook(topic)).name, "kept");
 });
 
-/** Bytes as the text that they may be. */
+/** Bytes read as text. */
 function plain(_, value) {
   return value instanceof Uint8Array ? Buffer.from(value).toString("latin1") : value;
 }

@@ -32,7 +32,7 @@ export function newTopic() {
   return randomBytes(32).toString("hex");
 }
 
-/** A node on a directory that goes with the test. */
+/** A node on a directory that is removed after the test. */
 export class Server {
   constructor(test, { open = [], origins = [], port = 0, rooms, peers = [] } = {}) {
     this.directory = mkdtempSync(join(tmpdir(), "p2panda-web-"));
@@ -91,7 +91,7 @@ export async function page(test, url, options = {}) {
   return panda;
 }
 
-/** The next messages of a stream. */
+/** The next `count` messages of a stream. */
 export async function take(stream, count) {
   const taken = [];
   while (taken.length < count) {
@@ -102,7 +102,7 @@ export async function take(stream, count) {
   return taken;
 }
 
-/** Resolves with the first that fits. */
+/** Resolves with the first value that matches. */
 export function heard(subscribe, fits) {
   return new Promise((resolve) => {
     const stop = subscribe((value) => {

@@ -1,4 +1,4 @@
-"""The scenario of every client, and what is Python's own, against a real process."""
+"""The scenario for all clients, and tests of the Python client, against a real process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERVER = shlex.split(
     os.environ.get("PANDA_TEST_SERVER", str(ROOT / "target/debug/examples/serve"))
 )
 ALICE, ADMIN = "token-of-alice", "token-of-root"
-#: Longer than anything takes; reaching the end of that is a failure.
+#: Longer than anything takes; reaching it is a failure.
 PATIENCE = 60
 
 
@@ -134,7 +134,7 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
         async with await panda.connect(server.unix) as client:
             self.assertIn("admin", client.hello["scopes"])
             topic = client.topic(alias)
-            # Several times what may be under way without credit.
+            # Several times what may be in flight without credit.
             for first in range(0, 1_000, 100):
                 await topic.publish_all(f"{number} {'x' * 500}" for number in range(first, first + 100))
             count = 0

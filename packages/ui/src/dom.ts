@@ -1,4 +1,4 @@
-// Elements. Whatever comes from the node becomes text, never markup.
+// Elements. Anything from the node becomes text, never markup.
 
 type Child = Node | string | number | null | undefined;
 type Attributes = Record<string, string | boolean | ((event: Event) => void)>;
@@ -16,12 +16,12 @@ export function el(tag: string, attributes: Attributes = {}, ...children: Child[
   return element;
 }
 
-/** A table with a caption. Without rows, a sentence. */
+/** A table with a caption, or a sentence if there are no rows. */
 export function table(caption: string, head: string[], rows: Child[][], none: string): HTMLElement {
   if (rows.length === 0) return el("section", {}, el("h3", {}, caption), el("p", { class: "none" }, none));
   const cells = (tag: string, row: Child[], scope: string) =>
     row.map((cell) => el(tag, scope ? { scope } : {}, cell));
-  // A wide table scrolls by itself, also from the keyboard.
+  // A wide table scrolls on its own, also from the keyboard.
   return el(
     "div",
     { class: "table", tabindex: "0", role: "region", "aria-label": caption },
@@ -35,12 +35,12 @@ export function table(caption: string, head: string[], rows: Child[][], none: st
   );
 }
 
-/** Names and values. */
+/** A list of names and values. */
 export function facts(pairs: [string, Child][]): HTMLElement {
   return el("dl", {}, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
-/** An id in short form; all of it on hover and for copying. */
+/** An id in short form, in full on hover and for copying. */
 export function id(text: string | null): Child {
   if (text === null) return "–";
   return el("code", { title: text }, text.length > 20 ? `${text.slice(0, 10)}…${text.slice(-4)}` : text);

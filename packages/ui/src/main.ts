@@ -6,7 +6,7 @@ import { Connection, type Credential, RpcError } from "./rpc.ts";
 import type { NodeEvent } from "./types.ts";
 
 const REFRESH_MS = 2_000;
-/** A ticket is good for 60 s: a reload in that time needs no token. */
+/** A ticket is valid for 60 s: a reload in that time needs no token. */
 const TICKET_MS = 20_000;
 const TICKET = "panda-ui-ticket";
 const EVENTS_MAX = 500;
@@ -40,7 +40,7 @@ async function show(): Promise<void> {
   }
   if (place().join("/") !== [name, argument].join("/")) return;
   const at = `${name}/${argument}`;
-  // Somebody who types or has marked something is not disturbed.
+  // Do not refresh while somebody types or has selected text.
   const busy = at === shown && (main.contains(document.activeElement) || marked());
   if (busy) return;
   main.replaceChildren(content);
@@ -108,13 +108,13 @@ async function connect(credential: Credential): Promise<void> {
   }
 }
 
-/** A new ticket for the next connection: the token itself is kept nowhere. */
+/** Gets a ticket for the next connection: the token itself is not stored. */
 async function ticket(): Promise<void> {
   try {
     const fresh = await node?.call<{ ticket: string }>("auth.ticket");
     if (fresh) sessionStorage.setItem(TICKET, fresh.ticket);
   } catch {
-    // The next one may come.
+    // The next attempt may succeed.
   }
 }
 

@@ -1,4 +1,4 @@
-// What is shown: each page asks the node and builds its elements.
+// The pages: each asks the node and builds its elements.
 
 import { bytes, duration, el, facts, id, link, table, time } from "./dom.ts";
 import type { Connection } from "./rpc.ts";
@@ -6,7 +6,7 @@ import type * as t from "./types.ts";
 
 export type Page = (node: Connection, argument: string, again: () => void) => Promise<HTMLElement>;
 
-/** Why a peer is not connected, or how it is. */
+/** The state of a peer, or why it is not connected. */
 const STATES: Record<string, string> = {
   known: "heard of, never tried",
   connecting: "being dialled",
@@ -16,7 +16,7 @@ const STATES: Record<string, string> = {
   live: "connected, in sync",
 };
 
-/** States of one operation, in the order of its life. */
+/** The states of an operation, in order. */
 const LIFE: Record<string, string> = {
   refused: "It was refused.",
   early: "It came before operations that go first in its log.",
@@ -259,7 +259,7 @@ const trace: Page = async (node, argument) => {
   return article;
 };
 
-/** The newest events since the page was opened. */
+/** The newest events since the page was loaded. */
 export const seen: { at: number; event: t.NodeEvent }[] = [];
 
 const events: Page = () => {

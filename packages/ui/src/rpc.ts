@@ -15,7 +15,7 @@ type Waiting = { resolve: (result: never) => void; reject: (error: Error) => voi
 export type Note = (method: string, params: Params) => void;
 export type Credential = { token: string } | { ticket: string };
 
-/** A connection that has said hello. */
+/** A connection after `hello`. */
 export class Connection {
   private last = 0;
   private readonly waiting = new Map<number, Waiting>();
@@ -64,7 +64,7 @@ export class Connection {
     }
     this.last += 1;
     const id = this.last;
-    // What is asked in one turn goes in one frame, as far as a frame may go.
+    // Requests of one turn share a frame, up to its limits.
     if (this.outgoing.length === 0) queueMicrotask(() => this.flush());
     this.outgoing.push(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
     return new Promise<T>((resolve, reject) => this.waiting.set(id, { resolve, reject }));

@@ -1,4 +1,4 @@
-// Results of the RPC, as far as this page shows them (docs/protocol/openrpc.json).
+// The results of the RPC that this page shows (docs/protocol/openrpc.json).
 
 export interface Status {
   node: string;

@@ -47,7 +47,7 @@ async function call(method, params = {}) {
   return result;
 }
 
-/** A consumer with one dead letter, made in the page: Node 20 has no WebSocket. */
+/** Makes a consumer with one dead letter, in the page: Node 20 has no WebSocket. */
 function makeDeadLetter([name, topic, token, reason]) {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(`ws://${location.host}/rpc`, "panda.v1");
@@ -117,7 +117,7 @@ for (const { name, path, options } of BROWSERS) {
       await page.keyboard.press("Enter");
     };
     const accessible = async (what) => {
-      // The policy of the page runs no script of others: axe comes through the debugger.
+      // The page's policy runs no foreign script: inject axe through the debugger.
       await page.evaluate(axe);
       const { violations } = await page.evaluate(() => globalThis.axe.run());
       const found = violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html)}`);
@@ -135,7 +135,7 @@ for (const { name, path, options } of BROWSERS) {
 
     test("every page shows what the node knows, without a violation of axe", async () => {
       await page.evaluate(makeDeadLetter, [`search-${name}`, TOPIC, ROOT, HOSTILE]);
-      // The reader sees its own consumers only, so root signs in.
+      // A reader sees only its own consumers, so an administrator signs in.
       await page.evaluate(() => sessionStorage.clear());
       await page.reload();
       await signIn(ROOT);

@@ -1,11 +1,11 @@
-// Measures the package in browsers, with the bar of each figure: `node test/browser/bars.mjs`. No test.
-// Figures of the modules come from `rates.js`; `node test/rates.mjs` has them from Node.
+// Measures the package in browsers, and compares figures with their bars: `node test/browser/bars.mjs`. Not a test.
+// `rates.js` measures the modules; `node test/rates.mjs` runs it in Node.
 import { ADMIN, freePort, newTopic, Server } from "../support.js";
 import { bare, browsers, launch, serve, tab } from "./support.js";
 
 const MISSED = 10_000;
 const SENT = 100;
-/** At most so many milliseconds, or at least so many a second. */
+/** Upper bounds in milliseconds, lower bounds in operations per second. */
 const BARS = {
   ...{ interactive_ms: 300, create_32_ms: 150, missed_ms: 3_000, blocked_ms: 100 },
   ...{ one_node_p95_ms: 100, two_nodes_p95_ms: 300 },
@@ -25,7 +25,7 @@ for (let first = 0; first < MISSED; first += 500) {
   await admin.topic(topic).publishAll(some);
 }
 
-/** How long a page needs for what it missed, and how long its thread was not free. */
+/** Returns how long a page takes to load missed messages, and the longest task of its thread. */
 async function missed(url, topic, count) {
   let blocked = 0;
   if (PerformanceObserver.supportedEntryTypes.includes("longtask")) {
@@ -42,7 +42,7 @@ async function missed(url, topic, count) {
   return { missed_ms: Math.round(performance.now() - from), blocked_ms: Math.round(blocked) };
 }
 
-/** A page that notes when messages come. */
+/** Opens a page that records when messages arrive. */
 async function listener(browser, url) {
   const page = await bare(browser, origin);
   await page.evaluate(

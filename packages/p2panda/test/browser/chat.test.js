@@ -13,7 +13,7 @@ const pictures = process.env.PANDA_TEST_PICTURES;
 const texts = (page) =>
   page.$$eval("#messages .message > p", (all) => all.map((one) => one.textContent));
 
-/** Waits until the page shows this. */
+/** Waits until the page shows this text. */
 async function shows(page, text) {
   const find = (text) =>
     [...document.querySelectorAll("#messages .message > p")].some((p) => p.textContent === text);
@@ -34,7 +34,7 @@ async function write(page, text) {
   await page.keyboard.press("Enter");
 }
 
-/** Chooses a name; with a link opens the room, without one makes it. */
+/** Chooses a name, then opens the room of the link, or makes one without a link. */
 async function enter(page, name, link) {
   await page.waitForSelector("#start:not([hidden])");
   await page.type("#name", name);
@@ -48,7 +48,7 @@ async function look(page, name) {
   if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}.png` });
 }
 
-/** Presses a button of the message that says this. */
+/** Presses a button of the message with this text. */
 async function press(page, text, button) {
   await shows(page, text);
   await page.evaluate(
@@ -101,7 +101,7 @@ for (const name of browsers) {
       const asked = await anna.evaluate(() =>
         performance.getEntriesByType("resource").map(({ name }) => name),
       );
-      // The secret is behind #, which no request has.
+      // The secret is after the #, which no request contains.
       assert.deepEqual(
         asked.filter((one) => one.includes("panda:") || one.includes("#")),
         [],
@@ -184,7 +184,7 @@ for (const name of browsers) {
         () => document.querySelector("#room-error").textContent.includes("too long"),
         soon,
       );
-      // What was refused is still there to be shortened.
+      // The refused text is still there to be shortened.
       assert.equal(await anna.$eval("#text", (area) => area.value.length), 1024 * 1024);
       await anna.$eval("#text", (area) => (area.value = ""));
     });
@@ -293,7 +293,7 @@ for (const name of browsers) {
     });
 
     await t.test("nothing went wrong unseen", patient, () => {
-      // Firefox reports each connection that is cut.
+      // Firefox reports each cut connection.
       const isOurs = (error) => !error.includes("ws://");
       assert.deepEqual([...anna.errors, ...bert.errors].filter(isOurs), []);
     });

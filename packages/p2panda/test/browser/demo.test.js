@@ -93,13 +93,13 @@ for (const name of browsers) {
         () => document.querySelectorAll('.mine [data-state="stored"]').length === 2,
         soon,
       );
-      // Somebody who comes now reads all of it.
+      // A newcomer reads all of it.
       const dora = await tab(browser, link);
       await enter(dora, "Dora", link);
       for (const words of said) await shows(dora, words);
       const read = await text(bert, "#messages");
       assert.ok(read.includes(said[1]) && !read.includes(said[2]), read);
-      // Nor after a reload, with all that the node has.
+      // Nor after a reload, with everything that the node has.
       await bert.reload();
       await shows(bert, said[1]);
       await says(bert, "#status", "Connected");

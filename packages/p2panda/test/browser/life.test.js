@@ -7,7 +7,7 @@ import { bare, browsers, launch, serve } from "./support.js";
 const patient = { timeout: 120_000 };
 const soon = { polling: 50, timeout: 60_000 };
 
-/** Opens the package in a page, which counts what it is shown. */
+/** Opens the package in a page that counts the messages it is shown. */
 function open(page, url, topic) {
   return page.evaluate(
     async (url, topic) => {
@@ -89,7 +89,7 @@ for (const name of browsers) {
       const [id] = await join(first);
       const second = await bare(browser, origin, first.own);
       assert.equal((await join(second, id))[1], false);
-      // The tab that does not lead invites and writes through the one that does.
+      // The other tab invites and writes through the leading one.
       const ticket = await second.evaluate(() => room.invite());
       const other = await bare(browser, origin);
       await join(other, ticket);
@@ -97,7 +97,7 @@ for (const name of browsers) {
       await other.waitForFunction(() => seen.includes("from the second tab"), soon);
       await other.evaluate(async () => (await room.publish("hello")).wait("node"));
       for (const tab of [first, second]) await tab.waitForFunction(() => seen.length === 2, soon);
-      // It goes on when the first one closes.
+      // It continues when the first one closes.
       await first.close();
       await second.waitForFunction(() => panda.status.leader, soon);
       await second.evaluate(async () => (await room.publish("alone")).wait("node"));
@@ -226,7 +226,7 @@ for (const name of browsers) {
     await t.test("where storage is refused, the page says so and works", patient, async () => {
       const page = await bare(browser, origin);
       await page.evaluate(() => {
-        // As a private window of some browsers does it.
+        // As in a private window of some browsers.
         IDBFactory.prototype.open = () => {
           throw new DOMException("", "SecurityError");
         };

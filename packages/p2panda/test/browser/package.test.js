@@ -124,7 +124,7 @@ for (const name of browsers) {
         const ids = await Promise.all(tabs.map((tab) => tab.evaluate(() => panda.id)));
         assert.equal(new Set(ids).size, 1);
         await first.waitForFunction(() => panda.status.leader, { polling: 20 });
-        // A tab that does not speak with the node asks the one that does.
+        // A tab without the connection asks the leading one.
         const sent = await tabs[1].evaluate(async () => {
           const receipt = await room.publish("0 -1", { request: "first" });
           await receipt.wait("node");
@@ -142,7 +142,7 @@ for (const name of browsers) {
             place,
             count,
           );
-        // The leader is in the middle of its own burst when it goes.
+        // The leader closes in the middle of its own burst.
         void burst(first, 0, 1_000).catch(() => undefined);
         const others = [burst(tabs[1], 1, 60), burst(tabs[2], 2, 60)];
         await first.waitForFunction(() => window.wrote >= 10, { polling: 20 });
@@ -162,7 +162,7 @@ for (const name of browsers) {
           seqs.push(message.seq);
           if (seen[1].length === 60 && seen[2].length === 60 && seen[0].length >= kept) break;
         }
-        // Each tab in its order, without a gap, a fork or a double.
+        // Each tab in its order, without gaps, forks or duplicates.
         assert.deepEqual(seqs, [...seqs.keys()]);
         for (const numbers of Object.values(seen)) assert.deepEqual(numbers, [...numbers.keys()]);
         assert.equal(reader.status.lastError, undefined);

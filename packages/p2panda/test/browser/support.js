@@ -1,4 +1,4 @@
-// Browsers, and the server of their pages.
+// Browsers, and the server for their pages.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -15,7 +15,7 @@ const types = {
   ".svg": "image/svg+xml",
   ".wasm": "application/wasm",
 };
-/** As `/demo` has it, with any node. */
+/** The policy of `/demo`, for any node. */
 const policy =
   "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; " +
   "img-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
@@ -66,7 +66,7 @@ export async function launch(test, name) {
   return browser;
 }
 
-/** A page in storage of its own; `context` puts it into that of another one. */
+/** A page with its own storage, or in the storage of `context`. */
 export async function tab(browser, url, context) {
   const own = context ?? (await browser.createBrowserContext());
   const page = await own.newPage();
@@ -84,7 +84,7 @@ export async function bare(browser, origin, context) {
   return page;
 }
 
-/** What axe finds is a fault of the page. */
+/** Fails on any finding of axe. */
 export async function isAccessible(page) {
   const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core")), "utf8");
   await page.evaluate(axe);

@@ -1,4 +1,4 @@
-"""Reaches a running p2panda node (docs/protocol/rpc.md)."""
+"""A client for a running p2panda node (docs/protocol/rpc.md)."""
 
 from . import sync
 from ._client import Client, DeviceLink, Message, Pruned, Space, Stream, Topic, connect

@@ -16,10 +16,10 @@ from ._transport import Transport, UnixTransport, WebSocketTransport
 
 RPC_VERSION = 1
 
-#: The type, where a property has its name.
+#: The built-in type, where a property has the same name.
 Bytes = bytes
 
-#: What can be published: a text, bytes, or anything that JSON has.
+#: A content that can be published: a text, bytes, or any JSON value.
 Content = str | bytes | dict[str, Any] | list[Any] | int | float | bool | None
 
 
@@ -46,7 +46,7 @@ class Client:
     """A connection to a node. Close it, or use it with `async with`."""
 
     def __init__(self, transport: Transport) -> None:
-        #: What the node said of itself and of this client.
+        #: The node's greeting: its id, and the scopes of this client.
         self.hello: dict[str, Any] = {}
         self._transport = transport
         self._numbers = itertools.count(1)
@@ -63,14 +63,14 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the connection. What was delivered and not acknowledged comes again."""
+        """Ends the connection. Messages that were not acknowledged are redelivered."""
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         self._end(closed())
         await self._transport.close()
 
     async def closed(self) -> None:
-        """Returns when the connection is over."""
+        """Returns when the connection has ended."""
         await asyncio.wait([self._reader])
 
     async def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
@@ -78,11 +78,11 @@ class Client:
         return await self._call(method, params or {}, None)
 
     def topic(self, topic: str) -> Topic:
-        """A topic of the node, by its alias or by itself."""
+        """A topic of the node, by its alias or its 64 digits."""
         return Topic(self, topic)
 
     def space(self, topic: str) -> Space:
-        """A space of the node, by the alias of its topic or by the topic."""
+        """A space of the node, by its topic or the alias of that."""
         return Space(self, topic)
 
     async def spaces(self) -> list[dict[str, Any]]:
@@ -91,12 +91,12 @@ class Client:
         return spaces
 
     async def create_space(self, name: str = "", *, no_history: bool = False) -> Space:
-        """Makes a space with the node as its owner. With `no_history` newcomers read only what comes."""
+        """Creates a space with the node as its owner. With `no_history`, newcomers read only later messages."""
         made = await self.call("space.create", {"name": name, "no_history": no_history})
         return Space(self, made["topic"])
 
     async def join_space(self, ticket: str) -> Space:
-        """Asks to be let into the space of an invite. `spaces` says whether the node still waits."""
+        """Asks to join the space of an invite. `spaces` says whether the node still waits."""
         joined = await self.call("space.join", {"ticket": ticket})
         return Space(self, joined["topic"])
 
@@ -175,7 +175,7 @@ class Client:
         result: Any = message.get("result")
         stream = self._starting.get(number)
         if stream is not None:
-            # Before the next message is looked at, which may be one of the subscription.
+            # Register it before reading the next message, which may belong to the subscription.
             stream._begin(result)
             self._streams[result["subscription"]] = stream
         answer.set_result(result)
@@ -205,7 +205,7 @@ class Topic:
     client: Client
     name: str
 
-    #: Methods by which it is written and read.
+    #: Methods for publishing and subscribing.
     _publish = "publish"
     _subscribe = "messages.subscribe"
 
@@ -219,9 +219,9 @@ class Topic:
         stored: int | None = None,
         timeout_ms: int = 30_000,
     ) -> dict[str, Any]:
-        """Publishes a message: it is on the node's disk when this returns.
+        """Publishes a message. It is on the node's disk when this returns.
 
-        The same message with the same `request` is stored once. `stored` waits for so many peers.
+        The same message with the same `request` is stored once. `stored` waits for a number of peers.
         """
         message: dict[str, Any] = {"content": _content(content)}
         if request is not None:
@@ -244,7 +244,7 @@ class Topic:
         return published
 
     async def read(self, after: int = 0, limit: int = 512) -> list[Message]:
-        """A page of messages behind an offset."""
+        """A page of messages after an offset."""
         params = {"topic": self.name, "after": after, "limit": limit}
         page = await self.client.call("messages.read", params)
         return [Message(fields, None) for fields in page["messages"]]
@@ -258,7 +258,7 @@ class Topic:
         header: bool = False,
         **settings: Any,
     ) -> Stream:
-        """Messages as they come. With a consumer the node remembers what was acknowledged.
+        """Messages as they arrive. With a consumer the node remembers which ones were acknowledged.
 
         `settings` are those of a consumer, such as `ack_wait_ms` or `deliveries_max`.
         """
@@ -270,7 +270,7 @@ class Topic:
         return Stream(self.client, params, self._subscribe)
 
     async def status(self) -> dict[str, Any]:
-        """What is stored, waits or was refused."""
+        """Counts of operations that are stored, wait or were refused."""
         status: dict[str, Any] = await self.client.call("topic.status", {"topic": self.name})
         return status
 
@@ -315,7 +315,7 @@ class DeviceLink:
 
 
 class Space(Topic):
-    """An encrypted space. It is read like a topic; what is published is for the members alone."""
+    """An encrypted space. It works like a topic, but only members can read its messages."""
 
     _publish = "space.publish"
     _subscribe = "space.subscribe"
@@ -325,7 +325,7 @@ class Space(Topic):
         return [await self.publish(content) for content in contents]
 
     async def members(self, at: str | None = None) -> list[dict[str, Any]]:
-        """`member`, `role` and `lacking` of each; with `at` those before the message of this id."""
+        """`member`, `role` and `lacking` of each member; with `at`, the members before the message with this id."""
         params = {"topic": self.name} if at is None else {"topic": self.name, "at": at}
         members: list[dict[str, Any]] = (await self.client.call("space.members", params))["members"]
         return members
@@ -333,7 +333,7 @@ class Space(Topic):
     async def invite(
         self, role: str = "editor", *, uses: int = 1, expires_seconds: int | None = None, contact: bool = True
     ) -> dict[str, Any]:
-        """A `ticket` by which somebody may come in, and the `invite` to revoke it by."""
+        """Makes an invite: a `ticket` for newcomers, and the `invite` for revoking it."""
         params: dict[str, Any] = {"topic": self.name, "role": role, "uses": uses, "contact": contact}
         if expires_seconds is not None:
             params["expires_seconds"] = expires_seconds
@@ -341,16 +341,16 @@ class Space(Topic):
         return made
 
     async def invites(self) -> list[dict[str, Any]]:
-        """The invites, and who came by them."""
+        """The invites, and who joined by them."""
         invites: list[dict[str, Any]] = (await self._ask("invites"))["invites"]
         return invites
 
     async def revoke(self, invite: str) -> None:
-        """Takes an invite back. Who came by it stays."""
+        """Revokes an invite. Members who joined by it stay."""
         await self._ask("revoke", invite=invite)
 
     async def add(self, member: str, role: str = "editor") -> None:
-        """Makes somebody a member."""
+        """Adds a member."""
         await self._ask("add", member=member, role=role)
 
     async def set_role(self, member: str, role: str) -> None:
@@ -358,7 +358,7 @@ class Space(Topic):
         await self._ask("role", member=member, role=role)
 
     async def remove(self, *members: str) -> None:
-        """Takes memberships away, with one new secret."""
+        """Removes members, with one new secret."""
         await self._ask("remove", members=list(members))
 
     async def leave(self) -> None:
@@ -366,19 +366,19 @@ class Space(Topic):
         await self._ask("leave")
 
     async def rename(self, name: str) -> None:
-        """Calls the space by another name."""
+        """Renames the space."""
         await self._ask("rename", name=name)
 
     async def rotate(self) -> None:
-        """Makes a new secret for what is written from now on."""
+        """Makes a new secret for later messages."""
         await self._ask("rotate")
 
     async def heal(self) -> None:
-        """Hands secrets to who lacks them and can be reached, now."""
+        """Hands secrets to members who lack them and can be reached."""
         await self._ask("heal")
 
     async def why(self, member: str) -> dict[str, Any]:
-        """Why somebody is a member, or is not; `why` is a sentence."""
+        """Why a key is a member or not; `why` is a sentence."""
         why: dict[str, Any] = await self._ask("why", member=member)
         return why
 
@@ -393,7 +393,7 @@ class Space(Topic):
 
 @dataclass
 class Message:
-    """A message of a topic. All of its fields are in `fields`."""
+    """A message of a topic. `fields` has all its fields."""
 
     fields: dict[str, Any]
     stream: Stream | None = field(repr=False)
@@ -435,22 +435,22 @@ class Message:
         return self.fields.get("count")
 
     async def ack(self) -> None:
-        """It was handled: on the node's disk when this returns."""
+        """Acknowledges the message. The acknowledgement is on the node's disk when this returns."""
         await self._settle("consumer.ack", {"deliveries": [self._delivery()]})
 
     async def nak(self, delay_ms: int | None = None) -> None:
-        """It is to come again."""
+        """Asks for redelivery."""
         params: dict[str, Any] = {"delivery": self._delivery()}
         if delay_ms is not None:
             params["delay_ms"] = delay_ms
         await self._settle("consumer.nak", params)
 
     async def term(self, reason: str = "") -> None:
-        """It cannot be handled: a dead letter."""
+        """Makes the message a dead letter: it cannot be handled."""
         await self._settle("consumer.term", {"delivery": self._delivery(), "reason": reason})
 
     async def progress(self) -> None:
-        """It is still worked on."""
+        """Says that the message is still being handled, which postpones redelivery."""
         await self._settle("consumer.progress", {"deliveries": [self._delivery()]})
 
     def _delivery(self) -> int:
@@ -470,7 +470,7 @@ def _decoded(text: str | None) -> bytes | None:
 
 @dataclass
 class Pruned:
-    """Something that was pruned before the consumer had settled it."""
+    """Messages that were pruned before the consumer had settled them."""
 
     fields: dict[str, Any]
 
@@ -486,13 +486,13 @@ class Stream:
         self._method = method
         self._number: int | None = None
         self._waiting: deque[Message] = deque()
-        #: What the messages before the one with this rest of the queue have paid for.
+        #: For each queued notification: the messages left of it, and the credit that it returns.
         self._paid: deque[tuple[int, int]] = deque()
         self._more = asyncio.Event()
         self._ended: PandaError | None = None
         #: Aliases of the topics.
         self.topics: list[str] = []
-        #: What was pruned before it was settled.
+        #: Messages that were pruned before they were settled.
         self.pruned: list[Pruned] = []
 
     async def __aenter__(self) -> Stream:
@@ -517,7 +517,7 @@ class Stream:
         return message
 
     async def close(self) -> None:
-        """Ends it. What was not acknowledged comes again."""
+        """Ends the subscription. Messages that were not acknowledged are redelivered."""
         if self._number is None or self._client._over is not None:
             return
         number, self._number = self._number, None
@@ -533,7 +533,7 @@ class Stream:
         await self._client.call(method, {"subscription": self._number, **params})
 
     async def _give(self) -> None:
-        """Gives credit for a notification once all of its messages are taken."""
+        """Grants credit for a notification once all of its messages are taken."""
         left, read = self._paid[0]
         if left > 1:
             self._paid[0] = (left - 1, read)

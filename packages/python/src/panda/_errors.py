@@ -1,4 +1,4 @@
-"""Errors of the node, and of the way to it."""
+"""Errors of the node and of the connection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class PandaError(Exception):
-    """A call failed. `code` is a stable text, such as `unknown-topic`; `closed` without a connection."""
+    """A failed call. `code` is stable, such as `unknown-topic`, or `closed` without a connection."""
 
     def __init__(
         self,
@@ -22,12 +22,12 @@ class PandaError(Exception):
         self.hint = hint
         #: With `log-moved`: `seq` and `backlink`.
         self.expected = expected
-        #: With `refused-operation`: the rule.
+        #: With `refused-operation`: the rule that was broken.
         self.reason = reason
 
     @classmethod
     def of(cls, message: str, data: dict[str, Any]) -> PandaError:
-        """Of the fields of an error of the RPC."""
+        """Reads an error of the RPC."""
         return cls(
             str(data.get("code", "other")),
             message,

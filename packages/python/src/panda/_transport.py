@@ -1,4 +1,4 @@
-"""What carries messages: a Unix socket, or a WebSocket."""
+"""Transports: a Unix socket or a WebSocket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect as websocket_connect
 from ._errors import PandaError, closed
 
 SUBPROTOCOL = "panda.v1"
-#: Bytes of a line or frame of the server; one message may be as large as an operation.
+#: The most bytes of a line or frame from the server; one message may be as large as an operation.
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 
 
@@ -26,7 +26,7 @@ class Transport(Protocol):
 
 
 class UnixTransport:
-    """A line is a message."""
+    """A Unix socket: one message per line."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -65,7 +65,7 @@ class UnixTransport:
 
 
 class WebSocketTransport:
-    """A text message is an array of messages."""
+    """A WebSocket: one text message holds an array of messages."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket

@@ -1,4 +1,4 @@
-"""The same without asyncio: a thread of its own runs the asynchronous client."""
+"""The client without asyncio: a separate thread runs the asynchronous client."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class Stream:
 
 
 class Message:
-    """As `panda.Message`; all of its fields are in `fields`."""
+    """As `panda.Message`. `fields` has all its fields."""
 
     def __init__(self, loop: _Loop, message: _client.Message) -> None:
         self._loop = loop
