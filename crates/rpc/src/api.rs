@@ -105,11 +105,11 @@ macro_rules! methods {
 }
 
 methods! {
-    /// Names the version, and authenticates where the transport did not.
+    /// Exchanges versions; authenticates if the transport did not.
     Hello "hello" Nothing HelloParams => HelloResult;
-    /// A nonce for a client that proves a key.
+    /// Returns a nonce for proving a key.
     Challenge "auth.challenge" Nothing Empty => ChallengeResult;
-    /// A ticket for one WebSocket or one stream of events, which cannot send a header.
+    /// Returns a ticket for one WebSocket or event stream, neither of which can send a header.
     Ticket "auth.ticket" Credential Empty => TicketResult;
     /// An invite for keys that are not listed.
     AccessInvite "access.invite" Admin AccessInviteParams => AccessInviteResult;
@@ -117,131 +117,131 @@ methods! {
     AccessInvites "access.invites" Admin Empty => AccessInvitesResult;
     /// Ends an invite, and the access of the keys that came by it.
     AccessRevoke "access.revoke" Admin AccessRevokeParams => Empty;
-    /// What the node is and how it does.
+    /// Returns the node's identity and state.
     NodeStatus "node.status" Read Empty => NodeStatusResult;
-    /// The numbers of the node, as text for Prometheus.
+    /// Returns the node's metrics as text for Prometheus.
     NodeMetrics "node.metrics" Read Empty => MetricsResult;
-    /// Ends the node.
+    /// Shuts the node down.
     NodeShutdown "node.shutdown" Admin Empty => Empty;
-    /// Every node that is known.
+    /// Lists all known nodes.
     PeerList "peer.list" Read Empty => PeerListResult;
-    /// Names the address of a node.
+    /// Adds the address of a node.
     PeerAdd "peer.add" Admin PeerAddParams => Empty;
-    /// The topics that are kept, a page of them.
+    /// Lists a page of kept topics.
     TopicList "topic.list" Read TopicListParams => TopicListResult;
-    /// The alias of a topic.
+    /// Returns the alias of a topic.
     TopicAlias "topic.alias" Read TopicParams => TopicAliasResult;
-    /// The topics of aliases.
+    /// Returns the topics of aliases.
     TopicReveal "topic.reveal" Admin TopicRevealParams => TopicRevealResult;
-    /// Keeps a topic, or keeps it no longer.
+    /// Starts or stops keeping a topic.
     TopicKeep "topic.keep" Admin TopicKeepParams => TopicAliasResult;
-    /// Ends the interest of the node in a topic.
+    /// Leaves a topic.
     TopicLeave "topic.leave" Admin TopicParams => Empty;
-    /// What is stored, waits or was refused.
+    /// Counts what is stored, waits or was refused.
     TopicStatus "topic.status" Read TopicParams => TopicStatusResult;
-    /// Who has what this node published to a topic; waits until somebody has it.
+    /// Waits until a peer has what this node published to a topic; says which peers do.
     TopicDelivered "topic.delivered" Read TopicDeliveredParams => TopicDeliveredResult;
-    /// The peers that a topic is exchanged with.
+    /// Lists peers with a session on a topic.
     TopicPeers "topic.peers" Read TopicParams => TopicPeersResult;
-    /// Refused operations, a page of them.
+    /// Lists a page of refused operations.
     TopicRejected "topic.rejected" Read PageParams => TopicRejectedResult;
-    /// Evidence of forks.
+    /// Returns evidence of forks.
     TopicForks "topic.forks" Read TopicParams => TopicForksResult;
-    /// Where an operation is.
+    /// Traces an operation.
     Trace "trace" Read TraceParams => TraceResult;
     /// Publishes a message as the node.
     Publish "publish" Publish PublishParams => PublishResult;
     /// Publishes all of these messages or none.
     PublishBatch "publish.batch" Publish PublishBatchParams => PublishBatchResult;
-    /// A part of a content that is larger than a frame.
+    /// Uploads a part of a content that is larger than a frame.
     Upload "upload" Publish UploadParams => UploadResult;
-    /// Where a log goes on, for who signs elsewhere.
+    /// Returns the next position of a log, for clients that sign themselves.
     LogNext "log.next" Relay LogNextParams => LogNextResult;
     /// Stores an operation that was signed elsewhere.
     OperationSubmit "operation.submit" Relay SubmitParams => SubmitResult;
-    /// Signed operations as they are stored.
+    /// Subscribes to stored signed operations.
     OperationsSubscribe "operations.subscribe" Read OperationsParams => SubscribeResult;
-    /// A page of messages.
+    /// Reads a page of messages.
     MessagesRead "messages.read" Read ReadParams => ReadResult;
-    /// Messages as they come, for a consumer or without one.
+    /// Subscribes to messages, with or without a consumer.
     MessagesSubscribe "messages.subscribe" Read SubscribeParams => SubscribeResult;
-    /// Gives the server room to send more to a subscription.
+    /// Grants a subscription credit for more messages.
     MessagesCredit "messages.credit" Credential CreditParams => Empty;
     /// Ends a subscription of any kind.
     SubscriptionEnd "subscription.end" Credential SubscriptionParams => Empty;
-    /// Messages of a subscription that gives them when it is asked.
+    /// Fetches messages of a subscription opened with `pull`.
     ConsumerFetch "consumer.fetch" Read FetchParams => FetchResult;
-    /// The message was handled.
+    /// Acknowledges a message.
     ConsumerAck "consumer.ack" Read AckParams => SettledResult;
-    /// The message is to come again.
+    /// Asks for redelivery of a message.
     ConsumerNak "consumer.nak" Read NakParams => SettledResult;
-    /// The message cannot be handled: a dead letter.
+    /// Makes a message a dead letter.
     ConsumerTerm "consumer.term" Read TermParams => SettledResult;
-    /// The message is still worked on.
+    /// Postpones redelivery: the message is still being handled.
     ConsumerProgress "consumer.progress" Read AckParams => SettledResult;
-    /// The message at an offset was handled, whichever subscription delivered it.
+    /// Acknowledges the message at an offset, delivered by any subscription.
     ConsumerAckAt "consumer.ack-at" Read AckAtParams => SettledResult;
-    /// The consumers of the caller.
+    /// Lists the consumers of the caller.
     ConsumerList "consumer.list" Read ConsumerListParams => ConsumerListResult;
-    /// One consumer, with what it has before it.
+    /// Shows a consumer and its lag.
     ConsumerShow "consumer.show" Read ConsumerParams => ConsumerShowResult;
     /// Moves a consumer.
     ConsumerSeek "consumer.seek" Read SeekParams => Empty;
-    /// It delivers nothing until it is resumed.
+    /// Pauses a consumer.
     ConsumerPause "consumer.pause" Read ConsumerParams => Empty;
-    /// It delivers again.
+    /// Resumes a consumer.
     ConsumerResume "consumer.resume" Read ConsumerParams => Empty;
-    /// Removes a consumer.
+    /// Deletes a consumer.
     ConsumerDelete "consumer.delete" Read ConsumerParams => Empty;
-    /// Dead letters of a consumer, a page of them.
+    /// Lists a page of a consumer's dead letters.
     DeadList "dead.list" Read DeadListParams => DeadListResult;
-    /// Makes dead letters wait again.
+    /// Puts dead letters back for redelivery.
     DeadRedrive "dead.redrive" Read DeadParams => DeadCountResult;
-    /// Removes dead letters for good.
+    /// Deletes dead letters.
     DeadDrop "dead.drop" Read DeadParams => DeadCountResult;
-    /// The views of the node, all versions.
+    /// Lists all versions of all views.
     ViewList "view.list" Read Empty => ViewListResult;
-    /// Deletes a view with all versions.
+    /// Deletes all versions of a view.
     ViewDelete "view.delete" Admin ViewParams => Empty;
-    /// Lets a new version of a view answer that lacks what is gone.
+    /// Lets a new version of a view answer without the lost messages.
     ViewAcceptLoss "view.accept-loss" Admin ViewParams => Empty;
-    /// Makes a space, with the node as its owner.
+    /// Creates a space with the node as its owner.
     SpaceCreate "space.create" SpaceAdmin SpaceCreateParams => SpaceView;
-    /// The spaces of the node.
+    /// Lists the spaces of the node.
     SpaceList "space.list" SpaceRead Empty => SpaceListResult;
-    /// Asks to be let into the space of an invite, or follows one.
+    /// Asks to join the space of an invite, or follows a space.
     SpaceJoin "space.join" SpaceAdmin SpaceJoinParams => SpaceView;
-    /// A ticket by which somebody may come in.
+    /// Makes an invite and returns its ticket.
     SpaceInvite "space.invite" SpaceAdmin SpaceInviteParams => SpaceInviteResult;
-    /// The invites of a space, and who came by them.
+    /// Lists the invites of a space, and who joined by them.
     SpaceInvites "space.invites" SpaceRead TopicParams => SpaceInvitesResult;
-    /// Takes an invite back; who came by it stays.
+    /// Revokes an invite. Members who joined by it stay.
     SpaceRevoke "space.revoke" SpaceAdmin SpaceRevokeParams => Empty;
-    /// Who is a member, with which role.
+    /// Lists members and their roles.
     SpaceMembers "space.members" SpaceRead SpaceMembersParams => SpaceMembersResult;
-    /// Makes somebody a member.
+    /// Adds a member.
     SpaceAdd "space.add" SpaceAdmin SpaceRoleParams => Empty;
-    /// Gives a member another role.
+    /// Changes the role of a member.
     SpaceSetRole "space.role" SpaceAdmin SpaceRoleParams => Empty;
-    /// Takes memberships away, with one new secret.
+    /// Removes members, with one new secret.
     SpaceRemove "space.remove" SpaceAdmin SpaceRemoveParams => Empty;
     /// Ends the membership of the node.
     SpaceLeave "space.leave" SpaceAdmin TopicParams => Empty;
-    /// Calls a space by another name.
+    /// Renames a space.
     SpaceRename "space.rename" SpaceAdmin SpaceRenameParams => Empty;
-    /// Makes a new secret for what is written from now on.
+    /// Makes a new secret for later messages.
     SpaceRotate "space.rotate" SpaceAdmin TopicParams => Empty;
-    /// Hands secrets to who lacks them and can be reached, now.
+    /// Hands secrets to members who lack them and can be reached.
     SpaceHeal "space.heal" SpaceAdmin TopicParams => Empty;
-    /// Why somebody is a member, or is not.
+    /// Explains why a key is a member or not.
     SpaceWhy "space.why" SpaceRead SpaceMemberParams => SpaceWhyResult;
-    /// Members that lack secrets.
+    /// Lists members that lack secrets.
     SpaceLacking "space.lacking" SpaceRead TopicParams => SpaceLackingResult;
-    /// Publishes for the members, and never in clear.
+    /// Publishes a sealed message; fails rather than publish in the clear.
     SpacePublish "space.publish" Publish PublishParams => PublishResult;
-    /// What members write, as it comes.
+    /// Subscribes to messages of members.
     SpaceSubscribe "space.subscribe" SpaceRead SubscribeParams => SubscribeResult;
-    /// What happens in a space, as it comes.
+    /// Subscribes to events of a space.
     SpaceEvents "space.events" SpaceRead TopicParams => SubscribeResult;
     /// The devices of the person whose device the node is.
     DeviceList "device.list" Admin Empty => DeviceListResult;
@@ -257,13 +257,13 @@ methods! {
     DeviceRefuse "device.refuse" Admin DeviceRefuseParams => Empty;
     /// Makes a device none of the person's any more. Spaces follow.
     DeviceRevoke "device.revoke" Admin DeviceRevokeParams => Empty;
-    /// Ephemeral messages as they come.
+    /// Subscribes to ephemeral messages.
     EphemeralSubscribe "ephemeral.subscribe" Read TopicParams => SubscribeResult;
-    /// Sends a message to those who are connected.
+    /// Sends an ephemeral message to connected nodes.
     EphemeralPublish "ephemeral.publish" Publish EphemeralPublishParams => Empty;
-    /// Sends an ephemeral message that was signed elsewhere to those who are connected.
+    /// Sends an ephemeral message that was signed elsewhere to connected nodes.
     EphemeralSubmit "ephemeral.submit" Relay EphemeralSubmitParams => Empty;
-    /// Events of the node as they come.
+    /// Subscribes to events of the node.
     EventsSubscribe "events.subscribe" Read Empty => SubscribeResult;
 }
 

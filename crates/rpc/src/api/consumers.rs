@@ -6,52 +6,52 @@ use serde::{Deserialize, Serialize};
 
 use super::{Message, PrunedNote};
 
-/// Where to begin.
+/// Start position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Start {
-    /// Where the consumer stands.
+    /// The consumer's position.
     Resume,
     /// The oldest message.
     Beginning,
-    /// What comes from now on.
+    /// Messages from now on.
     Now,
     /// This offset, inclusive.
     Offset(u64),
-    /// What was delivered into the feed at this time or later, in microseconds since 1970.
+    /// Messages that entered the feed at this time or later, in microseconds since 1970.
     Time(u64),
     /// This operation.
     Operation(#[schemars(with = "String")] Hash),
 }
 
-/// A consumer as it is opened. What is left out stays as it is stored, or is the default of a new one.
+/// Settings for opening a consumer. Absent ones keep the stored value, or a new one's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsumerSettings {
-    /// Its name, of this client.
+    /// Name of the consumer among those of this client.
     pub name: String,
-    /// Who acknowledges.
+    /// Mode of acknowledgement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack: Option<AckPolicy>,
-    /// Who gets a message.
+    /// Mode of distribution among readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// After which an open message comes again.
+    /// Time after which an open message is redelivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack_wait_ms: Option<u64>,
-    /// After which a message comes again that was given back.
+    /// Waits before a message is redelivered after `consumer.nak`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff_ms: Option<Vec<u64>>,
-    /// Deliveries after which it is a dead letter.
+    /// Number of deliveries after which a message is a dead letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliveries_max: Option<u32>,
-    /// Messages that are not settled.
+    /// Number of messages that are not settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight_max: Option<usize>,
-    /// After which it is deleted if nobody has it open.
+    /// Time after which the consumer is deleted if nobody has it open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inactive_ms: Option<u64>,
-    /// If another reader has it open, that one ends.
+    /// Whether to end another reader that has it open.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub take_over: bool,
 }
@@ -66,27 +66,27 @@ impl ConsumerSettings {
     }
 }
 
-/// Who acknowledges.
+/// Mode of acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AckPolicy {
-    /// The client, each message.
+    /// The client acknowledges each message.
     Explicit,
-    /// The client, with everything of the topic before it.
+    /// The client acknowledges a message and all before it in the topic.
     Cumulative,
-    /// The delivery.
+    /// Delivering a message acknowledges it.
     None,
 }
 
-/// Who gets a message.
+/// Mode of distribution among readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// One reader.
     Exclusive,
-    /// One of several readers.
+    /// Several readers; each message goes to one.
     Shared,
-    /// One of several readers, messages of one author one after the other.
+    /// Several readers; messages of one author are delivered one at a time.
     Ordered,
 }
 
@@ -96,7 +96,7 @@ pub enum Mode {
 pub struct AckParams {
     /// The subscription.
     pub subscription: u64,
-    /// Deliveries, at most 1 000.
+    /// Delivery numbers, at most 1 000.
     pub deliveries: Vec<u64>,
 }
 
@@ -104,11 +104,11 @@ pub struct AckParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FetchParams {
-    /// The subscription, one with `pull`.
+    /// The subscription, opened with `pull`.
     pub subscription: u64,
-    /// At most so many messages, up to 256.
+    /// Most messages to return, up to 256.
     pub count: usize,
-    /// How long to wait for the first, in milliseconds, at most a day.
+    /// Longest wait for the first message in milliseconds, at most a day.
     #[serde(default)]
     pub wait_ms: u64,
 }
@@ -118,7 +118,7 @@ pub struct FetchParams {
 pub struct FetchResult {
     /// In the order of the feed.
     pub messages: Vec<Message>,
-    /// What was pruned before it was settled.
+    /// Messages that were pruned before they were settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pruned: Vec<PrunedNote>,
 }
@@ -141,9 +141,9 @@ pub struct AckAtParams {
 pub struct NakParams {
     /// The subscription.
     pub subscription: u64,
-    /// The delivery.
+    /// Delivering a message acknowledges it.
     pub delivery: u64,
-    /// After which it comes again; left out: that of the backoff.
+    /// Time until redelivery; absent: by the consumer's backoff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
 }
@@ -154,9 +154,9 @@ pub struct NakParams {
 pub struct TermParams {
     /// The subscription.
     pub subscription: u64,
-    /// The delivery.
+    /// Delivering a message acknowledges it.
     pub delivery: u64,
-    /// Why, at most 512 bytes.
+    /// Reason, at most 512 bytes.
     #[serde(default)]
     pub reason: String,
 }
@@ -164,9 +164,9 @@ pub struct TermParams {
 /// Result of settling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettledResult {
-    /// Those that count now, and are on disk.
+    /// Number of deliveries that this call settled; on disk.
     pub done: u64,
-    /// Those that were settled before.
+    /// Number of deliveries that were settled before.
     pub already: u64,
 }
 
@@ -174,7 +174,7 @@ pub struct SettledResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsumerParams {
-    /// Its name.
+    /// Name.
     pub consumer: String,
 }
 
@@ -182,7 +182,7 @@ pub struct ConsumerParams {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsumerListParams {
-    /// Those behind this name.
+    /// Return consumers after this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
@@ -190,41 +190,41 @@ pub struct ConsumerListParams {
 /// Result of `consumer.list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConsumerListResult {
-    /// In the order of their names.
+    /// Sorted by name.
     pub consumers: Vec<ConsumerView>,
-    /// What to ask for next; none at the end.
+    /// Value for the next page; none at the end.
     pub next: Option<String>,
 }
 
 /// A consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConsumerView {
-    /// Its name, as the client says it.
+    /// Name, as the client uses it.
     pub name: String,
-    /// Where it stands.
+    /// Sequence number at which it is blocked.
     pub positions: Vec<Position>,
-    /// Readers that have it open.
+    /// Number of readers that have it open.
     pub readers: usize,
-    /// It was paused.
+    /// Whether it is paused.
     pub paused: bool,
-    /// It delivers nothing, since it has as many dead letters as are kept.
+    /// Whether it has stopped because its list of dead letters is full.
     pub full_of_dead: bool,
-    /// Messages that readers hold.
+    /// Number of messages that readers hold.
     pub in_flight: usize,
-    /// Dead letters.
+    /// Number of dead letters.
     pub dead: u64,
-    /// Milliseconds without use after which it is deleted; none: never.
+    /// Milliseconds without use until it is deleted; none: never.
     pub inactive_ms: Option<u64>,
 }
 
-/// Where a consumer stands in a topic.
+/// Position of a consumer in a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     /// Alias of the topic.
     pub topic: String,
-    /// Everything at or below is settled, except what is open.
+    /// Everything at or below this offset is settled, except what is open.
     pub position: u64,
-    /// What is open.
+    /// Offsets of open messages.
     pub open: u64,
 }
 
@@ -233,11 +233,11 @@ pub struct Position {
 pub struct ConsumerShowResult {
     /// The consumer.
     pub consumer: ConsumerView,
-    /// Messages that are not settled.
+    /// Number of messages that are not settled.
     pub lag_messages: u64,
-    /// Bytes of them.
+    /// Their bytes.
     pub lag_bytes: u64,
-    /// Age of the oldest one.
+    /// Age of the oldest of them.
     pub oldest_ms: Option<u64>,
 }
 
@@ -245,11 +245,11 @@ pub struct ConsumerShowResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SeekParams {
-    /// Its name.
+    /// Name.
     pub consumer: String,
-    /// Where to.
+    /// New position.
     pub start: Start,
-    /// Topics or aliases; left out: all of it.
+    /// Topics or aliases; absent: all topics of the consumer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topics: Option<Vec<String>>,
 }
@@ -260,7 +260,7 @@ pub struct SeekParams {
 pub struct DeadListParams {
     /// Name of the consumer.
     pub consumer: String,
-    /// Those behind this number.
+    /// Return letters after this number.
     #[serde(default)]
     pub after: u64,
 }
@@ -286,11 +286,11 @@ pub struct DeadLetter {
     pub id: Option<Hash>,
     /// `max-deliveries`, `terminated` or `pruned`.
     pub reason: String,
-    /// What the application said.
+    /// Reason that the application gave.
     pub said: Option<String>,
     /// How often it was delivered.
     pub count: u32,
-    /// When it became one, in microseconds since 1970.
+    /// Time at which it became a dead letter, in microseconds since 1970.
     pub at: u64,
 }
 
@@ -300,7 +300,7 @@ pub struct DeadLetter {
 pub struct DeadParams {
     /// Name of the consumer.
     pub consumer: String,
-    /// Number of the letter; left out: all.
+    /// Number of the letter; absent: all letters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
 }
@@ -308,6 +308,6 @@ pub struct DeadParams {
 /// Result of `dead.redrive` and `dead.drop`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadCountResult {
-    /// How many.
+    /// Number of letters.
     pub letters: u64,
 }

@@ -11,13 +11,13 @@ macro_rules! codes {
         #[non_exhaustive]
         pub enum Code {
             $($(#[doc = $doc])+ #[serde(rename = $text)] $name,)+
-            /// One of a later version.
+            /// A code of a later version.
             #[serde(other)]
             Other,
         }
 
         impl Code {
-            /// All that this version knows.
+            /// All codes of this version.
             pub const ALL: &[Code] = &[$(Code::$name,)+];
 
             /// Its text.
@@ -40,33 +40,33 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Not JSON, or deeper or larger than is taken.
+    /// Not JSON, or nested deeper or larger than allowed.
     Parse "parse-error" -32700;
-    /// JSON, and no request.
+    /// JSON, but not a request.
     InvalidRequest "invalid-request" -32600;
     /// No method has this name.
     UnknownMethod "unknown-method" -32601;
-    /// The parameters are not those of the method.
+    /// The parameters do not fit the method.
     InvalidParams "invalid-params" -32602;
-    /// Something that should not happen.
+    /// Internal error.
     Internal "internal" -32603;
-    /// There is no credential, or a wrong one.
+    /// The credential is missing or wrong.
     Unauthenticated "unauthenticated" -32000;
-    /// The credential does not have the scope, or not for this topic.
+    /// The credential lacks the scope, or has it for other topics only.
     Forbidden "forbidden" -32001;
-    /// The client used up what it may.
+    /// A quota of the client is used up.
     Quota "quota" -32002;
-    /// More than is taken at once.
+    /// More than one request may contain.
     TooLarge "too-large" -32003;
     /// No topic has this alias.
     UnknownTopic "unknown-topic" -32004;
     /// There is no such consumer.
     UnknownConsumer "unknown-consumer" -32005;
-    /// The consumer belongs to somebody else.
+    /// The consumer belongs to another client.
     ForeignConsumer "foreign-consumer" -32006;
-    /// Somebody reads with the consumer.
+    /// Another reader has the consumer open.
     ConsumerInUse "consumer-in-use" -32007;
-    /// Another reader took over.
+    /// Another reader has taken over.
     TakenOver "taken-over" -32008;
     /// The delivery is not open: it was settled, or delivered again since.
     StaleDelivery "stale-delivery" -32009;
@@ -74,7 +74,7 @@ codes! {
     Conflict "conflict" -32010;
     /// There is no such subscription on this connection.
     UnknownSubscription "unknown-subscription" -32011;
-    /// The log goes on elsewhere: `expected` says where.
+    /// The log continues elsewhere: `expected` says where.
     LogMoved "log-moved" -32012;
     /// The operation breaks a rule: `reason` says which.
     RefusedOperation "refused-operation" -32013;
@@ -82,11 +82,11 @@ codes! {
     Restored "restored" -32014;
     /// Another message was published with this request id.
     KeyTaken "key-taken" -32015;
-    /// The disk takes nothing at the moment.
+    /// The disk cannot store at the moment.
     Storage "storage" -32016;
-    /// The topic was left, or the node ends.
+    /// The topic was left, or the node is shutting down.
     Closed "closed" -32017;
-    /// It took longer than was asked for.
+    /// The time limit has passed.
     Timeout "timeout" -32018;
     /// Works on a WebSocket and on the Unix socket only.
     NeedsConnection "needs-connection" -32019;
@@ -94,9 +94,9 @@ codes! {
     Version "version" -32020;
     /// A bound of the node was reached.
     Limit "limit" -32021;
-    /// There is nothing of that name, number or id.
+    /// Nothing has that name, number or id.
     NotFound "not-found" -32022;
-    /// The node says that the input is wrong.
+    /// The input is invalid.
     Invalid "invalid" -32023;
     /// What was behind this offset was deleted because of its age.
     Expired "expired" -32024;
@@ -118,7 +118,7 @@ impl std::fmt::Display for Code {
     }
 }
 
-/// Where a log goes on.
+/// Next position in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Expected {
     /// Sequence number of the next operation.
@@ -128,10 +128,10 @@ pub struct Expected {
     pub backlink: Option<Hash>,
 }
 
-/// What an error says next to its message.
+/// Data of an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorData {
-    /// Stable text of the kind.
+    /// Stable code of the error.
     pub code: Code,
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,7 +144,7 @@ pub struct ErrorData {
     pub reason: Option<String>,
 }
 
-/// An error as JSON-RPC has it.
+/// An error of JSON-RPC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{message}")]
 pub struct RpcError {

@@ -10,12 +10,12 @@ use super::{Bin, InviteProof};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HelloParams {
-    /// Version that the client speaks.
+    /// Protocol version of the client.
     pub rpc: u32,
     /// Name and version of the client's software.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// The credential, where the transport did not carry one.
+    /// Credential, if the transport did not carry one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 }
@@ -26,24 +26,24 @@ pub struct HelloParams {
 pub enum Auth {
     /// A token of the node's configuration.
     Token(String),
-    /// A ticket of `auth.ticket`.
+    /// A ticket from `auth.ticket`.
     Ticket(String),
     /// A proof of a key.
     Key(KeyProof),
 }
 
-/// A proof that the client has a key (`docs/protocol/rpc.md#4`).
+/// Proof that the client has a key (`docs/protocol/rpc.md#4`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyProof {
     /// The key.
     #[schemars(with = "String")]
     pub key: VerifyingKey,
-    /// 32 random bytes of the client.
+    /// 32 random bytes from the client.
     pub nonce: Bin,
-    /// Until when the proof is good, in seconds since 1970.
+    /// End of the proof's validity, in seconds since 1970.
     pub expires: u64,
-    /// Signature of the text.
+    /// Signature over the text.
     pub signature: Bin,
     /// The invite by which the key is to be admitted (4.12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,16 +53,16 @@ pub struct KeyProof {
 /// Result of `hello`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HelloResult {
-    /// Version that the server speaks.
+    /// Protocol version of the server.
     pub rpc: u32,
     /// The node.
     #[schemars(with = "String")]
     pub node: VerifyingKey,
-    /// Version of the software.
+    /// Software version of the node.
     pub version: String,
-    /// The name that the client has here; none without a credential.
+    /// Name of the client at this node; none without a credential.
     pub name: Option<String>,
-    /// What it may do.
+    /// Scopes of the client.
     pub scopes: Vec<String>,
 }
 
@@ -72,16 +72,16 @@ pub struct ChallengeResult {
     /// The node.
     #[schemars(with = "String")]
     pub node: VerifyingKey,
-    /// 32 random bytes, good once, on this connection, for 60 s.
+    /// 32 random bytes, valid once, on this connection, for 60 s.
     pub nonce: Bin,
-    /// Seconds since 1970 by the clock of the node, for a client whose clock is wrong.
+    /// Seconds since 1970 by the node's clock, for clients with a wrong clock.
     pub now: u64,
 }
 
 /// Result of `auth.ticket`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TicketResult {
-    /// Good once, for 60 s.
+    /// Valid once, for 60 s.
     pub ticket: String,
 }
 

@@ -11,23 +11,23 @@ use super::{Bin, ConsumerSettings, Place, Start};
 pub struct Message {
     /// Alias of the topic.
     pub topic: String,
-    /// Who signed it.
+    /// Key that signed it.
     #[serde(with = "super::hex::key")]
     #[schemars(with = "String")]
     pub author: VerifyingKey,
-    /// Hash of the name of the log, if it is not the author's first one.
+    /// BLAKE3 of the log's name, unless it is the author's first log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub log: Option<LogName>,
-    /// Place in the log.
+    /// Sequence number in the log.
     pub seq: u32,
     /// Id of the operation.
     #[serde(with = "super::hex::hash")]
     #[schemars(with = "String")]
     pub id: Hash,
-    /// Place in this node's feed.
+    /// Offset in this node's feed.
     pub offset: u64,
-    /// When its author says it was written, in microseconds since 1970.
+    /// Time of writing by the author's clock, in microseconds since 1970.
     pub timestamp: u64,
     /// The content of a text message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,19 +38,19 @@ pub struct Message {
     /// Any other content: one CBOR item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cbor: Option<Bin>,
-    /// What it says about its operation instead of content: `withdrawn`, `members`, `expired`.
+    /// Instead of content, what changed about its operation: `withdrawn`, `members` or `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
-    /// The first offset that the operation had, if it had another one before.
+    /// First offset of the operation, if it was at another one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_offset: Option<u64>,
-    /// What it was written after and is not here.
+    /// Ids of its dependencies that are missing on this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Place>,
-    /// Signed header, if it was asked for.
+    /// Signed header, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Bin>,
-    /// Number by which it is settled, with a consumer.
+    /// Delivery number for settling it, with a consumer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<u64>,
     /// How often it was delivered, with a consumer.
@@ -58,7 +58,7 @@ pub struct Message {
     pub count: Option<u32>,
 }
 
-/// Something that was pruned before a consumer had settled it.
+/// Messages that were pruned before a consumer had settled them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrunedNote {
     /// Alias of the topic.
@@ -66,11 +66,11 @@ pub struct PrunedNote {
     /// Author of the log.
     #[schemars(with = "String")]
     pub author: VerifyingKey,
-    /// Everything below is gone.
+    /// Everything below this sequence number is gone.
     pub below: u32,
-    /// How many messages of it were not settled.
+    /// Number of messages that were not settled.
     pub unsettled: u64,
-    /// Number by which it is settled.
+    /// Delivery number for settling it.
     pub delivery: u64,
 }
 
@@ -80,13 +80,13 @@ pub struct PrunedNote {
 pub struct ReadParams {
     /// Topic or alias.
     pub topic: String,
-    /// Messages behind this offset; 0 for all.
+    /// Return messages after this offset; 0 for all.
     #[serde(default)]
     pub after: u64,
-    /// At most so many, up to 512.
+    /// Most messages to return, up to 512.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// With signed headers.
+    /// Whether to include signed headers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub header: bool,
 }
@@ -96,9 +96,9 @@ pub struct ReadParams {
 pub struct ReadResult {
     /// In the order of the feed.
     pub messages: Vec<Message>,
-    /// What to ask for next.
+    /// Value of `after` for the next page.
     pub next: u64,
-    /// There was nothing more.
+    /// Whether the end of the feed was reached.
     pub up_to_date: bool,
 }
 
@@ -106,27 +106,27 @@ pub struct ReadResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscribeParams {
-    /// Topics or aliases. Without a consumer exactly one; with one that exists it may be left out.
+    /// Topics or aliases: exactly one without a consumer; optional with an existing consumer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<String>,
-    /// A named consumer. Without it nothing is remembered.
+    /// Named consumer. Without it, the node remembers no position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer: Option<ConsumerSettings>,
-    /// Where to begin; with a consumer it is moved there. Left out: `resume` with a consumer,
-    /// `beginning` without.
+    /// Start position; a consumer is moved there. Absent: `resume` with a consumer, `beginning`
+    /// without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
-    /// With signed headers.
+    /// Whether to include signed headers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub header: bool,
-    /// Without a consumer: with the position of the node itself in the topic, as `panda sub` has it. By the
-    /// Unix socket only.
+    /// Without a consumer: use the node's own position in the topic, as `panda sub` does. On the Unix
+    /// socket only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_position: bool,
-    /// With a consumer: nothing comes by itself, `consumer.fetch` gives messages.
+    /// With a consumer: send nothing unasked; `consumer.fetch` gets messages.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pull: bool,
-    /// Bytes that may be under way without `messages.credit`, 1 to 65 536, the default.
+    /// Bytes that may be in flight without `messages.credit`, 1 to 65 536 (default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<u32>,
 }

@@ -10,31 +10,31 @@ pub struct NodeStatusResult {
     /// The node.
     #[schemars(with = "String")]
     pub node: VerifyingKey,
-    /// Version of the software.
+    /// Software version of the node.
     pub version: String,
-    /// The network that it is in.
+    /// Network id.
     #[schemars(with = "String")]
     pub network: NetworkId,
     /// Socket addresses that it announces.
     pub addrs: Vec<String>,
-    /// Socket addresses of HTTP and WebSockets.
+    /// Socket addresses for HTTP and WebSockets.
     #[serde(default)]
     pub rpc: Vec<String>,
-    /// Whether it can store.
+    /// Whether the node can store.
     pub health: HealthView,
     /// Seconds since the RPC was opened.
     pub up_seconds: u64,
-    /// Topics of interest.
+    /// Number of topics that the node is interested in.
     pub topics: u64,
-    /// Logs that cannot go on.
+    /// Number of blocked logs.
     pub logs_blocked: u64,
-    /// Nodes that are known.
+    /// Number of known nodes.
     pub peers: u64,
-    /// Nodes with an open connection.
+    /// Number of connected nodes.
     pub peers_connected: u64,
-    /// Sync sessions.
+    /// Number of sync sessions.
     pub sessions: u64,
-    /// Those that are live.
+    /// Number of live sessions.
     pub sessions_live: u64,
 }
 
@@ -43,38 +43,38 @@ pub struct NodeStatusResult {
 pub struct HealthView {
     /// `ok`, `waiting` or `stopped`.
     pub state: String,
-    /// Why it is not `ok`.
+    /// Reason, unless it is `ok`.
     pub reason: Option<String>,
 }
 
 /// Result of `node.metrics`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricsResult {
-    /// Text format of OpenMetrics.
+    /// Metrics in the OpenMetrics text format.
     pub text: String,
 }
 
 /// Result of `peer.list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerListResult {
-    /// Connected or not.
+    /// All known nodes, connected or not.
     pub peers: Vec<PeerView>,
-    /// Where others are looked for by multicast DNS.
+    /// Interfaces on which multicast DNS looks for others.
     pub local_networks: Vec<LocalNetworkView>,
 }
 
 /// An interface, with one family of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LocalNetworkView {
-    /// Its name.
+    /// Name.
     pub interface: String,
-    /// Whether it is with IPv6.
+    /// Whether this is IPv6.
     pub ipv6: bool,
-    /// Why nothing is heard there for now.
+    /// Why nothing is received there for now.
     pub failed: Option<String>,
 }
 
-/// A topic of which a peer refuses sessions.
+/// A topic on which a peer refuses sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedTopic {
     /// Alias of the topic.
@@ -83,7 +83,7 @@ pub struct RefusedTopic {
     pub reason: String,
 }
 
-/// A node that is known.
+/// A known node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerView {
     /// The node.
@@ -91,30 +91,30 @@ pub struct PeerView {
     pub node: VerifyingKey,
     /// Its socket addresses.
     pub addrs: Vec<String>,
-    /// Relays that it can be reached through.
+    /// Relays through which it can be reached.
     pub relays: Vec<String>,
     /// Whether a connection is open.
     pub connected: bool,
-    /// Whether it goes through a relay.
+    /// Whether the connection goes through a relay.
     pub relayed: bool,
     /// Round-trip time in microseconds.
     pub rtt_us: Option<u64>,
     /// `known`, `connecting`, `unreached`, `met`, `connected` or `live`.
     pub state: String,
-    /// Why it is `unreached`.
+    /// Reason, if it is `unreached`.
     pub why: Option<String>,
-    /// Sync sessions with it.
+    /// Number of sync sessions with it.
     pub sessions: u64,
-    /// Topics that it is known to share.
+    /// Number of known common topics.
     pub topics_shared: u64,
-    /// What became of it, if the configuration names it: as `why`, `untried`, `no-common-topic` or
-    /// `reached`.
+    /// If the configuration names it, the result of dialling it: as `why`, `untried`, `no-common-topic`
+    /// or `reached`.
     pub contact: Option<String>,
-    /// Since when, in seconds since 1970.
+    /// Time of that change, in seconds since 1970.
     pub contact_since: Option<u64>,
-    /// Seconds that its clock is ahead of this node's, at least; negative: behind.
+    /// Seconds by which its clock is at least ahead of this node's; negative: behind.
     pub clock_ahead: Option<i64>,
-    /// Topics of which it refuses sessions.
+    /// Topics on which it refuses sessions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedTopic>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bin, ErrorData, Message, PrunedNote, StoredView};
 
-/// Something that the server sends by itself.
+/// A notification of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "method", content = "params", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub enum Note {
     Operations(OperationsNote),
     /// An ephemeral message.
     Ephemeral(EphemeralNote),
-    /// Something happened on the node.
+    /// An event of the node.
     Event(EventNote),
     /// A subscription has ended.
     Ended(EndedNote),
@@ -28,11 +28,11 @@ pub enum Note {
 pub struct MessagesNote {
     /// The subscription.
     pub subscription: u64,
-    /// What the messages cost of the credit: to be given back by `messages.credit`.
+    /// Credit that the messages take; return it with `messages.credit`.
     pub bytes: u32,
     /// In the order of the feed.
     pub messages: Vec<Message>,
-    /// What was pruned before it was settled.
+    /// Messages that were pruned before they were settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pruned: Vec<PrunedNote>,
 }
@@ -42,9 +42,9 @@ pub struct MessagesNote {
 pub struct OperationsNote {
     /// The subscription.
     pub subscription: u64,
-    /// What the operations cost of the credit: to be given back by `messages.credit`.
+    /// Credit that the operations take; return it with `messages.credit`.
     pub bytes: u32,
-    /// In the order of their arrival: each log in its own order.
+    /// In order of arrival, each log in its own order.
     pub operations: Vec<StoredView>,
 }
 
@@ -55,10 +55,10 @@ pub struct EphemeralNote {
     pub subscription: u64,
     /// Alias of the topic.
     pub topic: String,
-    /// Who signed it.
+    /// Key that signed it.
     #[schemars(with = "String")]
     pub author: VerifyingKey,
-    /// When its author says it was sent.
+    /// Time of sending by the author's clock.
     pub timestamp: String,
     /// A text message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,22 +66,22 @@ pub struct EphemeralNote {
     /// Any other content: one CBOR item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cbor: Option<Bin>,
-    /// The whole signed message, if it was signed elsewhere (`ephemeral.submit`).
+    /// Whole signed message, if it was signed elsewhere (`ephemeral.submit`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Bin>,
 }
 
-/// Something that happened on the node.
+/// An event of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventNote {
     /// The subscription.
     pub subscription: u64,
-    /// What: see the page.
+    /// Name of the event; the page lists them.
     pub event: String,
-    /// Alias of the topic that it is about.
+    /// Alias of the topic concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// The node that it is about.
+    /// The node concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// For people.
@@ -89,13 +89,13 @@ pub struct EventNote {
     pub detail: Option<String>,
 }
 
-/// A subscription has ended; nothing comes for it any more.
+/// A subscription has ended; no notification follows for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndedNote {
     /// The subscription.
     pub subscription: u64,
-    /// Why, for people.
+    /// Reason, for people.
     pub message: String,
-    /// Why, for programs.
+    /// Reason, for programs.
     pub data: ErrorData,
 }

@@ -12,10 +12,10 @@ use super::{Bin, Expected};
 pub struct LogNextParams {
     /// Topic or alias.
     pub topic: String,
-    /// Whose log.
+    /// Author of the log.
     #[schemars(with = "String")]
     pub author: VerifyingKey,
-    /// Name of the log, if it is not the first one.
+    /// Name of the log, unless it is the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
 }
@@ -23,7 +23,7 @@ pub struct LogNextParams {
 /// Result of `log.next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogNextResult {
-    /// Where it goes on, as the node knows it. The author knows better.
+    /// Next position as the node knows it. The author's own copy takes precedence.
     pub expected: Expected,
     /// Id of the log, for the extensions.
     #[schemars(with = "String")]
@@ -49,22 +49,22 @@ pub struct SubmitParams {
 pub struct OperationsParams {
     /// Topic or alias.
     pub topic: String,
-    /// Operations behind this arrival number of the node; 0 for all.
+    /// Return operations after this arrival number of the node; 0 for all.
     #[serde(default)]
     pub after: u64,
-    /// Bytes that may be under way without `messages.credit`, 1 to 65 536, the default.
+    /// Bytes that may be in flight without `messages.credit`, 1 to 65 536 (default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<u32>,
 }
 
-/// A signed operation as it is stored.
+/// A stored signed operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoredView {
     /// Arrival number on this node.
     pub arrival: u64,
     /// Signed header.
     pub header: Bin,
-    /// Body, unless there is none, it has not come or was deleted.
+    /// Body, unless it has none, has not arrived or was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Bin>,
 }
@@ -79,12 +79,12 @@ pub struct EphemeralSubmitParams {
     pub message: Bin,
 }
 
-/// Result of `operation.submit`: it is on the node's disk.
+/// Result of `operation.submit`. The operation is on the node's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SubmitResult {
     /// Id of the operation.
     #[schemars(with = "String")]
     pub id: Hash,
-    /// It was stored before.
+    /// Whether it was stored before.
     pub duplicate: bool,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Bin;
 
-/// What a message says. Exactly one of these.
+/// Content of a message: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
@@ -16,23 +16,23 @@ pub enum Content {
     Bytes(Bin),
     /// One CBOR item in the deterministic form.
     Cbor(Bin),
-    /// A value, which is stored as CBOR.
+    /// A JSON value, stored as CBOR.
     Json(serde_json::Value),
-    /// What `upload` has stored.
+    /// Content stored by `upload`.
     Upload(Uploaded),
 }
 
-/// A content that was uploaded.
+/// Uploaded content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Uploaded {
     /// Its number.
     pub number: u64,
-    /// What it is.
+    /// Kind of the content.
     pub kind: UploadKind,
 }
 
-/// What an uploaded content is.
+/// Kind of an uploaded content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UploadKind {
@@ -54,35 +54,35 @@ impl From<&str> for Content {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMessage {
-    /// What it says; left out: nothing, for a prune.
+    /// Content; may be absent in a prune.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
-    /// The log of the node with this name instead of the first one.
+    /// Name of the node's log to publish to, instead of its first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// Everything before it in the log may be deleted by everyone.
+    /// Prune: everyone may delete what precedes it in the log.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prune: bool,
-    /// Messages that are shown before it.
+    /// Messages that every node shows before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Place>,
-    /// The same message with the same request id of the same client is stored once.
+    /// Request id: the same message with the same id of the same client is stored once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
 }
 
-/// A message by its place.
+/// Reference to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
-    /// Who signed it.
+    /// Key that signed it.
     #[schemars(with = "String")]
     pub author: VerifyingKey,
-    /// Log id, if it is not in the author's first log.
+    /// Log id, unless it is in the author's first log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub log: Option<p2panda_core::LogId>,
-    /// Place in the log.
+    /// Sequence number in the log.
     pub seq: u32,
     /// Id of the operation.
     #[serde(with = "super::hex::hash")]
@@ -90,13 +90,13 @@ pub struct Place {
     pub id: Hash,
 }
 
-/// What to wait for before the answer.
+/// Condition to wait for before the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
-    /// Peers that say that they have stored it; 0: one whose transport has it.
+    /// Number of peers that report having stored it; 0: one peer's transport has acknowledged it.
     pub stored: usize,
-    /// For how long, in milliseconds.
+    /// Longest wait in milliseconds.
     pub timeout_ms: u64,
 }
 
@@ -108,26 +108,26 @@ pub struct PublishParams {
     pub topic: String,
     /// The message.
     pub message: NewMessage,
-    /// What to wait for.
+    /// Condition to wait for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Wait>,
 }
 
-/// Result of `publish`: it is on the node's disk.
+/// Result of `publish`. The message is on the node's disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PublishResult {
     /// Id of the operation.
     #[schemars(with = "String")]
     pub id: Hash,
-    /// Place in the log.
+    /// Sequence number in the log.
     pub seq: u32,
-    /// Peers whose transport has it.
+    /// Peers whose transport has acknowledged it.
     #[schemars(with = "Vec<String>")]
     pub sent_to: Vec<VerifyingKey>,
-    /// Peers that say that they have stored it.
+    /// Peers that report having stored it.
     #[schemars(with = "Vec<String>")]
     pub held_by: Vec<VerifyingKey>,
-    /// Whether what was waited for came in time; true where nothing was.
+    /// Whether the condition was met in time; true without a condition.
     pub waited: bool,
 }
 
@@ -135,7 +135,7 @@ pub struct PublishResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UploadParams {
-    /// Number of the upload that it is a further part of; left out: a new one.
+    /// Number of the upload to continue; absent: a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<u64>,
     /// The part.
@@ -145,9 +145,9 @@ pub struct UploadParams {
 /// Result of `upload`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UploadResult {
-    /// Its number on this connection.
+    /// Number of the upload on this connection.
     pub upload: u64,
-    /// Bytes so far.
+    /// Bytes received so far.
     pub bytes: u64,
 }
 
@@ -157,7 +157,7 @@ pub struct UploadResult {
 pub struct PublishBatchParams {
     /// Topic or alias.
     pub topic: String,
-    /// The messages, all or none.
+    /// The messages; all are published or none.
     pub messages: Vec<NewMessage>,
 }
 
@@ -174,7 +174,7 @@ pub struct Published {
     /// Id of the operation.
     #[schemars(with = "String")]
     pub id: Hash,
-    /// Place in the log.
+    /// Sequence number in the log.
     pub seq: u32,
 }
 

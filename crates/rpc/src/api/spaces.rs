@@ -4,17 +4,17 @@ use p2panda_core::{Hash, VerifyingKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a member may do.
+/// Role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SpaceRole {
-    /// Stores and forwards, and has no keys.
+    /// Stores and forwards without keys.
     Courier,
     /// Reads.
     Reader,
     /// Reads and writes.
     Editor,
-    /// Reads, writes and decides who else is a member.
+    /// Reads, writes and changes members.
     Owner,
 }
 
@@ -40,10 +40,10 @@ impl std::fmt::Display for SpaceRole {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpaceCreateParams {
-    /// What it is called, up to 256 bytes; only members learn it.
+    /// Name, up to 256 bytes; only members learn it.
     #[serde(default)]
     pub name: String,
-    /// Newcomers read only what is written from then on.
+    /// Whether newcomers read only messages that are written after they join.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_history: bool,
     /// How messages are sealed; `message` implies `no_history`.
@@ -68,18 +68,18 @@ impl SpaceScheme {
     }
 }
 
-/// A space as this node knows it.
+/// A space, as far as this node knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceView {
     /// Alias of the topic that carries it.
     pub topic: String,
-    /// What it is called, where the node knows that.
+    /// Name, if the node knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Role of the node; none: it is no member, or does not know it yet.
+    /// Role of the node; none if it is not a member or does not know yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<SpaceRole>,
-    /// It asked by an invite, and no owner has let it in yet.
+    /// Whether the node asked to join and no owner has admitted it yet.
     pub joining: bool,
 }
 
@@ -94,10 +94,10 @@ pub struct SpaceListResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpaceJoinParams {
-    /// Ticket with an invite: asks to be let in.
+    /// Ticket with an invite: asks to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// Topic or alias: follows the space there, so that an owner can add the node.
+    /// Topic or alias: follows the space, so that an owner can add the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
 }
@@ -108,15 +108,15 @@ pub struct SpaceJoinParams {
 pub struct SpaceInviteParams {
     /// Topic or alias.
     pub topic: String,
-    /// Role of those who come by it.
+    /// Role of those who join by it.
     pub role: SpaceRole,
-    /// How many may come.
+    /// Number of nodes that may join by it.
     #[serde(default = "one")]
     pub uses: u64,
-    /// After how many seconds it ends; 7 days if not said.
+    /// Seconds until it expires; 7 days by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_seconds: Option<u64>,
-    /// Names this node in the ticket, with where it can be reached.
+    /// Whether to name this node and its addresses in the ticket.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contact: bool,
 }
@@ -128,9 +128,9 @@ fn one() -> u64 {
 /// Result of `space.invite`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceInviteResult {
-    /// What is handed to somebody: as secret as the topic, and anyone who has it may come in.
+    /// Ticket for newcomers. Keep it as secret as the topic: anyone who has it can join.
     pub ticket: String,
-    /// Names the invite; no secret.
+    /// Id of the invite; not a secret.
     #[schemars(with = "String")]
     pub invite: VerifyingKey,
 }
@@ -138,28 +138,28 @@ pub struct SpaceInviteResult {
 /// Result of `space.invites`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceInvitesResult {
-    /// Also those that are used up, revoked or have expired.
+    /// All invites, including used, revoked and expired ones.
     pub invites: Vec<SpaceInviteView>,
 }
 
-/// An invite as the members know it.
+/// An invite, as members know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceInviteView {
-    /// Names it.
+    /// Id of the invite.
     #[schemars(with = "String")]
     pub invite: VerifyingKey,
-    /// The owner that made it.
+    /// Owner that made it.
     #[schemars(with = "String")]
     pub by: VerifyingKey,
-    /// Role of those who come by it.
+    /// Role of those who join by it.
     pub role: SpaceRole,
-    /// How many may come.
+    /// Number of nodes that may join by it.
     pub uses: u64,
-    /// Until when, in seconds since 1970, by the clock of the owner that lets somebody in.
+    /// End of validity, in seconds since 1970, by the clock of the admitting owner.
     pub expires: u64,
-    /// An owner took it back.
+    /// Whether an owner has revoked it.
     pub revoked: bool,
-    /// Who came by it.
+    /// Members who joined by it.
     #[schemars(with = "Vec<String>")]
     pub came: Vec<VerifyingKey>,
 }
@@ -181,7 +181,7 @@ pub struct SpaceRevokeParams {
 pub struct SpaceMembersParams {
     /// Topic or alias.
     pub topic: String,
-    /// Before this message, which changed members; now, if not said.
+    /// Id of a message that changed members: the members before it. Absent: the members now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub at: Option<Hash>,
@@ -190,27 +190,27 @@ pub struct SpaceMembersParams {
 /// Result of `space.members`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceMembersResult {
-    /// Whether the node knows who is a member there.
+    /// Whether the node knows the members at that point.
     pub known: bool,
     /// Sorted.
     pub members: Vec<SpaceMemberView>,
     /// What the space has not been told of the person whose device the node is. Empty with `at`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<SpacePendingView>,
-    /// Nobody lacks anything, and no new secret is needed. Now, also where the members are those of
-    /// another time.
+    /// Whether nobody lacks secrets and no new secret is needed. Always about now, even if the members
+    /// are those of another time.
     pub healed: bool,
 }
 
 /// A member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceMemberView {
-    /// Who.
+    /// Member.
     #[schemars(with = "String")]
     pub member: VerifyingKey,
-    /// With which role.
+    /// Role.
     pub role: SpaceRole,
-    /// It lacks secrets, and is handed them soon.
+    /// Whether it lacks secrets, which it gets soon.
     pub lacking: bool,
     /// The person of which it is a device: members with the same one are one person. None with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,7 +246,7 @@ pub enum SpacePendingKind {
 pub struct SpaceMemberParams {
     /// Topic or alias.
     pub topic: String,
-    /// Who.
+    /// Member.
     #[schemars(with = "String")]
     pub member: VerifyingKey,
 }
@@ -257,10 +257,10 @@ pub struct SpaceMemberParams {
 pub struct SpaceRoleParams {
     /// Topic or alias.
     pub topic: String,
-    /// Who.
+    /// Member.
     #[schemars(with = "String")]
     pub member: VerifyingKey,
-    /// The role from now on.
+    /// New role.
     pub role: SpaceRole,
 }
 
@@ -270,7 +270,7 @@ pub struct SpaceRoleParams {
 pub struct SpaceRemoveParams {
     /// Topic or alias.
     pub topic: String,
-    /// Who; all of them with one new secret.
+    /// Members to remove, all with one new secret.
     #[schemars(with = "Vec<String>")]
     pub members: Vec<VerifyingKey>,
 }
@@ -281,36 +281,36 @@ pub struct SpaceRemoveParams {
 pub struct SpaceRenameParams {
     /// Topic or alias.
     pub topic: String,
-    /// What it is called from now on, up to 256 bytes.
+    /// New name, up to 256 bytes.
     pub name: String,
 }
 
 /// Result of `space.why`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceWhyResult {
-    /// Who.
+    /// Member.
     #[schemars(with = "String")]
     pub member: VerifyingKey,
-    /// With which role; none: no member.
+    /// Role; none if it is not a member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<SpaceRole>,
-    /// The invite by which it came.
+    /// Invite by which it joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub invite: Option<VerifyingKey>,
-    /// What decides it, oldest first.
+    /// Deciding operations, oldest first.
     pub decided: Vec<SpaceDecision>,
-    /// The same as a sentence.
+    /// The reason as a sentence.
     pub why: String,
 }
 
-/// An operation that decides about a membership.
+/// An operation that decides a membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceDecision {
     /// The operation.
     #[schemars(with = "String")]
     pub operation: Hash,
-    /// Who did it.
+    /// Author.
     #[schemars(with = "String")]
     pub author: VerifyingKey,
     /// `create`, `add`, `role` or `remove`.
@@ -320,7 +320,7 @@ pub struct SpaceDecision {
 /// Result of `space.lacking`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceLackingResult {
-    /// Members that lack secrets and can be reached: they are handed them soon.
+    /// Members that lack secrets and can be reached; they get them soon.
     #[schemars(with = "Vec<String>")]
     pub members: Vec<VerifyingKey>,
 }

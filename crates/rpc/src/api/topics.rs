@@ -20,7 +20,7 @@ pub struct TopicParams {
 pub struct PageParams {
     /// Topic or alias.
     pub topic: String,
-    /// Rows behind this one.
+    /// Return rows after this number.
     #[serde(default)]
     pub after: u64,
 }
@@ -39,10 +39,10 @@ pub struct TopicKeepParams {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TopicListParams {
-    /// What the page before gave as `next`.
+    /// `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// Those of which the node stores anything as well.
+    /// Whether to include topics that are stored but not kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stored: bool,
 }
@@ -58,7 +58,7 @@ pub struct TopicRevealParams {
 /// Result of `topic.reveal`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicRevealResult {
-    /// The topics in the same order.
+    /// Topics in the order of the aliases.
     #[schemars(with = "Vec<String>")]
     pub topics: Vec<Topic>,
 }
@@ -69,11 +69,11 @@ pub struct TopicRevealResult {
 pub struct TopicDeliveredParams {
     /// Topic or alias.
     pub topic: String,
-    /// Nodes that should have it in the first place.
+    /// Nodes to wait for first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub named: Vec<VerifyingKey>,
-    /// How long to wait for one, in milliseconds, at most a day.
+    /// Longest wait for one peer in milliseconds, at most a day.
     #[serde(default)]
     pub wait_ms: u64,
 }
@@ -81,15 +81,15 @@ pub struct TopicDeliveredParams {
 /// Result of `topic.delivered`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicDeliveredResult {
-    /// Place of the newest message of this node; none if it published nothing.
+    /// Sequence number of the node's newest message; none if it published nothing.
     pub newest: Option<u32>,
-    /// Peers that say that they have stored it.
+    /// Peers that report having stored it.
     pub stored: u64,
     /// Peers that were sent it.
     pub sent: u64,
-    /// Whether one has stored it, or was sent it and cannot say whether it is stored.
+    /// Whether one peer has stored it, or was sent it and cannot report storing.
     pub is_enough: bool,
-    /// Operations of this node, of all its logs in the topic, that nobody is known to have.
+    /// Operations of this node in the topic, over all its logs, that no peer is known to have.
     #[serde(default)]
     pub unsent: u64,
 }
@@ -99,7 +99,7 @@ pub struct TopicDeliveredResult {
 pub struct TopicListResult {
     /// Aliases, at most 1 000.
     pub topics: Vec<String>,
-    /// What to ask for next; none at the end.
+    /// Value for the next page; none at the end.
     pub next: Option<String>,
 }
 
@@ -115,56 +115,56 @@ pub struct TopicAliasResult {
 pub struct TopicStatusResult {
     /// Alias of the topic.
     pub topic: String,
-    /// Logs.
+    /// Number of logs.
     pub logs: u64,
-    /// Operations of all logs.
+    /// Number of operations in all logs.
     pub operations: u64,
-    /// Bytes of them.
+    /// Their bytes.
     pub bytes: u64,
-    /// First offset of the feed, if there is anything.
+    /// First offset of the feed, unless it is empty.
     pub first: Option<u64>,
     /// Last offset of the feed.
     pub last: Option<u64>,
-    /// Operations that wait for those they depend on.
+    /// Operations that wait for dependencies.
     pub waiting: u64,
-    /// Operations that were refused, by reason.
+    /// Refused operations, by reason.
     pub rejected: std::collections::BTreeMap<String, u64>,
-    /// Forks with evidence.
+    /// Number of forks with evidence.
     pub forks: u64,
-    /// Logs that cannot go on here.
+    /// Number of blocked logs.
     pub blocked: u64,
     /// Whether this node's own log is closed.
     pub own_log_closed: bool,
     /// Consumers that read it.
     pub consumers: Vec<String>,
-    /// The same with how far they are.
+    /// These consumers with their positions.
     pub positions: Vec<TopicPosition>,
-    /// The logs that cannot go on here.
+    /// The blocked logs.
     pub blocked_logs: Vec<BlockedLogView>,
-    /// Messages whose content nobody has sent; 0 where nobody looked.
+    /// Number of messages whose content has not arrived; 0 if not counted.
     pub wanted: u64,
 }
 
-/// How far a consumer is in a topic.
+/// Position of a consumer in a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicPosition {
     /// Name of the consumer.
     pub name: String,
     /// Everything up to this offset is settled, except what is open.
     pub position: u64,
-    /// Offset of the oldest message that is not.
+    /// Offset of the oldest message that is not settled.
     pub oldest: Option<u64>,
-    /// When that was delivered into the feed, in microseconds since 1970.
+    /// Time at which it entered the feed, in microseconds since 1970.
     pub since: Option<u64>,
 }
 
-/// A log that cannot go on.
+/// A blocked log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockedLogView {
-    /// Whose log.
+    /// Author of the log.
     #[schemars(with = "String")]
     pub author: VerifyingKey,
-    /// Where it stands.
+    /// Sequence number at which it is blocked.
     pub seq: u32,
     /// Why: one of the reasons of refused operations.
     pub reason: String,
@@ -175,21 +175,21 @@ pub struct BlockedLogView {
 /// Result of `topic.peers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicPeersResult {
-    /// The peers that there is a session with.
+    /// Peers with a session on the topic.
     pub peers: Vec<TopicPeer>,
 }
 
-/// A peer that a topic is exchanged with.
+/// A peer with a session on a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicPeer {
     /// The node.
     #[schemars(with = "String")]
     pub node: VerifyingKey,
-    /// Whether the session is caught up and live.
+    /// Whether the session is live.
     pub live: bool,
-    /// Operations that its transport has not acknowledged.
+    /// Operations that its transport has not acknowledged yet.
     pub unsent: u64,
-    /// The last entry of this node's log that it says it has stored.
+    /// Last entry of this node's log that it reports having stored.
     pub stores_own: Option<u32>,
 }
 
@@ -208,12 +208,12 @@ pub struct Rejected {
     /// Id of the operation.
     #[schemars(with = "String")]
     pub id: Hash,
-    /// Why.
+    /// Reason.
     pub reason: String,
-    /// Who sent it; none if it was brought here.
+    /// Peer that sent it; none if it was imported.
     #[schemars(with = "Option<String>")]
     pub peer: Option<VerifyingKey>,
-    /// When, in microseconds since 1970.
+    /// Time in microseconds since 1970.
     pub at: u64,
 }
 
@@ -227,7 +227,7 @@ pub struct TopicForksResult {
 /// Two headers that exclude each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForkView {
-    /// Who signed both.
+    /// Key that signed both.
     #[schemars(with = "String")]
     pub author: VerifyingKey,
     /// One header.
@@ -253,40 +253,40 @@ pub struct TraceResult {
     pub id: Hash,
     /// Alias of the topic.
     pub topic: String,
-    /// Who signed it and where it is in the log; none if it was refused.
+    /// Author; none if it was refused.
     pub author: Option<String>,
-    /// Place in the log.
+    /// Sequence number in the log.
     pub seq: Option<u32>,
     /// `refused`, `early`, `waiting`, `wants-body`, `no-message`, `ordered`, `in-feed` or `stored`.
     pub state: String,
     /// Reason of a refusal.
     pub reason: Option<String>,
-    /// What it waits for.
+    /// Ids of the dependencies that it waits for.
     pub missing: Vec<Place>,
     /// Offset in the feed.
     pub offset: Option<u64>,
-    /// With `early`: the place that its log goes on with.
+    /// With `early`: the next sequence number of its log.
     pub next: Option<u32>,
-    /// With `waiting`: the place of its log that waits.
+    /// With `waiting`: the sequence number of its log that waits.
     pub front: Option<u32>,
-    /// From whom copies came, and when, in microseconds since 1970.
+    /// Copies that arrived: from which peer and when.
     pub received: Vec<ReceivedCopy>,
-    /// Consumers, and whether they have settled it.
+    /// Consumers, and whether each has settled it.
     pub consumers: std::collections::BTreeMap<String, bool>,
-    /// Peers whose transport has it.
+    /// Peers whose transport has acknowledged it.
     #[schemars(with = "Vec<String>")]
     pub sent_to: Vec<VerifyingKey>,
-    /// Peers that say that they have stored it.
+    /// Peers that report having stored it.
     #[schemars(with = "Vec<String>")]
     pub stored_by: Vec<VerifyingKey>,
 }
 
-/// A copy of an operation that came.
+/// A copy of an operation that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceivedCopy {
-    /// From whom.
+    /// Peer that sent it.
     #[schemars(with = "String")]
     pub peer: VerifyingKey,
-    /// When, in microseconds since 1970.
+    /// Time in microseconds since 1970.
     pub at: u64,
 }

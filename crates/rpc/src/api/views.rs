@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ViewParams {
-    /// Its name.
+    /// Name.
     pub view: String,
 }
 
@@ -27,20 +27,20 @@ pub struct ViewVersion {
     pub version: u32,
     /// `answers`, `built`, `lacks` or `stopped`.
     pub state: String,
-    /// The last offset that it has applied.
+    /// Last offset that it has applied.
     pub position: u64,
-    /// The last offset in its topics.
+    /// Last offset in its topics.
     pub end: u64,
-    /// Messages that it has applied.
+    /// Number of messages that it has applied.
     pub applied: u64,
-    /// Messages that it has passed over.
+    /// Number of messages that it has skipped.
     pub skipped: u64,
-    /// Messages that are to come, counted up to 10 000.
+    /// Number of messages still to apply, counted up to 10 000.
     pub to_come: u64,
-    /// Messages that the version before had and that are gone, with `lacks`.
+    /// With `lacks`: number of messages that the version before had applied and that are gone.
     pub lacks: Option<u64>,
-    /// The offset at which it stands still, with `stopped`.
+    /// With `stopped`: offset at which it stopped.
     pub stopped_at: Option<u64>,
-    /// Why it stands still.
+    /// With `stopped`: reason.
     pub reason: Option<String>,
 }
