@@ -20,19 +20,19 @@
 //! |---|---|
 //! | keep data and identity | [`open`] |
 //! | choose addresses, peers, relays, network | [`builder`] |
-//! | read from somewhere else, ack yourself, send types | [`Node::stream`] and [`StreamRequest`] |
-//! | read under a name, redeliver what failed, share work | [`Node::consumer`] |
-//! | talk to anyone who is there right now | [`Node::ephemeral`] |
-//! | bring operations from elsewhere | [`Node::import`] |
-//! | derive tables of your own from messages | [`Node::view`] |
-//! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
-//! | find out where a message is | [`Node::trace`] |
-//! | count what it does | [`Node::metrics`] |
-//! | keep a topic readable for members only | [`Node::spaces`] |
-//! | use several devices as one member | [`Node::person`] |
-//! | use a second device | [`Node::devices`] |
+//! | choose where to start, ack yourself, send typed values | [`Node::stream`] and [`StreamRequest`] |
+//! | read with a named consumer: redelivery, shared work | [`Node::consumer`] |
+//! | send messages to nodes that are online, without storing them | [`Node::ephemeral`] |
+//! | import operations from elsewhere | [`Node::import`] |
+//! | derive SQL tables from messages | [`Node::view`] |
+//! | observe the node | [`Node::events`], [`Node::net`], [`Node::topic`] |
+//! | trace a message | [`Node::trace`] |
+//! | read metrics | [`Node::metrics`] |
+//! | encrypt a topic for its members | [`Node::spaces`] |
+//! | be one member with several devices | [`Node::person`] |
+//! | link a second device | [`Node::devices`] |
 //! | read a directory without a node | [`inspect`] |
-//! | know whether it can store | [`Node::health`] |
+//! | learn whether the node can store | [`Node::health`] |
 
 #![forbid(unsafe_code)]
 
@@ -204,6 +204,11 @@ pub fn random_key() -> Result<SigningKey, Error> {
     Ok(SigningKey::from_bytes(&seed))
 }
 
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
+
 /// The guide's examples are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/application.md")]
@@ -214,7 +219,7 @@ pub struct Guide;
 #[doc = include_str!("../../../docs/guide/consumers.md")]
 pub struct ConsumersGuide;
 
-/// So are those of observing.
+/// The guide's examples are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/observe.md")]
 pub struct ObserveGuide;
