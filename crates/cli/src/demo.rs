@@ -59,9 +59,9 @@ pub enum DemoError {
         name: &'static str,
         what: &'static str,
     },
-    #[error("{name} is not there; please report this")]
+    #[error("the node of {name} is not running; please report this")]
     Stopped { name: &'static str },
-    #[error("{name} has read something else than it may; please report this")]
+    #[error("{name} has read what it may not, or not all that it may; please report this")]
     Reads { name: &'static str },
     #[error("the files of {name} hold what it may not read; please report this")]
     Leaks { name: &'static str },

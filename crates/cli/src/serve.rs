@@ -21,7 +21,7 @@ pub enum ServeError {
     Start(#[from] StartError),
     #[error("{0}; set rpc.socket to another path, or to \"off\"")]
     Socket(#[source] io::Error),
-    #[error("the sockets of the service manager cannot be used: {0}; look at its unit")]
+    #[error("the sockets of the service manager cannot be used: {0}; check its unit")]
     Activated(#[source] io::Error),
 }
 

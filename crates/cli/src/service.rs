@@ -30,7 +30,7 @@ pub async fn say(what: Say) {
     let told = tokio::task::spawn_blocking(move || tell(what));
     match tokio::time::timeout(LISTEN_WAIT, told).await {
         Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => note(&format!("the service manager cannot be told: {error}")),
+        Ok(Ok(Err(error))) => note(&format!("the service manager cannot be notified: {error}")),
         _ => note("the service manager does not listen"),
     }
 }

@@ -31,7 +31,7 @@ struct Inner<T> {
 
 /// Nothing changes any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the watched value is gone")]
+#[error("the watched value was dropped")]
 pub struct NoMoreChanges;
 
 const CLOSED: u64 = 1;

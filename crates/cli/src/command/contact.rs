@@ -217,9 +217,9 @@ fn progress(peer: VerifyingKey, expected: &Transfer, transfer: &Transfer) -> Str
 fn caught_up(peer: VerifyingKey, operations: u64, blocked: usize) -> String {
     let name = name(peer);
     match blocked {
-        0 => format!("caught up with {name}: {operations} operations came"),
+        0 => format!("caught up with {name}: {operations} operations arrived"),
         blocked => format!(
-            "not caught up with {name}: {operations} operations came, and {blocked} of the logs \
+            "not caught up with {name}: {operations} operations arrived, and {blocked} of the logs \
             cannot continue here; `panda status` says why"
         ),
     }

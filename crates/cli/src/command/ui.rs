@@ -29,6 +29,6 @@ pub async fn run(args: &NodeArgs, ui: UiArgs) -> Result<Outcome, Failure> {
         false => output::line(&url),
     };
     let _ = written.map_err(Failure::Stdout)?;
-    note("open it within 60 s: the ticket is good once, and lets in anyone who has it");
+    note("open it within 60 s: the ticket is valid once, for anyone who has it");
     Ok(Outcome::Done)
 }

@@ -24,7 +24,7 @@ const NONCE: [u8; 24] = [0; 24];
 #[non_exhaustive]
 pub enum FileError {
     /// It does not begin as a recovery file does.
-    #[error("this is no recovery file")]
+    #[error("this is not a recovery file")]
     NoRecoveryFile,
     /// A later version of the format.
     #[error("the recovery file has version {version}, of a newer p2panda; run a newer version")]

@@ -195,7 +195,7 @@ pub fn frame(text: &str) -> Result<(Vec<&RawValue>, bool), RpcError> {
     }
     let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(parse)?;
     if messages.is_empty() {
-        let error = RpcError::new(Code::InvalidRequest, "an empty array is no request");
+        let error = RpcError::new(Code::InvalidRequest, "an empty array is not a request");
         return Err(error.hint("leave it out"));
     }
     if messages.len() > RPC_FRAME_MESSAGES_MAX {

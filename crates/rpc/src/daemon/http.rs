@@ -219,7 +219,7 @@ async fn upgrade(
         return refusal(error.hint("open the WebSocket with the subprotocol `panda.v1`"));
     }
     let Ok(place) = Arc::clone(&service.places).try_acquire_owned() else {
-        let error = RpcError::new(Code::Quota, "the node has as many connections as it takes");
+        let error = RpcError::new(Code::Quota, "the node has no room for more connections");
         return refusal(error.hint("try again later"));
     };
     let who = match who(&service, &headers, query.ticket.as_deref()) {

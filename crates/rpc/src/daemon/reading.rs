@@ -429,7 +429,7 @@ fn signed_note(subscription: u64, alias: &str, signed: Bytes, opened: &Ephemeral
 pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> Of<SubscribeResult> {
     if who.topics.is_some() {
         let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
-        return Err(error.hint("events are those of all topics"));
+        return Err(error.hint("events concern all topics, this credential only some"));
     }
     let opens_spaces = who.opens_spaces();
     follow_events(session, &who, Vec::new(), move |event| {

@@ -218,7 +218,9 @@ impl Open {
         let Some((topic, offset, token)) = held.by_number.remove(&number) else {
             let message = format!("the delivery {number} is not open on this subscription");
             let error = RpcError::new(Code::StaleDelivery, message);
-            return Err(error.hint("it was settled, came again, or is of another subscription"));
+            return Err(
+                error.hint("it was settled or redelivered, or belongs to another subscription")
+            );
         };
         held.places.remove(&(topic, offset));
         Ok(Held::Message(token))
