@@ -120,7 +120,7 @@ impl fmt::Display for SpaceNews {
         match self {
             SpaceNews::Members(changes) => sentence_of_members(changes, f),
             SpaceNews::Joined => f.write_str("this node is a member and can read the space"),
-            SpaceNews::Ejected => f.write_str("this node cannot read the space any more"),
+            SpaceNews::Ejected => f.write_str("this node can no longer read the space"),
             SpaceNews::Introduced { device, person } => {
                 write!(f, "{device} is a device of the person {person}")
             }
@@ -134,23 +134,26 @@ impl fmt::Display for SpaceNews {
                 write!(f, "your device {device} is revoked in this space")
             }
             SpaceNews::Admitted { newcomer, invite } => {
-                write!(f, "this node let {newcomer} in by the invite {invite}")
+                write!(f, "this node admitted {newcomer} by the invite {invite}")
             }
             SpaceNews::NotAdmitted {
                 newcomer, reason, ..
-            } => write!(f, "{newcomer} asks to be let in: {reason}"),
+            } => write!(f, "{newcomer} asks to join: {reason}"),
             SpaceNews::Overruled {
                 operation,
                 author,
                 status,
-            } => write!(f, "what {author} did about members ({operation}) {status}"),
+            } => write!(
+                f,
+                "the change of members by {author} ({operation}) {status}"
+            ),
             SpaceNews::Overturned { operation, count } => write!(
                 f,
-                "two owners decided against each other: {operation} takes effect away from {count} \
+                "two owners decided against each other: {operation} removes the effect of {count} \
                  other operations"
             ),
             SpaceNews::Frozen { .. } => {
-                f.write_str("the last owner is gone: nobody can change who is a member any more")
+                f.write_str("the last owner is gone: nobody can change members any more")
             }
             SpaceNews::Refused {
                 operation,
@@ -172,9 +175,9 @@ fn sentence_of_members(changes: &Changes, f: &mut fmt::Formatter<'_>) -> fmt::Re
     for (at, (member, before, after)) in changes.iter().enumerate() {
         f.write_str(if at == 0 { "" } else { ", " })?;
         match (before, after) {
-            (None, Some(role)) => write!(f, "{member} came as {role}")?,
-            (_, None) => write!(f, "{member} is no member any more")?,
-            (Some(_), Some(role)) => write!(f, "{member} is {role} now")?,
+            (None, Some(role)) => write!(f, "{member} joined as {role}")?,
+            (_, None) => write!(f, "{member} is no longer a member")?,
+            (Some(_), Some(role)) => write!(f, "{member} is now {role}")?,
         }
     }
     Ok(())
@@ -220,7 +223,7 @@ mod tests {
         let sentences = [
             (
                 SpaceNews::Members(vec![came, changed, gone]),
-                format!("{a} came as editor, {b} is owner now, {b} is no member any more"),
+                format!("{a} joined as editor, {b} is now owner, {b} is no longer a member"),
             ),
             (
                 SpaceNews::NotAdmitted {
@@ -228,7 +231,7 @@ mod tests {
                     invite: b,
                     reason: InviteError::Expired,
                 },
-                format!("{a} asks to be let in: the invite has expired"),
+                format!("{a} asks to join: the invite has expired"),
             ),
             (
                 SpaceNews::Healed {

@@ -194,7 +194,7 @@ impl fmt::Display for Why {
         match &self.verdict {
             Verdict::UnknownGroup => write!(f, "group {group} is unknown")?,
             Verdict::NeverMember => write!(f, "{member} was never a member of group {group}")?,
-            Verdict::FormerMember => write!(f, "{member} is no member of group {group} any more")?,
+            Verdict::FormerMember => write!(f, "{member} is no longer a member of group {group}")?,
             Verdict::Member { access } => write!(f, "{member} may {access} in group {group}")?,
             Verdict::Nested { access, path } => {
                 write!(f, "{member} may {access} in group {group} through")?;

@@ -110,7 +110,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.role {
             Some(role) => write!(f, "{} is {role}", self.member)?,
-            None if self.was_member => write!(f, "{} is no member any more", self.member)?,
+            None if self.was_member => write!(f, "{} is no longer a member", self.member)?,
             None => write!(f, "{} was never a member", self.member)?,
         }
         for (at, decision) in self.decided.iter().enumerate() {

@@ -118,7 +118,7 @@ async fn members_at_a_message_and_why_are_told_by_all_alike() {
         }
     });
     let sentence = is_owner.await.unwrap();
-    assert_eq!(sentence, format!("{} is owner now", b.id()));
+    assert_eq!(sentence, format!("{} is now owner", b.id()));
     for space in &spaces {
         let why = space.why(b.id()).await.unwrap().unwrap().to_string();
         assert!(why.ends_with(&format!("{} made it owner", a.id())), "{why}");

@@ -303,7 +303,7 @@ fn why_a_member_is_in_names_the_decider_and_the_invite() {
     let gone = why(&b, &c.id).to_string();
     assert_eq!(
         gone,
-        format!("{} is no member any more: {} removed it", c.id, a.id)
+        format!("{} is no longer a member: {} removed it", c.id, a.id)
     );
     let stranger = p2panda_core::SigningKey::from_bytes(&[99; 32]).verifying_key();
     let never = why(&b, &stranger).to_string();
@@ -322,7 +322,7 @@ fn of_two_owners_who_remove_each_other_the_sentence_says_so() {
     let space = a.s();
     for (node, gone, by) in [(&a, &b, &a), (&a, &a, &b)] {
         let why = node.spaces.why(&space, &gone.id).unwrap().to_string();
-        assert!(why.contains("is no member any more"), "{why}");
+        assert!(why.contains("is no longer a member"), "{why}");
         assert!(why.contains(&format!("{} removed it", by.id)), "{why}");
     }
 }
