@@ -5,7 +5,7 @@ use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Marks a stream whose messages have no type of their own: text or bytes.
+/// Marks a stream of untyped messages: text or bytes.
 #[derive(Clone, Copy, Debug)]
 pub enum Raw {}
 
@@ -38,10 +38,10 @@ pub enum DecodeError {
     /// Not CBOR in the deterministic form.
     #[error("the body is not deterministic CBOR: {0}")]
     Cbor(#[from] CborError),
-    /// Another item than a text string.
+    /// The item is not a text string.
     #[error("the body is not text")]
     NotText,
-    /// Another item than a byte string.
+    /// The item is not a byte string.
     #[error("the body is not a byte string")]
     NotBytes,
     /// The stream has no type; use `text`, `bytes` or `raw`.
@@ -50,7 +50,7 @@ pub enum DecodeError {
     /// The message reports a change and has no content; see `Message::change`.
     #[error("the message reports a change and has no content")]
     Change,
-    /// Another shape than the type.
+    /// The body does not have the shape of the type.
     #[error("the body does not fit the message type: {0}")]
     Value(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -118,7 +118,7 @@ impl From<Vec<u8>> for Body {
     }
 }
 
-/// Content behind its head, in the memory of the content: a large one is not there twice.
+/// Puts the head before the content in the content's own memory, so that a large one is not copied.
 fn behind(head: Vec<u8>, mut content: Vec<u8>) -> Bytes {
     content.reserve_exact(head.len());
     content.splice(..0, head);

@@ -99,13 +99,13 @@ impl<M> ConsumerRequest<M> {
         self
     }
 
-    /// Who acknowledges; [`Acking::Explicit`] by default.
+    /// How messages are acknowledged; [`Acking::Explicit`] by default.
     pub fn acking(mut self, acking: Acking) -> Self {
         self.asked.acking = Some(acking);
         self
     }
 
-    /// Who gets a message; [`ConsumerMode::Exclusive`] by default.
+    /// How messages are distributed to readers; [`ConsumerMode::Exclusive`] by default.
     pub fn mode(mut self, mode: ConsumerMode) -> Self {
         self.asked.mode = Some(mode);
         self
@@ -153,7 +153,7 @@ impl<M> ConsumerRequest<M> {
         self
     }
 
-    /// Which messages it gets. For an existing consumer it can be changed only together with a
+    /// The messages that it gets. For an existing consumer this can be changed only together with a
     /// start.
     pub fn filter(mut self, filter: ConsumerFilter) -> Self {
         self.asked.filter = Some(filter);
@@ -228,7 +228,7 @@ pub struct Consumer<M = Raw> {
     handle: ConsumerHandle,
     named: Arc<Named>,
     reader: ReaderNumber,
-    /// What asking for the next one acknowledges.
+    /// The delivery that asking for the next one acknowledges.
     acks_on_next: Vec<Token>,
     told_on_next: Vec<Pruned>,
     ended: Option<Arc<Error>>,
@@ -287,7 +287,7 @@ impl<M> Consumer<M> {
         Ok(given.map(|given| self.deliver(given)))
     }
 
-    /// Under [`Acking::OnNext`]: what was delivered before was handled.
+    /// Under [`Acking::OnNext`]: acknowledges what was delivered before.
     fn settle_last(&mut self) {
         if !self.acks_on_next.is_empty() {
             self.named.ack_soon(&self.acks_on_next);
@@ -369,7 +369,7 @@ impl<M> Drop for Consumer<M> {
     }
 }
 
-/// Collected for a batch; if that is given up, it is given back.
+/// Deliveries collected for a batch, which are returned if the batch is dropped.
 struct Collected<M> {
     named: Arc<Named>,
     deliveries: Vec<Delivery<M>>,

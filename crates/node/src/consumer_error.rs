@@ -14,31 +14,31 @@ pub enum ConsumerError {
     /// There is no consumer of this name.
     #[error("there is no consumer of this name")]
     Unknown,
-    /// A consumer without topics.
+    /// A consumer needs topics.
     #[error("a new consumer needs a topic")]
     NoTopics,
     /// This setting cannot be changed now.
     #[error("the {0} of a consumer cannot be changed now")]
     Conflict(&'static str),
-    /// This setting has a value that is not possible.
+    /// This setting has an impossible value.
     #[error("this {0} is not possible")]
     Invalid(&'static str),
     /// The filter admits nothing.
     #[error("this filter admits nothing")]
     InvalidFilter,
-    /// It is open, and has one reader at a time.
+    /// The consumer is open and allows one reader at a time.
     #[error("the consumer is open and allows only one reader at a time")]
     InUse,
     /// A seek, a removed topic or another reader came between; the message is delivered again.
     #[error("the consumer was moved after this message was delivered; it is delivered again")]
     StaleToken,
-    /// The token is one of another consumer.
+    /// The token belongs to another consumer.
     #[error("this message was delivered by another consumer")]
     ForeignToken,
     /// Nothing with this offset was delivered.
     #[error("no message with this offset was delivered by this consumer")]
     NotDelivered,
-    /// It does not read this topic.
+    /// The consumer does not read this topic.
     #[error("the consumer does not read this topic")]
     UnknownTopic,
     /// The feed does not have this offset.
@@ -50,16 +50,16 @@ pub enum ConsumerError {
     /// There is no such dead letter.
     #[error("there is no such dead letter")]
     UnknownDeadLetter,
-    /// As many as are possible.
+    /// A limit is reached.
     #[error("the limit of {0} is reached")]
     Limit(&'static str),
-    /// Another reader took over.
+    /// Another reader has taken over.
     #[error("another reader took over")]
     TakenOver,
-    /// It was deleted.
+    /// The consumer was deleted.
     #[error("the consumer was deleted")]
     Deleted,
-    /// What is stored of it cannot be read.
+    /// The stored state of the consumer cannot be read.
     #[error("the stored state of the consumer cannot be read")]
     Damaged,
 }

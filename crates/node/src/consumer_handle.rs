@@ -1,4 +1,4 @@
-//! A named consumer as the application looks at it, moves it and deletes it
+//! Inspecting, moving and deleting a named consumer
 //! (`docs/protocol/consumers.md#5`).
 
 use std::collections::BTreeMap;
@@ -34,21 +34,21 @@ pub struct ConsumerHandle {
 pub struct ConsumerInfo {
     /// The name under which it is stored.
     pub name: String,
-    /// Where it stands.
+    /// Its position, by topic.
     pub positions: Vec<ConsumerPosition>,
-    /// Who acknowledges.
+    /// How messages are acknowledged.
     pub acking: Acking,
-    /// Who gets a message.
+    /// How messages are distributed to readers.
     pub mode: ConsumerMode,
     /// Readers that have it open in this process.
     pub readers: usize,
-    /// It was paused and delivers nothing.
+    /// Whether it is paused and delivers nothing.
     pub paused: bool,
-    /// It has as many dead letters as are kept, and delivers nothing.
+    /// Whether its list of dead letters is full, so that it delivers nothing.
     pub full_of_dead: bool,
-    /// Messages that readers hold.
+    /// Number of messages that readers hold.
     pub in_flight: usize,
-    /// Dead letters, without what was pruned.
+    /// Number of dead letters, without what was pruned.
     pub dead: u64,
     /// The time without a reader or handle after which it is deleted; `None`: never.
     pub inactive: Option<Duration>,
@@ -95,7 +95,7 @@ impl ConsumerHandle {
         self.named.name()
     }
 
-    /// What is known of it at this moment.
+    /// The state of the consumer now.
     pub fn info(&self) -> ConsumerInfo {
         self.named.info()
     }
@@ -269,7 +269,7 @@ impl ConsumerHandle {
 pub struct DeadLetters(ConsumerHandle);
 
 impl DeadLetters {
-    /// Oldest first, at most 1 000 behind the number `after`.
+    /// Lists them, oldest first, at most 1 000 after the number `after`.
     ///
     /// # Errors
     /// As [`ConsumerHandle::lag`].
@@ -282,7 +282,7 @@ impl DeadLetters {
         storage.read(read).await
     }
 
-    /// What was pruned before it was settled, by log, at most 1 000. It cannot be redriven.
+    /// Lists what was pruned before it was settled, by log, at most 1 000. It cannot be redriven.
     ///
     /// # Errors
     /// As [`ConsumerHandle::lag`].
@@ -354,7 +354,7 @@ impl DeadLetters {
     }
 }
 
-/// All of a node, those in use as they are in memory.
+/// All consumers of a node; those in use with their state in memory.
 pub(crate) async fn list(node: &Node, after: Option<String>) -> Result<Vec<ConsumerInfo>, Error> {
     let read = move |reader: &p2panda_store::Reader| {
         reader.named_consumers(after.as_deref(), CONSUMER_PAGE_ROWS)
@@ -368,7 +368,7 @@ pub(crate) async fn list(node: &Node, after: Option<String>) -> Result<Vec<Consu
     Ok(infos.collect())
 }
 
-/// One that nobody has open.
+/// A consumer that nobody has open.
 pub(crate) fn info_of(stored: NamedConsumer) -> Option<ConsumerInfo> {
     let settings = Settings::decode(&stored.settings)?;
     let position = |place: &p2panda_store::StoredPlace| ConsumerPosition {
@@ -413,7 +413,7 @@ impl Named {
         }
     }
 
-    /// For each topic its position, and how much is open behind that.
+    /// For each topic, its position and the number of open messages.
     fn behind(&self) -> Vec<(Topic, u64, u64)> {
         let places = self.look().places.into_iter();
         places
@@ -430,7 +430,7 @@ impl crate::inner::named::Registry {
     }
 }
 
-/// Names the author of a log of which something was pruned; for output.
+/// The author of a log of which something was pruned, for output.
 impl From<&PrunedLetter> for crate::Pruned {
     fn from(row: &PrunedLetter) -> Self {
         let author: VerifyingKey = row.author;

@@ -1,4 +1,4 @@
-//! How a named consumer is set up (`docs/protocol/consumers.md#1`).
+//! Settings of a named consumer (`docs/protocol/consumers.md#1`).
 
 use std::time::Duration;
 
@@ -17,31 +17,31 @@ pub use p2panda_store::Filter as ConsumerFilter;
 
 use crate::consumer_error::ConsumerError;
 
-/// Who settles a message (`docs/protocol/consumers.md#4`).
+/// How messages are acknowledged (`docs/protocol/consumers.md#4`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acking {
-    /// The application, each message by itself.
+    /// The application acknowledges each message.
     #[default]
     Explicit,
-    /// Asking for the next one.
+    /// Asking for the next message acknowledges the one before.
     OnNext,
-    /// The application, with everything of its topic that was delivered before.
+    /// The application acknowledges a message and everything of its topic that was delivered before.
     Cumulative,
-    /// The delivery: a message is not delivered again.
+    /// Delivering a message acknowledges it: it is never redelivered.
     None,
 }
 
-/// Who gets a message (`docs/protocol/consumers.md#7`).
+/// How messages are distributed to readers (`docs/protocol/consumers.md#7`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsumerMode {
-    /// One reader.
+    /// There is one reader.
     #[default]
     Exclusive,
-    /// One of several readers.
+    /// Each message goes to one of several readers.
     Shared,
-    /// One of several readers, and messages of one author, or of one key, one after the other.
+    /// As `Shared`, but messages of one author, or of one key, are delivered one at a time.
     Ordered,
 }
 
@@ -49,26 +49,25 @@ pub enum ConsumerMode {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsumerStart {
-    /// Where it stands; a new one at the beginning.
+    /// The consumer's position; a new consumer starts at the beginning.
     #[default]
     Resume,
     /// The oldest stored message.
     Beginning,
-    /// What comes from now on.
+    /// Messages from now on.
     Now,
     /// This feed offset, inclusive.
     Offset(u64),
-    /// What this node delivered into the feed at this time of its clock, or later. Some earlier ones may
-    /// come before.
+    /// Messages that entered the feed at this time of this node's clock, or later. Some earlier ones may
+    /// come first.
     Time(Timestamp),
     /// This operation.
     Operation(Hash),
-    /// Everything that these heights do not cover: by author, the highest sequence number that is not
-    /// wanted.
+    /// Everything that these heights do not cover: by author, the highest sequence number to skip.
     StateVector(Vec<(VerifyingKey, u32)>),
 }
 
-/// All of it.
+/// All settings, as they are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub acking: Acking,
@@ -167,7 +166,7 @@ impl Settings {
         writer.into_bytes().into()
     }
 
-    /// `None`: they are damaged.
+    /// `None` if they are damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Settings> {
         decode(bytes).ok().flatten()
     }
@@ -216,7 +215,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Settings>, CborError> {
     }))
 }
 
-/// Whether a filter is possible.
+/// Whether a filter is valid.
 pub(crate) fn check_filter(filter: &ConsumerFilter) -> Result<(), ConsumerError> {
     filter.check().map_err(|fault| match fault {
         FilterFault::AdmitsNothing => ConsumerError::InvalidFilter,

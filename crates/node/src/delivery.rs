@@ -41,13 +41,13 @@ enum What<M> {
 pub enum Delivered<'d, M = Raw> {
     /// A message with content.
     Message(&'d Message<M>),
-    /// Outcome of an operation that was there before: the message has no content of its own.
+    /// A change to an earlier operation: the message has no content.
     Changed(Change, &'d Message<M>),
-    /// Something was pruned before it was settled.
+    /// Messages were pruned before they were settled.
     Pruned(&'d Pruned),
 }
 
-/// What was pruned of a log before the consumer had settled it: it does not come any more
+/// Messages of a log that were pruned before the consumer had settled them, so they are not delivered
 /// (`docs/protocol/consumers.md#6`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,7 +58,7 @@ pub struct Pruned {
     pub author: VerifyingKey,
     /// Everything below this sequence number is gone.
     pub below: u32,
-    /// How many messages of it were not settled.
+    /// Number of messages that were not settled.
     pub unsettled: u64,
 }
 
@@ -66,7 +66,7 @@ pub struct Pruned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settled {
-    /// It counts, and is on disk.
+    /// The acknowledgement counts, and is on disk.
     Done,
     /// The message was settled before, or delivered again since: nothing changed.
     Already,
@@ -81,7 +81,7 @@ pub struct DeliveryToken {
 }
 
 impl DeliveryToken {
-    /// The token, if it is one of this consumer.
+    /// The token, if it belongs to this consumer.
     pub(crate) fn of(self, named: &Named) -> Result<Token, ConsumerError> {
         match self.consumer == named.key() {
             true => Ok(self.token),
@@ -196,7 +196,7 @@ impl<M> Delivery<M> {
         self.message().ok_or(&DecodeError::Change)?.value()
     }
 
-    /// What names this delivery; `None` where this is no message.
+    /// The token of this delivery; `None` if it is not a message.
     pub fn token(&self) -> Option<DeliveryToken> {
         let consumer = self.named.key();
         let token = self.engine_token()?;

@@ -1,4 +1,4 @@
-//! What nobody else has yet, and an end that waits for it (`docs/protocol/streams.md#19`).
+//! Messages that nobody else has yet, and a shutdown that waits for them (`docs/protocol/streams.md#19`).
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::inner::receipts::Place;
 use crate::inner::topic::TopicState;
 use crate::node::Node;
 
-/// What was published to a topic and nobody is known to have.
+/// Own messages of a topic that nobody else is known to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unsent {
     /// The topic that this is about.
     pub topic: Topic,
-    /// How many operations.
+    /// Number of operations.
     pub operations: u64,
 }
 
 impl Node {
-    /// All topics of which this directory has anything, and those that it keeps.
+    /// All topics with stored data in this directory, and the kept ones.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
@@ -59,7 +59,7 @@ impl Node {
         Ok(unsent)
     }
 
-    /// The same of one topic: how many operations.
+    /// The same for one topic: the number of operations.
     ///
     /// # Errors
     /// As [`Node::unsent`].

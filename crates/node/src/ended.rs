@@ -1,4 +1,4 @@
-//! Why a subscription gives nothing more.
+//! Why a subscription has ended.
 
 use std::sync::Arc;
 

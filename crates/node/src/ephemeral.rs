@@ -1,4 +1,4 @@
-//! Ephemeral messages: sent to anyone who listens right now, never stored.
+//! Ephemeral messages: sent to connected nodes, never stored.
 
 use std::borrow::Borrow;
 use std::future::{Future, IntoFuture};
@@ -179,7 +179,7 @@ impl<M> EphemeralSubscription<M> {
         }
     }
 
-    /// What does not open, or is by somebody who may not write, is skipped.
+    /// Skips messages that do not open or whose author may not write.
     async fn open(&self, author: VerifyingKey, body: Bytes) -> Option<Bytes> {
         let Some(topic) = self.space else {
             return Some(body);

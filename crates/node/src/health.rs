@@ -12,7 +12,7 @@ use crate::Error;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Health {
-    /// Everything is stored as it comes.
+    /// The node can store.
     Ok,
     /// Nothing can be stored at the moment. The node continues by itself when the cause is gone;
     /// nothing is lost, and publishing fails after 5 s.
@@ -22,14 +22,14 @@ pub enum Health {
         /// Since when.
         since: SystemTime,
     },
-    /// The node has stopped and does not come back. What it had confirmed is stored.
+    /// The node has stopped for good. What it had confirmed is stored.
     Stopped {
         /// Why.
         error: Arc<Error>,
     },
 }
 
-/// Tells the health of a node to anyone who asks. The engine's thread changes it.
+/// The health of a node, which the engine's thread changes.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthSender(Arc<watch::Sender<Health>>);
 
@@ -39,7 +39,7 @@ impl HealthSender {
         (Self(Arc::new(sender)), receiver)
     }
 
-    /// The engine told something.
+    /// Applies a report of the engine.
     pub(crate) fn heard(&self, event: &EngineEvent) {
         match event {
             EngineEvent::StorageWaits { reason } => {
@@ -63,7 +63,7 @@ impl HealthSender {
     }
 }
 
-/// Waits until a node has stopped by itself. `None`: it will not any more.
+/// Waits until a node has stopped by itself. `None` if it cannot any more.
 pub(crate) async fn stopped(mut health: watch::Receiver<Health>) -> Option<Arc<Error>> {
     let is_stopped = |health: &Health| matches!(health, Health::Stopped { .. });
     let health = health.wait_for(is_stopped).await.ok()?;

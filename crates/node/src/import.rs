@@ -1,4 +1,4 @@
-//! Operations that the application brings itself: a file, a radio, another store.
+//! Importing operations from a file, a radio or another store.
 
 use bytes::Bytes;
 use futures_lite::{Stream, StreamExt, future};
@@ -95,7 +95,7 @@ impl Drop for ImportGuard<'_> {
     }
 }
 
-/// The first operation and those that follow it without a wait.
+/// The next operation, and those that are ready with it.
 async fn take_batch(
     first: ImportedOperation,
     operations: &mut (impl Stream<Item = ImportedOperation> + Unpin),

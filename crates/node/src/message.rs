@@ -1,4 +1,4 @@
-//! A message as the application gets it.
+//! A message as the application receives it.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct Message<M = Raw> {
 }
 
 impl<M> Message<M> {
-    /// `decode` makes the value of the content, where there is one.
+    /// `decode` turns the content into a value, if there is content.
     pub(crate) fn new(
         entry: FeedEntry,
         decode: impl FnOnce(&[u8]) -> Option<Result<M, DecodeError>>,
@@ -64,7 +64,7 @@ impl<M> Message<M> {
         self.entry.first
     }
 
-    /// When the author says it was published. Nothing checks it.
+    /// The time of publishing by the author's clock. Nothing checks it.
     pub fn timestamp(&self) -> Timestamp {
         let extensions = self.entry.header.node_extensions();
         extensions.map_or(Timestamp::from_micros(0), |found| found.timestamp)

@@ -1,4 +1,4 @@
-//! Numbers about a running node (`docs/guide/observe.md`).
+//! Metrics of a running node (`docs/guide/observe.md`).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,21 +26,21 @@ pub struct Metrics {
     pub commits: u64,
     /// Operations that were stored, its own included.
     pub operations_stored: u64,
-    /// Operations of its own among them.
+    /// Own operations among them.
     pub operations_published: u64,
     /// Operations that were refused, each once.
     pub operations_rejected: u64,
     /// Entries that were added to feeds.
     pub entries: u64,
-    /// Forks of logs of which the evidence was stored.
+    /// Forks of logs whose evidence was stored.
     pub forks: u64,
     /// Bytes of the heads of logs that sessions compare, in memory.
     pub heads_bytes: u64,
-    /// What crossed the network, and what peers make the node hold.
+    /// Bytes on the network, and bytes that peers make the node hold.
     pub network: Counters,
 }
 
-/// Counts as the engine commits.
+/// Counters that follow the engine's commits.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     commits: AtomicU64,
@@ -52,7 +52,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Something was committed.
+    /// Counts a commit.
     pub(crate) fn committed(&self, committed: &Committed) {
         let add = |count: &AtomicU64, more| count.fetch_add(more, Ordering::Relaxed);
         add(&self.commits, 1);
@@ -68,7 +68,7 @@ impl Tally {
         }
     }
 
-    /// With what is counted elsewhere: topics, and the logs in them that are blocked.
+    /// Adds what is counted elsewhere: topics, and blocked logs in them.
     pub(crate) fn metrics(
         &self,
         health: &Health,
@@ -92,7 +92,7 @@ impl Tally {
     }
 }
 
-/// What Prometheus makes of a number.
+/// The kind of a metric in Prometheus.
 #[derive(Clone, Copy)]
 enum Kind {
     /// It only grows, until the node is opened again.
@@ -101,7 +101,7 @@ enum Kind {
 }
 
 impl Metrics {
-    /// Name, kind, what it is, and the number.
+    /// Name, kind, description and value.
     fn rows(&self) -> [(&'static str, Kind, &'static str, u64); 21] {
         use Kind::{Counter, Gauge};
         let net = &self.network;

@@ -1,4 +1,4 @@
-//! A message to be published, with what is said about it.
+//! A message to be published, with its options.
 
 use p2panda_core::{Dependency, Hash, LogName, LogNameError};
 use serde::Serialize;
@@ -79,7 +79,7 @@ impl NewMessage {
         Ok(self)
     }
 
-    /// It goes there unless it is said where it goes.
+    /// The default log, for messages that name none.
     pub(crate) fn or_to_log(mut self, log: Option<LogName>) -> Self {
         self.0.log = self.0.log.or(log);
         self

@@ -55,9 +55,9 @@ impl<M> Publisher<M> {
 
     /// Publishes to this node's log of the topic with this name, of 1 to 128 bytes.
     ///
-    /// A node may have any number of logs in a topic. Each has an order, a prune point and receipts of
-    /// its own, and none of them waits for another; with [`NewMessage::after`] a message comes behind
-    /// one of another log. Streams, consumers and views of the topic have the messages of all logs
+    /// A node may have any number of logs in a topic. Each has its own order, prune point and receipts,
+    /// and none waits for another; with [`NewMessage::after`] a message comes after one of another
+    /// log. Streams, consumers and views of the topic have the messages of all logs
     /// ([`Message::log`](crate::Message::log) tells which). Peers of release 0.7.1 get the first log
     /// only, the one without a name (`docs/protocol/streams.md#20`).
     ///
@@ -141,7 +141,7 @@ impl<M> Publisher<M> {
     }
 }
 
-/// What stands for the author of a log where logs of a topic are told apart.
+/// The label of a log, which represents its author where logs of a topic are distinguished.
 pub(crate) fn label_of(topic: &Topic, author: &VerifyingKey, log: Option<LogName>) -> Label {
     match log {
         None => (*author).into(),

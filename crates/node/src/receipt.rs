@@ -1,4 +1,4 @@
-//! Outcome of a message that was published.
+//! What is known about a published message.
 
 use std::sync::Arc;
 

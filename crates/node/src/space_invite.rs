@@ -10,7 +10,7 @@ use p2panda_engine::{InviteState, Role, SpaceCommand};
 use crate::Error;
 use crate::node::Node;
 
-/// How long an invite can be used if nothing else is said.
+/// How long an invite is valid by default.
 const EXPIRES: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Creates an invite to a space when awaited. Made by [`Space::invite`](crate::Space::invite).
@@ -31,7 +31,7 @@ pub struct NewInvite {
     /// What to give to the new member. It is as secret as the topic: anyone who has it may join.
     /// Nodes that help to find the topic can be added ([`Ticket::add`]).
     pub ticket: Ticket,
-    /// Names the invite, to inspect or revoke it; not a secret.
+    /// The id of the invite, to inspect or revoke it; not a secret.
     pub id: VerifyingKey,
 }
 
@@ -39,7 +39,7 @@ pub struct NewInvite {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpaceInvite {
-    /// Names it.
+    /// The id of the invite.
     pub id: VerifyingKey,
     /// The owner that made it.
     pub by: VerifyingKey,

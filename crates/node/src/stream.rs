@@ -1,4 +1,4 @@
-//! Opening a topic: what publishes and what reads.
+//! Opening a topic for publishing and reading.
 
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
@@ -23,22 +23,22 @@ pub enum StartAt {
     /// Everything that no handle of this topic has acknowledged.
     #[default]
     Resume,
-    /// The oldest stored message; acknowledged ones come again.
+    /// The oldest stored message, including acknowledged ones.
     Beginning,
-    /// What comes from now on.
+    /// Messages from now on.
     Now,
     /// This feed offset, inclusive.
     Offset(u64),
 }
 
-/// Who acknowledges a message.
+/// How messages are acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ack {
     /// Asking for the next message acknowledges the one before.
     #[default]
     Automatic,
-    /// The application, with [`crate::Message::ack`], each message by itself.
+    /// The application acknowledges each message, with [`crate::Message::ack`].
     Explicit,
 }
 
@@ -86,7 +86,7 @@ impl<M> StreamRequest<M> {
         self
     }
 
-    /// Who acknowledges; [`Ack::Automatic`] by default.
+    /// How messages are acknowledged; [`Ack::Automatic`] by default.
     pub fn ack(mut self, ack: Ack) -> Self {
         self.ack = ack;
         self

@@ -1,4 +1,4 @@
-//! One topic as the application inspects and leaves it.
+//! Inspecting, keeping and leaving a topic.
 
 use bytes::Bytes;
 use p2panda_core::{Hash, LogName, Topic, VerifyingKey, limits};
@@ -57,7 +57,7 @@ impl TopicHandle {
         Self { node, topic }
     }
 
-    /// What is stored, waits or was refused. Reads each log of the topic.
+    /// Counts what is stored, waits or was refused. Reads each log of the topic.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
@@ -122,7 +122,7 @@ impl TopicHandle {
             .await
     }
 
-    /// What is known of the fork of this node's first log of the topic, if a copy of its directory
+    /// The state of the fork of this node's first log of the topic, if a copy of its directory
     /// has published to it as well: the log is closed then. The remedies are
     /// [`Restored::NewIdentity`](crate::Restored) and, unless a peer holds our branch,
     /// [`Restored::PullOwnLog`](crate::Restored).
@@ -326,7 +326,7 @@ impl TopicHandle {
     /// the log. Nobody is asked for the body again, and a copy that comes is not kept. Its message
     /// is no longer delivered.
     ///
-    /// Answers false if there is no such operation, or it never had a body.
+    /// Returns false if there is no such operation, or it never had a body.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -349,8 +349,8 @@ impl TopicHandle {
         self.node.queue().drop_body(self.topic, label, seq).await
     }
 
-    /// Header and payload bytes that are kept of the topic. `None` without quotas
-    /// ([`Builder::quotas`](crate::Builder::quotas)), where nothing is counted.
+    /// Stored header and payload bytes of the topic. `None` without quotas
+    /// ([`Builder::quotas`](crate::Builder::quotas)): nothing is counted then.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].
@@ -360,8 +360,9 @@ impl TopicHandle {
         self.node.storage().read(read).await
     }
 
-    /// The highest place in the feed of the topic of which the content was deleted because of its age
-    /// ([`Builder::retention`](crate::Builder::retention)), 0: none. Who reads behind a lower one has lost something.
+    /// The highest offset in the topic's feed whose content was deleted by age
+    /// ([`Builder::retention`](crate::Builder::retention)); 0 if none was. A reader that continues
+    /// after a lower offset misses messages.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].
@@ -371,13 +372,12 @@ impl TopicHandle {
         self.node.storage().read(read).await
     }
 
-    /// Keeps the topic, or does not keep it any longer.
+    /// Starts or ends keeping the topic.
     ///
-    /// A topic that is kept is one that the node is interested in from its start on, whether or not
-    /// the application opens it: it is stored, and served to others, and what came meanwhile is
-    /// there for anyone who reads it later. The interest begins at once. That a topic is not kept
-    /// any longer has an effect from the next start on; [`TopicHandle::leave`] ends the interest of
-    /// now, and only that.
+    /// The node is interested in a kept topic from its start on, whether or not the application opens
+    /// it: it stores and serves the topic, and later readers find what arrived meanwhile. The interest
+    /// begins at once. Ending to keep a topic takes effect at the next start;
+    /// [`TopicHandle::leave`] ends the present interest, and only that.
     ///
     /// Returns once that is on disk. [`Node::kept_topics`] lists them.
     ///

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::inner::receipts::Place;
 use crate::node::Node;
 
-/// Where an operation is on this node, and what is known of it at others. Made by [`Node::trace`].
+/// The state of an operation on this node, and what is known of it at others. Made by [`Node::trace`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trace {
@@ -34,7 +34,7 @@ pub struct Trace {
     pub stored_by: Vec<VerifyingKey>,
 }
 
-/// Place of an operation.
+/// The position of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TracePlace {
@@ -45,9 +45,9 @@ pub struct TracePlace {
     pub log: Option<LogName>,
     /// Sequence number in the log.
     pub seq: u32,
-    /// When it was made, as the author says; none for one that is not stored.
+    /// When it was made, by the author's clock; none for one that is not stored.
     pub timestamp: Option<Timestamp>,
-    /// Number of its arrival on this node; none for one that is not stored.
+    /// Its arrival number on this node; none for one that is not stored.
     pub arrival: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ pub enum TraceState {
         /// When, by this node's clock.
         at: Timestamp,
     },
-    /// It came before those that it follows in its log, and is kept in memory until they come.
+    /// It arrived before its predecessors in its log, and is kept in memory until they arrive.
     Early {
         /// The sequence number that the log continues with.
         next: u32,
@@ -92,7 +92,7 @@ pub(crate) async fn trace(node: &Node, id: Hash) -> Result<Option<Trace>, Error>
 }
 
 impl Trace {
-    /// What the database alone tells.
+    /// The trace from the database alone.
     pub(crate) fn of_store(reader: &Reader, id: Hash) -> Result<Option<Trace>, Error> {
         if let Some(stored) = reader.trace(&id, TRACED_OPERATIONS_MAX)? {
             return Ok(Some(Trace::stored(stored)));
@@ -151,7 +151,7 @@ impl Trace {
         }
     }
 
-    /// Adds what the open topic knows of its peers.
+    /// Adds what the open topic knows about its peers.
     fn add_receipts(&mut self, node: &Node) {
         let Some(TracePlace {
             author,

@@ -215,7 +215,7 @@ impl<'w> ViewStep<'w> {
     }
 }
 
-/// A version of a view that this node runs. Cheap to clone.
+/// A handle to a version of a view that this node runs. Cheap to clone.
 #[derive(Clone)]
 pub struct View {
     node: Node,
@@ -239,7 +239,7 @@ pub struct ViewStatus {
     pub name: String,
     /// Number of the version.
     pub version: u32,
-    /// Whether it answers, is built, or waits.
+    /// Whether it answers, is being built, waits or is stopped.
     pub state: ViewState,
     /// The last feed offset that it has applied.
     pub position: u64,
@@ -263,7 +263,7 @@ pub enum ViewState {
     Built,
     /// It has caught up, and waits since the feed lacks what the version before had applied.
     Lacks {
-        /// How many entries.
+        /// Number of missing entries.
         entries: u64,
     },
     /// It is stopped at an entry.
@@ -300,7 +300,7 @@ pub(crate) async fn delete(node: &Node, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the feed lacks for the version of a view that is built is accepted.
+/// Accepts what the feed lacks for the version of a view that is being built.
 pub(crate) async fn accept_loss(node: &Node, name: &str) -> Result<(), Error> {
     let views = node.storage().read(|reader| reader.views()).await?;
     let is_built = |view: &&ViewRow| view.name == name && !view.answers;
@@ -476,7 +476,7 @@ impl View {
         Ok(())
     }
 
-    /// The version before, while this one is built.
+    /// The previous version, while this one is being built.
     async fn old(&self) -> Result<Option<p2panda_store::ViewKey>, Error> {
         let views = self.node.storage().read(|reader| reader.views()).await?;
         let of_name = |view: &&ViewRow| view.name == self.name() && view.answers;
