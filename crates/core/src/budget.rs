@@ -1,9 +1,9 @@
 //! The budget of bytes for everything that peers make a node hold
 //! (`docs/protocol/network.md#11`).
 //!
-//! Every peer has an [`Account`], every session an [`Intake`] on it, and what a peer made us keep
-//! in memory holds a [`Charge`]: it is released when the charge is dropped, wherever it went in the
-//! meantime. A session reads only while [`Intake::poll_room`] lets it.
+//! Every peer has an [`Account`], every session an [`Intake`] on it, and everything that a peer makes
+//! us keep in memory holds a [`Charge`], which is released when it is dropped. A session reads only
+//! while [`Intake::poll_room`] allows it.
 
 mod ledger;
 mod level;
@@ -25,7 +25,7 @@ use self::level::Kind;
 use self::state::{AccountId, IntakeId};
 use crate::VerifyingKey;
 
-/// What belongs together in the eyes of anyone who hands out addresses.
+/// Addresses that probably belong to one holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix(Network);
 
@@ -55,17 +55,17 @@ impl Prefix {
     }
 }
 
-/// Whom an account is for.
+/// The standing of the peer of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// A bootstrap node, a configured one, or one that completed a session before: outside of what
-    /// is shared by prefix.
+    /// A bootstrap node, a configured one, or one that completed a session before: it does not share
+    /// the part of its prefix.
     Proven,
-    /// Anybody else, at an address of this prefix.
+    /// Any other peer, at an address of this prefix.
     Unproven(Prefix),
 }
 
-/// What is held, and what became of it.
+/// Figures of a budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BudgetStatus {
     /// Bytes that may be held.
@@ -74,9 +74,9 @@ pub struct BudgetStatus {
     pub used_bytes: usize,
     /// The most bytes that were held at once.
     pub peak_bytes: usize,
-    /// How often a peer reached its share and was made to wait.
+    /// Times that a peer reached its share and had to wait.
     pub slowed: u64,
-    /// How often the connections of a peer were to be closed.
+    /// Times that the connections of a peer had to be closed.
     pub closed: u64,
 }
 
@@ -87,17 +87,17 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of that many bytes, and of room for two of the largest operations at least.
+    /// A budget of this many bytes, with room for at least two of the largest operations.
     ///
-    /// One frame of `operation_bytes_max` is set aside for the one whose turn it is.
+    /// One frame of `operation_bytes_max` is reserved for the session that has the turn.
     pub fn new(bytes: usize, operation_bytes_max: usize) -> Self {
         Self {
             ledger: Arc::new(Ledger::new(bytes, operation_bytes_max)),
         }
     }
 
-    /// The account of a peer, shared by all of its connections. The standing given last holds, but
-    /// who is proven stays so as long as anything is held for it.
+    /// The account of a peer, shared by all of its connections. The standing given last counts, but a
+    /// proven peer stays so as long as anything is held for it.
     pub fn account(&self, peer: VerifyingKey, standing: Standing) -> Account {
         let owner = self.ledger.owner(peer, standing, |id| Owner {
             ledger: self.ledger.clone(),
@@ -106,9 +106,9 @@ impl Budget {
         Account { owner }
     }
 
-    /// Charges for an operation that a peer brought and that waits for others. `None` where there
-    /// is no room for it: it is to be dropped and asked for again. A peer without an account, that
-    /// is without a connection and anything held, is charged nothing.
+    /// Charges an operation that a peer brought and that waits for others. `None` if there is no room:
+    /// drop it, and ask for it again later. A peer without an account, that is, without a connection
+    /// and without held bytes, is charged nothing.
     pub fn try_keep(&self, peer: &VerifyingKey, bytes: usize) -> Option<Charge> {
         let Some(owner) = self.ledger.known(peer) else {
             return Some(Charge::default());
@@ -116,7 +116,7 @@ impl Budget {
         Account { owner }.try_charge(Kind::Kept, bytes)
     }
 
-    /// Charges what a peer brought and what is in memory already. A peer without an account is
+    /// Charges what a peer brought and is in memory already. A peer without an account is
     /// charged nothing.
     pub fn charge(&self, peer: &VerifyingKey, bytes: usize) -> Charge {
         let owner = self.ledger.known(peer);
@@ -133,20 +133,20 @@ impl Budget {
         self.ledger.crowds(one.id, two.id, bytes)
     }
 
-    /// Looks at who makes no progress; to be called about twice a second. Answers whose
-    /// connections are to be closed for it.
+    /// Checks which peers make no progress; call it about twice a second. Returns the peers whose
+    /// connections must be closed.
     ///
     /// `now` is the time since any moment that stays the same.
     pub fn tick(&self, now: Duration) -> Vec<VerifyingKey> {
         self.ledger.tick(now)
     }
 
-    /// Ready while that many bytes are held. One task at a time may wait for that.
+    /// Ready while this many bytes are held. One task at a time may wait for it.
     pub fn poll_used(&self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
         self.ledger.poll_used(bytes, context.waker())
     }
 
-    /// What is held.
+    /// The figures now.
     pub fn status(&self) -> BudgetStatus {
         self.ledger.status()
     }
@@ -158,7 +158,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// What one peer makes us hold. Clones are the same account.
+/// The bytes that one peer makes us hold. Clones are the same account.
 #[derive(Clone, Debug)]
 pub struct Account {
     owner: Arc<Owner>,
@@ -170,34 +170,33 @@ impl Account {
         self.owner.ledger.prove(self.owner.id);
     }
 
-    /// Charges for an open connection of the peer, if its share and those that it is part of allow
-    /// another.
+    /// Charges an open connection of the peer, if its share and those that contain it allow another.
     pub fn try_connection(&self, bytes: usize) -> Option<Charge> {
         self.try_charge(Kind::Connection, bytes)
     }
 
-    /// Charges for a connection that we opened.
+    /// Charges a connection that we opened.
     pub fn connection(&self, bytes: usize) -> Charge {
         let mut charge = self.charged(Kind::Connection, 0);
         charge.grow(bytes);
         charge
     }
 
-    /// Charges for what the peer may send before anybody reads it, if its share and those that it
-    /// is part of allow that.
+    /// Charges what the peer may send before anybody reads it, if its share and those that contain it
+    /// allow that.
     pub fn try_window(&self, bytes: usize) -> Option<Charge> {
         self.try_charge(Kind::Window, bytes)
     }
 
-    /// Charges what is in memory already. The peer may be over its share then, and its sessions
-    /// are not let on reading.
+    /// Charges what is in memory already. If that puts the peer over its share, its sessions stop
+    /// reading.
     pub fn charge(&self, bytes: usize) -> Charge {
         let mut charge = self.charged(Kind::Passing, 0);
         charge.grow(bytes);
         charge
     }
 
-    /// For the sessions of the peer, one each.
+    /// The intake of a session of the peer; each session has one.
     pub fn intake(&self) -> Intake {
         let id = self.owner.ledger.new_intake(self.owner.id);
         Intake {
@@ -219,7 +218,7 @@ impl Account {
         fits.then(|| self.charged(kind, bytes))
     }
 
-    /// For bytes that are counted already.
+    /// A charge for bytes that are counted already.
     fn charged(&self, kind: Kind, bytes: usize) -> Charge {
         Charge(Some(Held {
             owner: self.owner.clone(),
@@ -230,7 +229,7 @@ impl Account {
     }
 }
 
-/// Ends the account with its last charge.
+/// Removes the account with its last charge.
 struct Owner {
     ledger: Arc<Ledger>,
     id: AccountId,
@@ -248,7 +247,7 @@ impl Drop for Owner {
     }
 }
 
-/// What a session takes in.
+/// The intake of a session.
 #[derive(Debug)]
 pub struct Intake {
     part: Arc<Part>,
@@ -267,27 +266,27 @@ impl Drop for Part {
 }
 
 impl Intake {
-    /// How many bytes may be read now; anyone who must wait is woken.
+    /// The number of bytes that may be read now; a waiter is woken when there is room.
     ///
-    /// `in_frame` says whether a frame was begun and is not whole yet: such a session can have the
-    /// turn, which lets one frame through what else is held. [`Intake::end_frame`] ends the turn's
-    /// reading, and so does the first call between two frames.
+    /// `in_frame` says whether a frame is incomplete: such a session can get the turn, which admits one
+    /// frame regardless of what else is held. [`Intake::end_frame`] ends the turn's reading, and so
+    /// does the first call between two frames.
     ///
-    /// To be called whenever bytes are about to be taken from the stream, not only once before a
-    /// wait for them.
+    /// Call it whenever bytes are about to be taken from the stream, not only once before waiting for
+    /// them.
     pub fn poll_room(&self, context: &mut Context<'_>, in_frame: bool) -> Poll<usize> {
         let Part { owner, id } = &*self.part;
         owner.ledger.poll_room(*id, context.waker(), in_frame)
     }
 
-    /// A frame is whole, and what was read of it is charged. The next one, which may have begun, has
-    /// a turn of its own: what it takes is not released with this one.
+    /// Ends a frame whose bytes are charged. The next frame, which may have begun, needs another turn:
+    /// its bytes are not released with this one.
     pub fn end_frame(&self) {
         let Part { owner, id } = &*self.part;
         owner.ledger.end_frame(*id);
     }
 
-    /// Whether a share that the peer is part of is used up: what is held only to spare the wire should go.
+    /// Whether a share that contains the peer is used up: drop what is held only to save traffic.
     pub fn is_slowed(&self) -> bool {
         let Part { owner, id } = &*self.part;
         owner.ledger.is_slowed(*id)
@@ -305,7 +304,7 @@ impl Intake {
         charge
     }
 
-    /// The account it belongs to.
+    /// The account of this intake.
     pub fn account(&self) -> Account {
         Account {
             owner: self.part.owner.clone(),
@@ -322,7 +321,7 @@ impl Drop for Intake {
 
 /// Bytes that are held; dropping it releases them.
 ///
-/// The default one is for what no peer brought: it is of nobody, and counts nowhere.
+/// The default charge is for data that no peer brought: it has no account and counts nowhere.
 #[derive(Debug, Default)]
 #[must_use = "dropping it releases what it charges"]
 pub struct Charge(Option<Held>);
@@ -349,29 +348,29 @@ impl Held {
 }
 
 impl Charge {
-    /// Bytes it stands for.
+    /// The charged bytes.
     pub fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |held| held.bytes)
     }
 
-    /// Stands for that many bytes from now on.
+    /// Sets the charged bytes.
     pub fn resize(&mut self, bytes: usize) {
         if let Some(held) = &mut self.0 {
             held.change(bytes);
         }
     }
 
-    /// Stands for that many bytes more.
+    /// Adds to the charged bytes.
     pub fn grow(&mut self, bytes: usize) {
         self.resize(self.bytes().saturating_add(bytes));
     }
 
-    /// Stands for that many bytes less.
+    /// Subtracts from the charged bytes.
     pub fn shrink(&mut self, bytes: usize) {
         self.resize(self.bytes().saturating_sub(bytes));
     }
 
-    /// Takes so many of its bytes, at most all, into a charge of their own.
+    /// Splits this many of its bytes, at most all, into another charge.
     pub fn split(&mut self, bytes: usize) -> Charge {
         let Some(held) = &mut self.0 else {
             return Charge::default();

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::{Heights, LogId, VerifyingKey};
 
-/// How far somebody has come, by name.
+/// A named position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// Whose or what position this is.
+    /// Its name.
     pub name: String,
     /// The highest position per author and log.
     pub heights: Heights,
@@ -24,7 +24,7 @@ impl Cursor {
         }
     }
 
-    /// Moves on to `seq` of a log; true if it was not there yet. Never moves back.
+    /// Moves forward to `seq` of a log; true if it was before that. Never moves back.
     pub fn advance(&mut self, author: VerifyingKey, log: LogId, seq: u32) -> bool {
         self.heights.raise(author, log, seq)
     }

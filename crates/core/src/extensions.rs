@@ -1,4 +1,4 @@
-//! What the node puts into the extensions of its operations
+//! The extensions that a node puts into its operations
 //! (`docs/protocol/operations.md#7`).
 
 use alloc::vec::Vec;
@@ -36,7 +36,7 @@ pub struct NodeExtensions {
 /// An operation of another log that comes before this one in causal order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dependency {
-    /// Whose operation. Not checked to be a point of the curve.
+    /// Author of the operation. Not checked to be a point of the curve.
     pub author: VerifyingKey,
     /// The log, if it is not the first one of its author in the topic.
     pub log: Option<LogId>,
@@ -140,8 +140,8 @@ impl NodeExtensions {
         })
     }
 
-    /// What stands for the author where logs of a topic are told apart: the author itself for the
-    /// first log (`docs/protocol/operations.md#4`).
+    /// The label of the log, which represents its author: the author itself for the first log
+    /// (`docs/protocol/operations.md#4`).
     pub fn label(&self, author: &VerifyingKey) -> VerifyingKey {
         match self.name {
             None => *author,

@@ -1,4 +1,4 @@
-//! An ordered map for what is mostly one or two entries, of which there are many maps.
+//! An ordered map for the many maps that mostly have one or two entries.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -7,8 +7,8 @@ use core::ops::RangeInclusive;
 /// With more entries it is a [`BTreeMap`].
 const FEW: usize = 8;
 
-/// An ordered map that takes the memory of its entries while they are few. A [`BTreeMap`] has room
-/// for eleven from the first one on, and keeps it when the last one has gone.
+/// An ordered map that takes only the memory of its entries while they are few. A [`BTreeMap`] has
+/// room for eleven from the first entry on, and keeps it after the last one.
 #[derive(Clone, Debug)]
 pub struct Few<K, V>(Kept<K, V>);
 
@@ -26,12 +26,12 @@ impl<K, V> Default for Few<K, V> {
 }
 
 impl<K, V> Few<K, V> {
-    /// Without an entry, which takes no memory.
+    /// An empty map, which takes no memory.
     pub const fn new() -> Self {
         Few(Kept::Few(Vec::new()))
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         match &self.0 {
             Kept::Few(few) => few.len(),
@@ -39,7 +39,7 @@ impl<K, V> Few<K, V> {
         }
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -103,7 +103,7 @@ impl<K: Ord, V> Few<K, V> {
         self.get(key).is_some()
     }
 
-    /// Sets the value of a key; answers the one before.
+    /// Sets the value of a key and returns the previous one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.make_room();
         match &mut self.0 {
@@ -121,7 +121,7 @@ impl<K: Ord, V> Few<K, V> {
         }
     }
 
-    /// The value of a key, which gets this one if it has none.
+    /// The value of a key, inserted if it is missing.
     pub fn get_or_insert_with(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
         let is_new = || matches!(&self.0, Kept::Few(few) if place(few, &key).is_err());
         if is_new() {
@@ -141,7 +141,7 @@ impl<K: Ord, V> Few<K, V> {
         }
     }
 
-    /// Takes an entry out. Nothing is left of the memory of the last one.
+    /// Removes an entry. Removing the last one frees all memory.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let value = match &mut self.0 {
             Kept::Few(few) => {

@@ -182,7 +182,7 @@ impl Header {
         })
     }
 
-    /// The same header in memory of its own: it keeps no larger buffer alive.
+    /// A copy of the header in its own memory, which keeps no larger buffer alive.
     pub fn detached(&self) -> Header {
         Header {
             bytes: Bytes::copy_from_slice(&self.bytes),
@@ -195,13 +195,13 @@ impl Header {
         self.id.of(&self.bytes)
     }
 
-    /// Whose log the operation is in.
+    /// The author of the operation and of its log.
     pub fn author(&self) -> VerifyingKey {
         self.author
     }
 
-    /// What stands for the author where logs of a topic are told apart: the author itself in the
-    /// first log, and for a log with a name a hash of author and log id
+    /// The label of the log, which represents its author: the author itself for the first log, and for
+    /// a log with a name a hash of author and log id
     /// (`docs/protocol/operations.md#4`).
     pub fn label(&self) -> VerifyingKey {
         match self.extensions() {

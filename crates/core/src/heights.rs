@@ -1,4 +1,4 @@
-//! What a node has of each log, and what another one lacks
+//! The heights of logs at a node, and what another node lacks
 //! (`docs/protocol/operations.md#4`).
 
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ struct Height {
     seq: u32,
 }
 
-/// Entries of one log that somebody lacks.
+/// Missing entries of one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {
     /// Author of the log.
@@ -39,7 +39,7 @@ pub struct LogRange {
 }
 
 impl Heights {
-    /// Knows nothing yet.
+    /// No heights yet.
     pub fn new() -> Heights {
         Heights::default()
     }
@@ -83,7 +83,7 @@ impl Heights {
         entries.map(|entry| (entry.author, self.log_id(entry), entry.seq))
     }
 
-    /// How many logs have a height.
+    /// The number of logs with a height.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -221,8 +221,8 @@ impl FromIterator<(VerifyingKey, LogId, u32)> for Heights {
     }
 }
 
-/// What `remote` lacks of what `local` has, by author and log, ascending. What only `remote` has
-/// is left to the remote side.
+/// The entries of `local` that `remote` lacks, by author and log, ascending. Entries that only
+/// `remote` has are left to the remote side.
 pub fn missing(local: &Heights, remote: &Heights) -> Vec<LogRange> {
     let lacks = |(author, log, until)| {
         let after = remote.get(&author, &log);

@@ -1,4 +1,4 @@
-//! Where a node is by the words of a user: an address, or a host name
+//! The address of a node as a user writes it: a socket address, or a host name
 //! (`docs/protocol/network.md#5`).
 
 use alloc::borrow::ToOwned;
@@ -25,7 +25,7 @@ pub enum HostAddrError {
     /// There is no port behind a colon.
     #[error("expected NAME:PORT")]
     Form,
-    /// The name has characters or a length that host names have not, or is a number.
+    /// The name has invalid characters or an invalid length, or is a number.
     #[error("not a host name")]
     Name,
     /// Port 0 cannot be dialled.

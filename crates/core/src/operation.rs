@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::{Draft, DraftError, Hash, Header, HeaderError, SigningKey};
 
-/// A header and, if it is here, its body.
+/// A header and its body, if it is present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// The signed header.

@@ -32,13 +32,12 @@ pub enum Read {
 pub struct Page {
     /// In the order asked for.
     pub entries: Vec<Entry>,
-    /// Of how many of the ranges that were asked for all is in it; what follows of the next one is
-    /// not all.
+    /// The number of requested ranges that are complete in it; the next one is incomplete.
     pub ranges: usize,
-    /// Rows that are damaged. They are left out; of a log nothing follows the first.
+    /// Damaged rows. They are left out, and so is everything after the first one of a log.
     pub unreadable: Vec<Unreadable>,
-    /// Arrival number of the last row looked at, damaged and pruned ones included: where the next
-    /// page of arrivals begins. 0 if there was none.
+    /// Arrival number of the last row examined, damaged and pruned ones included: the next page of
+    /// arrivals begins after it. 0 if there was none.
     pub last_arrival: u64,
     /// Whether there may be more: the page was full, or many pruned rows that are still to be
     /// deleted were skipped. In that case it may have no entries.
@@ -69,7 +68,7 @@ pub enum Absent {
     },
     /// It has been wanted for so long that the header continues without it.
     Overdue,
-    /// It was dropped here on purpose, and is not asked for.
+    /// It was dropped here on purpose, and is not requested.
     Dropped,
 }
 
@@ -95,9 +94,9 @@ pub struct Gap {
 /// [`BODIES_ASKED_MAX`](crate::limits::BODIES_ASKED_MAX).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// All of the topic behind this entry; from the start if there is none.
+    /// Those of the topic after this entry, or from the start.
     After(Option<(VerifyingKey, u32)>),
-    /// Those of these entries that are wanted still.
+    /// Those of these entries that are still wanted.
     Of(Vec<LogRange>),
 }
 
@@ -106,7 +105,7 @@ pub enum Look {
 pub struct Wanted {
     /// By log and sequence number.
     pub ranges: Vec<LogRange>,
-    /// Whether more may follow behind the last entry.
+    /// Whether more may follow after the last entry.
     pub more: bool,
 }
 
@@ -135,7 +134,7 @@ impl Entry {
 }
 
 impl Absent {
-    /// What it is at this time: wanted for too long becomes overdue.
+    /// The reason at this time: a body wanted for too long becomes overdue.
     pub fn at(self, now: Timestamp) -> Absent {
         match self {
             Absent::Wanted { since: Some(since) } => {

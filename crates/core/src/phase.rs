@@ -1,12 +1,12 @@
-//! How far a sync session has come, as everybody but its machine needs to know it.
+//! The phase of a sync session, as seen from outside its state machine.
 
-/// How far a sync session has come.
+/// The phase of a sync session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Opened; it may bring operations that others depend on.
     CatchUp,
     /// Both sides are done, and all that was received is durable.
     Live,
-    /// Over, however it ended.
+    /// Ended, for any reason.
     Ended,
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::limits::REJECTED_HEADER_BYTES_MAX;
 use crate::{Hash, Header};
 
-/// An operation as it came.
+/// An operation as received.
 #[derive(Clone, Debug)]
 // Nearly all are operations: a box would cost an allocation each.
 #[allow(clippy::large_enum_variant)]
@@ -17,27 +17,27 @@ pub enum Received {
         /// Body bytes, if the peer had them.
         body: Option<Bytes>,
     },
-    /// Worth a row, and no more.
+    /// Refused: it gets a row, and no more.
     Refused(Refused),
 }
 
-/// What is kept of an operation that cannot be read.
+/// The kept part of an operation that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The operation id, or what takes its place (`docs/protocol/streams.md#4`).
+    /// The operation id, or its substitute (`docs/protocol/streams.md#4`).
     pub id: Hash,
     /// The first [`REJECTED_HEADER_BYTES_MAX`] bytes of the header, in memory of their own.
     pub header: Bytes,
     /// Header and body bytes that came, most of which were not kept.
     pub bytes: usize,
-    /// What was wrong.
+    /// The reason.
     pub refusal: Refusal,
     /// The whole header, where it was kept: it shows which log cannot continue. Its signature is
     /// not verified.
     pub whole: Option<Header>,
 }
 
-/// Why an operation was refused as it came.
+/// Why an operation was refused on arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The header does not decode.
@@ -62,7 +62,7 @@ impl Received {
         }
     }
 
-    /// What crossed the line for it.
+    /// Bytes that it took on the wire.
     pub fn came_bytes(&self) -> usize {
         match self {
             Received::Operation { .. } => self.wire_bytes(),
@@ -94,7 +94,7 @@ impl Refused {
         }
     }
 
-    /// As much of a header as a row keeps. A copy: a slice would hold on to the whole frame.
+    /// The part of a header that a row keeps. A copy: a slice would keep the whole frame alive.
     pub fn beginning(header: &[u8]) -> Bytes {
         let kept = header.get(..REJECTED_HEADER_BYTES_MAX).unwrap_or(header);
         Bytes::copy_from_slice(kept)

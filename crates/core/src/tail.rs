@@ -1,16 +1,16 @@
-//! What was committed last, kept in memory for those who read right behind the writer.
+//! The newest commits, kept in memory for readers directly behind the writer.
 
 use alloc::collections::VecDeque;
 
 use crate::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use crate::{Entry, Page, Read};
 
-/// The end of a numbered sequence: its last number, and as many of its last items as there is room
-/// for. Anyone who stands further back reads the store.
+/// The end of a numbered sequence: its last number, and as many of its last items as fit. Readers
+/// further back read the store.
 #[derive(Debug)]
 pub struct Tail<T> {
     last: u64,
-    /// All items above this number are here. `None`: nothing is known of what is stored.
+    /// All items above this number are here. `None`: nothing is known about the store.
     complete_above: Option<u64>,
     items: VecDeque<Item<T>>,
     bytes: usize,
@@ -40,7 +40,7 @@ impl<T> Tail<T> {
         self.last
     }
 
-    /// The sequence has come to this number, and anyone who wants to know how reads the store.
+    /// Moves the end to this number; readers find the items in the store.
     pub fn skip_to(&mut self, number: u64) {
         if number > self.last {
             self.last = number;
@@ -48,14 +48,14 @@ impl<T> Tail<T> {
         }
     }
 
-    /// Stored items changed: those kept here are no longer what the store has.
+    /// Forgets the items, because stored ones changed.
     pub fn forget(&mut self) {
         self.items = VecDeque::new();
         self.bytes = 0;
         self.complete_above = Some(self.last);
     }
 
-    /// Adds the next item. Numbers that were passed already are left out.
+    /// Adds the next item. Ignores numbers at or below the end.
     pub fn push(&mut self, number: u64, bytes: usize, value: T) {
         if number <= self.last {
             return;
@@ -96,7 +96,7 @@ impl<T> Tail<T> {
 }
 
 impl Tail<Entry> {
-    /// The page, if it is about what arrived last; otherwise the store is asked.
+    /// The page, if it is within the newest arrivals; otherwise read the store.
     pub fn page(&self, read: &Read) -> Option<Page> {
         let Read::Arrivals { after, bytes_max } = *read else {
             return None;

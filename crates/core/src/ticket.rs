@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::{Hash, NamedAddr, NetworkId, Topic, VerifyingKey};
 
-/// What every ticket begins with.
+/// The prefix of every ticket.
 const SCHEME: &str = "panda:";
 /// The only version of the format.
 const VERSION: u8 = 1;
@@ -66,19 +66,19 @@ impl fmt::Debug for InviteBytes {
     }
 }
 
-/// A node to begin with.
+/// A node as a first contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TicketContact {
     /// Its id.
     pub node: VerifyingKey,
-    /// Where it may be.
+    /// Its addresses.
     pub addrs: Vec<NamedAddr>,
     /// The URL of the relay through which it is reached.
     pub relay: Option<String>,
 }
 
-/// Why a string is no ticket, or none that can be used here.
+/// Why a string is not a ticket, or not one that can be used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TicketError {
@@ -88,10 +88,10 @@ pub enum TicketError {
     /// More characters than [`TICKET_CHARACTERS_MAX`].
     #[error("a ticket has at most {TICKET_CHARACTERS_MAX} characters")]
     TooLong,
-    /// A character is none of base32.
+    /// A character is not base32.
     #[error("character {place} is not allowed in a ticket; copy it whole, without line breaks")]
     Character {
-        /// Which one of the whole string, from 1 on.
+        /// Its position in the string, from 1.
         place: usize,
     },
     /// It ends within a byte, or before the checksum.
@@ -106,18 +106,18 @@ pub enum TicketError {
         /// Its version.
         version: u8,
     },
-    /// A ticket for something else, which is not known here.
+    /// A ticket of an unknown kind.
     #[error("the ticket is of kind {kind}, which this version does not know; run a newer version")]
     UnknownKind {
         /// Its kind.
         kind: u8,
     },
-    /// It was written wrongly: its content breaks a rule, although nothing was lost on the way.
+    /// The checksum is right, but the content breaks a rule.
     #[error("the content of the ticket breaks the rules; ask for another one")]
     Content,
 }
 
-/// Why something does not go into a ticket.
+/// Why something cannot be put into a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TicketContactError {
@@ -138,7 +138,7 @@ pub enum TicketContactError {
     Relay,
 }
 
-/// An invite that does not go into a ticket.
+/// An invite that cannot be put into a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("an invite in a ticket has 1 to {TICKET_INVITE_BYTES_MAX} bytes")]
 pub struct TicketInviteError;
@@ -183,10 +183,10 @@ impl Ticket {
         self
     }
 
-    /// Adds a node to begin with.
+    /// Adds a first contact.
     ///
     /// # Errors
-    /// What does not go into a ticket (`docs/protocol/ticket.md#2`).
+    /// The contact breaks a rule of tickets (`docs/protocol/ticket.md#2`).
     pub fn add(&mut self, contact: TicketContact) -> Result<(), TicketContactError> {
         contact.check()?;
         if self.contacts.len() == TICKET_CONTACTS_MAX {
@@ -199,7 +199,7 @@ impl Ticket {
         Ok(())
     }
 
-    /// The topic that this was opened for.
+    /// The topic.
     pub fn topic(&self) -> Topic {
         self.topic
     }
@@ -209,13 +209,13 @@ impl Ticket {
         self.network
     }
 
-    /// Nodes to begin with.
+    /// The first contacts.
     pub fn contacts(&self) -> &[TicketContact] {
         &self.contacts
     }
 
     /// The invite into the space that the topic carries, if it holds one. Anyone who has it may ask
-    /// to be let in.
+    /// to join.
     pub fn invite(&self) -> Option<&[u8]> {
         self.invite.as_ref().map(|invite| &invite.0[..])
     }
@@ -225,7 +225,7 @@ impl Ticket {
         self.device.as_ref()
     }
 
-    /// The ticket in upper case, which takes a smaller code of squares (QR).
+    /// The ticket in upper case, which makes a smaller QR code.
     pub fn to_upper_case(&self) -> String {
         self.to_string().to_ascii_uppercase()
     }

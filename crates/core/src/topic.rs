@@ -1,4 +1,4 @@
-//! What operations are about: topics, the log ids derived from them, and separate networks.
+//! Topics, the log ids derived from them, and networks.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ use crate::fixed::{any_bytes, debug_hex};
 use crate::limits::LOG_NAME_BYTES_MAX;
 use crate::{Hash, VerifyingKey};
 
-/// 32 secret bytes that name what is talked about. Anyone who knows them may read.
+/// 32 secret bytes that name a topic. Anyone who knows them may read it.
 ///
 /// There is no constructor from a readable name, because a name can be guessed. `Debug` shows
 /// only the first digits of the log id; `Display` shows the topic itself, for the person who
@@ -76,8 +76,8 @@ pub struct LogId([u8; 32]);
 any_bytes!(LogId, 32);
 debug_hex!(LogId);
 
-/// Stands for a log where the logs of a topic are told apart: the author's key for a first log, a hash for one
-/// with a name (`docs/protocol/operations.md#4`). Compared, and never taken for a key.
+/// Represents a log where the logs of a topic are distinguished: the author's key for a first log, a hash for
+/// one with a name (`docs/protocol/operations.md#4`). It is compared, and never used as a key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label([u8; 32]);
 
@@ -118,7 +118,7 @@ pub struct LogName([u8; 32]);
 any_bytes!(LogName, 32);
 debug_hex!(LogName);
 
-/// Why something is no name of a log.
+/// Why a text cannot be the name of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LogNameError {
     /// It is empty: the first log of a topic has no name.
@@ -165,7 +165,7 @@ impl NetworkId {
     }
 }
 
-/// The network that everybody is in who chose none.
+/// The default network.
 impl Default for NetworkId {
     fn default() -> NetworkId {
         NetworkId([

@@ -1,8 +1,7 @@
-//! Signing where the key is: the bytes to sign, and what becomes of them with a signature
+//! Signing elsewhere: the bytes to sign, and the result with a signature
 //! (`docs/protocol/operations.md#3.6`).
 //!
-//! A key that never leaves its place (a browser's key store, a token) gives a signature and
-//! nothing else.
+//! For keys that cannot be exported, such as those of a browser's key store or a hardware token.
 
 use alloc::vec::Vec;
 
@@ -15,7 +14,7 @@ use crate::{
     Signature, VerifyingKey,
 };
 
-/// A header that lacks nothing but its signature.
+/// A header without its signature.
 ///
 /// ```
 /// use p2panda_core::{Draft, SigningKey, UnsignedHeader};
@@ -34,7 +33,7 @@ pub struct UnsignedHeader {
     signing_bytes: Vec<u8>,
 }
 
-/// Why a signature does not complete what it was made for.
+/// Why a signature cannot complete a header or message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AssembleError {
     /// The header, with the signature.
@@ -72,7 +71,7 @@ impl UnsignedHeader {
     }
 }
 
-/// An ephemeral message that lacks nothing but its signature.
+/// An ephemeral message without its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsignedEphemeral {
     signing_bytes: Vec<u8>,

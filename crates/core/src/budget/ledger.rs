@@ -75,7 +75,7 @@ impl Ledger {
         self.state().new_intake(account)
     }
 
-    /// The session is over; what it charged may be held for a while.
+    /// Ends a session; its charges may be held for a while.
     pub(super) fn stop_intake(&self, id: IntakeId) {
         let wakers = self.state().stop(id);
         wake(wakers);
@@ -85,7 +85,7 @@ impl Ledger {
         self.state().intakes.remove(&id);
     }
 
-    /// Charges bytes of a kind that has a part of every share only, unless a part is used up.
+    /// Charges bytes of a kind that is limited to a part of every share, unless a part is used up.
     pub(super) fn try_charge(&self, id: AccountId, kind: Kind, bytes: usize) -> bool {
         let mut state = self.state();
         let fits = state.try_charge(id, kind, bytes);
@@ -169,7 +169,7 @@ impl Ledger {
     }
 }
 
-/// Never with the lock held: a waker may run what it wakes.
+/// Call it without the lock: a waker may run the task that it wakes.
 fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }

@@ -1,12 +1,12 @@
-//! One share: what it may hold and what it holds.
+//! A share: the bytes that it may hold, and those that it holds.
 
 use crate::limits;
 
-/// What a charge is for. Some kinds have a part of every share only, so that they never crowd out
-/// the others.
+/// The purpose of a charge. Some kinds are limited to a part of every share, so that they never crowd
+/// out the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// On its way in.
+    /// Data in arrival.
     Passing,
     /// An operation that waits for others.
     Kept,
@@ -16,20 +16,20 @@ pub(super) enum Kind {
     Window,
 }
 
-/// Bytes held, and how many may be held. Once it was full it admits again only below seven
-/// eighths, so that those who wait are not woken for every byte.
+/// The held bytes and their limit. Once full, it admits again only below seven eighths, so that
+/// waiters are not woken for every byte.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Level {
     pub(super) limit: usize,
-    /// Nothing is read from here on; what is left is for charges that are asked for, and for those
-    /// that nobody is asked about.
+    /// At this level reading stops. The rest is for charges that are requested, and for those that are
+    /// not.
     reads: usize,
     pub(super) used: usize,
     kept: usize,
     connections: usize,
     windows: usize,
     pub(super) full: bool,
-    /// Full at the last look, and all the time since.
+    /// Full at the last check and ever since.
     pub(super) pressed: bool,
 }
 
@@ -42,7 +42,7 @@ impl Level {
         }
     }
 
-    /// That of all peers, whose limit is never passed.
+    /// The share of all peers, whose limit is never exceeded.
     pub(super) fn of_all(limit: usize) -> Self {
         Self {
             reads: limit - limit / limits::BUDGET_UNREAD_PART,
@@ -57,7 +57,7 @@ impl Level {
         }
     }
 
-    /// Answers whether it admits again because of that.
+    /// Returns whether it admits again because of that.
     pub(super) fn remove(&mut self, kind: Kind, bytes: usize) -> bool {
         self.used = self.used.saturating_sub(bytes);
         if let Some(part) = self.part_mut(kind) {
@@ -69,7 +69,7 @@ impl Level {
         opened
     }
 
-    /// Takes over all that another share holds; `sign` says whether to add or to take away.
+    /// Adds or subtracts everything that another share holds, by `sign`.
     pub(super) fn carry(&mut self, other: &Level, add: bool) -> bool {
         let parts = [
             (Kind::Passing, other.passing()),
@@ -88,13 +88,13 @@ impl Level {
         opened
     }
 
-    /// Whether more may be read. Remembers that it was full.
+    /// Whether more may be read. Notes when it is full.
     pub(super) fn admits(&mut self) -> bool {
         self.full |= self.used >= self.reads;
         !self.full
     }
 
-    /// Whether that many bytes of a kind that has a part only would fit.
+    /// Whether this many bytes of a limited kind would fit.
     pub(super) fn fits(&self, kind: Kind, bytes: usize) -> bool {
         let (held, part) = match kind {
             Kind::Passing => (self.used, 1),
@@ -105,7 +105,7 @@ impl Level {
         held.saturating_add(bytes) <= self.limit / part
     }
 
-    /// Bytes that are on their way in.
+    /// Bytes of data in arrival.
     pub(super) fn passing(&self) -> usize {
         self.used
             .saturating_sub(self.kept + self.connections + self.windows)

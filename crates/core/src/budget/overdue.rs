@@ -1,5 +1,5 @@
-//! Who is to be closed: those that stay over their share, and those that fill the share of many
-//! without moving what they hold.
+//! Which peers to disconnect: those that stay over their share, and those that fill a common share
+//! without making progress.
 
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -26,7 +26,7 @@ impl State {
         peers.map(|record| record.peer).collect()
     }
 
-    /// Slowed by its own share and not moving.
+    /// Slowed by its own share, without progress.
     fn check_slow(&mut self, now: Duration, close: &mut Vec<AccountId>) {
         for (id, record) in &mut self.accounts {
             if !record.level.full || record.waiting.is_empty() {
@@ -45,8 +45,8 @@ impl State {
         }
     }
 
-    /// Makes room in every share of many that was used up all the time since the last look: the
-    /// peers that hold most of it without moving it are closed, until a quarter is free.
+    /// Makes room in every common share that was used up since the last check: disconnects the peers
+    /// that hold most of it without progress, until a quarter is free.
     fn check_pressure(&self, close: &mut Vec<AccountId>) {
         let prefixes = self.prefixes.iter();
         let prefixes = prefixes.map(|(prefix, level)| (Share::Prefix(*prefix), level));
@@ -92,7 +92,7 @@ impl State {
     }
 }
 
-/// A share of many.
+/// A common share.
 #[derive(Clone, Copy)]
 enum Share {
     All,
@@ -110,7 +110,7 @@ impl Share {
     }
 }
 
-/// Whether it holds something on its way in that does not move.
+/// Whether it holds data in arrival that makes no progress.
 fn is_idle(record: &Record) -> bool {
     let passing = record.level.passing();
     let moved = record.moved.saturating_sub(record.marked);

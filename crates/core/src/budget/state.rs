@@ -1,4 +1,4 @@
-//! Who holds what, and who may read.
+//! The accounts: what each holds, and which may read.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Weak;
@@ -17,7 +17,7 @@ pub(super) type IntakeId = u64;
 
 pub(super) struct State {
     bytes: usize,
-    /// The largest frame, for which there is always room in its turn.
+    /// The largest frame; the turn always has room for it.
     pub(super) turn_bytes: usize,
     next: u64,
     pub(super) peers: HashMap<VerifyingKey, Weak<Owner>>,
@@ -33,7 +33,7 @@ pub(super) struct State {
     peak_bytes: usize,
     slowed: u64,
     pub(super) closed: u64,
-    /// Who waits until that many bytes are held.
+    /// The waiter for this many held bytes.
     watcher: Option<(usize, Waker)>,
 }
 
@@ -43,11 +43,11 @@ pub(super) struct Record {
     pub(super) standing: Standing,
     pub(super) level: Level,
     pub(super) waiting: Vec<(IntakeId, Waker)>,
-    /// Bytes taken in and given back so far.
+    /// Bytes charged and released so far.
     pub(super) moved: u64,
-    /// When it was last seen to move while it was over its share, and how much it had moved then.
+    /// The last time of progress while it was over its share, and its progress then.
     pub(super) slow_since: Option<(Duration, u64)>,
-    /// What it had moved at the last look at the shares of many.
+    /// Its progress at the last check of the common shares.
     pub(super) marked: u64,
 }
 
@@ -81,14 +81,14 @@ impl State {
         }
     }
 
-    /// Whether that many bytes are held; if not, the waker is kept until they are.
+    /// Whether this many bytes are held; if not, keeps the waker until they are.
     pub(super) fn watch(&mut self, bytes: usize, waker: &Waker) -> bool {
         let reached = self.all.used >= bytes;
         self.watcher = (!reached).then(|| (bytes, waker.clone()));
         reached
     }
 
-    /// Who waited for as many bytes as are held now.
+    /// Takes the waiter for as many bytes as are held now.
     pub(super) fn take_watcher(&mut self) -> Option<Waker> {
         let used = self.all.used;
         let watcher = self.watcher.take_if(|(bytes, _)| used >= *bytes);
@@ -145,7 +145,7 @@ impl State {
         record.map_or(0, |record| record.level.used)
     }
 
-    /// Moves what is held for a peer to where its standing belongs. Who is proven stays so.
+    /// Moves what is held for a peer to the shares of its standing. A proven peer stays so.
     pub(super) fn stand(&mut self, id: AccountId, standing: Standing) -> Vec<Waker> {
         let Some(record) = self.accounts.get_mut(&id) else {
             return Vec::new();
@@ -180,8 +180,8 @@ impl State {
         fits
     }
 
-    /// Whether the sum stays within the budget with that many bytes more, and with room for what
-    /// nobody is asked about. The frame in its turn has a reserve of its own.
+    /// Whether this many more bytes stay within the budget and leave room for charges that are not
+    /// requested. The frame that has the turn has its own reserve.
     fn is_within(&self, bytes: usize) -> bool {
         let in_turn = self.turn.as_ref().map_or(0, Turn::taken);
         let used = self.all.used.saturating_sub(in_turn.min(self.turn_bytes));
@@ -189,8 +189,7 @@ impl State {
         used.saturating_add(bytes) <= most
     }
 
-    /// Whether that many bytes that wait have no room for a peer in a share that the other one is
-    /// part of too.
+    /// Whether this many waiting bytes of a peer have no room in a share that also contains the other.
     pub(super) fn crowds(&mut self, id: AccountId, other: AccountId, bytes: usize) -> bool {
         let (one, two) = (self.accounts.get(&id), self.accounts.get(&other));
         let (Some(one), Some(two)) = (one, two) else {
@@ -226,7 +225,7 @@ impl State {
         self.peak_bytes = self.peak_bytes.max(self.all.used);
     }
 
-    /// Answers who may go on because of that.
+    /// Returns the waiters that may continue.
     pub(super) fn remove(&mut self, id: AccountId, kind: Kind, bytes: usize) -> Vec<Waker> {
         let Some(record) = self.accounts.get_mut(&id) else {
             return Vec::new();
@@ -243,7 +242,7 @@ impl State {
         }
     }
 
-    /// A session charges something.
+    /// Charges bytes of a session.
     pub(super) fn took(&mut self, id: IntakeId, bytes: usize) {
         if let Some(session) = self.intakes.get_mut(&id) {
             session.held = session.held.saturating_add(bytes);
@@ -253,7 +252,7 @@ impl State {
         }
     }
 
-    /// Something is released that a session charged.
+    /// Releases bytes of a session.
     pub(super) fn gave(&mut self, id: IntakeId, bytes: usize) -> Option<Waker> {
         let session = self.intakes.get_mut(&id)?;
         let before = session.held;
@@ -268,7 +267,7 @@ impl State {
 
     // Who may read.
 
-    /// How much a session may read now.
+    /// The bytes that a session may read now.
     pub(super) fn room(&mut self, id: IntakeId) -> Option<usize> {
         if let Some(room) = self.turn_room(id) {
             return Some(room);
@@ -288,7 +287,7 @@ impl State {
         Some(room)
     }
 
-    /// Whether nothing that the account is part of is used up. Remembers what is.
+    /// Whether no share that contains the account is used up. Notes those that are.
     pub(super) fn admits(&mut self, id: AccountId) -> bool {
         let Some(record) = self.accounts.get_mut(&id) else {
             return false;
@@ -304,13 +303,13 @@ impl State {
         admits
     }
 
-    /// Whether anything that the peer of a session is part of is used up.
+    /// Whether any share that contains the peer of a session is used up.
     pub(super) fn is_slowed(&mut self, id: IntakeId) -> bool {
         let account = self.intakes.get(&id).map(|session| session.account);
         account.is_some_and(|account| !self.admits(account))
     }
 
-    /// To be woken when it may go on, and to have the turn if it stands in a frame.
+    /// Registers a waiter, which also queues for the turn if it is in a frame.
     pub(super) fn wait(&mut self, id: IntakeId, waker: &Waker, in_frame: bool) {
         let Some(account) = self.intakes.get(&id).map(|session| session.account) else {
             return;
@@ -327,7 +326,7 @@ impl State {
         }
     }
 
-    /// A session is over.
+    /// Ends a session.
     pub(super) fn stop(&mut self, id: IntakeId) -> Vec<Waker> {
         let Some(account) = self.intakes.get(&id).map(|session| session.account) else {
             return Vec::new();
@@ -352,8 +351,8 @@ impl State {
         self.next
     }
 
-    /// Goes through the shares of many that a peer of this standing is part of. Answers whether
-    /// `change` did for any.
+    /// Applies `change` to the common shares of a peer of this standing. Returns whether it was true for
+    /// any.
     pub(super) fn shared(
         &mut self,
         standing: Standing,

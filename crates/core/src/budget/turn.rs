@@ -1,5 +1,5 @@
-//! The turn: one frame at a time that is let through over every share, so that large operations
-//! arrive no matter what else is held.
+//! The turn: one frame at a time is admitted over every share, so that large operations arrive
+//! regardless of what else is held.
 
 use alloc::vec::Vec;
 use core::task::Waker;
@@ -11,17 +11,17 @@ use crate::limits;
 
 pub(super) struct Turn {
     account: AccountId,
-    /// Who reads the frame; nobody any more once it is whole.
+    /// The session that reads the frame; none once it is complete.
     reader: Option<IntakeId>,
     taken: usize,
-    /// What was held for the peer before.
+    /// Bytes held for the peer before.
     before: usize,
     since: Option<Duration>,
     moved: Option<(Duration, usize)>,
 }
 
 impl Turn {
-    /// Bytes that it let in.
+    /// Bytes admitted by the turn.
     pub(super) fn taken(&self) -> usize {
         self.taken
     }
@@ -34,7 +34,7 @@ impl Turn {
 }
 
 impl State {
-    /// What the session may read because it is its turn.
+    /// The bytes that the session may read by its turn.
     pub(super) fn turn_room(&self, id: IntakeId) -> Option<usize> {
         let turn = self.turn.as_ref()?;
         // A read brings some of what follows the frame as well.
@@ -43,7 +43,7 @@ impl State {
         (turn.reader == Some(id) && left > 0).then_some(left)
     }
 
-    /// The frame is whole, or nobody reads it any more. Answers who is to be woken.
+    /// Ends the reading of the frame. Returns the waiters to wake.
     pub(super) fn end_frame(&mut self, id: IntakeId) -> Vec<Waker> {
         if let Some(turn) = &mut self.turn
             && turn.reader == Some(id)
@@ -55,7 +55,7 @@ impl State {
         Vec::new()
     }
 
-    /// One session of a peer at a time.
+    /// Queues one session of a peer at a time.
     pub(super) fn stand_in_line(&mut self, account: AccountId, id: IntakeId) {
         let of_account = |waiting: &IntakeId| {
             let session = self.intakes.get(waiting);
@@ -66,14 +66,14 @@ impl State {
         }
     }
 
-    /// Answers whether it stood there.
+    /// Returns whether it was queued.
     pub(super) fn leave_line(&mut self, id: IntakeId) -> bool {
         let before = self.queue.len();
         self.queue.retain(|waiting| *waiting != id);
         self.queue.len() < before
     }
 
-    /// Ends a turn whose frame is gone, and gives it to the next. Answers who is to be woken.
+    /// Ends a turn whose frame is released, and gives it to the next session. Returns the waiters to wake.
     pub(super) fn settle_turn(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         if let Some(account) = self.turn_is_over() {
@@ -99,7 +99,7 @@ impl State {
         wakers
     }
 
-    /// Whether what it let in was released, or fits everywhere by now.
+    /// Whether the admitted bytes were released, or fit everywhere by now.
     fn turn_is_over(&mut self) -> Option<AccountId> {
         let turn = self.turn.as_ref()?;
         let (account, before) = (turn.account, turn.before);
@@ -130,7 +130,7 @@ impl State {
         Some((self.intakes.get(&id)?.account, id))
     }
 
-    /// A turn is lost without progress, and after a while if others wait for theirs.
+    /// Whether a turn is lost: without progress, or after a while if others wait.
     pub(super) fn check_turn(&mut self, now: Duration, close: &mut Vec<AccountId>) {
         let wanted = !self.queue.is_empty();
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.reader.is_some()) else {

@@ -1,4 +1,4 @@
-//! What a writer writes into.
+//! Buffers for a writer.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// Bytes that only grow at their end.
 pub trait Buffer: AsRef<[u8]> {
-    /// Puts bytes at the end.
+    /// Appends bytes.
     fn append(&mut self, bytes: &[u8]);
 }
 

@@ -28,14 +28,14 @@ const CHARACTERS: usize = 26;
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeviceCode([u8; 16]);
 
-/// Why characters are no code of a device link.
+/// Why a text is not the code of a device link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DeviceCodeError {
-    /// A character is none of base32.
+    /// A character is not base32.
     #[error("character {place} does not belong into a code: it has letters and 2 to 7 only")]
     Character {
-        /// Which one of the whole string, from 1 on.
+        /// Its position in the string, from 1.
         place: usize,
     },
     /// More or fewer characters, or bits that would be lost.
