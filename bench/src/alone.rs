@@ -97,7 +97,7 @@ pub async fn publish(root: &Path, stored: Logs, n: usize, in_flight: usize) -> R
     Ok(prepare::remove(&dir)?)
 }
 
-/// Own messages, so many of them together, awaited until they are on the disk, next to the rate at
+/// Own messages, this many of them together, awaited until they are on the disk, next to the rate at
 /// which this machine signs in the same process.
 pub async fn publish_at_once(
     root: &Path,

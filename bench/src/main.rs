@@ -107,7 +107,7 @@ enum Workload {
     View {
         #[arg(long, default_value_t = 100_000)]
         n: usize,
-        /// Bring so many more messages while it follows, instead.
+        /// Bring this many more messages while it follows, instead.
         #[arg(long)]
         live: Option<usize>,
         #[command(flatten)]
@@ -283,7 +283,7 @@ enum Workload {
     LimitCommit {
         #[arg(long, default_value_t = 1_000)]
         n: usize,
-        /// One every so many microseconds; 0 for one after the other.
+        /// One every this many microseconds; 0 for one after the other.
         #[arg(long, default_value_t = 0)]
         interval_us: u64,
     },
@@ -291,7 +291,7 @@ enum Workload {
     LimitQuic {
         #[arg(long, default_value_t = 128)]
         mib: usize,
-        /// A question every so many microseconds; 0 for one after the other.
+        /// A question every this many microseconds; 0 for one after the other.
         #[arg(long, default_value_t = 0)]
         interval_us: u64,
     },

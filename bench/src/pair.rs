@@ -169,7 +169,7 @@ pub struct Live {
     pub payload_bytes: usize,
     /// How many at the same time.
     pub in_flight: usize,
-    /// One every so many microseconds; 0 for as fast as it goes.
+    /// One every this many microseconds; 0 for as fast as it goes.
     pub interval_us: u64,
 }
 

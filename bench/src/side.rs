@@ -63,7 +63,7 @@ pub enum Request {
         payload_bytes: usize,
         /// How many at the same time.
         in_flight: usize,
-        /// One every so many microseconds; 0 for as fast as it goes.
+        /// One every this many microseconds; 0 for as fast as it goes.
         interval_us: u64,
     },
     /// From now on messages tell when they were published.

@@ -193,7 +193,7 @@ pub async fn join(root: &Path, n: usize, payload_bytes: usize) -> Result<(), Fai
     pair.end().await
 }
 
-/// Makes a directory with so many spaces.
+/// Makes a directory with this many spaces.
 pub async fn prepare_open(root: &Path, n: u32) -> Result<(), Failure> {
     let dir = fresh(root, &opened(n))?;
     let node = builder(&dir).spawn().await?;
@@ -208,7 +208,7 @@ pub async fn prepare_open(root: &Path, n: u32) -> Result<(), Failure> {
     Ok(node.shutdown().await?)
 }
 
-/// Opens a directory with so many spaces, next to one without.
+/// Opens a directory with this many spaces, next to one without.
 pub fn open(root: &Path, n: u32) -> Result<(), Failure> {
     // By a process of its own: what making them took is no part of the memory.
     let made = Command::new(std::env::current_exe()?)

@@ -67,7 +67,7 @@ pub enum Behaviour {
     /// Sends operations with wrong signatures, in a new session whenever one was ended: 50 000
     /// (1 000 000), answered by the rate of invalid operations (`docs/protocol/sync.md#5`).
     InvalidFlood,
-    /// Broadcasts gossip messages of 4 000 bytes that are no ephemeral messages: 20 000 (200 000),
+    /// Broadcasts gossip messages of 4 000 bytes that are not ephemeral messages: 20 000 (200 000),
     /// answered by the budget (`docs/protocol/network.md#6`).
     GossipPayload,
     /// Opens connections on every ALPN and does nothing with them: 200 (1 024) in all, answered by

@@ -203,7 +203,7 @@ pub(crate) async fn gossip_flood(attack: &Attack) -> Result<(), Stopped> {
             6 => Writer::new(&mut message)
                 .array(&[1, 2, 1])
                 .array(id.as_bytes()),
-            // Something that is no message of an overlay.
+            // Something that is not a message of an overlay.
             7 if number.is_multiple_of(100) => Writer::new(&mut message).array(&[9]),
             _ => Writer::new(&mut message)
                 .array(&[1, 0])
@@ -225,7 +225,7 @@ async fn send_gossip(link: &mut Link, overlay: Tag, message: &[u8]) -> Result<()
         .await
 }
 
-/// Says farewell, and goes on; or twice.
+/// Says farewell, and continues; or twice.
 pub(crate) async fn farewells(attack: &Attack) -> Result<(), Stopped> {
     for number in 0..attack.share() {
         // Each is answered by the end of the link.

@@ -25,7 +25,7 @@ const PARTS: usize = 32;
 const ANNOUNCED: usize = 1_500;
 const PREFERRED: usize = 500;
 
-/// Streams that begin to open a session and never go on.
+/// Streams that begin to open a session and never continue.
 pub(crate) async fn unopened(attack: &Attack) -> Result<(), Stopped> {
     let link = attack.link().await?;
     let mut streams = JoinSet::new();

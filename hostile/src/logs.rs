@@ -119,7 +119,7 @@ async fn bring_live(
     Ok(sending)
 }
 
-/// An honest peer whose second operation comes before its first. Answers the texts of both.
+/// An honest peer whose second operation comes before its first. Returns the texts of both.
 pub(crate) async fn honest_early(peer: &Attacker, node: Contact, topic: Topic) -> Vec<String> {
     let texts = ["honest and early 0", "honest and early 1"].map(str::to_owned);
     let mut log = Log::new(key("honest early", 0), topic);

@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs what was asked for. Answers whether every promise was kept.
+/// Runs what was asked for. Returns whether every promise was kept.
 async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let program = std::env::current_exe()?;
     let last = Instant::now() + Duration::from_secs(arguments.minutes * 60);

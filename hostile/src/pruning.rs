@@ -16,7 +16,7 @@ use crate::wire::{self, Log};
 
 /// The measured publishes, on another topic.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What a prune may add to a publish on another topic.
 const PUBLISH_ADDED: Duration = Duration::from_millis(20);

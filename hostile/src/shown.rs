@@ -36,7 +36,7 @@ impl Shown {
         of.iter().filter(|text| shown.contains_key(*text)).count()
     }
 
-    /// Waits until all of these were shown, or the time is over. Answers how many were.
+    /// Waits until all of these were shown, or the time is over. Returns how many were.
     pub(crate) async fn wait(&self, topic: Topic, of: &[String], within: Duration) -> usize {
         let mut changed = self.changed.subscribe();
         let all = async {

@@ -142,7 +142,7 @@ impl Victim {
         }
     }
 
-    /// Imports a file of frames. Answers how many operations were stored.
+    /// Imports a file of frames. Returns how many operations were stored.
     pub(crate) async fn import(&mut self, topic: Topic, file: &Path) -> Result<u64, Error> {
         let file = file.to_path_buf();
         match self.ask(Request::Import { topic, file }).await? {

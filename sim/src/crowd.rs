@@ -80,7 +80,7 @@ fn key(number: usize) -> VerifyingKey {
 }
 
 impl Crowd {
-    /// So many honest nodes, which have the first numbers, and strangers of all manners. Each honest
+    /// This many honest nodes, which have the first numbers, and strangers of all manners. Each honest
     /// node learns of three others when it starts, at least one of them honest; all start within 10 s.
     pub fn new(seed: u64, honest: usize, strangers: usize) -> Crowd {
         let mut bytes = [3; 32];

@@ -70,7 +70,7 @@ impl Sim {
         self.bring(stuck, vec![operation]);
     }
 
-    /// The peer brings the first operation of so many authors that nobody knows.
+    /// The peer brings the first operation of this many authors that nobody knows.
     pub fn flood(&mut self, stuck: &Stuck, authors: usize) {
         let operations = (0..authors).map(|_| {
             let key = SigningKey::from_bytes(self.topic().as_bytes());

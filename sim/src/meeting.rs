@@ -78,7 +78,7 @@ impl Sim {
     }
 
     /// `node` dials `peer` for a discovery session. Anyone who then knows of a common topic becomes
-    /// a neighbour in it. Answers whether the session succeeded.
+    /// a neighbour in it. Returns whether the session succeeded.
     pub fn discover(&mut self, node: NodeId, peer: NodeId) -> bool {
         let reached = self.knows(node, peer) && self.at(peer).is_up();
         let outcomes = reached.then(|| self.discovery_session([node, peer]));

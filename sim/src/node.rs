@@ -51,7 +51,7 @@ pub(crate) struct SimNode {
     pub(crate) contacts: Option<Contacts>,
     pub(crate) topics: BTreeSet<Topic>,
     pub(crate) needs: BTreeMap<Topic, Need>,
-    /// When each of them is looked at next.
+    /// When each of them is checked next.
     pub(crate) wakes: BTreeMap<Topic, Time>,
     pub(crate) pairs: BTreeMap<(Topic, NodeId), Pair>,
     pub(crate) sources: BTreeMap<Topic, Sources>,

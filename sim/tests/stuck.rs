@@ -82,7 +82,7 @@ fn liars_delay_publishes_by_ten_seconds_in_all() {
         }
         assert!(delayed_ms <= 11_000, "seed {seed}: {delayed_ms} ms");
 
-        // A copy of the node goes on with its log elsewhere.
+        // A copy of the node continues with its log elsewhere.
         sim.connect(nodes[0], nodes[1], topic);
         sim.settle();
         sim.disconnect(nodes[0], nodes[1], topic);

@@ -119,7 +119,7 @@ impl Network {
         })
     }
 
-    /// So many namespaces behind one router.
+    /// This many namespaces behind one router.
     pub async fn all_behind(&mut self, router: &Space, nodes: usize) -> Result<Vec<Place>, Error> {
         let mut places = Vec::with_capacity(nodes);
         for _ in 0..nodes {

@@ -174,7 +174,7 @@ impl Node {
         self.ask(subscribe).await.map(drop)
     }
 
-    /// Publishes a message so many times. Gives the place of the first in the log.
+    /// Publishes a message this many times. Gives the place of the first in the log.
     pub async fn publish(
         &self,
         topic: Topic,
@@ -219,7 +219,7 @@ impl Node {
         self.ask(Request::AddPeer { node, addr }).await.map(drop)
     }
 
-    /// Whether so many operations of a topic are stored within a time.
+    /// Whether this many operations of a topic are stored within a time.
     pub async fn holds(
         &self,
         topic: Topic,

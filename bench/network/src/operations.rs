@@ -14,7 +14,7 @@ const FIRST_MICROS: u64 = 1_700_000_000_000_000;
 /// Bytes of content.
 const CONTENT: [u8; 100] = [0x5a; 100];
 
-/// So many operations of each author, one log after the other.
+/// This many operations of each author, one log after the other.
 pub fn logs(topic: Topic, authors: u32, each: u32) -> Result<Vec<ImportedOperation>, Error> {
     let mut writer = Writer::with_capacity(CONTENT.len() + 5);
     writer.bytes(&CONTENT);

@@ -61,7 +61,7 @@ pub fn rows(root: &Path, n: usize, payload_bytes: usize) -> Result<(), Failure> 
     Ok(std::fs::remove_dir_all(dir)?)
 }
 
-/// A commit per row that a power cut does not take back, and a bare write and sync.
+/// A commit per row that a power cut does not undo, and a bare write and sync.
 pub fn commits(root: &Path, n: usize) -> Result<(), Failure> {
     let dir = fresh(root, "limit")?;
     commit_rows(&dir, n, "limit-commit", || ())?;
@@ -75,7 +75,7 @@ pub fn commits(root: &Path, n: usize) -> Result<(), Failure> {
     Ok(std::fs::remove_dir_all(dir)?)
 }
 
-/// How long so many such commits take.
+/// How long this many such commits take.
 pub fn commit_seconds(root: &Path, n: usize) -> Result<f64, Failure> {
     let dir = fresh(root, "limit")?;
     let seconds = commit_rows(&dir, n, "limit-commit", || ())?;

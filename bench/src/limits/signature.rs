@@ -11,7 +11,7 @@ const MESSAGE_BYTES: usize = 180;
 /// Bytes that are hashed for each size.
 const HASHED_BYTES: usize = 64 << 20;
 
-/// Signs so many different messages by one key, as a node does. Returns the seconds that it takes.
+/// Signs this many different messages by one key, as a node does. Returns the seconds that it takes.
 pub fn sign(n: usize) -> f64 {
     let key = SigningKey::from_bytes(&key(0).to_bytes());
     let mut message = [1; MESSAGE_BYTES];

@@ -33,7 +33,7 @@ pub enum ParseError {
         /// Which one, from 1 on.
         place: usize,
     },
-    /// The bytes are no verifying key.
+    /// The bytes are not a verifying key.
     #[error(transparent)]
     Key(#[from] KeyError),
 }

@@ -121,7 +121,7 @@ pub enum DraftError {
     /// Positions above 0 need a backlink.
     #[error("an operation after the first needs a backlink")]
     BacklinkMissing,
-    /// An empty body is no body.
+    /// An empty body is not a body.
     #[error("an empty body must be omitted")]
     EmptyBody,
     /// Header and body together do not fit into any frame ([`OPERATION_BYTES_MAX`]), or the

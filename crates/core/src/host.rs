@@ -68,7 +68,7 @@ impl FromStr for HostAddr {
     }
 }
 
-/// Letters, digits, hyphens and dots; the last part is no number, or it would be an address.
+/// Letters, digits, hyphens and dots; the last part is not a number, or it would be an address.
 fn is_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {

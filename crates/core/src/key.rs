@@ -72,7 +72,7 @@ impl VerifyingKey {
     /// Takes bytes without decompressing them.
     ///
     /// For bytes that were checked before, such as those of our own database. Nothing verifies
-    /// under bytes that are no point, so a wrong use costs an error later and nothing else.
+    /// under bytes that are not a point, so a wrong use costs an error later and nothing else.
     pub const fn from_bytes_unchecked(bytes: [u8; 32]) -> VerifyingKey {
         VerifyingKey(bytes)
     }
@@ -96,7 +96,7 @@ pub struct Signature([u8; 64]);
 any_bytes!(Signature, 64);
 debug_hex!(Signature);
 
-/// Why bytes are no verifying key.
+/// Why bytes are not a verifying key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// The 32 bytes do not decompress to a curve point.

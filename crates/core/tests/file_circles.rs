@@ -110,7 +110,7 @@ fn in_braces_of_use(tokens: &[&str]) -> bool {
     statement.contains(&&"use") && depth("{") > depth("}")
 }
 
-/// The paths of a tree such as `a::{b, c::{self, D}}`. Answers how many tokens it has.
+/// The paths of a tree such as `a::{b, c::{self, D}}`. Returns how many tokens it has.
 fn leaves_of(tokens: &[&str], mut prefix: Vec<String>, leaves: &mut Vec<Vec<String>>) -> usize {
     let mut at = 0;
     loop {
@@ -240,7 +240,7 @@ impl File {
                 let name = item.last().cloned().unwrap_or_default();
                 file.exports.insert(name, item.clone());
             }
-            // To hand on what a file of its own folder has is no import.
+            // To hand on what a file of its own folder has is not an import.
             if !(written.is_export && is_child) {
                 file.imports.insert(item);
             }

@@ -11,7 +11,7 @@ use crate::secret::Secret;
 #[error("HKDF gives at most 8160 bytes")]
 pub struct HkdfTooLong;
 
-/// Derives as many bytes as `okm` takes. An empty salt is no salt.
+/// Derives as many bytes as `okm` takes. An empty salt is not a salt.
 pub fn hkdf(salt: &[u8], ikm: &[u8], info: &[u8], okm: &mut [u8]) -> Result<(), HkdfTooLong> {
     let salt = (!salt.is_empty()).then_some(salt);
     Hkdf::<Sha256>::new(salt, ikm)

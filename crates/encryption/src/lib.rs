@@ -122,7 +122,7 @@
 //! * **Store** what changed of [`OwnKeys`], [`Registry`] and the group ([`OwnKeys::changes`],
 //!   [`Registry::changes`], [`data::Group::changes`]) in one transaction with the message that was
 //!   produced or processed, and publish afterwards. If that fails, drop the state and load it again.
-//!   Encrypt what is stored: it holds secrets in clear. Never go on from an older state: that
+//!   Encrypt what is stored: it holds secrets in clear. Never continue from an older state: that
 //!   uses keys twice. After restoring a backup say so before anything else
 //!   ([`data::Group::restored`], [`message::Group::restored`]), and hand in all operations that
 //!   others have, your own first.

@@ -38,7 +38,7 @@ impl Suite {
 pub struct SuiteConfig {
     /// Names the group, the same for all its members; every ciphertext is bound to it.
     pub group: [u8; 32],
-    /// One of so many messages of a channel is hybrid, next to those that removals need: 16 by
+    /// One in this many messages of a channel is hybrid, next to those that removals need: 16 by
     /// default. 1 makes every message hybrid, and eight times as large as the others
     /// (`docs/protocol/encryption-hybrid.md#5.5`).
     pub hybrid_every: u32,

@@ -42,7 +42,7 @@ impl SecretKey {
         PublicKey(MontgomeryPoint::mul_base_clamped(*self.as_bytes()).to_bytes())
     }
 
-    /// Agrees with the holder of the other key. The result is no key yet: derive one with
+    /// Agrees with the holder of the other key. The result is not a key yet: derive one with
     /// [`hkdf`](crate::hkdf).
     ///
     /// # Errors

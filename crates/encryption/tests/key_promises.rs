@@ -99,7 +99,7 @@ fn an_expired_pre_key_opens_late_messages_until_it_is_removed() {
     bob.keys.remove_expired(late);
     let mut session = Session::to_receive();
     assert!(session.receive(&mut bob.keys, None, &two).is_err());
-    // Ids go on where they were.
+    // Ids continue where they were.
     bob.keys
         .rotate_prekey(Lifetime::starting(late, 1_000), &mut rng);
     let next = bob.keys.one_time_bundle(late, &mut rng).unwrap();

@@ -672,7 +672,7 @@ fn long_lives_with_welcomes_are_read_by_members_only() {
     live(lives(20), steps(600), true);
 }
 
-/// Runs so many lives; in every second one, or in all, members are welcomed that lack nothing.
+/// Runs this many lives; in every second one, or in all, members are welcomed that lack nothing.
 fn live(lives: std::ops::Range<u64>, steps: u64, welcomes: bool) {
     println!("message lives of {steps} steps with seeds {lives:?}");
     let (mut sent, mut attackers, mut messages) = (0, 0, 0);

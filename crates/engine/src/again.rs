@@ -1,4 +1,4 @@
-//! Commands are kept until what they did is committed: a transaction that is taken back runs again
+//! Commands are kept until what they did is committed: a transaction that is rolled back runs again
 //! with the same commands in the same order (`docs/protocol/streams.md#18`).
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -514,7 +514,7 @@ fn share<T: Send + 'static>(reply: Reply<T>) -> (Reply<T>, Again<Reply<T>>) {
             reply(answer);
         }
     });
-    // Nothing is answered before the commit, and nothing is taken back after it.
+    // Nothing is answered before the commit, and nothing is rolled back after it.
     let again = move || take(&kept).unwrap_or_else(|| Box::new(|_| ()));
     (answer, Box::new(again))
 }

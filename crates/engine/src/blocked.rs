@@ -1,4 +1,4 @@
-//! The logs that cannot go on here (`docs/protocol/streams.md#4.9`).
+//! The logs that cannot continue here (`docs/protocol/streams.md#4.9`).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! When a log cannot go on here, since this node does not take its next operation, and when it does
+//! When a log cannot continue here, since this node does not take its next operation, and when it does
 //! (`docs/protocol/streams.md#4.9`).
 
 use p2panda_core::log::Head;
@@ -45,7 +45,7 @@ pub(crate) fn refused(
     Ok(())
 }
 
-/// An operation above a gap. Answers whether that is there because the log is blocked: then it is not
+/// An operation above a gap. Returns whether that is there because the log is blocked: then it is not
 /// kept, and known to have been seen.
 pub(crate) fn saw(
     turn: &mut Turn<'_>,
@@ -64,7 +64,7 @@ pub(crate) fn saw(
     Ok(follows || (log.seq..=log.seen.seq).contains(&header.seq()))
 }
 
-/// An operation was appended: a log that was blocked below it goes on.
+/// An operation was appended: a log that was blocked below it continues.
 pub(crate) fn appended(
     turn: &mut Turn<'_>,
     topic: &TopicRef,

@@ -79,7 +79,7 @@ pub enum Command {
         topic: Topic,
         /// Where to.
         start: Start,
-        /// The offset up to which everything is acknowledged; reading goes on behind it.
+        /// The offset up to which everything is acknowledged; reading continues behind it.
         reply: Reply<u64>,
     },
     /// Something about a named consumer.
@@ -248,7 +248,7 @@ pub enum Incoming {
         /// What is wrong with it.
         reason: RejectReason,
         /// What shows that its author made it, where this node is the one that does not take it: its
-        /// log cannot go on here.
+        /// log cannot continue here.
         genuine: Option<Box<Genuine>>,
     },
 }

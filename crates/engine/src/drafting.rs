@@ -1,4 +1,4 @@
-//! What is sealed for many members is computed elsewhere, while the thread that writes goes on
+//! What is sealed for many members is computed elsewhere, while the thread that writes continues
 //! (`docs/protocol/streams.md#7`).
 //!
 //! A change that makes a secret for many is drawn, and waits with everything that this node wants in

@@ -34,7 +34,7 @@ pub(crate) struct Early {
     undo: Undo,
 }
 
-/// What has to be kept again if a transaction is taken back.
+/// What has to be kept again if a transaction is rolled back.
 #[derive(Default)]
 struct Undo {
     taken: Vec<(Topic, Candidate)>,
@@ -170,7 +170,7 @@ impl Early {
         }
     }
 
-    /// The transaction was taken back: what it took out is kept again, and who was to be told of a
+    /// The transaction was rolled back: what it took out is kept again, and who was to be told of a
     /// loss was not.
     pub fn take_back(&mut self) {
         let Undo { taken, told } = std::mem::take(&mut self.undo);

@@ -22,7 +22,7 @@ use crate::turn::Turn;
 pub(crate) enum Left {
     /// More: the next step is due at once.
     More,
-    /// Nothing can be done before so many microseconds have passed.
+    /// Nothing can be done before this many microseconds have passed.
     Later(u64),
     /// Nothing, until the job is woken again.
     Nothing,

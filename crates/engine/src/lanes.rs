@@ -33,7 +33,7 @@ pub struct Lanes {
 /// A command that is queued.
 struct Queued {
     command: Command,
-    /// During a stall: since when it waits for the storage, once that was looked at.
+    /// During a stall: since when it waits for the storage, once that was checked.
     since_us: Option<u64>,
 }
 

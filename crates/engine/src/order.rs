@@ -279,7 +279,7 @@ fn front_of(turn: &mut Turn<'_>, log: &LogRef) -> Result<Option<Front>, StoreErr
     Ok(seq.map(|seq| Front { log: row.key, seq }))
 }
 
-/// Notes that the operation at `seq` has passed, and who may go on now.
+/// Notes that the operation at `seq` has passed, and who may continue now.
 fn pass(
     turn: &mut Turn<'_>,
     worklist: &mut Worklist,

@@ -296,7 +296,7 @@ impl OwnLog {
         !self.held.is_empty()
     }
 
-    /// When publishes that wait may go on.
+    /// When publishes that wait may continue.
     pub fn deadline(&self) -> Option<u64> {
         if self.held.is_empty() {
             return None;
@@ -358,7 +358,7 @@ impl OwnLog {
         self.saved = None;
     }
 
-    /// The transaction was taken back; its own commands come again by themselves.
+    /// The transaction was rolled back; its own commands come again by themselves.
     pub fn take_back(&mut self) {
         let Some(saved) = self.saved.take() else {
             return;

@@ -163,7 +163,7 @@ fn refuse(turn: &mut Turn<'_>, request: PublishRequest, error: PublishError) {
     }
 }
 
-/// Whether so many can be published at once.
+/// Whether this many can be published at once.
 fn check_size(request: &PublishRequest) -> Result<(), PublishError> {
     let PublishRequest::All { messages, .. } = request else {
         return Ok(());

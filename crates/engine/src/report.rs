@@ -77,7 +77,7 @@ pub struct PartAnswers {
 }
 
 impl PartAnswers {
-    /// To so many parts.
+    /// To this many parts.
     pub fn new(parts: usize) -> Self {
         let report = IngestReport::default();
         Self { parts, report }

@@ -106,7 +106,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// How often the job is served in so many batches, one each `batch_us`.
+    /// How often the job is served in this many batches, one each `batch_us`.
     fn steps(schedule: &mut Schedule, batches: u64, batch_us: u64, is_idle: bool) -> usize {
         let start = schedule.now_us;
         let served = (1..=batches).filter(|n| {

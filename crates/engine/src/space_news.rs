@@ -14,7 +14,7 @@ pub enum SpaceNews {
     Members(Vec<(VerifyingKey, Option<Role>, Option<Role>)>),
     /// This node holds secrets of the space from now on.
     Joined,
-    /// It is no member with secrets any more.
+    /// It is not a member with secrets any more.
     Ejected,
     /// A member says of which person it is a device.
     Introduced {

@@ -14,7 +14,7 @@ pub(crate) struct Stall {
     retry_us: u64,
     /// When the first of the publishes that wait fails.
     expiry_us: Option<u64>,
-    /// The time when it was last looked at.
+    /// The time when it was last checked.
     now_us: u64,
 }
 
@@ -51,7 +51,7 @@ impl Stall {
         since_us.saturating_add(micros(PUBLISH_STORAGE_WAIT)) <= self.now_us
     }
 
-    /// Whether one has. The next one is no longer known then: all are to be looked at.
+    /// Whether one has. The next one is no longer known then: all are to be checked.
     pub fn expires(&mut self, now_us: u64) -> bool {
         self.now_us = now_us;
         let is_over = self.expiry_us.is_some_and(|expiry| expiry <= now_us);

@@ -201,7 +201,7 @@ impl Loop {
     }
 }
 
-/// Closes the directory. What passes is no failure: everything is stored, only numbers go on with a
+/// Closes the directory. What passes is not a failure: everything is stored, only numbers continue with a
 /// gap.
 fn close(engine: Engine) -> Result<(), Corrupt> {
     match engine.close() {

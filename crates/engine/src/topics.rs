@@ -132,7 +132,7 @@ impl Topics {
         }
     }
 
-    /// It was taken back.
+    /// It was rolled back.
     pub fn take_back(&mut self) {
         for topic in self.touched.drain(..) {
             if let Some(state) = self.known.get_mut(&topic) {

@@ -1,7 +1,7 @@
 //! Logs of a topic that wait for operations of other authors (`docs/protocol/streams.md#6`).
 //!
 //! Logs are told apart by their labels. Of each log only the first waiting operation, its *front*,
-//! is looked at, and of that one dependency that is missing: when it comes, the front is looked at
+//! is checked, and of that one dependency that is missing: when it comes, the front is checked
 //! again. The deadline of an operation counts from its arrival, or from when the last session that
 //! was in catch-up at its arrival is done or too slow, whichever is later, and is never later than
 //! the longest wait; one after the front does not wait again.
@@ -201,7 +201,7 @@ impl Waiting {
         }
     }
 
-    /// Forgets which logs wait, but not for which sessions: these are looked at again.
+    /// Forgets which logs wait, but not for which sessions: these are checked again.
     pub fn look_again(&mut self, logs: BTreeSet<VerifyingKey>) {
         *self = Waiting {
             blocked: self.blocked,
@@ -244,7 +244,7 @@ impl Waiting {
         first.into_iter().chain(lapse).min()
     }
 
-    /// A log has passed the order stage up to `seq`: whose fronts may now go on.
+    /// A log has passed the order stage up to `seq`: whose fronts may now continue.
     pub fn passed(&mut self, author: &VerifyingKey, seq: u32) -> Vec<VerifyingKey> {
         let Some(watchers) = self.watchers.get_mut(author) else {
             return Vec::new();
@@ -280,7 +280,7 @@ impl Waiting {
         self.sessions.includes(session)
     }
 
-    /// Gives the fronts whose sessions are over their deadlines. What still waits is not looked at.
+    /// Gives the fronts whose sessions are over their deadlines. What still waits is not checked.
     fn release(&mut self, times: Times) {
         let below = self.sessions.over_below();
         while let Some((awaits, author)) = self.for_sessions.first().copied() {

@@ -1,4 +1,4 @@
-//! The thread that seals for many members while the engine's thread goes on.
+//! The thread that seals for many members while the engine's thread continues.
 
 use std::sync::Weak;
 use std::sync::mpsc::{Receiver, Sender, channel};

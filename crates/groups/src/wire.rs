@@ -13,7 +13,7 @@ const LIMITS: Limits = Limits {
     depth_max: HEADER_DEPTH_MAX,
 };
 
-/// Why bytes are no action, arguments or operation.
+/// Why bytes are not an action, arguments or operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Invalid {
@@ -32,7 +32,7 @@ pub enum Invalid {
     /// A hash is not 32 bytes long.
     #[error("a hash has a wrong length")]
     Hash,
-    /// A key is no point of the curve or not 32 bytes long.
+    /// A key is not a point of the curve or not 32 bytes long.
     #[error("a key is invalid")]
     Key,
 }
@@ -208,7 +208,7 @@ fn read_arguments(item: Item<'_>) -> Result<Arguments, Invalid> {
     Ok(Arguments {
         group: read_key(present(group)?)?.into(),
         dependencies: read_array(present(dependencies)?, read_hash)?,
-        // Peers that do not know the nonce skip it, no matter what it is. So what is no nonce must
+        // Peers that do not know the nonce skip it, no matter what it is. So what is not a nonce must
         // not make the operation invalid here.
         nonce: nonce.filter(|_| creates).and_then(read_nonce),
         action,

@@ -77,7 +77,7 @@ impl Marks {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unacked {
     written: u64,
-    /// Bytes of the connection that were acknowledged when this was last looked at.
+    /// Bytes of the connection that were acknowledged when this was last checked.
     seen: u64,
 }
 

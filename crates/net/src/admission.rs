@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::flag::Flag;
 
-/// What a connection was let in for.
+/// What a connection was admitted for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     Any,
@@ -37,7 +37,7 @@ impl Purpose {
     }
 }
 
-/// Counts what was let in.
+/// Counts what was admitted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Door {
     inside: Arc<Mutex<HashMap<Purpose, usize>>>,
@@ -173,7 +173,7 @@ impl Visitors {
     }
 }
 
-/// A discovery session that was let in; dropping it makes room for the next one.
+/// A discovery session that was admitted; dropping it makes room for the next one.
 #[derive(Debug)]
 pub(crate) struct Visitor<'a> {
     visitors: &'a Visitors,
@@ -241,7 +241,7 @@ pub(crate) fn allow_link(connection: &Connection, common: usize) {
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(allowed));
 }
 
-/// What so many streams add to the window of a gossip connection.
+/// What this many streams add to the window of a gossip connection.
 pub(crate) fn gossip_bytes(streams: u32) -> usize {
     (streams as usize * limits::GOSSIP_STREAM_BYTES).min(limits::GOSSIP_STREAMS_BYTES_MAX)
 }

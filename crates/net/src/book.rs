@@ -90,7 +90,7 @@ impl AddressBook {
         }
     }
 
-    /// A discovery session with a peer succeeded. Answers whether somebody's interest changed.
+    /// A discovery session with a peer succeeded. Returns whether somebody's interest changed.
     pub(crate) fn met(&self, peer: VerifyingKey, common: BTreeSet<Overlay>) -> bool {
         let (wall, now) = self.moment();
         let changed = {
@@ -291,7 +291,7 @@ impl AddressBook {
     }
 
     /// A host name of a node was resolved to these addresses, which count as configured in place of
-    /// those before. Answers whether they are others.
+    /// those before. Returns whether they are others.
     pub(crate) fn resolved(
         &self,
         node: VerifyingKey,

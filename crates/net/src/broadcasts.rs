@@ -31,7 +31,7 @@ struct Kept {
     ahead_bytes: usize,
     /// The same of what was dropped.
     dropped_bytes: usize,
-    /// Its connections were closed for it, and no other is let in before all of it is released.
+    /// Its connections were closed for it, and no other is admitted before all of it is released.
     refused: bool,
 }
 
@@ -174,7 +174,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Sends for so many seconds; answers who was closed, in order.
+    /// Sends for this many seconds; answers who was closed, in order.
     fn send(
         broadcasts: &mut Broadcasts,
         from: u8,

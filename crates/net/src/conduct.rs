@@ -42,7 +42,7 @@ pub(crate) struct Conduct {
     common: usize,
 }
 
-/// So many within a time that begins with the first one.
+/// This many within a time that begins with the first one.
 #[derive(Debug)]
 struct Window {
     since: Instant,
@@ -84,7 +84,7 @@ impl Conduct {
         self.count_broken(1, now)
     }
 
-    /// The peer asks for a session, while so many overlays are common.
+    /// The peer asks for a session, while this many overlays are common.
     pub(crate) fn opens(&mut self, common: usize, now: Instant) -> Result<(), TooMuch> {
         let broken = self.sessions.take();
         self.count_broken(broken, now)?;

@@ -182,7 +182,7 @@ impl Connections {
         }
     }
 
-    /// A neighbour passed on a gossip message of that many bytes. Answers whether it may be kept.
+    /// A neighbour passed on a gossip message of that many bytes. Returns whether it may be kept.
     pub(crate) fn broadcast(&self, from: VerifyingKey, bytes: usize) -> bool {
         let verdict = self
             .broadcasts()
@@ -245,7 +245,7 @@ impl Connections {
     }
 
     /// The peer named a topic of ours; `extra` if a pair does not need that many sessions on it.
-    /// Answers false if there is no room for this one.
+    /// Returns false if there is no room for this one.
     pub(crate) fn agreed(&self, connection: &Connection, extra: bool) -> bool {
         let Some(account) = self.account(connection) else {
             return false;
@@ -375,7 +375,7 @@ impl Connections {
         streams_to_allow(overlays, max)
     }
 
-    /// Charges for a connection and says what the peer may open on it. Answers false if there is
+    /// Charges for a connection and says what the peer may open on it. Returns false if there is
     /// no room for it.
     fn add(&self, connection: &Connection) -> bool {
         let Some(peer) = node_id(connection.remote_id()) else {
@@ -525,7 +525,7 @@ impl Open {
         moved / now.duration_since(self.since).as_secs().max(1) >= limits::CONNECTION_MOVES_BYTES
     }
 
-    /// Lets the peer open so many streams on a gossip connection, and charges for them.
+    /// Lets the peer open this many streams on a gossip connection, and charges for them.
     fn allow_gossip(&mut self, streams: u32) {
         self.charge
             .resize(price(self.standing) + gossip_bytes(streams));
@@ -552,7 +552,7 @@ impl Inner {
         2 * of_prefix >= of_all
     }
 
-    /// Closes one of the connections that make room for the newcomer. Answers whether there was one.
+    /// Closes one of the connections that make room for the newcomer. Returns whether there was one.
     fn make_room(&mut self, newcomer: &VerifyingKey, standing: Standing) -> bool {
         let now = Instant::now();
         let ranked = self.open.iter().filter_map(|(number, open)| {

@@ -156,7 +156,7 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
     step
 }
 
-/// Asks addresses that are hearsay for a sign of life. Answers the first that gives one.
+/// Asks addresses that are hearsay for a sign of life. Returns the first that gives one.
 async fn knock(shared: &Shared, ask: &[SocketAddr]) -> Option<SocketAddr> {
     if ask.is_empty() {
         return None;
@@ -169,7 +169,7 @@ async fn knock(shared: &Shared, ask: &[SocketAddr]) -> Option<SocketAddr> {
     knocked.first
 }
 
-/// Asks where others say that a node is, as far as that may be asked now. Answers where something is.
+/// Asks where others say that a node is, as far as that may be asked now. Returns where something is.
 pub(crate) async fn ask(shared: &Shared, node: &VerifyingKey) -> Option<SocketAddr> {
     let plan = {
         let mut book = shared.book.lock();

@@ -145,7 +145,7 @@ mod tests {
         flight.acked(PACKET, 1);
         assert!(!is_acked(&flight, 0), "more was left to send");
         flight.looked(PACKET, true);
-        // More traffic goes on meanwhile.
+        // More traffic continues meanwhile.
         flight.sent(2);
         flight.acked(PACKET, 2);
         assert!(!is_acked(&flight, 0));

@@ -32,7 +32,7 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Before anything was looked at: no network yet.
+    /// Before anything was checked: no network yet.
     pub(crate) fn new(configured: &[Relay], book: AddressBook) -> Self {
         let survey = Self {
             relays: relays(configured),

@@ -51,7 +51,7 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Takes nothing more. Answers what has not been taken out.
+    /// Takes nothing more. Returns what has not been taken out.
     pub(crate) fn close(&self) -> VecDeque<T> {
         self.waiting.lock().take().unwrap_or_default()
     }

@@ -27,7 +27,7 @@ impl LinkGossip {
         }
     }
 
-    /// So many bytes go into the transport.
+    /// This many bytes go into the transport.
     pub(crate) fn wrote(&mut self, bytes: usize) {
         self.unacked.wrote(bytes);
     }

@@ -129,7 +129,7 @@ impl Links {
         Some(turn.lock_owned().await)
     }
 
-    /// A peer does not speak this protocol: nobody waits for a link with it any more. Answers whether
+    /// A peer does not speak this protocol: nobody waits for a link with it any more. Returns whether
     /// that is news.
     pub(crate) fn without(&self, peer: VerifyingKey) -> bool {
         self.dials.without(peer)

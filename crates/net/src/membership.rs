@@ -46,7 +46,7 @@ pub(crate) enum Meets {
 pub(crate) enum MembershipEvent {
     /// A peer is a neighbour now.
     Up(VerifyingKey),
-    /// A peer is no neighbour any more.
+    /// A peer is no longer a neighbour.
     Down(VerifyingKey),
     /// A peer gave a sign of life that was waited for, or its interest in the overlay has changed.
     Sign(Sign),

@@ -42,7 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>, named: BootstrapHost) {
     }
 }
 
-/// Answers whether the name has an address.
+/// Returns whether the name has an address.
 async fn look_up(shared: &Shared, named: &BootstrapHost) -> bool {
     let BootstrapHost { node, host } = named;
     match shared.resolver.lookup(host).await {

@@ -410,7 +410,7 @@ impl SyncHandle {
     }
 
     /// Leaves the topic, no matter who else holds a handle: live sessions end with Close, those in
-    /// catch-up are cut. Answers when that is done, after about half a second at most.
+    /// catch-up are cut. Returns when that is done, after about half a second at most.
     pub async fn leave(self) {
         self.handle.leave().await;
     }

@@ -25,7 +25,7 @@ pub(crate) async fn all_closed(addrs: &[SocketAddr]) -> bool {
     true
 }
 
-/// Sends a byte that is no packet of QUIC, and waits for what comes of it.
+/// Sends a byte that is not a packet of QUIC, and waits for what comes of it.
 async fn is_closed(addr: SocketAddr) -> bool {
     let from = match addr {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),

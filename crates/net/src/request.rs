@@ -52,7 +52,7 @@ pub enum Request {
         /// Answer.
         reply: oneshot::Sender<Wanted>,
     },
-    /// The heights of so many logs of a topic, those that are known longest.
+    /// The heights of this many logs of a topic, those that are known longest.
     OldestHeights {
         /// The topic that this is about.
         topic: Topic,

@@ -18,7 +18,7 @@ pub(crate) struct Served<T> {
 #[derive(Debug)]
 struct Inner<T> {
     by_topic: HashMap<Topic, Weak<T>>,
-    /// With so many entries the dead ones are dropped.
+    /// With this many entries the dead ones are dropped.
     sweep_at: usize,
 }
 

@@ -172,7 +172,7 @@ struct Driver {
     topic_share: TopicShare,
     session: Session,
     intake: Intake,
-    /// Frames that were whole when this was last looked at.
+    /// Frames that were whole when this was last checked.
     frames: u64,
     /// For what is on its way in.
     passing: Charge,

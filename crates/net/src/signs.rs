@@ -85,7 +85,7 @@ impl Signs {
         }
     }
 
-    /// A link with a peer began: so many topics at most are told.
+    /// A link with a peer began: this many topics at most are told.
     pub(crate) fn linked(&self, peer: VerifyingKey, topics: usize) {
         let by_overlay = self.0.by_overlay.lock();
         for inbox in by_overlay.values().take(topics) {

@@ -481,7 +481,7 @@ impl TopicTask {
         self.shared.signals.tell(refused);
     }
 
-    /// What a peer shows that has a session or answers is not looked at.
+    /// What a peer shows that has a session or answers is not checked.
     fn wait_for_sign(&mut self, peer: VerifyingKey) {
         let need = self.need.as_deref();
         let waits = need.is_some_and(|need| need.waits_for(&peer));

@@ -44,7 +44,7 @@ impl<T> State<T> {
 }
 
 impl<T: Clone> Unread<T> {
-    /// Keeps so many messages for those who are slow.
+    /// Keeps this many messages for those who are slow.
     pub(crate) fn new(max: usize) -> Arc<Unread<T>> {
         Arc::new(Unread {
             state: Mutex::new(State {

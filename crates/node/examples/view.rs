@@ -35,7 +35,7 @@ enum Change {
 
 /// Applies a message to the tables. Depends on the message alone, so that it can be repeated.
 fn apply(step: &mut ViewStep<'_>, message: &Message<Change>) {
-    // A message that is no change of the list, or was withdrawn, has no effect.
+    // A message that is not a change of the list, or was withdrawn, has no effect.
     match message.value() {
         Ok(Change::Add { text }) => {
             let insert = "INSERT OR IGNORE INTO {view}item VALUES(?1, ?2)";

@@ -183,7 +183,7 @@ impl<M> Delivery<M> {
     /// As [`Message::text`].
     ///
     /// # Errors
-    /// As there; and where this is no message.
+    /// As there; and where this is not a message.
     pub fn text(&self) -> Result<&str, DecodeError> {
         self.message().ok_or(DecodeError::Change)?.text()
     }
@@ -191,7 +191,7 @@ impl<M> Delivery<M> {
     /// As [`Message::value`].
     ///
     /// # Errors
-    /// As there; and where this is no message.
+    /// As there; and where this is not a message.
     pub fn value(&self) -> Result<&M, &DecodeError> {
         self.message().ok_or(&DecodeError::Change)?.value()
     }

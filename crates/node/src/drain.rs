@@ -103,7 +103,7 @@ impl Node {
 
     /// Waits until everything that this node published in its open topics was sent: to one peer at
     /// least, and to every peer that has a session by then. At most so long; then, or with the last
-    /// acknowledgement, it shuts the node down. Answers what nobody is known to have.
+    /// acknowledgement, it shuts the node down. Returns what nobody is known to have.
     ///
     /// # Errors
     /// As [`Node::shutdown`].

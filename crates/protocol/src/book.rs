@@ -147,7 +147,7 @@ impl Book {
     }
 
     /// Names a bootstrap node with the addresses that its host names have now, in place of those
-    /// before. Answers whether they are others.
+    /// before. Returns whether they are others.
     ///
     /// They are not stored: names are looked up in each run.
     pub fn set_resolved(
@@ -174,7 +174,7 @@ impl Book {
 
     /// Sets the overlays that we share with `node`, as its own discovery session told.
     ///
-    /// Answers the overlays whose set of interested nodes grew or shrank.
+    /// Returns the overlays whose set of interested nodes grew or shrank.
     pub fn set_overlays(
         &mut self,
         node: VerifyingKey,
@@ -198,7 +198,7 @@ impl Book {
     }
 
     /// Changes the overlays that we share with `node` by those that began and those that ended,
-    /// without a look at all others. Answers those of them that are news.
+    /// without a look at all others. Returns those of them that are news.
     pub fn change_overlays(
         &mut self,
         node: VerifyingKey,

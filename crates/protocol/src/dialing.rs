@@ -203,7 +203,7 @@ mod tests {
             for minute in log.windows(60) {
                 assert!(minute.iter().sum::<usize>() <= max);
             }
-            // It goes on: the bound is no end.
+            // It continues: the bound is not an end.
             assert!(log.iter().sum::<usize>() > 4 * (max - 2 * ADDRESS_BYTES));
         }
     }

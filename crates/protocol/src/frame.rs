@@ -250,7 +250,7 @@ impl Decoder {
     fn take(&mut self, len: usize) -> Bytes {
         let payload = self.buffer.split_to(len);
         if self.buffer.is_empty() {
-            // Else it would go on with the memory of the largest frame.
+            // Else it would continue with the memory of the largest frame.
             self.buffer = BytesMut::new();
         }
         if len < SHARED_BYTES_MIN {

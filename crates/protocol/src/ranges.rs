@@ -28,7 +28,7 @@ pub const fn frame_bytes_max(_: &[u8]) -> u32 {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RangesError {
-    /// It is no message.
+    /// It is not a message.
     #[error(transparent)]
     Wire(#[from] WireError),
     /// It names the version 0, which there is not.

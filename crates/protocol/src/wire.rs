@@ -160,7 +160,7 @@ impl Reader {
     }
 }
 
-/// The varint at the start of bytes, of a number of so many bits, and how many bytes it takes.
+/// The varint at the start of bytes, of a number of this many bits, and how many bytes it takes.
 pub(crate) fn varint(bytes: &[u8], bits: u32) -> Result<(u64, usize), WireError> {
     let mut value = 0u64;
     let mut shift = 0u32;

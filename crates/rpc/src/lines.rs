@@ -10,7 +10,7 @@ use crate::server::{Next, Server};
 use crate::wire::{Answer, Call, Failure, FailureKind, Outcome, Output};
 
 /// Serves one node until the request `shutdown`, the end of the input, or the end of the one who
-/// reads the output. A line that is no request is answered without an id, and serving goes on.
+/// reads the output. A line that is not a request is answered without an id, and serving continues.
 ///
 /// # Errors
 /// When input or output fail, or a request is longer than 256 MiB.
@@ -64,7 +64,7 @@ pub async fn serve(
     served
 }
 
-/// The answer to a line that is no request.
+/// The answer to a line that is not a request.
 fn no_request(error: &serde_json::Error) -> Output {
     Output::Answer(Answer {
         id: None,

@@ -1,4 +1,4 @@
-//! Requests carried out on a node, in order. What may take long goes on while the next ones start.
+//! Requests carried out on a node, in order. What may take long continues while the next ones start.
 //!
 //! The server knows no transport: it takes calls and hands out outputs.
 
@@ -196,7 +196,7 @@ impl Server {
 /// That something was done.
 const DONE: Reply = Reply::Done(Done {});
 
-/// The requests that go on while the next ones start.
+/// The requests that continue while the next ones start.
 impl Server {
     fn publish(
         &self,

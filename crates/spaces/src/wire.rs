@@ -55,7 +55,7 @@ pub struct Pointer {
     pub dependencies: Vec<Hash>,
 }
 
-/// Why bytes are no message.
+/// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Invalid {
@@ -68,10 +68,10 @@ pub enum Invalid {
     /// A message of an unknown name.
     #[error("an unknown variant")]
     Variant,
-    /// Bytes of another length, or numbers that are no bytes.
+    /// Bytes of another length, or numbers that are not bytes.
     #[error("bytes of a wrong length")]
     Bytes,
-    /// A key is no point of the curve.
+    /// A key is not a point of the curve.
     #[error("a key is invalid")]
     Key,
     /// More dependencies or direct messages than anybody takes.

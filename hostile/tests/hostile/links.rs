@@ -4,7 +4,7 @@ use p2panda_hostile::{Behaviour, Place, Plan};
 
 use crate::{holds, plan};
 
-/// Four identities, or so many, at one address that is also the node's.
+/// Four identities, or this many, at one address that is also the node's.
 fn from_one_address(behaviour: Behaviour, identities: usize) -> Plan {
     Plan {
         place: Place::One,

@@ -25,7 +25,7 @@ fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_hostile"))
 }
 
-/// An attack of some seconds by so many identities, in prefixes of all kinds.
+/// An attack of some seconds by this many identities, in prefixes of all kinds.
 fn plan(behaviour: Behaviour, identities: usize, seconds: u64) -> Plan {
     Plan {
         behaviour,

@@ -29,7 +29,7 @@ struct Meeting {
 /// When a meeting is over.
 #[derive(Clone, Copy)]
 enum Until {
-    /// When who lacks has so many operations, or the time is up.
+    /// When who lacks has this many operations, or the time is up.
     Has(u32, Duration),
     /// After that time.
     Passed(Duration),

@@ -80,7 +80,7 @@ pub async fn run(
     Ok(report)
 }
 
-/// One link after the other goes down and comes up, while so many messages are published.
+/// One link after the other goes down and comes up, while this many messages are published.
 async fn switch(router: &Space, places: &[Place], messages: u32) -> Result<(), Error> {
     let mut rng = StdRng::seed_from_u64(SEED);
     let end = Instant::now() + INTERVAL * messages;

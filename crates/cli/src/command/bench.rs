@@ -174,7 +174,7 @@ async fn publish_all(
     publish_since(publisher, args, Instant::now()).await
 }
 
-/// Publishes everything, so many at a time, and gives back how long each publish took.
+/// Publishes everything, this many at a time, and gives back how long each publish took.
 async fn publish_since(
     publisher: &Publisher,
     args: &BenchArgs,

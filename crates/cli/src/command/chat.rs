@@ -126,7 +126,7 @@ impl Chat {
         let connected = self.node.net().peers().iter().any(|peer| peer.connected);
         if let (Some(last), true) = (&self.last, connected) {
             tokio::select! {
-                // Not reaching anybody in time is no failure: the line is stored.
+                // Not reaching anybody in time is not a failure: the line is stored.
                 _ = timeout(LAST_LINE_WAIT, last.sent()) => {}
                 () = interrupt.wait() => {}
             }

@@ -82,7 +82,7 @@ struct ConsumerLine {
     oldest_seconds: Option<u64>,
 }
 
-/// A log that cannot go on.
+/// A log that cannot continue.
 #[derive(Serialize)]
 struct BlockedLine {
     author: String,
@@ -180,7 +180,7 @@ impl BlockedLine {
     }
 }
 
-/// Why a log cannot go on, and what to do.
+/// Why a log cannot continue, and what to do.
 pub fn says(log: &BlockedLogView) -> String {
     let mib = log.bytes.div_ceil(MIB);
     match log.reason.as_str() {

@@ -64,7 +64,7 @@ fn poll_with(intake: &Intake, count: &Arc<Count>, in_frame: bool) -> Poll<usize>
     intake.poll_room(&mut Context::from_waker(&waker), in_frame)
 }
 
-/// Reads as fast as it may, into one frame. Answers what it got hold of.
+/// Reads as fast as it may, into one frame. Returns what it got hold of.
 fn fill(intake: &Intake) -> Charge {
     let mut charge = intake.charge(0);
     while let Poll::Ready(room) = poll(intake, false) {

@@ -27,7 +27,7 @@ impl Writer {
     }
 }
 
-/// Only of bytes that are no secret.
+/// Only of bytes that are not secret.
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Writer").field(&self.0).finish()

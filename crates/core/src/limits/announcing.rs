@@ -31,7 +31,7 @@ pub const OFFER_ROUND_TRIPS: u32 = 2;
 /// How often that is prolonged while the one who should send it sends something, or while the peer
 /// that announced it owes others.
 pub const OFFER_WAITS_MAX: u8 = 4;
-/// How often an entry is looked at that came, or was fetched from another peer, and is not stored.
+/// How often an entry is checked that came, or was fetched from another peer, and is not stored.
 pub const OFFER_LOOKS_MAX: u8 = 40;
 /// How long a peer may take for what was fetched from it, if it sends nothing.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(2);

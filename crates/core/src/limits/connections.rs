@@ -8,7 +8,7 @@ use super::{KIB, MIB};
 pub const HANDSHAKES_MAX: usize = 256;
 /// Those of one address prefix.
 pub const HANDSHAKES_PER_PREFIX_MAX: usize = 192;
-/// Connections that were let in and are open at once.
+/// Connections that were admitted and are open at once.
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Gossip connections that one peer may hold open. One is enough; a second replaces a lost one.
 pub const GOSSIP_CONNECTIONS_PER_PEER_MAX: usize = 8;

@@ -26,10 +26,10 @@ pub const RECORD_SHARED_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How old our own address record gets before we sign it again, so that others keep passing it on
 /// (`docs/protocol/network.md`).
 pub const RECORD_RENEWED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often our own record is looked at without an event: it may have grown old, or a later one
+/// How often our own record is checked without an event: it may have grown old, or a later one
 /// from before a restore may have turned up (`docs/protocol/network.md#3`).
 pub const RECORD_CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// When it is first looked at, unless it is needed sooner: when the start is over.
+/// When it is first checked, unless it is needed sooner: when the start is over.
 pub const RECORD_FIRST_CHECK_DELAY: Duration = Duration::from_secs(1);
 /// Bytes of one record in the form that travels (`docs/protocol/network.md#4`).
 pub const RECORD_BYTES_MAX: usize = 2 * KIB;
@@ -92,7 +92,7 @@ pub const MDNS_UNASKED_INTERVAL_MS: u64 = 1_000;
 pub const MDNS_ECHO_MS: u64 = 250;
 /// Nodes that are counted on an interface (`docs/protocol/network.md#5`).
 pub const MDNS_NODES_MAX: usize = 256;
-/// Packets that are looked at in a second, for each interface and family; as many may come at once
+/// Packets that are examined in a second, for each interface and family; as many may come at once
 /// (`docs/protocol/network.md#5`).
 pub const MDNS_PACKETS_PER_SECOND: u32 = 200;
 /// Nodes in the address book, those of the configuration next to them (`docs/protocol/network.md`).

@@ -56,10 +56,10 @@ pub const MEMBER_SECRETS_MAX: usize = 1_000_000;
 /// Entries that joining two views of a group may write: who is known to one side only, for each
 /// member (`docs/protocol/encryption.md#11`).
 pub const VIEWS_MERGE_MAX: usize = 1_000_000;
-/// Of so many of its own messages a channel remembers with which operation they went
+/// Own messages of a channel for which it remembers the operation that carried them
 /// (`docs/protocol/encryption.md#9`).
 pub const SENT_WITH_MAX: usize = 4;
-/// One of so many messages of a two-party channel is hybrid, unless configured otherwise
+/// One in this many messages of a two-party channel is hybrid, unless configured otherwise
 /// (`docs/protocol/encryption-hybrid.md#5.5`).
 pub const HYBRID_EVERY_DEFAULT: u32 = 16;
 /// Suites that a bundle may name (`docs/protocol/encryption-hybrid.md#4.1`).

@@ -77,7 +77,7 @@ pub const GOSSIP_GRAFT_FIRST: Duration = Duration::from_millis(80);
 pub const GOSSIP_GRAFT_NEXT: Duration = Duration::from_millis(40);
 /// How long announcements wait for others to go with them (`docs/protocol/network.md#6`).
 pub const GOSSIP_ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
-/// Announcements that wait; with so many they go at once.
+/// Announcements that wait; with this many they go at once.
 pub const GOSSIP_ANNOUNCED_MAX: usize = 1_024;
 /// How often a node forgets what was kept long enough.
 pub const GOSSIP_FORGET_INTERVAL: Duration = Duration::from_secs(1);

@@ -35,7 +35,7 @@ pub const VIEW_ENTRY_STATEMENTS_MAX: usize = 1_024;
 pub const VIEW_FUNCTION_TIME_MAX: Duration = Duration::from_secs(1);
 /// Between two looks at a function that runs (`docs/protocol/views.md#2`).
 pub const VIEW_FUNCTION_LOOK: Duration = Duration::from_millis(250);
-/// After a step, under load, the batches have so many times its duration before the next one
+/// After a step, under load, the batches have this many times its duration before the next one
 /// (`docs/protocol/views.md#2`).
 pub const VIEW_PAUSE_FACTOR: u32 = 2;
 /// Bytes of what is kept of the error that stopped a view (`docs/protocol/views.md#2`).

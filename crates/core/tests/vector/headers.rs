@@ -154,7 +154,7 @@ fn built(
         extensions: extensions.as_deref(),
     };
     if body.as_ref().is_some_and(Vec::is_empty) {
-        // An empty body is no body, and ours wants that said.
+        // An empty body is not a body, and ours wants that said.
         let refused = Header::sign(&key, draft(body.as_deref()));
         assert_eq!(refused, Err(DraftError::EmptyBody), "{name}");
     }

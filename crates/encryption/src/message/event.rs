@@ -64,7 +64,7 @@ pub enum Event {
     },
 }
 
-/// Why a message has no effect, while the others go on.
+/// Why a message has no effect, while the others continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Failure {

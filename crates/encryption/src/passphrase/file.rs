@@ -32,7 +32,7 @@ pub enum FileError {
         /// Its version.
         version: u8,
     },
-    /// It ends too early, or goes on behind its end.
+    /// It ends too early, or continues behind its end.
     #[error("the recovery file is cut off, or something was added; copy it again")]
     Length,
     /// More bytes than [`RECOVERY_FILE_BYTES_MAX`].

@@ -26,7 +26,7 @@ pub(crate) struct Over<'b> {
 /// How messages of the hybrid suite are made.
 pub(crate) struct OverHybrid<'b> {
     pub(crate) link: Link,
-    /// One of so many messages is hybrid.
+    /// One in this many messages is hybrid.
     pub(crate) every: u32,
     /// This one is.
     pub(crate) is_forced: bool,

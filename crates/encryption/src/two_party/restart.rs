@@ -96,7 +96,7 @@ impl Restart {
     }
 
     /// Whether a first message of the peer becomes the channel. Of one generation two may, one of
-    /// each side: both sides then go on from each other's.
+    /// each side: both sides then continue from each other's.
     pub(super) fn admits(&self, generation: u64) -> bool {
         match generation == self.generation {
             true => generation == 0 || !self.is_theirs,

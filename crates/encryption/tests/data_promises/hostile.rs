@@ -37,7 +37,7 @@ fn a_bad_message_blocks_nobody() {
     let event = groups[victim].poll(&mut people[victim].context(START + 2));
     assert!(matches!(event, Some(Event::Failed { operation, .. }) if operation == id));
     assert_eq!(groups[victim].receive(bad), Err(QueueError::Replayed));
-    // The other sender's messages go on.
+    // The other sender's messages continue.
     let other = 3 - victim;
     let draft = groups[other]
         .update(&people[other].context(START + 2), &mut rng)
@@ -68,7 +68,7 @@ fn several_direct_messages_for_us_fail_and_hold_up_nobody() {
             directs: [&honest[..], &honest[..1]].concat(),
         },
     };
-    // The other member sees nothing wrong and goes on after it.
+    // The other member sees nothing wrong and continues after it.
     groups[other].receive(bad.clone()).unwrap();
     let event = groups[other].poll(&mut people[other].context(START + 2));
     assert!(matches!(event, Some(Event::Changed { .. })), "{event:?}");

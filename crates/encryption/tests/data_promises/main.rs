@@ -13,7 +13,7 @@ use p2panda_encryption::data::{Draft, Event, Group, Members, Payload, Prepared};
 use p2panda_encryption::{Member, Message, OperationId};
 use world::*;
 
-/// A group of the first three of so many people.
+/// A group of the first three of this many people.
 fn crew(seed: u64, count: usize) -> (ChaCha20Rng, Vec<Person>, Vec<Group>) {
     let mut rng = life_rng("data trio", seed);
     let mut people = people(count, 0, &mut rng);

@@ -15,7 +15,7 @@ use p2panda_encryption::{
 use super::world::*;
 use super::{commit, control, crew, deliver, share, trio};
 
-/// A group of the first so many people, of whom the creator has no bundle of the last.
+/// A group of the first people, this many, of whom the creator has no bundle of the last.
 fn without_the_last(
     seed: u64,
     count: usize,

@@ -501,7 +501,7 @@ impl Life {
     }
 }
 
-/// Runs so many lives.
+/// Runs this many lives.
 pub fn live(lives: std::ops::Range<u64>, steps: u64) {
     println!("mending data lives of {steps} steps with seeds {lives:?}");
     let (mut left_out, mut restored, mut removals, mut floods) = (0, 0, 0, 0);

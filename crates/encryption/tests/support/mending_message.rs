@@ -577,7 +577,7 @@ pub fn live_once(seed: u64, steps: u64) {
     Life::new(seed).run(steps);
 }
 
-/// Runs so many lives.
+/// Runs this many lives.
 pub fn live(lives: std::ops::Range<u64>, steps: u64) {
     println!("mending message lives of {steps} steps with seeds {lives:?}");
     let (mut left_out, mut restored, mut floods) = (0, 0, 0);

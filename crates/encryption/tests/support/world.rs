@@ -45,7 +45,7 @@ pub fn below(rng: &mut ChaCha20Rng, end: usize) -> usize {
     rng.next_u32() as usize % end
 }
 
-/// True in so many of a hundred cases.
+/// True in this many of a hundred cases.
 pub fn chance(rng: &mut ChaCha20Rng, percent: usize) -> bool {
     below(rng, 100) < percent
 }
@@ -140,7 +140,7 @@ pub fn speak(people: &mut [Person], suites: Option<SuiteConfig>, one_time: usize
     }
 }
 
-/// So many people who know each other's bundles, of both kinds.
+/// This many people who know each other's bundles, of both kinds.
 pub fn people(count: usize, one_time: usize, rng: &mut ChaCha20Rng) -> Vec<Person> {
     let mut people: Vec<Person> = (0..count)
         .map(|_| {

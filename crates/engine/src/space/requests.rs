@@ -1,4 +1,4 @@
-//! Who asked to be let into a space by an invite, while an owner has not decided
+//! Who asked to join a space by an invite, while an owner has not decided
 //! (`docs/protocol/streams.md#7`).
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,7 +33,7 @@ impl Requests {
         self.changed.insert(newcomer, Some(invite));
     }
 
-    /// All are looked at by then, unless that is so already.
+    /// All are checked by then, unless that is so already.
     pub fn look_by(&mut self, at_us: u64) {
         self.left = self.all.len();
         if self.left > 0 {
@@ -41,7 +41,7 @@ impl Requests {
         }
     }
 
-    /// The pass ends; what is left is looked at then.
+    /// The pass ends; what is left is checked then.
     pub fn wait_until(&mut self, at_us: u64) {
         self.left = self.all.len();
         self.due_us = (self.left > 0).then_some(at_us);

@@ -15,7 +15,7 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Counts one more and gives how many bytes it may make, or says how long the hour still goes on.
+    /// Counts one more and gives how many bytes it may make, or says how long the hour still lasts.
     pub fn take(&mut self, wall_us: u64) -> Result<u64, u64> {
         if wall_us < self.since_us {
             // The clock was put back: nothing more is allowed for that, nor is it closed for long.
@@ -36,7 +36,7 @@ impl Upkeep {
         Ok(left)
     }
 
-    /// So many bytes were made of it.
+    /// This many bytes were made of it.
     pub fn made(&mut self, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
     }

@@ -1,7 +1,7 @@
 //! Which logs of a space wait for what (`docs/protocol/streams.md#7`).
 //!
 //! Of each log only the first operation that has not passed waits, for one thing at a time: when
-//! that comes, it is looked at again. So an author costs two entries here, no matter what it
+//! that comes, it is checked again. So an author costs two entries here, no matter what it
 //! publishes.
 
 use std::collections::{BTreeMap, BTreeSet};

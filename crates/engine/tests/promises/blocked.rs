@@ -78,7 +78,7 @@ fn a_blocked_log_tells_the_newest_head_it_saw() {
     let mut node = Node::new();
     ingest(&mut node, &sent);
     assert_eq!(told(&node, &author), head(&sent[3]));
-    // What is newer is asked for, since it may let the log go on.
+    // What is newer is asked for, since it may let the log continue.
     let newer = author.says("newer");
     assert_eq!(
         node.ingest(std::slice::from_ref(&newer)),

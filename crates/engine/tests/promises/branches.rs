@@ -332,7 +332,7 @@ fn only_what_our_key_has_signed_closes_our_log() {
             genuine: None,
         }],
     );
-    // Our own operation is no contradiction, nor is one of another topic.
+    // Our own operation is not a contradiction, nor is one of another topic.
     node.ingest(&[ours]);
     let mut copy = Node::open_in(node.copy(), Options::default());
     let topic = crate::node::OTHER_TOPIC;

@@ -339,7 +339,7 @@ fn what_was_done_for_others_is_counted_across_restarts() {
         let allowed = number < SPACE_HEALS_PER_HOUR_MAX as usize;
         assert_eq!(healed > 0, allowed, "{number}: {member}");
     }
-    // In the next hour it goes on by itself.
+    // In the next hour it continues by itself.
     let operations = alice.operations().len();
     alice.now.elapsed_us += 3_600 * SECOND_US;
     alice.now.wall = Timestamp::from_micros(alice.now.wall.as_micros() + 3_600 * SECOND_US);

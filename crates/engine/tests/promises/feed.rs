@@ -1,4 +1,4 @@
-//! Entries of the feed that are no bodies.
+//! Entries of the feed that are not bodies.
 
 use bytes::Bytes;
 use p2panda_core::Operation;

@@ -1,4 +1,4 @@
-//! Invites into spaces: who asks by one is let in by an owner that is there (`docs/protocol/spaces.md#16`).
+//! Invites into spaces: who asks by one is admitted by an owner that is there (`docs/protocol/spaces.md#16`).
 
 use p2panda_core::{Timestamp, VerifyingKey};
 use p2panda_engine::{

@@ -46,7 +46,7 @@ impl Node {
         Node::open(Options::default())
     }
 
-    /// A node that deletes only so many pruned operations at once.
+    /// A node that deletes only this many pruned operations at once.
     pub fn sliced(prune_rows_max: usize) -> Node {
         Node::open(Options {
             prune_rows_max,

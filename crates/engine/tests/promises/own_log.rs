@@ -91,7 +91,7 @@ fn a_restored_directory_publishes_nothing_and_says_why() {
     assert_eq!(error, PublishError::Restored);
     assert!(error.to_string().contains("PullOwnLog"));
     assert!(error.to_string().contains("NewIdentity"));
-    // Reading, and storing what others send, goes on.
+    // Reading, and storing what others send, continues.
     node.ingest(&[Author::new(9).says("hello")]);
     assert_eq!(node.texts(), ["0", "1", "hello"]);
 }

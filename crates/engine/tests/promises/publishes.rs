@@ -19,7 +19,7 @@ type Message = (Option<u8>, Option<u8>);
 #[derive(Clone, Debug)]
 enum Step {
     Publish(Vec<Message>),
-    /// The storage takes so many statements more.
+    /// The storage takes this many statements more.
     PublishInto(u32, Vec<Message>),
     Crash,
     Reopen,

@@ -150,7 +150,7 @@ fn what_is_kept_is_known_after_a_kill_and_a_restart() {
     assert_eq!(outcomes[1], REFUSED);
     let mut reopened = killed.reopen_with(with(quotas));
     assert_eq!(reopened.ingest(&sent[2..]), [REFUSED]);
-    // Of what came while nobody counted, too, and with more room it goes on.
+    // Of what came while nobody counted, too, and with more room it continues.
     let mut unlimited = reopened.reopen_with(Options::default());
     assert!(is_stored(&unlimited.ingest(&sent[2..])[0]));
     let more = author.says("four");

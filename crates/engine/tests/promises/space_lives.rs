@@ -182,7 +182,7 @@ fn two_owners_who_remove_each_other_are_both_out() {
 #[test]
 fn a_hostile_member_stops_nobody_and_speaks_for_nobody() {
     let [mut a, mut b, mut c] = owners();
-    // It goes on where its logs end, with its own key and what others had signed.
+    // It continues where its logs end, with its own key and what others had signed.
     let mut control = hostile(&c, "control");
     let mut content = hostile(&c, "content");
     a.publish("said by a").unwrap();

@@ -47,7 +47,7 @@ fn operations_on_a_second_create_have_no_effect() {
     let removal = admit(&mut groups, Author("Z").does(4, one(), &[2], remove("A")));
     assert_eq!(removal.status, stranger);
     assert!(removal.changed.is_empty());
-    // An honest manager that knows the poisoned heads goes on, also next to them.
+    // An honest manager that knows the poisoned heads continues, also next to them.
     let honest = Author("A").does(5, one(), &[3, 4], add("C", Access::Write));
     assert_eq!(admit(&mut groups, honest).status, Status::Applied);
     let beside = Author("A").does(6, one(), &[2], add("D", Access::Write));
@@ -344,7 +344,7 @@ fn the_work_of_a_returning_manager_is_bounded() {
     assert_eq!(groups.missing(&after), [back.id]);
     let missing = ProcessError::MissingDependency(back.id);
     assert_eq!(groups.process(&after), Err(missing));
-    // Honest work goes on meanwhile.
+    // Honest work continues meanwhile.
     let honest = Author("A").does(60, one(), &[59], add("m60", Access::Read));
     assert_eq!(admit(&mut groups, honest).status, Status::Applied);
     assert_eq!(groups.process_within(&back, 50), Ok(Processed::Postponed));

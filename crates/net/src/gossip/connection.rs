@@ -29,7 +29,7 @@ pub(super) enum Told {
     NoStream(Overlay),
 }
 
-/// Carries messages both ways until the connection ends. Answers what to close it with.
+/// Carries messages both ways until the connection ends. Returns what to close it with.
 ///
 /// Reading never waits for writing, so that two nodes cannot wait for each other.
 pub(super) async fn carry(

@@ -29,7 +29,7 @@ pub(super) struct Driver {
     overlays: HashMap<Overlay, Joined>,
     peers: HashMap<VerifyingKey, Peer>,
     wakes: BTreeSet<(Time, Overlay)>,
-    /// When peers are looked at that no overlay needs.
+    /// When peers are checked that no overlay needs.
     sweep_at: Option<Time>,
     dials: Vec<Dial>,
 }
@@ -135,7 +135,7 @@ impl Driver {
         }
     }
 
-    /// Leaves all overlays. Answers where the farewells wait to be sent.
+    /// Leaves all overlays. Returns where the farewells wait to be sent.
     pub(super) fn leave_all(&mut self, now: Time) -> Vec<Arc<Outgoing>> {
         let overlays: Vec<Overlay> = self.overlays.keys().copied().collect();
         for overlay in overlays {

@@ -148,7 +148,7 @@ impl Segment<'_> {
     }
 }
 
-/// How many packets may still be looked at.
+/// How many packets may still be examined.
 struct Tokens {
     left: u32,
     since: Instant,

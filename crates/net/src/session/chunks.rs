@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use p2panda_core::limits;
 
-/// For so many there is room while little comes.
+/// For this many there is room while little comes.
 const FEW: usize = 2;
 
 /// Room for chunks: twice as much after a read that filled it, and little after one that brought

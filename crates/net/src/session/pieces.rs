@@ -31,7 +31,7 @@ impl Turns {
         (self.in_piece, self.passed_bytes) = (false, 0);
     }
 
-    /// So much is to be written. Answers whether it is of another message.
+    /// So much is to be written. Returns whether it is of another message.
     pub(super) fn passed(&mut self, bytes: usize) -> bool {
         if !self.in_piece {
             self.passed_bytes = self.passed_bytes.saturating_add(bytes);

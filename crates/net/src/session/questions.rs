@@ -12,7 +12,7 @@ use crate::request::Request;
 ///
 /// They are few: a session has one question open and two batches in progress, and says of its
 /// phases and of the peer's heights what there is to say once each. What comes at the peer's pace
-/// and is no batch ([`Request::Sent`]) does not wait here.
+/// and is not a batch ([`Request::Sent`]) does not wait here.
 pub(crate) struct Questions {
     requests: mpsc::Sender<Request>,
     queue: VecDeque<Request>,
@@ -45,7 +45,7 @@ impl Questions {
         !self.queue.is_empty()
     }
 
-    /// Sends the oldest request. Answers false when the node is gone. May be cancelled.
+    /// Sends the oldest request. Returns false when the node is gone. May be cancelled.
     pub(crate) async fn send(&mut self) -> bool {
         let requests = &self.requests;
         let reserved = self.reserved.get_or_insert_with(|| {

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One for the overlay, those to spare, and a seventh.
 const STREAMS_OF_ONE_OVERLAY: usize = 33 + 5;
 
-/// Writes until the peer's window is full. Answers how much went through.
+/// Writes until the peer's window is full. Returns how much went through.
 async fn flood(connection: &Connection, streams: &mut [SendStream]) {
     let chunk = vec![7; 8 * 1024];
     for stream in streams {
@@ -44,7 +44,7 @@ async fn until(node: &FakeNode, what: &str, holds: impl Fn(&p2panda_net::Counter
     assert!(reached.is_ok(), "{what}: {:?}", node.net.counters());
 }
 
-/// An honest pair syncs while the rest goes on.
+/// An honest pair syncs while the rest continues.
 async fn honest_peer_syncs(network: u8, node: &FakeNode, topic: Topic) {
     let other = FakeNode::start(network, 77).await;
     other.publish(topic, "still served");
@@ -152,7 +152,7 @@ async fn a_neighbour_that_floods_is_closed_and_released() {
     node.net.shutdown().await;
 }
 
-/// A gossip payload of 4 000 bytes that is no ephemeral message.
+/// A gossip payload of 4 000 bytes that is not an ephemeral message.
 fn garbage(number: u64) -> Bytes {
     let mut bytes = vec![0xff; 4_000];
     bytes[..8].copy_from_slice(&number.to_be_bytes());

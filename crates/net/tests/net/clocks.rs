@@ -14,7 +14,7 @@ const MINUTES_11: i64 = 11 * 60;
 const YEARS_50: i64 = 50 * 365 * 24 * 60 * 60;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A node whose wall clock is so many seconds ahead.
+/// A node whose wall clock is this many seconds ahead.
 async fn start(network: u8, seed: u8, seconds: i64, contacts: &[&FakeNode]) -> FakeNode {
     let mut config = config(network, seed);
     config.wall_ahead = WallAhead { seconds };

@@ -161,7 +161,7 @@ async fn a_named_node_can_refuse() {
     let a = start_with(147, 1, peer, addrs).await;
     a.subscribe(Topic::from_bytes([147; 32]));
     let refused = until(&a, peer, Contact::Refused).await;
-    // It goes on trying, and nothing changes.
+    // It keeps trying, and nothing changes.
     refuses.abort();
     assert_eq!(status(&a, peer), Some(refused));
     a.net.shutdown().await;

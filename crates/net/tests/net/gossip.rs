@@ -74,7 +74,7 @@ async fn a_flood_after_subscribing_is_lost_in_part_at_most() {
     b.net.shutdown().await;
 }
 
-/// Waits until so many connections were tried to a socket that nobody serves.
+/// Waits until this many connections were tried to a socket that nobody serves.
 async fn until_dialled(addr: SocketAddr, dials: usize) {
     let sink = loop {
         match tokio::net::UdpSocket::bind(addr).await {

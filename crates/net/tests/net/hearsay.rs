@@ -51,7 +51,7 @@ pub async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) 
     timeout(PATIENCE, told).await.expect("let in in time");
 }
 
-/// Answers false if the node did not let the teller in.
+/// Returns false if the node did not let the teller in.
 async fn try_to_tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) -> bool {
     let connection = teller
         .dial(node, b"p2panda/confidential_discovery/v1")

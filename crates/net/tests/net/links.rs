@@ -195,7 +195,7 @@ async fn ephemeral_messages_travel_on_the_link_too() {
 /// Long enough for the slowest machine; nothing waits this long when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until the peer of a node refuses so many sessions.
+/// Waits until the peer of a node refuses this many sessions.
 async fn until_refused(node: &FakeNode, count: usize) {
     let mut events = node.net.events();
     let refused = async {
@@ -276,7 +276,7 @@ async fn a_session_without_room_is_refused_and_asked_for_again() {
     b.net.shutdown().await;
 }
 
-/// Until a session with a peer has begun. Answers who became a neighbour in an overlay before.
+/// Until a session with a peer has begun. Returns who became a neighbour in an overlay before.
 async fn until_session(
     events: &mut broadcast::Receiver<NetEvent>,
     with: VerifyingKey,

@@ -104,7 +104,7 @@ async fn a_name_is_resolved_again_when_its_addresses_stop_answering() {
     a.subscribe(topic);
     until(&a, b.id(), Contact::Dead).await;
     until(&a, b.id(), Contact::Reached).await;
-    // The address from before is no address of the node any more.
+    // The address from before is not an address of the node any more.
     let addrs = a.net.peers().into_iter().find(|peer| peer.id == b.id());
     assert!(!addrs.unwrap().addrs.contains(&nowhere));
     a.net.shutdown().await;

@@ -179,7 +179,7 @@ impl SyncProbe {
     }
 }
 
-/// Waits until the other side closes. Answers code and reason.
+/// Waits until the other side closes. Returns code and reason.
 pub async fn closed(connection: &Connection) -> (u64, Bytes) {
     match timeout(PATIENCE, connection.closed()).await.unwrap() {
         ConnectionError::ApplicationClosed(close) => (close.error_code.into_inner(), close.reason),

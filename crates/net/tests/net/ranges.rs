@@ -5,7 +5,7 @@ use p2panda_core::{SigningKey, Topic};
 use crate::fake_node::FakeNode;
 
 const AUTHORS: u32 = 600;
-/// Each side lacks so many.
+/// Each side lacks this many.
 const MISSING: u32 = 5;
 
 fn author(number: u32) -> SigningKey {
@@ -42,7 +42,7 @@ async fn a_few_missing_of_many_authors_cross_both_ways() {
         let duplicates = node.with(topic, |log| log.duplicates);
         assert_eq!(duplicates, 0);
     }
-    // Live mode goes on from what was compared.
+    // Live mode continues from what was compared.
     a.publish(topic, "news");
     b.until_len(topic, AUTHORS as usize + 1).await;
     for node in [a, b] {

@@ -21,7 +21,7 @@ use crate::probe::Probe;
 /// Who was sent away is back after this time: a test is about places, not about handshakes.
 const BACK_AFTER: Duration = Duration::from_secs(3);
 
-/// What a stranger does with a connection. Answers when it is of no use any more.
+/// What a stranger does with a connection. Returns when it is of no use any more.
 #[derive(Clone, Copy)]
 pub enum Does {
     /// Nothing at all, on this protocol.
@@ -40,8 +40,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// So many identities with so many connections each, sixteen identities in each address prefix.
-    /// Answers when each of them has been there.
+    /// This many identities with this many connections each, sixteen identities in each address prefix.
+    /// Returns when each of them has been there.
     pub async fn start(
         node: &FakeNode,
         network: u8,

@@ -27,7 +27,7 @@ struct Peers {
     by_key: HashMap<VerifyingKey, Peer>,
     /// What peers brought that were to blame already.
     shared: Bucket,
-    /// When so many are remembered, those that can be are forgotten.
+    /// When this many are remembered, those that can be are forgotten.
     forget_at: usize,
 }
 

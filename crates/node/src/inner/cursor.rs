@@ -52,7 +52,7 @@ struct Source {
     page: VecDeque<FeedEntry>,
     /// The page after `page`, if there was more when that was read.
     ahead: Option<JoinHandle<Result<FeedPage, Error>>>,
-    /// Nothing was left to read when it was last looked at.
+    /// Nothing was left to read when it was last checked.
     at_end: bool,
     /// The topic was left.
     left: bool,

@@ -31,7 +31,7 @@ impl HeldHeads {
 }
 
 impl OfTopic {
-    /// So many there are by now.
+    /// The present number.
     pub(crate) fn set(&self, logs: usize) {
         let logs = i64::try_from(logs).unwrap_or(i64::MAX);
         let before = self.logs.swap(logs, Ordering::Relaxed);

@@ -17,7 +17,7 @@ use crate::Error;
 use crate::inner::storage::Storage;
 
 /// Questions about which nobody waits any more are looked for when there are twice as many as after
-/// the last look, and at least so many.
+/// the last look, and at least this many.
 const SWEPT_MIN: usize = 64;
 
 /// The logs that peers ask about. Clones share them.
@@ -187,7 +187,7 @@ impl Levels {
     /// The node is shut down.
     fn end(&self) {
         *self.0.asked.lock() = Asked {
-            // Nothing is looked at any more.
+            // Nothing is checked any more.
             running: true,
             ..Asked::default()
         };

@@ -74,7 +74,7 @@ struct State {
     unread: BTreeSet<TopicNumber>,
     /// The next page is being read before it is needed.
     reads_ahead: bool,
-    /// Entries of the last page that was read: so many at most are left when the next one is read ahead.
+    /// Entries of the last page that was read: this many at most are left when the next one is read ahead.
     page_entries: usize,
     /// What was read and not delivered.
     entries: BTreeMap<(u64, TopicNumber), Box<FeedEntry>>,
@@ -537,7 +537,7 @@ impl State {
     }
 }
 
-/// Whether no message is delivered any more: so many dead letters are kept, and none is lost.
+/// Whether no message is delivered any more: this many dead letters are kept, and none is lost.
 pub(crate) fn is_full_of_dead(dead: u64) -> bool {
     dead >= CONSUMER_DEAD_MAX
 }

@@ -27,7 +27,7 @@ pub(crate) struct NewLogs {
     /// In memory, no matter who brought them.
     heads: HeldHeads,
     buckets: Arc<Mutex<Buckets>>,
-    /// Some of what was counted was there already: others may go on.
+    /// Some of what was counted was there already: others may continue.
     given_back: Arc<Notify>,
 }
 
@@ -125,7 +125,7 @@ impl NewLogs {
         }
     }
 
-    /// So many of them were new.
+    /// This many of them were new.
     pub(crate) fn settle(&self, counted: &Counted, new: usize) {
         let new = u32::try_from(new).unwrap_or(u32::MAX);
         let Counted {
@@ -225,7 +225,7 @@ impl Buckets {
 }
 
 impl Buckets {
-    /// A peer brings so many logs instead of as many as were counted.
+    /// A peer brings this many logs instead of as many as were counted.
     fn bring(&mut self, peer: VerifyingKey, counted: u32, new: u32) {
         let brought = self.brought.entry(peer).or_default();
         *brought = brought.saturating_sub(counted).saturating_add(new);
@@ -298,7 +298,7 @@ mod tests {
         SigningKey::from_bytes(&[seed; 32]).verifying_key()
     }
 
-    /// Seconds that it takes one peer to bring so many in batches of 100 that are all new.
+    /// Seconds that it takes one peer to bring this many in batches of 100 that are all new.
     async fn seconds(new_logs: &NewLogs, peer: VerifyingKey, logs: u32) -> u64 {
         let start = Instant::now();
         for _ in 0..logs / 100 {
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(admitted.count(), 3);
     }
 
-    /// What 64 peers bring in so many seconds, in batches of this size.
+    /// What 64 peers bring in this many seconds, in batches of this size.
     async fn brought(new_logs: &NewLogs, seconds: u32, batch: u32) -> u32 {
         let mut brought = 0;
         for _ in 0..seconds * 5 {

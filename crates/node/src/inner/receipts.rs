@@ -118,7 +118,7 @@ impl Receipts {
         self.changed.notify_waiters();
     }
 
-    /// Whether peers have to be asked for a receipt of this entry. They take so many logs, and no more.
+    /// Whether peers have to be asked for a receipt of this entry. They take this many logs, and no more.
     pub(crate) fn want(&self, log: Option<LogName>, seq: u32) -> Result<bool, Error> {
         let mut inner = self.inner.lock();
         let before = inner.wanted.get(&log).copied();

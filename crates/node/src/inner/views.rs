@@ -77,7 +77,7 @@ pub(crate) struct Running {
 struct Control {
     /// The thread that works, by number. One that was given up has a lower one.
     generation: u64,
-    /// Something is to be looked at again.
+    /// Something is to be checked again.
     woken: bool,
     closed: bool,
 }
@@ -86,7 +86,7 @@ struct Control {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Phase {
     pub(crate) answers: bool,
-    /// Everything up to this offset was looked at, and is applied.
+    /// Everything up to this offset was checked, and is applied.
     pub(crate) reached: u64,
     pub(crate) stop: Option<ViewStop>,
     /// What the feed lacks, while it waits for that.
@@ -259,7 +259,7 @@ impl Running {
             .send_if_modified(|before| std::mem::replace(before, works) != works);
     }
 
-    /// A call of the function begins, or goes on of which some time is spent.
+    /// A call of the function begins, or one continues of which some time is spent.
     pub(crate) fn begin_call(&self, offset: u64, spent_us: u64) {
         self.offset.store(offset, Ordering::SeqCst);
         let now_us = self.now_us().saturating_sub(spent_us).max(1);
@@ -334,7 +334,7 @@ impl Running {
         }
     }
 
-    /// What the feed lacked is accepted: it is looked at again whether this version may answer.
+    /// What the feed lacked is accepted: it is checked again whether this version may answer.
     pub(crate) fn accepted(&self) {
         self.phase.send_modify(|phase| phase.lacks = None);
         self.wake();

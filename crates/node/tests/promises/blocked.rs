@@ -90,7 +90,7 @@ async fn a_reader_with_a_limit(digest: bool) {
     drop(rx);
     reader.shutdown().await.unwrap();
 
-    // With a higher limit it goes on by itself.
+    // With a higher limit it continues by itself.
     let reader = at().spawn().await.unwrap();
     let stream = reader.stream(topic).await.unwrap();
     rx = stream.1;

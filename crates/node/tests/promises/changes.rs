@@ -1,4 +1,4 @@
-//! Entries of the feed that are no bodies, as the application gets them. The tests write them into the
+//! Entries of the feed that are not bodies, as the application gets them. The tests write them into the
 //! store while the node is closed.
 
 use std::path::Path;

@@ -294,7 +294,7 @@ async fn a_fork_of_a_named_log_is_known_after_a_restart() {
         matches!(sent, Err(Error::Publish(PublishError::OwnFork { .. }))),
         "{sent:?}"
     );
-    // Its other logs go on.
+    // Its other logs continue.
     tx.publish("first").await.unwrap();
     assert!(is_closed(&control).await);
     node.shutdown().await.unwrap();

@@ -6,7 +6,7 @@ use p2panda_core::{Draft, NodeExtensions, Operation, SigningKey, Timestamp};
 
 use crate::nodes::{builder, introduce, network, temporary, texts, topic};
 
-/// The first operation of so many authors.
+/// The first operation of this many authors.
 fn fresh_authors(topic: Topic, count: u32) -> Vec<ImportedOperation> {
     let extensions = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1)).encode();
     let authors = (0..count).map(|number| {

@@ -76,7 +76,7 @@ async fn a_kept_topic_begins_at_once_and_ends_at_the_next_start() {
     assert_eq!(keeper.kept_topics(None).await.unwrap(), [topic]);
     keeper.topic(topic).keep(false).await.unwrap();
     assert!(keeper.kept_topics(None).await.unwrap().is_empty());
-    // Until then it goes on.
+    // Until then it continues.
     let receipt = tx.publish("still").await.unwrap();
     receipt.stored_by([keeper.id()]).await.unwrap();
     keeper.shutdown().await.unwrap();

@@ -4,7 +4,7 @@ use p2panda::Subscription;
 
 use crate::nodes::{introduce, network, next, temporary, topic};
 
-/// So many messages, those of each author in the order in which they came.
+/// This many messages, those of each author in the order in which they came.
 async fn received(rx: &mut Subscription, count: usize) -> Vec<(p2panda::VerifyingKey, String)> {
     let mut all = Vec::new();
     while all.len() < count {

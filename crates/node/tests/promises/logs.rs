@@ -139,7 +139,7 @@ async fn a_receipt_of_one_log_says_nothing_of_another() {
     assert_eq!(receipts[2].held_by(), []);
     is_stored(&receipts[2]).await;
     is_stored(&receipts[0]).await;
-    // Each goes on by itself.
+    // Each continues by itself.
     for number in 0..3 {
         let receipt = one.publish(number.to_string()).await.unwrap();
         assert_eq!(receipt.held_by(), []);

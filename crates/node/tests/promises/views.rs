@@ -251,7 +251,7 @@ async fn a_view_that_fails_panics_or_never_returns_stops_alone() {
             Err(Error::View(ViewError::NotStopped))
         ));
     }
-    // Each was told twice, and the node and its other view go on.
+    // Each was told twice, and the node and its other view continue.
     let mut told = 0;
     while told < 2 * views.len() {
         if let Event::ViewStopped { .. } = in_time(events.next()).await.unwrap() {
@@ -380,7 +380,7 @@ async fn a_version_that_lacks_entries_waits_for_acceptance() {
     };
     assert_eq!(in_time(told).await, 5);
     assert_eq!(texts(&new).await.len(), 6);
-    // It goes on following, and takes over what there is no message of any more.
+    // It keeps following, and takes over what there is no message of any more.
     tx.publish("new").await.unwrap();
     in_time(new.caught_up()).await.unwrap();
     let copy = "INSERT INTO {view}note SELECT * FROM {old}note WHERE text LIKE ?1";

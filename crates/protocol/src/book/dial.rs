@@ -91,7 +91,7 @@ impl Book {
         self.dialing.unsent(socket);
     }
 
-    /// A node proved itself over a connection from or to this address. Answers whether that is
+    /// A node proved itself over a connection from or to this address. Returns whether that is
     /// news: it may be dialled there from now on.
     pub fn answered(&mut self, node: &VerifyingKey, socket: SocketAddr) -> bool {
         let socket = SocketAddr::new(socket.ip().to_canonical(), socket.port());

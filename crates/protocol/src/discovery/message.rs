@@ -171,7 +171,7 @@ fn read_nodes(reader: &mut Reader) -> Result<Records, MessageError> {
     let mut records = Records::with_capacity(count);
     let mut addresses = 0;
     for _ in 0..count {
-        // Nothing verifies under bytes that are no key, so such a record is refused later, alone.
+        // Nothing verifies under bytes that are not a key, so such a record is refused later, alone.
         let node = VerifyingKey::from_bytes_unchecked(reader.sized::<32>()?);
         let record = TransportInfo::read(reader)?;
         addresses += record.addresses().count();

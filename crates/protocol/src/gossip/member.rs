@@ -76,7 +76,7 @@ pub enum Output {
     },
     /// The peer is a neighbour now.
     Up(VerifyingKey),
-    /// The peer is no neighbour any more.
+    /// The peer is no longer a neighbour.
     Down(VerifyingKey),
     /// A broadcast that is new.
     Deliver {
@@ -193,7 +193,7 @@ impl Member {
         next
     }
 
-    /// Answers what is new to the application.
+    /// Returns what is new to the application.
     fn received(
         &mut self,
         from: VerifyingKey,
@@ -221,7 +221,7 @@ impl Member {
                 let is_new = self.tree.payload(from, payload, views, now, sends);
                 return is_new.then_some(Output::Deliver { content, from });
             }
-            // Of a peer that is no neighbour the rest means nothing.
+            // Of a peer that is not a neighbour the rest means nothing.
             _ if !views.is_neighbour(&from) => {}
             Message::Prune => drop(views.set(&from, Branch::Lazy)),
             Message::Graft { id, .. } => self.tree.grafted(from, id, views, sends),

@@ -15,14 +15,14 @@ use crate::wire::{Reader, WireError, Writer};
 const MEMBERSHIP: u32 = 0;
 const BROADCAST: u32 = 1;
 
-/// Why bytes are no message of an overlay.
+/// Why bytes are not a message of an overlay.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
     /// The bytes are not well formed.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// A node id is no key.
+    /// A node id is not a key.
     #[error("a node id is no key")]
     Key,
     /// More nodes than a message may name.
@@ -93,7 +93,7 @@ pub enum Message {
         /// Its addresses.
         addresses: Option<Bytes>,
     },
-    /// The sender is no neighbour any more.
+    /// The sender is no longer a neighbour.
     Disconnect {
         /// It continues in the overlay.
         alive: bool,
@@ -312,7 +312,7 @@ fn broadcast(reader: &mut Reader) -> Result<Message, MessageError> {
 }
 
 fn node(reader: &mut Reader) -> Result<VerifyingKey, MessageError> {
-    // Anyone who is told of a node that is no key does not read the message at all.
+    // Anyone who is told of a node that is not a key does not read the message at all.
     VerifyingKey::from_bytes(reader.array()?).map_err(|_| MessageError::Key)
 }
 

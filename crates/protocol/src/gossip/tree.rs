@@ -12,7 +12,7 @@ use crate::time::Time;
 /// What is to be sent, and to whom.
 pub(super) type Sends = Vec<(VerifyingKey, Message)>;
 
-/// A node needs an announcement to be so many hops shorter to change the tree.
+/// A node needs an announcement to be this many hops shorter to change the tree.
 const SHORTER_HOPS: u16 = 7;
 /// An announcement in a message: id and hops.
 const ANNOUNCED_BYTES: usize = 35;
@@ -30,9 +30,9 @@ pub(super) enum Branch {
 
 /// The neighbours by their branch.
 pub(super) trait Branches {
-    /// The neighbour's branch; `None` if it is no neighbour.
+    /// The neighbour's branch; `None` if it is not a neighbour.
     fn branch(&self, peer: &VerifyingKey) -> Option<Branch>;
-    /// Changes it. Answers whether it was another one.
+    /// Changes it. Returns whether it was another one.
     fn set(&mut self, peer: &VerifyingKey, branch: Branch) -> bool;
     /// All neighbours of a branch.
     fn all(&self, branch: Branch) -> Vec<VerifyingKey>;
@@ -168,7 +168,7 @@ impl Tree {
         self.push((id, content, 0), None, branches, now, sends);
     }
 
-    /// A broadcast came. Answers whether it is new.
+    /// A broadcast came. Returns whether it is new.
     pub(super) fn payload(
         &mut self,
         from: VerifyingKey,

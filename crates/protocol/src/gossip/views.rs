@@ -390,7 +390,7 @@ impl Views {
         world.answers.free.push(peer);
     }
 
-    /// Answers whether it was a neighbour.
+    /// Returns whether it was a neighbour.
     fn forget(&mut self, peer: &VerifyingKey, world: &mut World<'_>) -> bool {
         self.answered.remove(peer);
         let requested = self.requests.remove(peer).is_some();

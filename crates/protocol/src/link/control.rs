@@ -25,7 +25,7 @@ use crate::overlay::Overlay;
 use crate::record::TransportInfo;
 use crate::time::{Time, patience};
 
-/// Tags of a first Interest: at least so many, real or not.
+/// Tags of a first Interest: at least this many, real or not.
 const TAGS_MIN: usize = 8;
 /// A tag and its place in a set, for as many as the set has room for.
 const TAG_HELD_BYTES: usize = 20;

@@ -50,7 +50,7 @@ pub enum Refusal {
     Stopping,
 }
 
-/// Why bytes are no such frame. Ends the stream.
+/// Why bytes are not such a frame. Ends the stream.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpeningError {

@@ -16,7 +16,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// So many in a minute.
+    /// This many in a minute.
     pub(super) const fn new(max: usize) -> Rate {
         Rate {
             start: Time::ZERO,
@@ -25,7 +25,7 @@ impl Rate {
         }
     }
 
-    /// It happened so many times; false if that is too often.
+    /// It happened this many times; false if that is too often.
     pub(super) fn take(&mut self, times: usize, now: Time) -> bool {
         if now >= self.start + MINUTE {
             (self.start, self.count) = (now, 0);

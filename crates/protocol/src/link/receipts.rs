@@ -134,7 +134,7 @@ impl Receipts {
         remove(&mut self.wanted, overlay);
     }
 
-    /// The peer asks. Answers what the next level has to be above, if somebody has to look.
+    /// The peer asks. Returns what the next level has to be above, if somebody has to look.
     pub(super) fn asked(
         &mut self,
         log: Option<ReceiptLog>,

@@ -33,7 +33,7 @@ impl Runs {
         runs.push_back(run);
     }
 
-    /// A link with this run has come, while those with `others` are open. Answers whether the run is a
+    /// A link with this run has come, while those with `others` are open. Returns whether the run is a
     /// copy: its link is temporary then, and takes no other one's place.
     pub fn is_copy(
         &mut self,

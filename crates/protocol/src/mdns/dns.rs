@@ -24,7 +24,7 @@ pub enum PacketError {
     /// A name in it is too long, or leads nowhere.
     #[error("a name is invalid")]
     Name,
-    /// The label of the service is no node id.
+    /// The label of the service is not a node id.
     #[error("the label is not a node id")]
     Label,
     /// A record does not end where it says.

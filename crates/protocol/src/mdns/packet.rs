@@ -226,7 +226,7 @@ impl Announcement {
         })
     }
 
-    /// The record that was announced; its signature was not looked at.
+    /// The record that was announced; its signature was not checked.
     pub fn record(&self) -> TransportInfo {
         let sockets = self.sockets.iter().copied();
         TransportInfo::announced(&self.node, sockets, &self.user_data)
@@ -479,7 +479,7 @@ mod tests {
         let mut update = query();
         update[2] = 0x28;
         assert_eq!(Packet::read(&update), Ok(Packet::Other));
-        // A known answer in a question is no answer.
+        // A known answer in a question is not an answer.
         let mut asked = packet(&record(&most(), None)).unwrap();
         asked[2] = 0;
         assert_eq!(Packet::read(&asked), Ok(Packet::Other));

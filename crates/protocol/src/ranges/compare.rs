@@ -64,7 +64,7 @@ impl Findings {
             .try_for_each(|range| self.lacks_all(&range, heads))
     }
 
-    /// The peer has exactly these logs of a range. Answers where this side is behind or on another
+    /// The peer has exactly these logs of a range. Returns where this side is behind or on another
     /// branch, by place in the list.
     pub(super) fn listed(
         &mut self,
@@ -93,7 +93,7 @@ impl Findings {
         Ok(behind)
     }
 
-    /// Both sides have the log, and this one knows both heads. Answers whether the peer needs to
+    /// Both sides have the log, and this one knows both heads. Returns whether the peer needs to
     /// know what this side has.
     fn compare(&mut self, own: &LogHead, theirs: &LogHead) -> bool {
         if own.seq > theirs.seq {

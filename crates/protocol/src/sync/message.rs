@@ -341,7 +341,7 @@ fn write_range(range: &LogRange, writer: &mut Writer<'_>) {
 }
 
 fn read_range(reader: &mut Reader) -> Result<LogRange, MessageError> {
-    // It may be the label of a log, which is no key.
+    // It may be the label of a log, which is not a key.
     let author = VerifyingKey::from_bytes_unchecked(reader.sized::<32>()?);
     let log = LogId::from_bytes(reader.sized::<32>()?);
     let (first, until) = (reader.u32()?, reader.u32()?);

@@ -415,7 +415,7 @@ impl Need {
         }
     }
 
-    /// Waits a moment for more candidates before the ring is looked at.
+    /// Waits a moment for more candidates before the ring is checked.
     fn gather(&mut self, now: Time) {
         let since = self.gathered.map_or(now, |(since, _)| since);
         let wait_ms = self.draws.between(GATHER_MS / 2, GATHER_MS);
@@ -480,7 +480,7 @@ impl Need {
         }
         let room = self.seek == 0 || self.dialling() < limits::DIALS_AT_ONCE_MAX;
         let Some(peer) = self.peers.get_mut(&key).filter(|_| room) else {
-            // The end of another dial is looked at as well.
+            // The end of another dial is checked as well.
             return false;
         };
         peer.dial(now);

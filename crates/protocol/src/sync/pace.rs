@@ -75,7 +75,7 @@ impl Pace {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    /// Up to now the last debt held, from now on this one does. Answers whether enough moved.
+    /// Up to now the last debt held, from now on this one does. Returns whether enough moved.
     pub(super) fn watch(&mut self, debt: Debt, now: Time) -> bool {
         if self.debt == Debt::Owed {
             let passed = now.as_micros().saturating_sub(self.since.as_micros());

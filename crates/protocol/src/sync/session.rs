@@ -127,7 +127,7 @@ pub enum Input {
     },
     /// Operations of the topic are durable up to this arrival number.
     Arrived(u64),
-    /// The peer has acknowledged so many more bytes of what [`Output::Send`] handed out.
+    /// The peer has acknowledged this many more bytes of what [`Output::Send`] handed out.
     Acked(usize),
     /// All but a little of what [`Output::Send`] handed out is written.
     Drained,
@@ -152,7 +152,7 @@ pub enum Input {
 pub enum Output {
     /// Look up the topic's heights.
     Heights,
-    /// Look up the heights of so many logs of the topic, those that are known longest.
+    /// Look up the heights of this many logs of the topic, those that are known longest.
     OldestHeights {
         /// How many.
         logs_max: usize,

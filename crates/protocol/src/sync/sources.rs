@@ -86,7 +86,7 @@ impl Table {
         self.version += 1;
     }
 
-    /// Answers whether it was live.
+    /// Returns whether it was live.
     pub(super) fn leave(&mut self, peer: &VerifyingKey, session: SessionId) -> bool {
         let Some(share) = self.peers.get_mut(peer) else {
             return false;
@@ -233,7 +233,7 @@ impl Table {
         self.fetched.insert(place, from);
     }
 
-    /// It did not come from this peer in time. Answers whether it is still missing.
+    /// It did not come from this peer in time. Returns whether it is still missing.
     pub(super) fn give_up(&mut self, place: &Place, from: &VerifyingKey, now: Time) -> bool {
         if self.fetched.get(place) != Some(from) {
             return false;
@@ -254,7 +254,7 @@ impl Table {
     }
 }
 
-/// The last entries of some kind: between so many and twice as many.
+/// The last entries of some kind: between this many and twice as many.
 #[derive(Debug)]
 pub(super) struct Recent<T> {
     young: BTreeMap<Place, T>,

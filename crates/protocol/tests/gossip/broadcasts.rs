@@ -12,7 +12,7 @@ fn content(number: usize) -> Bytes {
     format!("message {number}").into()
 }
 
-/// So many nodes that have settled.
+/// This many nodes that have settled.
 fn settled(seed: u8, count: usize) -> (Network, Vec<VerifyingKey>) {
     let mut network = Network::new(seed, limits::GOSSIP_NEIGHBOURS_MAX_DEFAULT);
     let nodes: Vec<VerifyingKey> = (0..count).map(key).collect();

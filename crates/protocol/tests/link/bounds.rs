@@ -12,7 +12,7 @@ use crate::world::{
     sent, start, stray,
 };
 
-/// An Interest in so many overlays, in frames.
+/// An Interest in this many overlays, in frames.
 fn interests(count: usize) -> Vec<Message> {
     let tags: Vec<Tag> = (0..count as u32).map(stray).collect();
     let chunks: Vec<_> = tags.chunks(limits::LINK_TAGS_PER_FRAME_MAX).collect();

@@ -11,7 +11,7 @@ use crate::world::{
     Alone, SECRET, dialler_tag, drain, interest, messages, overlay, overlays, sent, start,
 };
 
-/// The tags of the first Interest of a side that is in so many overlays.
+/// The tags of the first Interest of a side that is in this many overlays.
 fn first_tags(side: Side, count: u32) -> Vec<Tag> {
     let mut control = Control::new(start(side, overlays(0..count)), Time::ZERO);
     let mut tags = Vec::new();

@@ -54,7 +54,7 @@ pub fn overlays(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<Overlay> {
     numbers.into_iter().map(overlay).collect()
 }
 
-/// A record of a node with so many IP addresses.
+/// A record of a node with this many IP addresses.
 pub fn record(number: u32, addresses: u16) -> (VerifyingKey, TransportInfo) {
     let ips = (0..addresses).map(|port| Address::ip(([8, 8, 8, 8], port).into()));
     let timestamp = HybridTimestamp::new(u64::from(number) + 1, 0);
@@ -319,7 +319,7 @@ impl Pair {
         ])
     }
 
-    /// So many bytes of what one side wrote, or all that there are, reach the other.
+    /// This many bytes of what one side wrote, or all that there are, reach the other.
     pub fn pass(&mut self, from: usize, bytes: usize) {
         let written = &mut self.0[from].written;
         let bytes = bytes.min(written.len());

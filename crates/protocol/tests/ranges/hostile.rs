@@ -308,7 +308,7 @@ fn questions_without_end_are_ended() {
     let logs = 2_000;
     let work_max = RANGES_WORK_MIN + RANGES_WORK_PER_LOG * logs;
     let whole = |has| ask(vec![asked(Prefix::WHOLE, has)]);
-    // A part may be listed for each that is looked at.
+    // A part may be listed for each that is checked.
     let sent_max = 52 * work_max as usize;
     for (name, (questions, bytes)) in [
         ("split", work(|_| whole(split(5)), logs)),

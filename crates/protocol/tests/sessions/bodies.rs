@@ -89,7 +89,7 @@ fn a_session_without_missing_bodies_asks_nothing() {
     assert_eq!(messages(&mut world, 1, id), []);
 }
 
-/// Does what is due at a side until nothing is. Answers how often.
+/// Does what is due at a side until nothing is. Returns how often.
 fn wait_for_rest(world: &mut World, place: usize, id: SessionId) -> usize {
     for looks in 0..100 {
         let Some(wake) = world.side(place, id).wake.take() else {

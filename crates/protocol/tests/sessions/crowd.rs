@@ -49,7 +49,7 @@ pub struct Crowd {
     pub slow: bool,
     /// Bodies that have not arrived are looked up; otherwise it is never the turn of a session.
     pub looks_up: bool,
-    /// A tick that nobody asked for comes to every session after so many milliseconds.
+    /// A tick that nobody asked for comes to every session after this many milliseconds.
     pub ticks_every_ms: Option<u64>,
     /// What was sent, and when.
     pub trace: Vec<(Time, SessionId, usize, Bytes)>,

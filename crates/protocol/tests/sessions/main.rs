@@ -112,7 +112,7 @@ fn when_the_primary_is_cut_the_rest_crosses_in_another_session() {
             world.cut(primary);
         }
         world.settle();
-        // The waiting session goes on by itself; what it left to the primary, a new one sends.
+        // The waiting session continues by itself; what it left to the primary, a new one sends.
         world.dial(0);
         world.settle();
         world.assert_equal();

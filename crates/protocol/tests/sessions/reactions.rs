@@ -11,7 +11,7 @@ use crate::world::World;
 
 /// The peer, which dialled.
 const PEER: usize = 0;
-/// The node whose reactions are looked at.
+/// The node whose reactions are checked.
 const NODE: usize = 1;
 
 fn text(value: &Value) -> &str {

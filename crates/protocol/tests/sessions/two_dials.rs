@@ -12,7 +12,7 @@ use crate::world::{World, log};
 
 const SIDES: [&str; 2] = ["smaller", "larger"];
 
-/// Two nodes, of which only what the vector says goes on.
+/// Two nodes, of which only what the vector says continues.
 struct Trace {
     world: World,
     sessions: Vec<SessionId>,

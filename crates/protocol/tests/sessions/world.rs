@@ -220,8 +220,8 @@ impl Peer {
         heads
     }
 
-    /// Tells a lower height of its own log from now on: it is closed, and looked at where the branches
-    /// part.
+    /// Reports a lower height of its own log from now on: the log is closed, and its branching point is
+    /// not known.
     pub fn tell_lower(&mut self, seq: u32) {
         (self.told, self.heads) = (Some(seq), None);
     }
@@ -537,7 +537,7 @@ impl World {
         running.then(|| side.answers.pop_front()).flatten()
     }
 
-    /// One end of a session continues until nothing is due. Answers how many inputs that took.
+    /// One end of a session continues until nothing is due. Returns how many inputs that took.
     pub fn run_until_quiet(&mut self, peer: usize, id: SessionId) -> usize {
         let mut inputs = 0;
         while let Some(answer) = self.answer(peer, id) {

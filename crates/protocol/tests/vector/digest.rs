@@ -1,4 +1,4 @@
-//! `vectors/digest.json`: the digest of a state, its frame, and what is no digest.
+//! `vectors/digest.json`: the digest of a state, its frame, and what is not a digest.
 
 use p2panda_core::{Hash, Heights, LogId, NetworkId, VerifyingKey};
 use p2panda_protocol::sync::Protocol;

@@ -55,7 +55,7 @@ impl Credit {
         }
     }
 
-    /// Waits until something of so many bytes may be sent, and takes that. Something that is larger than
+    /// Waits until something of this many bytes may be sent, and takes that. Something that is larger than
     /// all of the credit goes when nothing else is under way.
     pub(crate) async fn take(&self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -79,7 +79,7 @@ impl Credit {
         goes
     }
 
-    /// The client has read so many; what it was not sent does not count.
+    /// The client has read this many; what it was not sent does not count.
     pub(crate) fn give(&self, bytes: u32) {
         let add = |left: i64| Some(left.saturating_add(i64::from(bytes)).min(self.most));
         let _ = self

@@ -19,7 +19,7 @@ pub struct Goal {
     pub timeout_ms: u64,
 }
 
-/// Waits until so many messages were `received` and so many operations are stored.
+/// Waits until this many messages were `received` and this many operations are stored.
 pub async fn until(
     node: Node,
     topic: Topic,
@@ -41,7 +41,7 @@ pub async fn until(
     reached.map_err(|_| ServeError::Timeout)?
 }
 
-/// Waits until so many operations of a topic are stored.
+/// Waits until this many operations of a topic are stored.
 async fn stored(
     node: &Node,
     topic: Topic,

@@ -8,7 +8,7 @@ use super::{Event, Reply, Request};
 
 /// A request with the number that its answer repeats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-// Part of the message about something that is no object.
+// Part of the message about something that is not an object.
 #[serde(expecting = "struct Request")]
 pub struct Call {
     /// Comes back in the answer.
@@ -31,7 +31,7 @@ pub enum Output {
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The number of the request, `None` if what came was no request.
+    /// The number of the request, `None` if what came was not a request.
     pub id: Option<u64>,
     /// Reply or failure.
     #[serde(flatten)]

@@ -137,7 +137,7 @@ pub enum RejectReason {
     SeqNumNonIncremental,
     /// Header and body are larger than the node takes.
     TooLarge,
-    /// Its topic carries a space, and it is no message of one.
+    /// Its topic carries a space, and it is not a message of one.
     NoSpaceMessage,
     /// Its author may not do in the space what it asks for.
     NotAllowed,

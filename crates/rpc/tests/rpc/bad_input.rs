@@ -1,4 +1,4 @@
-//! What clients send by mistake or on purpose: a standard code and a hint, and the connection goes on.
+//! What clients send by mistake or on purpose: a standard code and a hint, and the connection continues.
 
 use p2panda_rpc::daemon::{self, StartError};
 use serde_json::Value;
@@ -117,7 +117,7 @@ async fn a_client_that_disconnects_midway_stops_nobody() {
         .await
         .unwrap();
     drop(connection);
-    // What was read of it is published, in one row: the log has no gap, and the node goes on.
+    // What was read of it is published, in one row: the log has no gap, and the node continues.
     let unix = world.unix().await;
     unix.publish_text(&alias, "after").await.unwrap();
     world.end().await;
@@ -210,7 +210,7 @@ async fn what_prevents_a_start_is_named() {
         config.unix = Some(daemon::UnixPath { path, mode: 0o600 });
     });
     assert!(matches!(served.await.unwrap_err(), StartError::Unix { .. }));
-    // What a killed process left is no obstacle; anything else is not taken away.
+    // What a killed process left is not an obstacle; anything else is not taken away.
     drop(std::os::unix::net::UnixListener::bind(other.path().join("rpc")).unwrap());
     start(|_, _| {}).await.unwrap().shutdown().await;
     std::fs::write(other.path().join("rpc"), "mine").unwrap();

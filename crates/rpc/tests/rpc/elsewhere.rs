@@ -184,7 +184,7 @@ async fn a_topic_that_is_not_kept_takes_nothing_from_elsewhere() {
     world.end().await;
 }
 
-/// So many operations of a subscription, in as many notifications as they come in.
+/// This many operations of a subscription, in as many notifications as they come in.
 async fn stored(client: &Client, notes: &mut NoteStream, count: usize) -> Vec<api::StoredView> {
     let mut operations = Vec::new();
     while operations.len() < count {
@@ -214,7 +214,7 @@ async fn operations_come_whole_and_go_on_behind_an_arrival() {
     let mut live = bob.operations(&all).await.unwrap();
     let first = device.sign(device.next().await, b"\x63one");
     device.submit(&first).await.unwrap();
-    // One without a message is no message, but it is an operation.
+    // One without a message is not a message, but it is an operation.
     let params = serde_json::json!({"topic": device.alias, "message": {"prune": true}});
     device.client.call_raw("publish", &params).await.unwrap();
     let large = vec![b'x'; 100_000];

@@ -55,7 +55,7 @@ pub fn config(dir: &Path) -> Config {
 pub struct Wishes {
     /// Topics that are kept, in which keys that nobody names may read and relay.
     pub open: Vec<Topic>,
-    /// Such keys bring topics, until the node keeps so many.
+    /// Such keys bring topics, until the node keeps this many.
     pub rooms: Option<usize>,
     /// Origins of pages.
     pub origins: Vec<String>,

@@ -513,7 +513,7 @@ fn contents_that_break_the_rules_are_refused() {
     assert!(content(&|part| part.bytes.push(0)).is_err());
 }
 
-/// Who has the code can send anything: the link goes on or ends, and never panics.
+/// Who has the code can send anything: the link continues or ends, and never panics.
 #[test]
 fn nothing_that_opens_makes_a_link_panic() {
     let mut rng = ChaCha20Rng::from_seed([60; 32]);

@@ -87,7 +87,7 @@ fn a_claim_by_somebody_else_takes_nobody_in() {
     say(&mut cai, person, person);
     sync(&mut [&mut ada, &mut ben, &mut cai]);
     assert!(ada.is_healthy(), "there is nothing to do");
-    // A group in which the author does not decide is no person.
+    // A group in which the author does not decide is not a person.
     let mut members = vec![(cai.member(), Access::Read)];
     members.push((ada.member(), Access::Manage));
     let members: Vec<(Member, Role)> = members

@@ -79,7 +79,7 @@ fn the_operations_that_a_body_carries_are_bounded() {
             .array(0);
         Structure::decode(&w.into_bytes())
     };
-    // Nothing is no operation, which is found out where the number is allowed.
+    // Nothing is not an operation, which is found out where the number is allowed.
     assert!(matches!(
         carries(SPACE_OPERATIONS_MAX),
         Err(Invalid::Cbor(_))

@@ -314,7 +314,7 @@ fn d12_data_that_never_opens_keeps_nobody_out() {
 #[test]
 fn d13_a_member_is_what_it_was_said_to_be() {
     let [mut alice, mut bob] = devices();
-    // An unknown group is no individual: it has no members yet.
+    // An unknown group is not an individual: it has no members yet.
     alice.create(&[(Member::Group(bob.id.into()), Role::Reader)]);
     alice.publish("nobody but alice");
     sync(&mut [&mut alice, &mut bob]);

@@ -204,7 +204,7 @@ impl Life {
                 match device.try_process(message) {
                     Ok(()) => {}
                     Err(Missing(_)) => return true,
-                    // It has no effect, and its author's log goes on.
+                    // It has no effect, and its author's log continues.
                     Err(Group(_)) => device.has.push(message.clone()),
                     Err(error) => panic!("{error}"),
                 }

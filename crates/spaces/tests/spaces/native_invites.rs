@@ -1,4 +1,4 @@
-//! Who is let in by an invite (`docs/protocol/spaces.md#16`).
+//! Who is admitted by an invite (`docs/protocol/spaces.md#16`).
 
 use p2panda_core::VerifyingKey;
 use p2panda_core::limits::{
@@ -21,7 +21,7 @@ fn offer(owner: &mut Node, role: Role, uses: u64) -> Invite {
     Invite::decode(&bytes).unwrap()
 }
 
-/// Asks to be let in.
+/// Asks to be admitted.
 fn request(node: &mut Node, invite: &Invite) {
     node.space = Some(invite.space);
     let context = Context::new(&mut node.keys, &mut node.registry, node.now);
@@ -62,7 +62,7 @@ fn an_invited_member_never_meets_the_owner() {
     owner.publish("before");
     let invite = offer(&mut owner, Role::Editor, 1);
     request(&mut newcomer, &invite);
-    // Only the third node sees both, and it is no member.
+    // Only the third node sees both, and it is not a member.
     sync(&mut [&mut newcomer, &mut between]);
     assert_eq!(requests(&mut between), []);
     sync(&mut [&mut between, &mut owner]);

@@ -74,7 +74,7 @@ pub(crate) fn opened(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Moves what is in the write-ahead log into the database and empties the log. A reader that stays
-/// in the way is no failure: the next look tries again.
+/// in the way is not a failure: the next look tries again.
 pub(crate) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(CHECKPOINT_WAIT)?;
     let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

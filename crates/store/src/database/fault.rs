@@ -10,7 +10,7 @@ use rusqlite::ffi;
 pub enum Fault {
     /// Another process keeps the database locked: no transaction begins.
     Busy,
-    /// There is no room: after so many more statements nothing is written.
+    /// There is no room: after this many more statements nothing is written.
     Full {
         /// Statements that still succeed.
         after: u32,

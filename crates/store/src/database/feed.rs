@@ -53,7 +53,7 @@ pub struct FeedPage {
     pub entries: Vec<FeedEntry>,
     /// Rows that are damaged; they are left out.
     pub unreadable: Vec<Unreadable>,
-    /// Offset of the last row looked at: where the next page begins. 0 if there was none.
+    /// Offset of the last row examined: where the next page begins. 0 if there was none.
     pub last_offset: u64,
     /// Whether there may be more: the page was full, or many pruned rows that are still to be
     /// deleted were skipped. In that case it may have no entries.
@@ -233,7 +233,7 @@ impl Reader {
         fill: &mut Fill,
         row: &Row<'_>,
     ) -> rusqlite::Result<bool> {
-        // A code that is no number is as damaged as one that is not known.
+        // A code that is not a number is as damaged as one that is not known.
         let kind = row.get_ref(7)?.as_i64_or_null().unwrap_or(Some(0));
         let shown = match kind {
             None => Some(COLUMN_BODY),

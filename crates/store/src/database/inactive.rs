@@ -8,7 +8,7 @@ use crate::database::sql::int;
 use crate::database::tx::{NamedKey, Tx};
 
 impl Tx<'_> {
-    /// Nobody has had any consumer open for so many microseconds more, except those in `idle`, which
+    /// Nobody has had any consumer open for this many microseconds more, except those in `idle`, which
     /// nobody had for as long as is said there. Counts only for those with a threshold.
     pub fn age_named(
         &mut self,

@@ -43,7 +43,7 @@ impl Counters {
     }
 }
 
-/// The numbers to go on from, and the offset below which everything was given out before an end that
+/// The numbers to continue from, and the offset below which everything was given out before an end that
 /// was not clean, 0: there was none. Nothing but an open between its first write and its clean end leaves
 /// numbers without a mark.
 pub(crate) fn load_counters(connection: &Connection) -> rusqlite::Result<(Counters, u64)> {

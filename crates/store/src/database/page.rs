@@ -139,7 +139,7 @@ impl Fill {
         }
     }
 
-    /// Counts a pruned row; whether the next one may be looked at.
+    /// Counts a pruned row; whether the next one may be examined.
     pub(crate) fn pass(&mut self) -> bool {
         self.passed += 1;
         self.passed < GARBAGE_PASSED_ROWS_MAX.max(self.limits.rows)

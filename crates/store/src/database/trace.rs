@@ -66,14 +66,14 @@ pub struct ConsumerTrace {
 }
 
 impl Reader {
-    /// Looks for an operation among the newest of all topics. Reads so many headers at most.
+    /// Looks for an operation among the newest of all topics. Reads this many headers at most.
     pub fn trace(&self, id: &Hash, rows_max: usize) -> Result<Option<StoredTrace>, StoreError> {
         let snapshot = self.snapshot()?;
         let sql = "SELECT arrival, header FROM operation ORDER BY arrival DESC LIMIT ?1";
         let mut statement = snapshot.prepare_cached(sql)?;
         let mut rows = statement.query([int(rows_max as u64)])?;
         while let Some(row) = rows.next()? {
-            // A damaged header is no operation with this id.
+            // A damaged header is not an operation with this id.
             let header = row.get_ref(1)?.as_blob().unwrap_or_default();
             if Hash::digest(header) != *id {
                 continue;

@@ -127,7 +127,7 @@ macro_rules! recent_heads {
 }
 
 impl Database {
-    /// Begins the next transaction. Dropping it takes back everything in it.
+    /// Begins the next transaction. Dropping it rolls everything back.
     pub fn begin(&mut self, durability: Durability) -> Result<Tx<'_>, StoreError> {
         self.faults.begin()?;
         self.set_durability(durability)?;

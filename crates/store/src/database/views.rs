@@ -82,7 +82,7 @@ pub struct ViewStep {
     pub statements: Vec<Statement>,
     /// The position that it follows on: it is applied there and nowhere else.
     pub after: u64,
-    /// The last offset that was looked at.
+    /// The last offset that was examined.
     pub until: u64,
 }
 

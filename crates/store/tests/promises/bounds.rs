@@ -62,7 +62,7 @@ fn evidence_is_kept_once_per_place_and_bounded_per_log() {
     assert_eq!(reader.status(&TOPIC).unwrap().forks, 16);
 }
 
-/// One is remembered, and so many more rows are counted before the next one comes.
+/// One is remembered, and this many more rows are counted before the next one comes.
 fn is_remembered_behind(rows: u64) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());

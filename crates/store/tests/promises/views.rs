@@ -594,7 +594,7 @@ fn a_version_behind_by_a_stored_entry_does_not_answer() {
     assert_eq!(run(&mut database, new.key, 1, &entries[..2]), StepEnd::Done);
     assert_eq!(database.swap_view(new.key).unwrap(), Ok(Swap::Behind));
     assert_eq!(position(&database, 2), 2);
-    // Both go on, the old one first again.
+    // Both continue, the old one first again.
     author.write_into(&mut database, &[b"d"]);
     assert_eq!(run(&mut database, old.key, 4, &[&[]]), StepEnd::Done);
     assert_eq!(run(&mut database, new.key, 3, &[&[]]), StepEnd::Done);

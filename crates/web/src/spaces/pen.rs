@@ -13,7 +13,7 @@ pub(super) struct Pen<'p> {
     me: VerifyingKey,
     topic: Topic,
     pub room: &'p mut Room,
-    /// Where the log goes on.
+    /// Where the log continues.
     head: Option<(u32, Hash)>,
     /// Microseconds since 1970, of the next operation.
     timestamp: u64,

@@ -41,7 +41,7 @@ pub struct Measured {
     /// Publishes that were answered, and how that compares with the library in this process.
     publish_messages_per_second: f64,
     publish_ratio: f64,
-    /// What this process, node and clients, grew by with so many idle subscribers.
+    /// What this process, node and clients, grew by with this many idle subscribers.
     idle_subscribers: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_subscribers_kib: Option<u64>,

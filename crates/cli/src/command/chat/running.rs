@@ -81,7 +81,7 @@ async fn end(remote: &Remote, topic: String, interrupt: &mut Interrupt) -> Resul
         wait_ms: u64::try_from(LAST_LINE_WAIT.as_millis()).unwrap_or(u64::MAX),
     };
     tokio::select! {
-        // Not reaching anybody in time is no failure: the line is stored.
+        // Not reaching anybody in time is not a failure: the line is stored.
         delivered = remote.call::<api::TopicDelivered>(&params) => drop(delivered?),
         () = interrupt.wait() => {}
     }

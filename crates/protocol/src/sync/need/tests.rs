@@ -379,7 +379,7 @@ enum Happening {
         to: usize,
         since: u64,
     },
-    /// A session is looked at: it ends when its path was gone for the idle time.
+    /// A session is checked: it ends when its path was gone for the idle time.
     Look {
         session: u64,
         gone_since: Option<u64>,

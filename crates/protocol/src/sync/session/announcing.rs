@@ -39,7 +39,7 @@ pub(super) struct Announcing {
     // What the peer was told.
     told_rest: bool,
     told: BTreeSet<VerifyingKey>,
-    /// Of the sources, when that was looked at last.
+    /// Of the sources, when that was checked last.
     version: u64,
     // What the peer announced.
     theirs: Recent<()>,
@@ -491,7 +491,7 @@ impl Session {
                 fetches.push(Entries::single(author, seq));
             }
         }
-        // What is coming, or did not fit, is looked at again.
+        // What is coming, or did not fit, is checked again.
         if let Some(first) = unknown.get(room) {
             offer.announced.entries.first = *first;
         }

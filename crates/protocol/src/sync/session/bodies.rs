@@ -27,7 +27,7 @@ pub(super) struct Bodies {
     /// Whether the peer understands questions. If not it is told lower heights.
     spoken: bool,
     question: Question,
-    /// The entry behind which the round goes on; `None`: no round is in progress.
+    /// The entry behind which the round continues; `None`: no round is in progress.
     round: Option<Option<(VerifyingKey, u32)>>,
     /// Came without their body while the session was live.
     fresh: Vec<LogRange>,

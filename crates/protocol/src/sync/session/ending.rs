@@ -32,7 +32,7 @@ impl Session {
     }
 
     /// Sets the one timer of the driver, for the earliest of all that waits. One that is due comes
-    /// first: everything is looked at again then.
+    /// first: everything is checked again then.
     fn wake_at(&mut self, deadline: Time) {
         let is_due = self.wake.is_some_and(|wake| wake <= self.now);
         if !is_due && self.wake != Some(deadline) {

@@ -209,7 +209,7 @@ impl Comparing {
         self.items.held_bytes() + self.told.capacity() * size_of::<Option<u32>>()
     }
 
-    /// Reads as much as takes a moment. Answers whether that was all.
+    /// Reads as much as takes a moment. Returns whether that was all.
     fn read_on(
         &mut self,
         local: &Heights,

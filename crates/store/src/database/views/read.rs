@@ -56,7 +56,7 @@ pub struct MergedPage {
     pub entries: Vec<(usize, FeedEntry)>,
     /// Rows that are damaged, each with the place of its topic; they are left out.
     pub unreadable: Vec<(usize, Unreadable)>,
-    /// The last offset that was looked at: the next page begins behind it.
+    /// The last offset that was examined: the next page begins behind it.
     pub last_offset: u64,
     /// Whether there may be more.
     pub more: bool,
@@ -118,7 +118,7 @@ impl Reader {
     }
 
     /// The feeds of some topics above an offset, merged. All offsets below the end of the page have
-    /// been looked at, so that the order is the same however much is read at a time.
+    /// been examined, so that the order is the same however much is read at a time.
     pub fn merged_page(
         &self,
         topics: &[Topic],

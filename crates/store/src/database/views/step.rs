@@ -12,7 +12,7 @@ use crate::database::writer::{Database, Durability};
 /// Outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepEnd {
-    /// So many more entries are applied; the rest of the step is to be done in the next one.
+    /// This many more entries are applied; the rest of the step is to be done in the next one.
     Part(usize),
     /// All of it is.
     Done,
@@ -70,7 +70,7 @@ impl Database {
         Ok(ended)
     }
 
-    /// At most so many entries. What comes before an entry that fails is applied once more, without it.
+    /// At most this many entries. What comes before an entry that fails is applied once more, without it.
     fn try_step(
         &mut self,
         key: ViewKey,
@@ -156,7 +156,7 @@ impl Database {
     }
 }
 
-/// The position after so many entries of a step.
+/// The position after this many entries of a step.
 fn position(step: &ViewStep, entries: usize) -> u64 {
     let last = entries
         .checked_sub(1)

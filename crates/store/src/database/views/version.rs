@@ -39,7 +39,7 @@ pub enum Swap {
     Done,
     /// The one before has applied more by now.
     Behind,
-    /// The feed lacks so many entries that the one before had applied.
+    /// The feed lacks this many entries that the one before had applied.
     Lacks(u64),
 }
 
