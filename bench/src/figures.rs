@@ -1,4 +1,4 @@
-//! What is read of the machine, and the line that is printed.
+//! Figures of the machine, and the printed line.
 
 use std::path::Path;
 use std::time::Duration;

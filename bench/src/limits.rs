@@ -1,4 +1,4 @@
-//! What this machine can do at most, for operations of the usual sizes and with the libraries that
+//! The limits of this machine, for operations of the usual sizes and with the libraries that
 //! the node uses.
 
 pub mod disk;

@@ -1,4 +1,4 @@
-//! What is measured on both sides: one number per second for each.
+//! The workloads of both sides: one rate for each.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What the system says of a process and of the interfaces of its namespace.
+//! Counters of a process and of the interfaces of its namespace.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

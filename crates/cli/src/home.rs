@@ -1,4 +1,4 @@
-//! Where the node of this user lives.
+//! The home directory of this user.
 
 use std::path::PathBuf;
 

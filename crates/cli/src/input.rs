@@ -1,4 +1,4 @@
-//! What `pub`, `chat` and `demo` read: lines, files, and a bound for each.
+//! The input of `pub`, `chat` and `demo`: lines and files, each with a bound.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Control messages: how the members of a group hear of a change, in both schemes
+//! Control messages: how the members of a group learn of a change, in both schemes
 //! (`docs/protocol/encryption.md#2`).
 
 use p2panda_core::limits::GROUP_MEMBERS_MAX;

@@ -1,4 +1,4 @@
-//! What the messages of a group say, in both schemes.
+//! The payloads of messages of a group, in both schemes.
 
 use crate::OperationId;
 use crate::direct::{self, DirectMessage};

@@ -1,4 +1,4 @@
-//! X25519 key agreement that refuses results everybody knows.
+//! X25519 key agreement that refuses the all-zero result.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a message group does when a member continues from a backup.
+//! A message group in which a member continues from a backup.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

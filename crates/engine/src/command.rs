@@ -1,4 +1,4 @@
-//! What changes a node's data.
+//! The commands that change a node's data.
 
 use bytes::Bytes;
 use p2panda_core::{

@@ -1,4 +1,4 @@
-//! Work that is taken from the engine and handed back done (`docs/protocol/streams.md#7`).
+//! Work that is done outside the engine's thread (`docs/protocol/streams.md#7`).
 
 use p2panda_core::Topic;
 use p2panda_encryption::{Sealed, Sealing};

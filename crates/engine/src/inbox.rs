@@ -1,4 +1,4 @@
-//! What is sent to the engine's thread, on its way into the lanes.
+//! The channel to the engine's thread, in front of the lanes.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};

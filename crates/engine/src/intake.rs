@@ -1,4 +1,4 @@
-//! Before the stages: what each command does. Operations pass stage 1, ingest, on the way.
+//! Executes each command before the stages. Operations pass stage 1, ingest, here.
 
 use p2panda_core::{Hash, Topic};
 use p2panda_store::StoreError;

@@ -1,4 +1,4 @@
-//! What a command does about a named consumer.
+//! Executes commands on a named consumer.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What changes a named consumer (`docs/protocol/consumers.md`).
+//! The commands that change a named consumer (`docs/protocol/consumers.md`).
 //!
 //! The machine of a consumer ([`crate::consumer`]) runs where its readers are. What it wants stored
 //! comes here, and joins the transaction of everything else that is queued.

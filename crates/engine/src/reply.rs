@@ -1,4 +1,4 @@
-//! How anyone who asked hears of it.
+//! Replies to commands.
 
 /// Called once, after the commit that made the answer true. It must not block. If the engine
 /// stops before, it is dropped without being called.

@@ -1,4 +1,4 @@
-//! Outcome of a batch, added up.
+//! The result of a batch, summed up.
 
 use p2panda_store::RejectReason;
 

@@ -1,4 +1,4 @@
-//! What happens in spaces, for people.
+//! Events of spaces, as sentences for people.
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! What a member may do.
+//! The access of a member.
 
 use core::fmt;
 use core::str::FromStr;

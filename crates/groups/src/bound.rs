@@ -1,4 +1,4 @@
-//! Group ids that belong to their creator.
+//! Group ids that are bound to their creator.
 
 use p2panda_core::{SigningKey, VerifyingKey};
 

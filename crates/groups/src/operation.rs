@@ -1,4 +1,4 @@
-//! What is said about groups: members, actions, operations.
+//! Members, actions and operations.
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! What must be stored, as rows, and back (`docs/protocol/groups.md#14`).
+//! Storing groups as rows, and loading them (`docs/protocol/groups.md#14`).
 //!
 //! A row per operation holds it and what became of it, so nothing is resolved again on the way
 //! back; tables follow from that when somebody asks for them.

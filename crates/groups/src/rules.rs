@@ -1,4 +1,4 @@
-//! The words of verdicts: rule sets, reasons and what became of an operation.
+//! Rule sets, reasons and outcomes of operations.
 
 use core::fmt;
 

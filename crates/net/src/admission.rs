@@ -1,4 +1,4 @@
-//! Who may connect, open a stream, and begin a session (`docs/protocol/network.md#11`).
+//! Admission of connections, streams and sessions (`docs/protocol/network.md#11`).
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,4 @@
-//! What the gossip layer keeps of what each neighbour broadcast (`docs/protocol/network.md#11`).
+//! The broadcasts of each neighbour that the gossip layer keeps (`docs/protocol/network.md#11`).
 //!
 //! Every message is kept for a while, to hand it to neighbours that miss it. A neighbour is not made
 //! to wait: one of 0.7.1 that waits for one peer serves no other. So the messages are charged as they

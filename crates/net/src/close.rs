@@ -1,4 +1,4 @@
-//! Closing a connection with one of our codes.
+//! Closes a connection with one of our codes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a node's network is started with.
+//! The settings of a node's network.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;

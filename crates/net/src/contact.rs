@@ -1,4 +1,4 @@
-//! State of contact with the nodes that the configuration names (`docs/protocol/network.md#5`).
+//! The state of each node that the configuration names (`docs/protocol/network.md#5`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Ephemeral messages: broadcast to who is there, kept by nobody.
+//! Ephemeral messages: broadcast to connected nodes, never stored.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What can go wrong for those who use the network.
+//! Errors of the network.
 
 use thiserror::Error;
 

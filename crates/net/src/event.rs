@@ -1,4 +1,4 @@
-//! What the network tells and counts.
+//! Events and counters of the network.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

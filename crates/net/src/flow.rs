@@ -1,4 +1,4 @@
-//! How much of a path those use that send large operations (`docs/protocol/link.md#11`).
+//! The part of a path that large operations use (`docs/protocol/link.md#11`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! On which networks this machine is (`docs/protocol/network.md#5`).
+//! The networks of this machine (`docs/protocol/network.md#5`).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Where a node may be dialled, for us and for iroh, and at which addresses peers proved themselves.
+//! The addresses at which a node may be dialled, and those at which peers proved themselves.
 
 use futures_lite::stream::{self, Boxed};
 use iroh::address_lookup::{AddressLookup, EndpointInfo, Error, Item};

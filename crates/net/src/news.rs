@@ -1,4 +1,4 @@
-//! Who joined which overlay, as the joining nodes said themselves: what links pass on to others.
+//! Nodes that joined an overlay, by their own word: news that links pass on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What paths are taken for before they are measured, and how slow they were the last time
+//! Assumed round trips of unmeasured paths, and remembered ones of slow paths
 //! (`docs/protocol/network.md#1`).
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Which connection makes room for another one (`docs/protocol/network.md#11`).
+//! Chooses the connection that makes room for another one (`docs/protocol/network.md#11`).
 
 use std::collections::HashMap;
 

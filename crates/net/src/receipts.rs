@@ -1,4 +1,4 @@
-//! Up to which entries of its own logs this node wants receipts (`docs/protocol/link.md#10`).
+//! The entries of own logs for which this node wants receipts (`docs/protocol/link.md#10`).
 
 use std::collections::BTreeMap;
 

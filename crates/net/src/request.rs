@@ -1,4 +1,4 @@
-//! What the network asks of the node it belongs to.
+//! Requests of the network to its node.
 
 use bytes::Bytes;
 use p2panda_core::{

@@ -1,4 +1,4 @@
-//! What one task of the network tells all others, and anyone who listens outside.
+//! Signals from one task of the network to all others and to outside listeners.
 
 use p2panda_core::limits::NETWORK_EVENTS_MAX;
 use tokio::sync::{broadcast, watch};

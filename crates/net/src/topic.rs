@@ -1,4 +1,4 @@
-//! One subscribed topic: its membership overlay, with whom it has sessions, and these.
+//! One subscribed topic: its membership overlay, its peers and their sessions.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! The streams of one sync session, and what ends with it.
+//! The streams of a sync session, and what ends with them.
 
 use std::collections::VecDeque;
 use std::time::Duration;

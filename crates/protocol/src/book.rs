@@ -1,4 +1,4 @@
-//! The address book: who is there, where, and what we share with them.
+//! The address book: known nodes, their addresses, and the topics we share with them.
 //!
 //! Rules: docs/protocol/network.md#3, docs/protocol/discovery.md#5. It is plain state: the driver
 //! passes the time, passes in records and results of sessions, and stores what

@@ -1,4 +1,4 @@
-//! What a connection is closed with.
+//! Codes with which a connection is closed.
 
 /// Why one of our connections ends: a QUIC application close code with a reason text.
 ///

@@ -1,4 +1,4 @@
-//! What we may send to addresses that others told us and that have never answered.
+//! Bounds on what we send to hearsay addresses that have never answered.
 //!
 //! Rules: docs/protocol/network.md#5. It is an account of bytes and of rests; which addresses a
 //! node has, and who told them, is in the [`crate::book::Book`] that holds it.

@@ -1,4 +1,4 @@
-//! What ephemeral messages need next to their envelope: dropping repeats.
+//! Drops repeats of ephemeral messages.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -1,4 +1,4 @@
-//! Who can be reached at an address, and which addresses of others we send to.
+//! The scope of an address, and which addresses of others we send to.
 //!
 //! Rules: docs/protocol/network.md#5. Nothing here looks at the machine: the driver tells on which
 //! networks it is.

@@ -1,4 +1,4 @@
-//! Whom to visit once more after it visited us and shared no topic.
+//! Visits to nodes that visited us and shared no topic.
 //!
 //! Rules: docs/protocol/discovery.md#6 (6.7). A node of 0.7.1 meets others before its application
 //! opens a topic, and looks for those that share it one after the other, among nodes that it may not

@@ -1,4 +1,4 @@
-//! The random walk: with whom to run a discovery session, and when.
+//! The random walk: which nodes to run a discovery session with, and when.
 //!
 //! Rules: docs/protocol/discovery.md#6. Several walkers share one machine, so that two of them
 //! never visit a node at once and the ceiling per peer counts for all.

@@ -1,4 +1,4 @@
-//! Waits until another node has what was published.
+//! Waits until a peer has what was published.
 
 use p2panda::{Error, Node, PeerStatus, Receipt, Topic, VerifyingKey};
 use p2panda_core::limits::{RPC_LOOK_INTERVAL, RPC_NAMED_WAIT};

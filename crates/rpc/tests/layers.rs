@@ -1,4 +1,4 @@
-//! What each layer of this crate may know, read from its sources.
+//! The allowed dependencies between the layers of this crate, read from its sources.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A message on its way in.
+//! A received message.
 
 use p2panda_core::{Hash, VerifyingKey};
 

@@ -1,4 +1,4 @@
-//! What a member of a space may do (`docs/protocol/spaces.md#1`).
+//! The roles of members of a space (`docs/protocol/spaces.md#1`).
 
 use core::fmt;
 use core::str::FromStr;

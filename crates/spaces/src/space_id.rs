@@ -1,4 +1,4 @@
-//! The name of a space.
+//! The id of a space.
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! The data directory around a database: files, and who they belong to.
+//! The data directory around a database: its files and its identity.
 
 pub(crate) mod compact;
 pub(crate) mod epoch;

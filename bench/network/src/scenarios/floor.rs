@@ -1,4 +1,4 @@
-//! What a connection of iroh costs with nothing on it: less, a node cannot cost.
+//! The cost of an empty iroh connection, which is the minimum for a node.
 
 use std::time::Duration;
 

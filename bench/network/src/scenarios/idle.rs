@@ -1,4 +1,4 @@
-//! What nodes cost that have nothing to tell each other.
+//! The cost of idle nodes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Two networks that only one node is in both of.
+//! Two networks that share a single node.
 
 use crate::crowd::Rig;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! A radio: little rate, a long way, and some of it lost.
+//! A radio link: low rate, long delay, some loss.
 
 use std::time::{Duration, Instant};
 

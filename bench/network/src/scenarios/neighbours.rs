@@ -1,4 +1,4 @@
-//! How nodes find together that start at the same time.
+//! Nodes that start at the same time and find each other.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What it costs to serve many short logs, of what one long log costs.
+//! The cost of serving many short logs, relative to one long log.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Where the node answers (`[rpc]`).
+//! The addresses of the RPC (`[rpc]`).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What a measurement prints.
+//! The output of measurements.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What looks at a node from outside: `panda doctor`, `panda top`, `panda node ui`, and a relay.
+//! Commands that examine a node: `panda doctor`, `panda top`, `panda node ui`; and a relay.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! The home directory: who uses it, what is kept in it, what is said when it cannot be used.
+//! The home directory: its users, its content, and the errors when it cannot be used.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,4 @@
-//! Settings from the file and the environment, and what helps to write them.
+//! Settings from the file and the environment, and commands that help to write them.
 
 use super::world::*;
 

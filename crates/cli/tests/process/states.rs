@@ -1,4 +1,4 @@
-//! What a home holds, and what stands in its way.
+//! The state of a home, and what blocks it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

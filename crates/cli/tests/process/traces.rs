@@ -1,4 +1,4 @@
-//! Where one message is.
+//! Traces of messages.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What the messages of a group say.
+//! The payloads of messages of a group.
 
 use super::Control;
 use super::secret::SecretId;

@@ -1,4 +1,4 @@
-//! What becomes of the messages of a group.
+//! Results of processing the messages of a group.
 
 use thiserror::Error;
 use zeroize::Zeroizing;

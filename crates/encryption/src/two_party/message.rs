@@ -1,4 +1,4 @@
-//! What travels between two members.
+//! The messages between two members.
 
 use p2panda_core::cbor::Kind;
 use zeroize::Zeroizing;

@@ -1,4 +1,4 @@
-//! What the first message of a channel goes to.
+//! The keys to which the first message of a channel is sealed.
 
 use rand_core::CryptoRng;
 

@@ -1,4 +1,4 @@
-//! Under which secrets members write, and what becomes of them.
+//! The secrets under which members write, and their life.
 
 use std::collections::BTreeSet;
 

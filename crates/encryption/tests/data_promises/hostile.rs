@@ -1,4 +1,4 @@
-//! What is wrong blocks nobody, and is refused before anything is produced.
+//! Invalid messages block nobody, and are refused before anything is produced.
 
 use p2panda_encryption::data::{
     Control, Event, Failure, Group, Members, OperationError, Payload, ProcessError,

@@ -1,4 +1,4 @@
-//! What a consumer is told to do (`docs/protocol/consumers.md#1`).
+//! The settings of a consumer (`docs/protocol/consumers.md#1`).
 
 /// The part of a consumer's configuration that decides about deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]

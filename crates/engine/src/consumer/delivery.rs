@@ -1,4 +1,4 @@
-//! What passes between a consumer and its readers.
+//! The messages between a consumer and its readers.
 
 use super::rows::TopicNumber;
 

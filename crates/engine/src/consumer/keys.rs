@@ -1,4 +1,4 @@
-//! Which entry of a key may be given out (`docs/protocol/consumers.md#7`).
+//! The entry of a key that may be delivered (`docs/protocol/consumers.md#7`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What is stored of a consumer.
+//! The stored rows of a consumer.
 
 pub use p2panda_store::{DeadReason, DeadRow, OpenRow, PlaceRow};
 

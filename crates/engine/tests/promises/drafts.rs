@@ -1,4 +1,4 @@
-//! What is sealed for many members is computed elsewhere, and what a node does for others is bounded.
+//! Sealing for many members outside the engine's thread, and bounds on work for others.
 
 use std::sync::mpsc::{Receiver, channel};
 

@@ -1,4 +1,4 @@
-//! Someone who knows the store only by what commits hand out, and is checked against it.
+//! A follower that knows the store only by what commits hand out, and is compared with it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the application says that a message comes after.
+//! The messages that the application names as parents.
 
 use p2panda_core::{Dependency, Hash, Operation};
 use p2panda_engine::{NewMessage, PublishError};

@@ -1,4 +1,4 @@
-//! How much of others is kept at most.
+//! Quotas for data of others.
 
 use p2panda_core::{Operation, VerifyingKey};
 use p2panda_engine::{EngineEvent, Incoming, Options, Outcome, Quotas, RejectReason};

@@ -1,4 +1,4 @@
-//! What attackers try, each test named after what it prevents.
+//! Attacks; each test is named after what it prevents.
 
 use p2panda_core::limits::{GROUP_DEPENDENCIES_MAX, GROUP_MEMBERS_MAX, GROUP_NESTING_MAX};
 use p2panda_groups::{

@@ -1,4 +1,4 @@
-//! What can be asked about groups.
+//! Queries about groups.
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_groups::{Access, Filter, Groups, Rules, Status, Verdict};

@@ -1,4 +1,4 @@
-//! What is stored, and what comes back.
+//! Storing and loading groups.
 
 use std::collections::BTreeMap;
 

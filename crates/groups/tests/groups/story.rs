@@ -1,4 +1,4 @@
-//! Small words for telling what people do to groups.
+//! Helpers that describe actions on groups.
 
 use p2panda_groups::{
     Access, Action, Admitted, Arguments, GroupId, Groups, Member, Operation, Rules,

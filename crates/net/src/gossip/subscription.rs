@@ -1,4 +1,4 @@
-//! What an overlay tells anyone who subscribed to it.
+//! Subscriptions to an overlay.
 
 use std::collections::VecDeque;
 

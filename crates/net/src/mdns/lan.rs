@@ -1,4 +1,4 @@
-//! On which interfaces this node looks for others, and how that goes.
+//! The interfaces on which this node looks for others, and their state.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

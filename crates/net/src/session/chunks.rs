@@ -1,4 +1,4 @@
-//! What a session takes from its stream at once.
+//! The chunks that a session takes from its stream at once.
 
 use bytes::Bytes;
 use p2panda_core::limits;

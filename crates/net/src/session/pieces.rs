@@ -1,4 +1,4 @@
-//! When the pieces of a large operation are written (`docs/protocol/link.md#11`).
+//! Paces the pieces of a large operation (`docs/protocol/link.md#11`).
 
 use p2panda_core::limits;
 

@@ -1,4 +1,4 @@
-//! What a session, or a link, asks of the node, in order, through the node's bounded channel.
+//! Questions of a session or a link to the node, in order, through its bounded channel.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What a session says about its catch-up while that continues, and why it ended.
+//! Progress reports of a catch-up, and the reason why a session ended.
 
 use iroh::endpoint::ConnectionError;
 use p2panda_core::limits::PROGRESS_INTERVAL;

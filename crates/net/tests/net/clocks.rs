@@ -1,4 +1,4 @@
-//! Nodes whose clocks are wrong, by minutes and by fifty years, each way.
+//! Nodes with wrong clocks, by minutes and by fifty years, in both directions.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a node says of the nodes that its configuration names.
+//! The state of the nodes that a configuration names.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a node sends to addresses that others told it.
+//! Traffic to addresses known by hearsay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Whom a node visits once more after it came and shared no topic.
+//! Visits to nodes that came before they shared a topic.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Strangers that hold places of every kind lock nobody out and silence nobody
+//! Strangers that hold places of every kind lock out and silence nobody
 //! (`docs/protocol/network.md#11`).
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Why nothing more comes: a subscription says so, damaged rows are told, and a dropped import ends.
+//! The end of subscriptions and imports, and damaged rows.
 
 use std::path::Path;
 use std::task::Poll;

@@ -1,4 +1,4 @@
-//! What an application learns from an error, with nothing but `p2panda`.
+//! Errors as an application sees them, with `p2panda` alone.
 
 use std::error::Error as _;
 

@@ -1,4 +1,4 @@
-//! A topic into which somebody writes under many keys.
+//! A topic that is flooded with authors.
 
 use futures_lite::stream;
 use p2panda::{ImportedOperation, StartAt, Topic};

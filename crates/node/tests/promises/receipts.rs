@@ -1,4 +1,4 @@
-//! Who has what was published.
+//! Receipts of published messages.
 
 use std::time::Duration;
 

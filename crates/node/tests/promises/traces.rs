@@ -1,4 +1,4 @@
-//! Where an operation is, and what is counted.
+//! Traces of operations, and metrics.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a record that its node handed over itself says about the clock of that node
+//! The clock of a node, as its own record shows it
 //! (docs/protocol/network.md#4).
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the address book makes of clocks that are wrong: ours, and those of others.
+//! The address book with wrong clocks: ours, and those of others.
 
 #![allow(clippy::unwrap_used)]
 

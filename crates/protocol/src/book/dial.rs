@@ -1,4 +1,4 @@
-//! Where to dial a node, and what has to be asked first (docs/protocol/network.md#5).
+//! The addresses to dial or to probe first (docs/protocol/network.md#5).
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

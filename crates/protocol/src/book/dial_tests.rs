@@ -1,4 +1,4 @@
-//! What the address book lets us dial.
+//! The addresses that the address book allows to dial.
 
 #![allow(clippy::unwrap_used)]
 

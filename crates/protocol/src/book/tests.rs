@@ -1,4 +1,4 @@
-//! What the address book promises.
+//! Promises of the address book.
 
 #![allow(clippy::unwrap_used)]
 

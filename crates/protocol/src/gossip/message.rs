@@ -1,4 +1,4 @@
-//! What nodes of an overlay say to each other (`docs/protocol/network.md#6`).
+//! The messages of an overlay (`docs/protocol/network.md#6`).
 //!
 //! The bytes are those of iroh-gossip 0.101. Each message is the payload of one frame.
 

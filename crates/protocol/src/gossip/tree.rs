@@ -1,4 +1,4 @@
-//! What is broadcast in an overlay: pushed along a tree, announced to the other neighbours.
+//! Broadcasts in an overlay: pushed along a tree, announced to the other neighbours.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;

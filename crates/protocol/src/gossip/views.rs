@@ -1,4 +1,4 @@
-//! Who is whose neighbour in an overlay, and which other nodes are known to be there.
+//! The neighbours of a node in an overlay, and the other nodes known in it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a side says about other nodes: their records, and in which of the common overlays they are
+//! Other nodes as a side reports them: their records, and their common overlays
 //! (docs/protocol/link.md#3).
 
 use std::collections::{BTreeMap, BTreeSet};

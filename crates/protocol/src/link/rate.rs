@@ -1,4 +1,4 @@
-//! How often something may happen in a minute.
+//! A bound on events per minute.
 
 use std::time::Duration;
 

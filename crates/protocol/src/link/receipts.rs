@@ -1,4 +1,4 @@
-//! What each side of a link asks the other to say of its own logs (docs/protocol/link.md#10).
+//! Questions for receipts, and their answers (docs/protocol/link.md#10).
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

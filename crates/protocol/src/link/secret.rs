@@ -1,4 +1,4 @@
-//! What names an overlay or a topic to a peer that knows it, and tells nobody else anything
+//! Names for an overlay or a topic that mean nothing to a peer that does not know it
 //! (docs/protocol/link.md#2).
 
 use p2panda_core::{Hash, Topic};

@@ -1,4 +1,4 @@
-//! Which of two links between the same nodes stays (docs/protocol/link.md#5).
+//! Chooses which of two links between the same nodes stays (docs/protocol/link.md#5).
 
 use p2panda_core::VerifyingKey;
 

@@ -1,4 +1,4 @@
-//! Whose packets count on an interface.
+//! Which packets count on an interface.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

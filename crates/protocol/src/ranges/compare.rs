@@ -1,4 +1,4 @@
-//! What follows from what both sides have of a log (`docs/protocol/ranges.md#6`).
+//! The conclusions from both sides' heads of a log (`docs/protocol/ranges.md#6`).
 
 use std::collections::BTreeSet;
 

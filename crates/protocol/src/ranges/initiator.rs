@@ -1,4 +1,4 @@
-//! The side that asks, and remembers what is open (`docs/protocol/ranges.md#5`).
+//! The asking side, which remembers open questions (`docs/protocol/ranges.md#5`).
 
 use std::collections::VecDeque;
 

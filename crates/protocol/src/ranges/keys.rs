@@ -1,4 +1,4 @@
-//! What binds fingerprints to a session and to who says them (`docs/protocol/ranges.md#3`).
+//! The keys that bind fingerprints to a session and to their sender (`docs/protocol/ranges.md#3`).
 
 use p2panda_core::{Hash, Heads, LogId, Prefix, VerifyingKey};
 

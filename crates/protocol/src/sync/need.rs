@@ -1,4 +1,4 @@
-//! With whom a node has sessions on one topic, and when it dials (`docs/protocol/sync.md#8`, `#11`).
+//! Which peers a node has sessions with on one topic, and when it dials (`docs/protocol/sync.md#8`, `#11`).
 //!
 //! Overlays, discovery and incoming sessions only bring candidates. Whether this node dials one of
 //! them is decided by what it needs: sessions with the next peers on the ring of the topic, which

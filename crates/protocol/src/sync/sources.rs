@@ -1,4 +1,4 @@
-//! By which peer a node gets the operations of a topic whole, so that the others only announce them
+//! The peer that sends a node the operations of a topic whole, so that others only announce them
 //! (`docs/protocol/link.md#9`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,4 +1,4 @@
-//! Who asks for the bodies of a topic: one session after the other, so that a body which several
+//! The turn to ask for the bodies of a topic: one session after the other, so that a body which several
 //! peers have does not come from each of them (`docs/protocol/digest.md#5`).
 
 use p2panda_core::limits;

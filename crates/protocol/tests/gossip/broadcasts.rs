@@ -1,4 +1,4 @@
-//! What is broadcast reaches everyone.
+//! Broadcasts reach everyone.
 
 use std::time::Duration;
 

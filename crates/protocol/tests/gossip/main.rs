@@ -1,4 +1,4 @@
-//! Nodes of an overlay find together, stay together, and broadcast.
+//! Nodes of an overlay connect, stay connected and broadcast.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

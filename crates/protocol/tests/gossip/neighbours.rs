@@ -1,4 +1,4 @@
-//! Who is whose neighbour.
+//! The neighbours of nodes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a peer may say at most, exactly, and what it makes this side hold.
+//! The exact bounds of what a peer may say, and what it makes this side hold.
 
 use bytes::Bytes;
 use p2panda_core::limits;

@@ -1,4 +1,4 @@
-//! Who is in which of the common overlays.
+//! The nodes in common overlays.
 
 use std::collections::{BTreeMap, BTreeSet};
 

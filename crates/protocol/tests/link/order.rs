@@ -1,4 +1,4 @@
-//! What a peer may say when, and by when it must have said it.
+//! The order and the deadlines of a peer's messages.
 
 use std::time::Duration;
 

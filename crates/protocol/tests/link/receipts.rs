@@ -1,4 +1,4 @@
-//! Who is told that a log is stored, and when (docs/protocol/link.md#10).
+//! Receipts: who gets them, and when (docs/protocol/link.md#10).
 
 use p2panda_core::{Label, limits};
 use p2panda_protocol::link::message::Message;

@@ -1,4 +1,4 @@
-//! What the tags of a link tell, and to whom (docs/protocol/link.md#2).
+//! What the tags of a link reveal (docs/protocol/link.md#2).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What it costs to find differences.
+//! The cost of finding differences.
 
 use p2panda_core::limits::RANGES_FRAME_BYTES_MAX;
 

@@ -1,4 +1,4 @@
-//! Peers that say what no honest one says.
+//! Hostile peers.
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::limits::{

@@ -1,4 +1,4 @@
-//! What a client has subscribed to.
+//! The subscriptions of a client.
 
 use std::collections::VecDeque;
 

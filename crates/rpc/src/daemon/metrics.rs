@@ -1,4 +1,4 @@
-//! Numbers for Prometheus (`docs/protocol/rpc.md#13`).
+//! Metrics for Prometheus (`docs/protocol/rpc.md#13`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What a client may use (`docs/protocol/rpc.md#11`).
+//! Quotas of clients (`docs/protocol/rpc.md#11`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Contents that come in parts (`docs/protocol/rpc.md#8`).
+//! Contents that are uploaded in parts (`docs/protocol/rpc.md#8`).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a publish request asks for, as a body.
+//! The body of a publish request.
 
 use p2panda::Body;
 

@@ -1,4 +1,4 @@
-//! Why a request is not carried out.
+//! Errors of requests.
 
 use thiserror::Error;
 

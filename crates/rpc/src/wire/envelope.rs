@@ -1,4 +1,4 @@
-//! What a connection carries: numbered requests one way, their answers and events the other.
+//! The lines of a connection: numbered requests one way, their answers and events the other.
 
 use std::fmt;
 

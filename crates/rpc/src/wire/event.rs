@@ -1,4 +1,4 @@
-//! What is said without being asked.
+//! Events.
 
 use p2panda_core::{Hash, HybridTimestamp, Topic, VerifyingKey};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What a request brings when it succeeds.
+//! Results of requests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

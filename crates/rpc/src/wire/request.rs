@@ -1,4 +1,4 @@
-//! What can be asked.
+//! Requests.
 
 use std::net::{SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;

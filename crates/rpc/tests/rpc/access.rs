@@ -1,4 +1,4 @@
-//! Who may do what, from outside.
+//! Access control, tested from outside.
 
 use std::collections::BTreeSet;
 

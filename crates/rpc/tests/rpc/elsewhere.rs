@@ -1,4 +1,4 @@
-//! Operations that are signed at the client.
+//! Operations signed by the client.
 
 use p2panda::{Hash, SigningKey, Timestamp};
 use p2panda_core::{Draft, EphemeralMessage, Header, HybridTimestamp, NodeExtensions, Operation};

@@ -1,4 +1,4 @@
-//! What the library does not write, and others might.
+//! Messages about persons that the library does not write, but others might.
 
 use p2panda_core::SigningKey;
 use p2panda_groups::{Access, Action, GroupId, Member};

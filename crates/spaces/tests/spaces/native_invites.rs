@@ -1,4 +1,4 @@
-//! Who is admitted by an invite (`docs/protocol/spaces.md#16`).
+//! Invites (`docs/protocol/spaces.md#16`).
 
 use p2panda_core::VerifyingKey;
 use p2panda_core::limits::{

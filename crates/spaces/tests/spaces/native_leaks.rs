@@ -1,4 +1,4 @@
-//! What an observer finds in all bytes that are published (`docs/protocol/spaces.md#11`).
+//! What published bytes reveal to an observer (`docs/protocol/spaces.md#11`).
 
 use p2panda_groups::Member;
 use p2panda_spaces::{Log, Role, Settings};

@@ -1,4 +1,4 @@
-//! What a database may fail with.
+//! Errors of a database.
 
 use std::io;
 

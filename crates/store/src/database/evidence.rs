@@ -1,4 +1,4 @@
-//! What was refused and why, and what proves that an author forked its log. Both are bounded.
+//! Refused operations with their reasons, and evidence of forks. Both are bounded.
 
 use bytes::Bytes;
 use p2panda_core::limits::{

@@ -1,4 +1,4 @@
-//! Which entries of a feed somebody is given (`docs/protocol/consumers.md#8`).
+//! Filters for the entries of a feed (`docs/protocol/consumers.md#8`).
 
 use std::collections::BTreeSet;
 

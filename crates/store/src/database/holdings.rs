@@ -1,4 +1,4 @@
-//! What a topic holds, as a session tells its peer.
+//! The stored content of a topic, as a session reports it to its peer.
 
 use p2panda_core::limits::HEADS_PAGE_ROWS;
 use p2panda_core::log::Head;

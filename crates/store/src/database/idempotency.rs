@@ -1,4 +1,4 @@
-//! What was published with an idempotency key (`docs/protocol/streams.md#3`).
+//! Idempotency keys (`docs/protocol/streams.md#3`).
 
 use p2panda_core::limits::IDEMPOTENCY_KEYS_MAX;
 use p2panda_core::{Hash, Timestamp};

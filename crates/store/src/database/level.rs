@@ -1,4 +1,4 @@
-//! How far a log is stored (`docs/protocol/link.md#10`).
+//! The stored level of a log (`docs/protocol/link.md#10`).
 
 use p2panda_core::{Hash, Label, Topic};
 use rusqlite::{OptionalExtension, params};

@@ -1,4 +1,4 @@
-//! Where one operation stands (`docs/guide/observe.md`).
+//! Traces of operations (`docs/guide/observe.md`).
 
 use p2panda_core::{Dependency, Hash, Header, Timestamp, Topic, VerifyingKey};
 use rusqlite::{Connection, OptionalExtension, params};

@@ -1,4 +1,4 @@
-//! The one writer of a database.
+//! The only writer of a database.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What `panda top` draws.
+//! The screen of `panda top`.
 
 use p2panda_rpc::api;
 use ratatui::Frame;
