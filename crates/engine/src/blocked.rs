@@ -11,15 +11,15 @@ use p2panda_store::{BlockedLog, RejectReason, StoreError, Tx};
 pub(crate) struct Blocked(BTreeMap<(Topic, VerifyingKey), BlockedLog>);
 
 impl Blocked {
-    /// What the database has.
+    /// Loads what the database has.
     pub fn load(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let logs = tx.blocked_logs()?.into_iter();
         self.0 = logs.map(|(topic, log)| ((topic, log.label), log)).collect();
         Ok(())
     }
 
-    /// As [`Blocked::load`], at the start: what this node may take now is asked for again, and so is
-    /// what another version may read.
+    /// As [`Blocked::load`], at the start: requests again what this node may accept now, and what
+    /// another version may read.
     pub fn open(&mut self, tx: &mut Tx<'_>, operation_bytes_max: usize) -> Result<(), StoreError> {
         for (topic, log) in tx.blocked_logs()? {
             let too_large = log.reason == RejectReason::TooLarge;
@@ -39,7 +39,7 @@ impl Blocked {
         self.0.get(&(topic, label)).copied()
     }
 
-    /// Those that are blocked for a reason.
+    /// The logs that are blocked for a reason.
     pub fn of(&self, reason: RejectReason) -> Vec<(Topic, BlockedLog)> {
         let all = self.0.iter().filter(|(_, log)| log.reason == reason);
         all.map(|((topic, _), log)| (*topic, *log)).collect()

@@ -9,7 +9,7 @@ use crate::command::Source;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// How much further back each look goes than the one before.
+/// The factor by which each step goes further back than the one before.
 const FURTHER: u32 = 4;
 
 /// An operation of ours that contradicts our log came. Closes it and answers whether the peer has shown
@@ -74,7 +74,7 @@ pub(crate) fn held(
     Ok(())
 }
 
-/// Whether the first difference is here, or else from where on the other branch is to be sent.
+/// Whether the branching point is known, or else from where the other branch must be sent.
 fn look_further(
     turn: &mut Turn<'_>,
     log: &Log,
@@ -135,7 +135,7 @@ fn shows_ours(
     })
 }
 
-/// Why nothing is published to a log of ours that is closed.
+/// Why nothing is published to a closed log of ours.
 pub(crate) fn refusal(
     turn: &Turn<'_>,
     topic: &TopicRef,
@@ -150,7 +150,7 @@ pub(crate) fn refusal(
     })
 }
 
-/// Whether a log of ours is closed: no wait for more of it lets a publish through.
+/// Whether a log of ours is closed: no wait for more of it admits a publish.
 pub(crate) fn is_closed(
     turn: &mut Turn<'_>,
     topic: &TopicRef,

@@ -12,31 +12,30 @@ use crate::named_command::NamedCommand;
 use crate::reply::Reply;
 use crate::space_command::SpaceCommand;
 
-/// Everything that changes a node's data.
+/// A command that changes a node's data.
 #[non_exhaustive]
 pub enum Command {
-    /// Operations from elsewhere, in the order they came.
+    /// Operations from elsewhere, in the order of arrival.
     Ingest {
-        /// The topic they came for.
+        /// Their topic.
         topic: Topic,
-        /// Where they came from.
+        /// Their source.
         source: Source,
         /// The operations, checked by the caller.
         operations: Vec<Incoming>,
         /// One outcome per operation.
         reply: Option<Reply<Vec<Outcome>>>,
     },
-    /// An operation of our own, signed by the engine: the order of commands is the order in
-    /// the log.
+    /// An own operation, signed by the engine: the order of commands is the order in the log.
     Publish {
         /// Where to.
         topic: Topic,
         /// What.
         message: NewMessage,
-        /// `Ok` means synced to disk, an error that nothing is stored.
+        /// `Ok` means synced to disk, an error means that nothing is stored.
         reply: Reply<Result<Published, PublishError>>,
     },
-    /// Several operations of our own, all of them or none, in this order and with nothing between
+    /// Several own operations, all of them or none, in this order and with nothing between
     /// (`docs/protocol/streams.md#3`).
     PublishAll {
         /// Where to.
@@ -44,8 +43,8 @@ pub enum Command {
         /// What; at most
         /// [`PUBLISH_BATCH_OPERATIONS_MAX`](p2panda_core::limits::PUBLISH_BATCH_OPERATIONS_MAX).
         messages: Vec<NewMessage>,
-        /// `Ok` means that all are synced to disk, one answer for each of them; an error that nothing
-        /// is stored.
+        /// `Ok` means that all are synced to disk, with one answer for each; an error means that
+        /// nothing is stored.
         reply: Reply<Result<Vec<Published>, PublishError>>,
     },
     /// Publishes again the next bodies of a topic that were given up with a branch of our log, or
@@ -54,11 +53,11 @@ pub enum Command {
     Republish {
         /// The topic that this is about.
         topic: Topic,
-        /// How many, or why none.
+        /// The number of published operations, or an error.
         reply: Reply<Result<Republished, PublishError>>,
     },
-    /// Acknowledges feed offsets for a consumer, which is made if it is new. Offsets that are
-    /// not in the feed are passed over.
+    /// Acknowledges feed offsets for a consumer, which is created if it is new. Offsets that are
+    /// not in the feed are skipped.
     Ack {
         /// Name of the consumer.
         consumer: String,
@@ -66,12 +65,12 @@ pub enum Command {
         topic: Topic,
         /// In any order.
         offsets: Vec<u64>,
-        /// [`Durability::Full`] for what the application asked for and waits for.
+        /// [`Durability::Full`] if the application waits for it.
         durability: Durability,
         /// Called when the acknowledgement is stored.
         reply: Option<Reply<()>>,
     },
-    /// Places a consumer in the feed of a topic; both are made if they are new.
+    /// Moves a consumer in the feed of a topic; both are created if they are new.
     PlaceConsumer {
         /// Name of the consumer.
         consumer: String,
@@ -82,9 +81,9 @@ pub enum Command {
         /// The offset up to which everything is acknowledged; reading continues behind it.
         reply: Reply<u64>,
     },
-    /// Something about a named consumer.
+    /// A command on a named consumer.
     Named(NamedCommand),
-    /// Whether the node is interested in a topic from its open on, whether or not anybody reads it.
+    /// Sets whether the topic is kept: the node is interested in it from its open on, even without readers.
     KeepTopic {
         /// The topic that this is about.
         topic: Topic,
@@ -93,11 +92,11 @@ pub enum Command {
         /// Called when that is synced to disk.
         reply: Reply<()>,
     },
-    /// Something about spaces.
+    /// A command on spaces.
     Space(SpaceCommand),
-    /// What was sealed elsewhere for a change of a space is there.
+    /// The result of sealing for a change of a space.
     Drafted(Box<Drafted>),
-    /// A sync session came to a phase.
+    /// A sync session entered a phase.
     Session {
         /// Topic of the session.
         topic: Topic,
@@ -128,14 +127,14 @@ pub enum Command {
         /// The entry.
         seq: u32,
     },
-    /// An import is over: what of it came too early is forgotten.
+    /// An import has ended: its early operations are forgotten.
     ImportEnded {
         /// The topic that this is about.
         topic: Topic,
         /// Its number.
         import: u64,
     },
-    /// Drops the body of a stored operation for good; its header stays.
+    /// Drops the body of a stored operation permanently; its header stays.
     DropBody {
         /// The topic that this is about.
         topic: Topic,
@@ -146,8 +145,8 @@ pub enum Command {
         /// Whether there is such an operation, and its header names a body.
         reply: Option<Reply<bool>>,
     },
-    /// Says how an operation stands that has passed the order stage: where that changes what is shown of
-    /// it, it gets another place in the feed (`docs/protocol/streams.md#9.1`).
+    /// Changes the verdict on an operation that has passed the order stage. If that changes what is shown
+    /// of it, it gets another place in the feed (`docs/protocol/streams.md#9.1`).
     Restate {
         /// The topic that this is about.
         topic: Topic,
@@ -155,13 +154,12 @@ pub enum Command {
         log: Label,
         /// Place in the log.
         seq: u32,
-        /// How it stands.
+        /// The verdict.
         to: Restated,
         /// Whether that changed anything.
         reply: Option<Reply<bool>>,
     },
-    /// Looks for an operation that came before those it follows in its log, and is kept in memory
-    /// until they come.
+    /// Looks for an early operation, which is kept in memory until its predecessors arrive.
     FindEarly {
         /// Id of the operation.
         id: Hash,
@@ -184,7 +182,7 @@ pub enum Command {
         /// Called when it is forgotten.
         reply: Option<Reply<()>>,
     },
-    /// Takes one of the two ways on from a restored directory.
+    /// Applies one of the two remedies for a restored directory.
     Restored {
         /// Which one.
         action: RestoredAction,
@@ -193,11 +191,11 @@ pub enum Command {
     },
 }
 
-/// How an operation stands from now on.
+/// The verdict on an operation from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Restated {
-    /// What it said does not count any more.
+    /// It no longer counts.
     Withdrawn,
     /// It counts, again or for the first time: its content is shown.
     Counts,
@@ -205,7 +203,7 @@ pub enum Restated {
     Members,
 }
 
-/// Where operations come from.
+/// The source of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A sync session.
@@ -232,20 +230,20 @@ impl Source {
     }
 }
 
-/// An operation as the caller's checks left it.
+/// An operation after the caller's checks.
 #[derive(Clone, Debug)]
 // Nearly all are valid: a box would cost an allocation each.
 #[allow(clippy::large_enum_variant)]
 pub enum Incoming {
-    /// The signature is verified, and the body, if there is one, is the header's.
+    /// The signature is verified, and the body, if present, matches the header.
     Valid(Operation),
-    /// It is not an operation, which is worth a row.
+    /// It is not an operation, and gets a row.
     Invalid {
-        /// The operation id, or what takes its place: it tells one row from another.
+        /// The operation id, or its substitute, which tells rows apart.
         id: Hash,
-        /// What came as header, or its beginning.
+        /// The received header, or its beginning.
         header: Bytes,
-        /// What is wrong with it.
+        /// The reason.
         reason: RejectReason,
         /// What shows that its author made it, where this node is the one that does not take it: its
         /// log cannot continue here.
@@ -253,16 +251,16 @@ pub enum Incoming {
     },
 }
 
-/// An operation that is valid in itself, and is not taken.
+/// A valid operation that this node does not accept.
 #[derive(Clone, Debug)]
 pub struct Genuine {
     /// The whole header. Its signature is verified.
     pub header: Header,
-    /// What the operation takes on the wire, in bytes.
+    /// Bytes of the operation on the wire.
     pub bytes: u64,
 }
 
-/// What is to be published as one operation.
+/// The content of an operation to publish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewMessage {
     /// The body, one CBOR item; `None` for an operation without one.
@@ -272,7 +270,7 @@ pub struct NewMessage {
     /// The hash of an idempotency key: within the window, the log gets one message with it
     /// (`docs/protocol/streams.md#3`).
     pub key: Option<Hash>,
-    /// Operations that it is to come after, no matter what this node has seen; at most
+    /// Operations that it must come after, regardless of what this node has seen; at most
     /// [`DEPENDENCIES_MAX`](p2panda_core::limits::DEPENDENCIES_MAX).
     pub after: Vec<Dependency>,
     /// The name of the log, if it is not our first one in the topic.
@@ -288,7 +286,7 @@ impl NewMessage {
         }
     }
 
-    /// Tells it from others that are published with the same idempotency key.
+    /// Distinguishes it from others with the same idempotency key.
     pub(crate) fn content(&self) -> Hash {
         let body = self.body.as_deref();
         let kind = [u8::from(self.prune), u8::from(body.is_some())];
@@ -300,14 +298,14 @@ impl NewMessage {
         self.body.as_ref().map_or(0, Bytes::len)
     }
 
-    /// Bytes that it takes in memory: many small ones are not nothing.
+    /// Bytes that it takes in memory, with the overhead of small ones.
     pub fn held_bytes(&self) -> usize {
         let after = self.after.len().saturating_mul(size_of::<Dependency>());
         size_of::<NewMessage>() + after + self.body_bytes()
     }
 }
 
-/// A publish that was asked for.
+/// A requested publish.
 pub(crate) enum PublishRequest {
     One {
         message: NewMessage,
@@ -355,7 +353,7 @@ impl From<Drafted> for Command {
 }
 
 impl Command {
-    /// The space in which this node does something that others see, if the topic is one.
+    /// The topic of the space in which this node does something visible to others, if any.
     pub(crate) fn space(&self) -> Option<Topic> {
         match self {
             Command::Publish { topic, .. }
@@ -367,7 +365,7 @@ impl Command {
         }
     }
 
-    /// Whether it is a publish, which does not wait for the storage forever.
+    /// Whether it is a publish, whose wait for the storage is limited.
     pub(crate) fn is_publish(&self) -> bool {
         matches!(self, Command::Publish { .. } | Command::PublishAll { .. })
     }
@@ -404,7 +402,7 @@ impl Command {
         }
     }
 
-    /// Whether it cannot be part of a transaction.
+    /// Whether it cannot join a transaction.
     pub(crate) fn is_aside(&self) -> bool {
         matches!(self, Command::Restored { .. } | Command::Drafted(_))
     }

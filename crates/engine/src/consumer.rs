@@ -35,12 +35,12 @@ pub struct Consumer {
     config: Config,
     generation: u32,
     places: Places,
-    /// What can be given out, lowest offset first.
+    /// Entries ready for delivery, lowest offset first.
     ready: BTreeSet<(u64, TopicNumber)>,
-    /// When an ack wait or a delay ends.
+    /// The ends of ack waits and delays.
     due: BTreeSet<(u64, TopicNumber, u64)>,
     keys: Keys,
-    /// Entries that are not settled, without those that wait for their key.
+    /// Unsettled entries, without those that wait for their key.
     unsettled: usize,
     /// Entries that wait for their key.
     behind: usize,
@@ -78,18 +78,18 @@ impl Consumer {
         }
     }
 
-    /// Another configuration, from the next delivery on. The mode is the same.
+    /// Changes the configuration from the next delivery on. The mode must be the same.
     pub fn configure(&mut self, config: Config) {
         let mode = self.config.mode;
         self.config = Config { mode, ..config };
     }
 
-    /// The next entry that can be given out, if there is one.
+    /// The next entry ready for delivery.
     pub fn head(&self) -> Option<(u64, TopicNumber)> {
         self.ready.first().copied()
     }
 
-    /// Up to which offset a topic was read.
+    /// The offset up to which a topic was read.
     pub fn read_until(&self, topic: TopicNumber) -> Option<u64> {
         self.places.get(topic).map(Place::read)
     }
@@ -107,18 +107,18 @@ impl Consumer {
         Some((place.position(), place.offsets().count()))
     }
 
-    /// How much is open at or below the position of a topic.
+    /// The number of open entries at or below the position of a topic.
     pub fn open_behind(&self, topic: TopicNumber) -> usize {
         let place = self.places.get(topic);
         place.map_or(0, Place::open_behind)
     }
 
-    /// How many entries readers hold.
+    /// The number of entries that readers hold.
     pub fn in_flight(&self) -> usize {
         self.places.values().map(Place::in_flight).sum()
     }
 
-    /// Settles an entry that was delivered, no matter who had it and in any process.
+    /// Settles a delivered entry, for any reader and any process.
     pub fn ack_at(&mut self, topic: TopicNumber, offset: u64) -> Result<Answer, TokenError> {
         let place = self.places.get(topic).ok_or(TokenError::NotDelivered)?;
         match place.stand(offset) {
@@ -132,7 +132,7 @@ impl Consumer {
         }
     }
 
-    /// The process ends cleanly: what was not delivered does not count as delivered.
+    /// Ends cleanly: what was not delivered does not count as delivered.
     pub fn close(&mut self) {
         self.places.for_each(Place::close);
     }
@@ -150,15 +150,15 @@ impl Consumer {
         offsets.len()
     }
 
-    /// Behind which offset the driver reads the feed of this topic next; `None` while as much is
-    /// unsettled as may be.
+    /// The offset after which the driver reads the feed of this topic next; `None` while the limit of
+    /// unsettled entries is reached.
     pub fn reads_after(&self, topic: TopicNumber) -> Option<u64> {
         let room = self.unsettled < self.config.in_flight_max && self.behind < CONSUMER_AHEAD_MAX;
         let place = self.places.get(topic)?;
         room.then_some(place.read())
     }
 
-    /// How many entries may be offered before [`Consumer::reads_after`] says none.
+    /// The number of entries that may be offered before [`Consumer::reads_after`] returns none.
     pub fn room(&self) -> usize {
         let room = self.config.in_flight_max.saturating_sub(self.unsettled);
         room.min(CONSUMER_AHEAD_MAX.saturating_sub(self.behind))
@@ -179,13 +179,13 @@ impl Consumer {
         place.is_some_and(|place| place.has_passed(first, offset))
     }
 
-    /// The operation of an entry has another place in the feed: it is not delivered here any more.
+    /// The operation of an entry has moved in the feed: it is no longer delivered here.
     pub fn moved(&mut self, topic: TopicNumber, offset: u64) {
         self.settle(topic, offset);
     }
 
-    /// The next entry of the feed, in the order of the offsets of its topic. What was offered
-    /// before is skipped.
+    /// Offers the next entry of the feed, in the order of the offsets of its topic. Entries offered
+    /// before are skipped.
     pub fn offer(&mut self, topic: TopicNumber, offered: Offered, now_us: u64) {
         let Some(place) = self.places.get_mut(topic) else {
             return;
@@ -199,7 +199,7 @@ impl Consumer {
         }
     }
 
-    /// Everything of the topic up to this offset was read: what was not offered is not there.
+    /// Everything of the topic up to this offset was read: entries that were not offered do not exist.
     pub fn passed(&mut self, topic: TopicNumber, offset: u64, now_us: u64) {
         if let Some(place) = self.places.get_mut(topic) {
             place.pass(offset, now_us);
@@ -262,7 +262,7 @@ impl Consumer {
         })
     }
 
-    /// The entry was handled.
+    /// Acknowledges an entry.
     pub fn ack(&mut self, token: Token) -> Result<Answer, TokenError> {
         if self.find(token)?.is_none() {
             return Ok(Answer::AlreadySettled);
@@ -279,7 +279,7 @@ impl Consumer {
         Ok(Answer::Done)
     }
 
-    /// The entry is to be delivered again, after this delay or that of the backoff.
+    /// Asks for redelivery of an entry, after this delay or that of the backoff.
     pub fn nak(
         &mut self,
         token: Token,
@@ -299,7 +299,7 @@ impl Consumer {
         Ok(Answer::Done)
     }
 
-    /// The entry cannot be handled: it is a dead letter from now on.
+    /// Makes an entry a dead letter.
     pub fn term(
         &mut self,
         token: Token,
@@ -313,7 +313,7 @@ impl Consumer {
         Ok(Answer::Done)
     }
 
-    /// The reader still works on it: its wait begins again.
+    /// Restarts the ack wait of an entry.
     pub fn progress(&mut self, token: Token, now_us: u64) -> Result<Answer, TokenError> {
         if self.latest(token)?.is_none() {
             return Ok(Answer::AlreadySettled);
@@ -330,12 +330,12 @@ impl Consumer {
         Ok(Answer::Done)
     }
 
-    /// The entry is not in the feed any more: it was pruned while it was not settled.
+    /// Removes an entry that was pruned before it was settled.
     pub fn lost(&mut self, topic: TopicNumber, offset: u64, now_us: u64) {
         self.bury(topic, offset, DeadReason::Pruned, now_us);
     }
 
-    /// Makes an entry wait again that was a dead letter.
+    /// Redrives a dead letter.
     pub fn redrive(&mut self, topic: TopicNumber, offset: u64, key: u64) {
         let place = self.places.get(topic);
         // What is not read yet comes by itself.
@@ -344,7 +344,7 @@ impl Consumer {
         }
     }
 
-    /// What a reader had in flight can be given to another one at once.
+    /// Ends a reader: its entries can go to others at once.
     pub fn reader_gone(&mut self, reader: ReaderNumber, now_us: u64) {
         let mut held = Vec::new();
         for (topic, place) in self.places.iter() {
@@ -355,7 +355,7 @@ impl Consumer {
         }
     }
 
-    /// Gives back what was not settled in time, and what was delayed until now.
+    /// Makes entries ready whose ack wait or delay is over.
     pub fn expire(&mut self, now_us: u64) {
         while let Some((until_us, topic, offset)) = self.due.first().copied()
             && until_us <= now_us
@@ -364,12 +364,12 @@ impl Consumer {
         }
     }
 
-    /// When [`Consumer::expire`] has something to do.
+    /// The next time at which [`Consumer::expire`] has something to do.
     pub fn next_due(&self) -> Option<u64> {
         self.due.first().map(|(until_us, ..)| *until_us)
     }
 
-    /// Moves to behind an offset of a topic. What is open there is forgotten; tokens of before are
+    /// Moves to after an offset of a topic. Open entries there are forgotten; earlier tokens become
     /// stale.
     pub fn seek(&mut self, topic: TopicNumber, after: u64) {
         let Some(place) = self.places.get(topic) else {
@@ -385,13 +385,13 @@ impl Consumer {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// How many entries are not settled.
+    /// The number of unsettled entries.
     pub fn unsettled(&self) -> usize {
         self.unsettled + self.behind
     }
 
-    /// What has changed since the last call, to be stored in one transaction. Costs by what has
-    /// changed, not by the number of topics.
+    /// The changes since the last call, to be stored in one transaction. The cost depends on the
+    /// changes, not on the number of topics.
     pub fn changes(&mut self) -> Changes {
         let mut changes = Changes::default();
         self.places
@@ -400,9 +400,9 @@ impl Consumer {
     }
 }
 
-/// What moves an entry from one stand to another.
+/// Moves an entry from one state to another.
 impl Consumer {
-    /// An entry that is not settled comes in.
+    /// Adds an unsettled entry.
     fn enter(&mut self, topic: TopicNumber, offset: u64, key: u64, mut item: Item, now_us: u64) {
         item.key = key;
         if self.config.mode == Mode::Ordered && !self.keys.enter(key, (offset, topic)) {
@@ -440,7 +440,7 @@ impl Consumer {
         }
     }
 
-    /// An entry goes, for any reason; the next one of its key may come.
+    /// Removes an entry for any reason; the next one of its key may follow.
     fn take_out(&mut self, topic: TopicNumber, offset: u64) -> Option<Item> {
         let item = self.places.get_mut(topic)?.take(offset)?;
         match item.stand {

@@ -4,7 +4,7 @@ use p2panda_store::RejectReason;
 
 use crate::answer::Outcome;
 
-/// Outcome of a batch.
+/// The result of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IngestReport {
@@ -12,7 +12,7 @@ pub struct IngestReport {
     pub stored: usize,
     /// Stored before, with a body filled in now or not, or pruned before.
     pub duplicates: usize,
-    /// Kept in memory until the operations before them come.
+    /// Kept in memory until their predecessors arrive.
     pub early: usize,
     /// Refused; a row says why.
     pub rejected: usize,
@@ -20,9 +20,9 @@ pub struct IngestReport {
     pub invalid: usize,
     /// Among the stored: the first of a log that is new here.
     pub new_logs: usize,
-    /// Of blocked logs, and not kept for that.
+    /// Of blocked logs, and therefore not kept.
     pub blocked: usize,
-    /// Came too early and found no room; to be brought again.
+    /// Early and without room; they must be sent again.
     pub dropped: usize,
 }
 

@@ -10,19 +10,19 @@ use p2panda_core::limits::{
 
 use crate::command::Incoming;
 
-/// Who the room is for. Anyone who queues takes room first and gives it back with the answer.
+/// The holder of the room. A sender takes room first and returns it with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// What the application asks for: no peer can take it.
+    /// For the application: no peer can take it.
     Own,
-    /// What comes from elsewhere.
+    /// For what comes from elsewhere.
     Others,
     /// The same from peers that are not trusted.
     Untrusted,
 }
 
 impl Room {
-    /// All there is, in KiB.
+    /// The total, in KiB.
     pub const fn kib_max(self) -> u32 {
         let bytes = match self {
             Room::Own | Room::Others => QUEUE_LANE_BYTES_MAX,
@@ -31,7 +31,7 @@ impl Room {
         (bytes / 1024) as u32
     }
 
-    /// What that many bytes take, in KiB: all of it for what is larger.
+    /// The room for this many bytes, in KiB: all of it for larger ones.
     pub fn kib(self, bytes: usize) -> u32 {
         let kib_max = self.kib_max();
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(kib_max);

@@ -31,10 +31,10 @@ pub type OnFailure = Box<dyn FnOnce(Arc<Corrupt>) + Send>;
 #[error("the engine has stopped")]
 pub struct Stopped;
 
-/// Where commands enter. Cheap to clone.
+/// The handle for sending commands. Cheap to clone.
 ///
-/// The queue itself has no bound: who sends bounds what is under way, each kind of command in its
-/// way (`docs/protocol/streams.md#8`).
+/// The queue itself has no bound: the senders bound what is in flight, for each kind of command
+/// (`docs/protocol/streams.md#8`).
 #[derive(Clone)]
 pub struct Handle {
     sender: Arc<Sender<Message>>,
@@ -46,12 +46,12 @@ struct Shared {
     failure: Mutex<Option<Arc<Corrupt>>>,
 }
 
-/// Gives the engine a thread of its own.
+/// Runs the engine on a separate thread.
 pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Handle {
     spawn_watched(engine, clock, on_commit, Box::new(|_| ()))
 }
 
-/// The same; who has to end things when the engine stops by itself is told.
+/// The same, with a callback for when the engine stops by itself.
 pub fn spawn_watched(
     mut engine: Engine,
     clock: Clock,
@@ -119,15 +119,15 @@ pub fn system_clock() -> Clock {
 }
 
 impl Handle {
-    /// Hands over a command. Never blocks.
+    /// Sends a command. Never blocks.
     pub fn send(&self, command: Command) -> Result<(), Stopped> {
         self.sender
             .send(Message::Command(command))
             .map_err(|_| Stopped)
     }
 
-    /// Hands over what is asked of a view. Never blocks. What is under way when the engine is closed is
-    /// not done, and its reply is dropped.
+    /// Sends a request to a view. Never blocks. A request in flight when the engine is closed is not
+    /// executed, and its reply is dropped.
     pub fn view(&self, command: ViewCommand) -> Result<(), Stopped> {
         self.sender
             .send(Message::View(command))
@@ -139,7 +139,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// What the engine failed with, now or earlier.
+    /// The error with which the engine failed, now or earlier.
     pub fn close(&self) -> Result<(), Arc<Corrupt>> {
         // If the thread has ended, there is nobody to tell.
         let _ = self.sender.send(Message::Close);

@@ -13,7 +13,7 @@ use p2panda_store::{
 use crate::now::{Now, micros};
 use crate::reply::Reply;
 
-/// What is asked of a view. None of it is ever part of a batch.
+/// A request to a view. It is never part of a batch.
 #[non_exhaustive]
 pub enum ViewCommand {
     /// Opens a version, makes it if it is new.

@@ -3,13 +3,13 @@
 /// The part of a consumer's configuration that decides about deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Who settles an entry.
+    /// The mode of acknowledgement.
     pub acknowledgement: Acknowledgement,
-    /// Who gets it.
+    /// The mode of distribution.
     pub mode: Mode,
-    /// After which an entry comes again that was not settled; `None`: it does not by time.
+    /// The time after which an unsettled entry is redelivered; `None`: never by time.
     pub ack_wait_us: Option<u64>,
-    /// After which an entry comes again that was given back without a delay.
+    /// The delays of entries that were returned without a delay.
     pub backoff: Backoff,
     /// Deliveries after which an entry is a dead letter; `None`: never.
     pub deliveries_max: Option<u32>,
@@ -30,25 +30,25 @@ impl Default for Config {
     }
 }
 
-/// Who settles an entry (`docs/protocol/consumers.md#4`).
+/// The mode of acknowledgement (`docs/protocol/consumers.md#4`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// The application, each by itself. Asking for the next one may do that, too.
+    /// The application settles each entry. Asking for the next one may do that, too.
     Explicit,
-    /// The application, with everything of its topic that was delivered before.
+    /// The application settles an entry with everything of its topic that was delivered before.
     Cumulative,
-    /// The delivery.
+    /// Delivering an entry settles it.
     None,
 }
 
-/// Who gets an entry (`docs/protocol/consumers.md#7`).
+/// The mode of distribution (`docs/protocol/consumers.md#7`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// One reader.
+    /// There is one reader.
     Exclusive,
-    /// One of several.
+    /// Each entry goes to one of several readers.
     Shared,
-    /// One of several, and those of a key one after the other.
+    /// As `Shared`, but entries of a key are delivered one at a time.
     Ordered,
 }
 

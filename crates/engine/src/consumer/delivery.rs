@@ -5,12 +5,12 @@ use super::rows::TopicNumber;
 /// A reader, by a number that the driver chose for it.
 pub type ReaderNumber = u64;
 
-/// What is given to a reader.
+/// A delivery to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// How it is acknowledged.
+    /// The token for acknowledging it.
     pub token: Token,
-    /// How often it was delivered, this time included.
+    /// The number of deliveries, including this one.
     pub count: u32,
 }
 
@@ -30,7 +30,7 @@ pub struct Token {
 /// Outcome of an acknowledgement of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It counts.
+    /// The acknowledgement counts.
     Done,
     /// The entry was settled before, or the delivery is not the latest: nothing changed.
     AlreadySettled,
@@ -40,10 +40,10 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// A seek, a removed topic or another reader came between.
+    /// A seek, a removed topic or another reader has intervened.
     #[error("the consumer was moved after this message was delivered; it is delivered again")]
     Stale,
-    /// Nothing with this offset was given out.
+    /// Nothing with this offset was delivered.
     #[error("no message with this offset was delivered by this consumer")]
     NotDelivered,
 }
@@ -51,9 +51,9 @@ pub enum TokenError {
 /// An entry of the feed, as far as a consumer needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offered {
-    /// Where it is in the feed of its topic.
+    /// Its offset in the feed of its topic.
     pub offset: u64,
-    /// What holds entries in order, in a mode that does.
+    /// The key that keeps entries in order, in the ordered mode.
     pub key: u64,
     /// Whether the filter admits it.
     pub passes: bool,

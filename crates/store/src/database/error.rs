@@ -6,14 +6,14 @@ use rusqlite::ErrorCode;
 
 use crate::error::ErrorOf;
 
-/// The database failed. What was not committed is not stored.
+/// An error of the database. What was not committed is not stored.
 pub type StoreError = ErrorOf<StoreErrorKind>;
 
 /// The kinds of [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// Another connection kept it for longer than this one waits.
+    /// Another connection held the database for longer than this one waits.
     #[error("the database is in use")]
     Busy,
     /// There is no room on the disk.
@@ -28,7 +28,7 @@ pub enum StoreErrorKind {
     /// The file system cannot be written.
     #[error("the file system is read-only")]
     ReadOnly,
-    /// The permissions of a file or directory are in the way.
+    /// The permissions of a file or directory do not allow it.
     #[error("permission is denied")]
     Denied,
     /// The process, or the system, has too many files open.
@@ -37,7 +37,7 @@ pub enum StoreErrorKind {
     /// The path of the directory is longer than the database can use.
     #[error("the path is too long")]
     PathTooLong,
-    /// What is there is no database, or rows in it cannot be understood.
+    /// The file is not a database, or rows in it cannot be read.
     #[error("the database is damaged")]
     Damaged,
     /// A newer version of this software wrote it.
@@ -48,7 +48,7 @@ pub enum StoreErrorKind {
         /// Highest schema version known here.
         known: u32,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("the database failed")]
     Failed,
 }

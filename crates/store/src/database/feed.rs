@@ -28,7 +28,7 @@ pub struct FeedEntry {
     pub arrival: u64,
     /// The header of the operation. Its signature was verified on the way in.
     pub header: Header,
-    /// What is shown of it.
+    /// Its content.
     pub content: Content,
     /// Dependencies that had not arrived when waiting for them was over.
     pub missing: Vec<Dependency>,
@@ -36,12 +36,12 @@ pub struct FeedEntry {
     pub first: Option<u64>,
 }
 
-/// What a page of the feed leaves out: what a consumer has acknowledged, as far as this offset.
+/// Entries that a page of the feed leaves out: those that a consumer has acknowledged, up to an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkipAcked<'a> {
     /// Name of the consumer.
     pub consumer: &'a str,
-    /// What lies above is not left out.
+    /// Entries above it are not left out.
     pub until: u64,
 }
 
@@ -53,7 +53,7 @@ pub struct FeedPage {
     pub entries: Vec<FeedEntry>,
     /// Rows that are damaged; they are left out.
     pub unreadable: Vec<Unreadable>,
-    /// Offset of the last row examined: where the next page begins. 0 if there was none.
+    /// Offset of the last row examined: the next page begins after it. 0 if there was none.
     pub last_offset: u64,
     /// Whether there may be more: the page was full, or many pruned rows that are still to be
     /// deleted were skipped. In that case it may have no entries.
@@ -97,7 +97,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Records what an operation was delivered without.
+    /// Records the missing dependencies of a delivered operation.
     pub fn add_missing(&mut self, arrival: u64, missing: &[Dependency]) -> Result<(), StoreError> {
         let sql = "INSERT OR IGNORE INTO missing VALUES(?1, ?2, ?3, ?4)";
         for dependency in missing {
@@ -268,7 +268,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// Where a consumer stands: everything of the topic at or below is acknowledged.
+    /// The position of a consumer: everything of the topic at or below it is acknowledged.
     pub fn consumer_prefix(&self, name: &str, topic: &Topic) -> Result<u64, StoreError> {
         let snapshot = self.snapshot()?;
         match (consumer_key(&snapshot, name)?, topic_key(&snapshot, topic)?) {

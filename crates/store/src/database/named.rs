@@ -22,7 +22,7 @@ pub struct NamedConsumer {
     pub key: NamedKey,
     /// The name under which it is stored.
     pub name: String,
-    /// How it is set up, as it was given.
+    /// Its settings, as they were given.
     pub settings: Bytes,
     /// A seek begins another one.
     pub generation: u32,
@@ -30,7 +30,7 @@ pub struct NamedConsumer {
     pub paused: bool,
     /// Microseconds after which it is deleted if nobody has it open.
     pub inactive_us: Option<u64>,
-    /// For how many microseconds nobody had.
+    /// Microseconds for which nobody has had it open.
     pub idle_us: u64,
     /// Its dead letters, without what was pruned.
     pub dead: u64,
