@@ -111,11 +111,11 @@ methods! {
     Challenge "auth.challenge" Nothing Empty => ChallengeResult;
     /// Returns a ticket for one WebSocket or event stream, neither of which can send a header.
     Ticket "auth.ticket" Credential Empty => TicketResult;
-    /// An invite for keys that are not listed.
+    /// Creates an invite for unlisted keys.
     AccessInvite "access.invite" Admin AccessInviteParams => AccessInviteResult;
-    /// The invites of the node, and the keys that came by them.
+    /// Lists invites and the keys that they admitted.
     AccessInvites "access.invites" Admin Empty => AccessInvitesResult;
-    /// Ends an invite, and the access of the keys that came by it.
+    /// Ends an invite and the access of the keys that it admitted.
     AccessRevoke "access.revoke" Admin AccessRevokeParams => Empty;
     /// Returns the node's identity and state.
     NodeStatus "node.status" Read Empty => NodeStatusResult;

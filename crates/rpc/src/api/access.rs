@@ -1,4 +1,4 @@
-//! Invites for keys that nobody listed (`docs/protocol/rpc.md#4`).
+//! Invites for unlisted keys (`docs/protocol/rpc.md#4`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,16 +10,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What an invite can give, which is what it gives if nothing is said.
+/// Scopes that an invite can grant; by default it grants both.
 pub const INVITE_SCOPES: [&str; 2] = ["read", "relay"];
-/// What an invite begins with.
+/// Prefix of an invite.
 const SCHEME: &str = "panda-access:";
-/// The only version of the form.
+/// The only version of the format.
 const VERSION: u8 = 1;
 /// Context of key derivation for the checksum.
 const CHECKSUM: &str = "p2panda rpc invite checksum v1";
 
-/// An invite to a node: anyone who has it may have a key admitted there, as often as it allows.
+/// An invite to a node: anyone who has it can have a key admitted there, up to its number of uses.
 ///
 /// ```
 /// use p2panda_rpc::api::AccessCode;
@@ -32,11 +32,11 @@ const CHECKSUM: &str = "p2panda rpc invite checksum v1";
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessCode {
-    /// The node that it is for.
+    /// Node that created it.
     pub node: VerifyingKey,
-    /// Names the invite at the node; no secret.
+    /// Id of the invite; not secret.
     pub id: [u8; 8],
-    /// What a client proves to know. It is never sent.
+    /// Secret that a client proves to know; never sent.
     pub secret: [u8; 32],
 }
 
@@ -47,17 +47,17 @@ impl fmt::Debug for AccessCode {
     }
 }
 
-/// Why a string is no invite.
+/// Why a string is not an invite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AccessCodeError {
     /// It does not begin with `panda-access:`.
     #[error("an invite to a node begins with `panda-access:`")]
     Scheme,
-    /// A later version of the form.
+    /// A later version of the format.
     #[error("the invite has version {version}, of a newer p2panda; run a newer version")]
     Newer {
-        /// Its version.
+        /// Version of the invite.
         version: u8,
     },
     /// A character is wrong, missing or added.
@@ -83,7 +83,7 @@ impl FromStr for AccessCode {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim().strip_prefix(SCHEME);
         let text = text.ok_or(AccessCodeError::Scheme)?;
-        // Nothing that is much longer is decoded.
+        // Do not decode much longer strings.
         if text.len() > 2 * (1 + 32 + 8 + 32 + 4) {
             return Err(AccessCodeError::Damaged);
         }
@@ -119,20 +119,21 @@ fn checksum(bytes: &[u8]) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// What shows to the node that a client has an invite, without the secret: keyed BLAKE3 of the text that it
-/// signs, with its key behind it. Good for this key, node, connection and minute, as the signature.
+/// Proves to the node that a client has an invite, without sending the secret: keyed BLAKE3 of the
+/// text that the client signs, followed by its key. Valid for this key, node, connection and minute,
+/// as the signature is.
 pub fn invite_proof(secret: &[u8; 32], challenge_text: &str, key: &VerifyingKey) -> [u8; 32] {
     let text = format!("{challenge_text}key: {key}\n");
     *blake3::keyed_hash(secret, text.as_bytes()).as_bytes()
 }
 
-/// A proof of an invite, with the proof of a key.
+/// Proof of an invite, sent with the proof of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InviteProof {
-    /// Which one, 16 hexadecimal digits.
+    /// Id of the invite, 16 hexadecimal digits.
     pub id: String,
-    /// 32 bytes (4.12).
+    /// Keyed hash of 32 bytes (4.12).
     pub proof: super::Bin,
 }
 
@@ -140,18 +141,19 @@ pub struct InviteProof {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccessInviteParams {
-    /// Topics or aliases. The node keeps them from then on.
+    /// Topics or aliases; the node keeps these topics from then on.
     pub topics: Vec<String>,
-    /// Its name here, up to 64 letters, digits, dots, hyphens and underscores; if not said, its id.
+    /// Name of the invite, up to 64 letters, digits, dots, hyphens and underscores; its id by
+    /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `read`, `relay` or both, which is the default.
+    /// `read`, `relay` or both (default).
     #[serde(default = "scopes")]
     pub scopes: Vec<String>,
-    /// How many keys may be admitted.
+    /// Number of keys that the invite admits.
     #[serde(default = "one")]
     pub uses: u32,
-    /// After how many seconds no more keys are admitted; 7 days if not said.
+    /// Seconds for which keys are admitted; 7 days by default.
     #[serde(default = "valid")]
     pub expires_seconds: u64,
 }
@@ -171,33 +173,33 @@ fn valid() -> u64 {
 /// Result of `access.invite`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccessInviteResult {
-    /// What is handed to somebody: anyone who has it may have a key admitted.
+    /// The invite to hand out: anyone who has it can have a key admitted.
     pub invite: String,
-    /// Its name here.
+    /// Name of the invite.
     pub name: String,
 }
 
 /// Result of `access.invites`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccessInvitesResult {
-    /// Sorted by name.
+    /// Invites, sorted by name.
     pub invites: Vec<AccessInviteView>,
 }
 
-/// An invite. Its secret is not shown again.
+/// An invite, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccessInviteView {
-    /// Its name here.
+    /// Name of the invite.
     pub name: String,
-    /// What its keys may do.
+    /// Scopes of its keys.
     pub scopes: Vec<String>,
     /// Aliases of its topics.
     pub topics: Vec<String>,
-    /// How many keys may be admitted.
+    /// Number of keys that the invite admits.
     pub uses: u32,
-    /// Until when, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     pub expires: u64,
-    /// The keys that were admitted.
+    /// Keys that were admitted.
     #[schemars(with = "Vec<String>")]
     pub keys: Vec<VerifyingKey>,
 }

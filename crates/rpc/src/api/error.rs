@@ -98,7 +98,7 @@ codes! {
     NotFound "not-found" -32022;
     /// The input is invalid.
     Invalid "invalid" -32023;
-    /// What was behind this offset was deleted because of its age.
+    /// Content after this offset was deleted by age.
     Expired "expired" -32024;
 }
 

@@ -45,7 +45,7 @@ pub struct KeyProof {
     pub expires: u64,
     /// Signature over the text.
     pub signature: Bin,
-    /// The invite by which the key is to be admitted (4.12).
+    /// Proof of an invite that admits the key (4.12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invite: Option<InviteProof>,
 }

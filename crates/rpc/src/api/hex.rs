@@ -1,6 +1,6 @@
-//! Keys and hashes of messages as text. There are two in each message, so both ways avoid what they can.
+//! Keys and hashes of messages as text. Each message has two of them, so both directions are fast.
 
-/// A key. Whether it is a point of the curve is looked at once for several messages of one author.
+/// A key. Consecutive messages of an author check only once that it is a point of the curve.
 pub(crate) mod key {
     use std::cell::Cell;
 

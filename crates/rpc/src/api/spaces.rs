@@ -46,19 +46,19 @@ pub struct SpaceCreateParams {
     /// Whether newcomers read only messages that are written after they join.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_history: bool,
-    /// How messages are sealed; `message` implies `no_history`.
+    /// Scheme that seals messages; `message` implies `no_history`.
     #[serde(default, skip_serializing_if = "SpaceScheme::is_data")]
     pub scheme: SpaceScheme,
 }
 
-/// How the messages of a space are sealed.
+/// Scheme that seals the messages of a space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SpaceScheme {
-    /// Under secrets that are kept: members can read again what they could read once.
+    /// Secrets are kept: members can read again what they could read once.
     #[default]
     Data,
-    /// Each with a key of its own, which is erased when it is used.
+    /// Each message has a separate key, which is erased when it is used.
     Message,
 }
 
