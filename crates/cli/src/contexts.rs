@@ -33,7 +33,7 @@ pub struct Context {
     pub node: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// Key that is proved to the node, hexadecimal, with the invite by which it is admitted.
+    /// Key that is proved to the node, hexadecimal, with the invite that admits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +41,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Without a credential.
+    /// No credential.
     pub fn of(node: String) -> Context {
         Context {
             node,
@@ -51,7 +51,7 @@ impl Context {
         }
     }
 
-    /// With a new key that is to be admitted by this invite.
+    /// A new key and an invite that admits it.
     pub fn come_by(&mut self, invite: &str) -> Result<(), ContextError> {
         let code: AccessCode = invite.parse()?;
         let key = p2panda::random_key().map_err(|_| ContextError::Random)?;
@@ -65,7 +65,7 @@ impl Context {
         Ok(())
     }
 
-    /// What is shown to the node over TCP.
+    /// Credential for the node over TCP.
     pub fn credential(&self) -> Result<Option<Credential>, ContextError> {
         if let (Some(key), Some(invite)) = (&self.key, &self.invite) {
             let seed = from_hex(key).ok_or(ContextError::Key)?;

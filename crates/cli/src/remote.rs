@@ -21,7 +21,7 @@ const HELLO_WAIT: Duration = Duration::from_secs(5);
 /// Variable with the token for a node that is reached by a URL.
 pub const TOKEN: &str = "PANDA_TOKEN";
 
-/// Variable with the invite by which a context gets access.
+/// Variable with the invite of a context.
 pub const INVITE: &str = "PANDA_INVITE";
 
 /// Aliases that are asked for at once.

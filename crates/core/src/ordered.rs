@@ -1,6 +1,6 @@
-//! Ordered maps and sets. They are those of `alloc`, except on WebAssembly: there each pair of key and
-//! value type would bring code of its own for the nodes of a B-tree, 40 % of the module of a page
-//! (`docs/performance/browser.md`). Sorted vectors with the same names and the same behaviour take their place.
+//! Ordered maps and sets: those of `alloc`, except on WebAssembly. There, each pair of key and
+//! value type would compile its own B-tree nodes, 40 % of the module of a page
+//! (`docs/performance/browser.md`). Sorted vectors with the same names and behaviour replace them.
 
 #[cfg(not(target_family = "wasm"))]
 pub use alloc::collections::{BTreeMap, BTreeSet, btree_map};

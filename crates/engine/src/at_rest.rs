@@ -29,14 +29,14 @@ pub enum AtRest {
     KeyFile,
     /// A file of its own, which should not lie in the data directory and not be backed up with it.
     File(PathBuf),
-    /// The same, in a directory of such files: it has the name of the node.
+    /// Such a file in a directory, named after the node.
     FileIn(PathBuf),
     /// The keychain of the system, or another one.
     Keychain(Arc<dyn Keychain>),
     /// A passphrase (Argon2id): each open takes 64 MiB of memory for a moment, and part of a second.
     Passphrase(Passphrase),
-    /// Of several, the one that opens what is sealed. While nothing is: the first one, without keychains that
-    /// do not answer ([`Keychain::answers`]).
+    /// Of several sources, the one that opens the sealed rows. While nothing is sealed: the first
+    /// one, without keychains that do not answer ([`Keychain::answers`]).
     FirstOf(Vec<AtRest>),
 }
 
@@ -118,7 +118,7 @@ struct Found<'a> {
 pub(crate) type Opened = (Vec<u8>, Zeroizing<Vec<u8>>);
 
 impl AtRest {
-    /// Its number in a wrapped key; several have none.
+    /// Number of the source in a wrapped key; `FirstOf` has none.
     fn code(&self) -> Option<u8> {
         match self {
             AtRest::KeyFile => Some(0),
@@ -129,7 +129,7 @@ impl AtRest {
         }
     }
 
-    /// Itself, or its parts. No part has parts.
+    /// Returns the source itself, or the sources of `FirstOf`. These are not nested.
     fn each(&self) -> &[AtRest] {
         match self {
             AtRest::FirstOf(all) => all,
@@ -137,13 +137,13 @@ impl AtRest {
         }
     }
 
-    /// Of these, the one with this number.
+    /// Returns the source with this number.
     fn with_code(&self, code: u8) -> Option<&AtRest> {
         let mut each = self.each().iter();
         each.find(|one| one.code() == Some(code))
     }
 
-    /// What seals from now on.
+    /// Returns the source that seals from now on.
     fn chosen(&self) -> &AtRest {
         let answers = |one: &&AtRest| match one {
             AtRest::Keychain(keychain) => keychain.answers().is_ok(),
@@ -177,7 +177,7 @@ impl AtRest {
     }
 }
 
-/// What the configuration calls a source, by its number in a wrapped key.
+/// Name of a source in the configuration, by its number in a wrapped key.
 pub fn source_name(code: u8) -> Option<&'static str> {
     let names = ["key-file", "file", "keychain", "passphrase"];
     names.get(usize::from(code)).copied()
@@ -194,7 +194,7 @@ fn name_of(code: u8) -> &'static str {
 }
 
 impl Found<'_> {
-    /// Opened by a source, which is not made for it.
+    /// Opens the data key with a source, without creating its secret.
     fn opened(&self, by: &AtRest, key: &SigningKey) -> Result<(Sealer, Key), OpenError> {
         let code = source_of(&self.wrapped);
         let dir = self.dir.into();
@@ -259,7 +259,7 @@ impl Sealer {
         Ok(Sealer { keys, ..sealer })
     }
 
-    /// Before it has keys.
+    /// State before there are keys.
     fn by(
         source: &AtRest,
         key: &SigningKey,

@@ -57,7 +57,7 @@ pub(crate) struct Batch {
     pub own: bool,
     /// What it changes about how much is kept.
     pub kept: Kept,
-    /// Bodies were deleted because of their age.
+    /// Bodies were deleted by age.
     pub aged: bool,
     /// Entries that were added to feeds.
     pub entries: u64,

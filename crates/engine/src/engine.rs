@@ -37,7 +37,7 @@ use crate::{idle, pipeline};
 pub struct Options {
     /// The signing key, if the caller has it; otherwise that of the directory, or a new one.
     pub key: Option<SigningKey>,
-    /// The caller keeps the key: it is not written into the directory.
+    /// The caller keeps the key, which is not written into the directory.
     pub key_elsewhere: bool,
     /// Where guard files live (`$XDG_STATE_HOME/p2panda`). `None`: no guard file.
     pub guard_dir: Option<PathBuf>,
@@ -55,12 +55,12 @@ pub struct Options {
     pub idempotency_window: Duration,
     /// Bytes of header and body, frame included, that may be published.
     pub operation_bytes_max: usize,
-    /// How long the plaintext of messages of the message scheme is kept
+    /// Time for which plaintext of the message scheme is kept
     /// (`docs/protocol/spaces-message.md#7`).
     pub plaintext_kept: Duration,
     /// How much is kept of others at most (`docs/protocol/streams.md#21`).
     pub quotas: Quotas,
-    /// For how long content of others is kept (`docs/protocol/streams.md#22`).
+    /// Maximum age of content by other authors (`docs/protocol/streams.md#22`).
     pub retention: Retention,
     /// What peers may make the node hold; early operations are charged to it.
     pub budget: Option<Budget>,

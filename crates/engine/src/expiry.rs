@@ -1,5 +1,5 @@
-//! What is kept for a time in spaces of the message scheme: keys of messages that did not come, and
-//! the plaintext of those that did (`docs/protocol/spaces-message.md#7`).
+//! Expiry in spaces of the message scheme: keys of messages that did not arrive, and plaintext of
+//! messages that did (`docs/protocol/spaces-message.md#7`).
 
 use p2panda_core::limits::{SPACE_EXPIRY_INTERVAL, SPACE_EXPIRY_STEP_ROWS_MAX};
 use p2panda_core::{Timestamp, Topic};
@@ -12,7 +12,7 @@ use crate::now::micros;
 use crate::space::form::Form;
 use crate::turn::Turn;
 
-/// Erases what is too old, some of it in each batch.
+/// Erases expired keys and plaintext, a bounded number in each batch.
 pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
     let spaces = &mut turn.state.spaces;
@@ -30,7 +30,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     spaces.touch();
     for topic in message_topics(turn) {
         if expire(turn, topic)? {
-            // The rest comes with the next batch.
+            // The next batch continues.
             turn.state.spaces.expiry.due_us = Some(now_us);
             return Ok(());
         }
@@ -49,7 +49,7 @@ fn message_topics(turn: &Turn<'_>) -> Vec<Topic> {
     topics.map(|(topic, _)| *topic).collect()
 }
 
-/// Whether there is more to look at.
+/// Whether more entries have to be searched.
 fn expire(turn: &mut Turn<'_>, topic: Topic) -> Result<bool, StoreError> {
     let key = turn.resolve(&topic)?.key;
     let expiry = &turn.state.spaces.expiry;

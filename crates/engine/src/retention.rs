@@ -1,4 +1,4 @@
-//! Stage 5: content that is older than the node keeps it (`docs/protocol/streams.md#22`).
+//! Stage 5: deletes content by age (`docs/protocol/streams.md#22`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::idle;
 use crate::now::micros;
 use crate::turn::Turn;
 
-/// Deletes one slice, if it is time.
+/// Deletes one slice, if it is due.
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
     let due = turn.state.aging.next_wake(&turn.state.limits.retention);
@@ -45,7 +45,7 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Deletes what is old in a topic, as far as the slice goes. Whether there is more.
+/// Deletes old content of a topic, up to the end of the slice. Returns whether there is more.
 fn delete(
     turn: &mut Turn<'_>,
     topic: &Topic,
@@ -102,7 +102,7 @@ fn finish(
     Ok(())
 }
 
-/// Whether an entry stays: it is our own, it has no body, or others need it to open a space.
+/// Whether an entry stays: it is our own, has no body, or others need it to open a space.
 fn is_kept(
     turn: &Turn<'_>,
     entry: &AgedEntry,
@@ -118,7 +118,7 @@ fn is_kept(
     let named = turn.tx.named_log(&entry.label)?;
     let is_control = named.as_ref().is_some_and(|log| log.name == control);
     let author = named.map_or(entry.label, |log| log.author);
-    // In a topic whose space is followed, and in one of which only couriers know that it carries one.
+    // In topics of followed spaces, and in topics whose space only couriers know.
     let kept = is_control || author == turn.state.author;
     labels.insert(entry.label, kept);
     Ok(kept)

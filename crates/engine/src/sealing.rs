@@ -26,7 +26,7 @@ pub(crate) fn seal(
         return Ok(Ok(message));
     };
     let State { spaces, rng, .. } = &mut *turn.state;
-    // The key of our next message is another one from now on.
+    // Our next message uses the next key.
     spaces.touch();
     let id = spaces.id(&topic.topic);
     let (Form::Native(native), Some(id)) = (&mut spaces.form, id) else {

@@ -65,7 +65,7 @@ pub(crate) struct Spaces {
     pub drafts: Drafts,
     /// When our own keys are looked at next, in elapsed microseconds.
     pub keys_due_us: Option<u64>,
-    /// What is kept for a time.
+    /// Schedule of expiry.
     pub expiry: Expiry,
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct State {
     pub early: Early,
     pub feed_times: FeedTimes,
     pub blocked: Blocked,
-    /// When content is looked for that is old.
+    /// Schedule of retention.
     pub aging: Aging,
     /// Room for logs that wait for their order, in all topics.
     pub places: Places,

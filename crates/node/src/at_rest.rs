@@ -1,4 +1,4 @@
-//! Where the secret comes from that opens what is sealed (`docs/protocol/at-rest.md#2`).
+//! Sources of the secret that opens sealed rows (`docs/protocol/at-rest.md#2`).
 
 use std::path::PathBuf;
 

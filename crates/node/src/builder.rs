@@ -129,8 +129,8 @@ impl Builder {
         self
     }
 
-    /// The node's key, which the caller keeps: it is not written into the directory, where the file
-    /// `node.epoch` takes the place of `node.key`. A directory that has a `node.key` is refused.
+    /// Sets the node's key, which the caller keeps. It is not written into the directory, which
+    /// has the file `node.epoch` instead of `node.key`. A directory with a `node.key` is refused.
     pub fn signing_key_kept_elsewhere(mut self, key: SigningKey) -> Self {
         self.signing_key = Some(key);
         self.key_elsewhere = true;
@@ -223,9 +223,9 @@ impl Builder {
         self
     }
 
-    /// How long a message can be read again in spaces with a key for each message
-    /// ([`Settings::with_a_key_per_message`](crate::Settings::with_a_key_per_message)); 30 days if not
-    /// said. After that only its place is left, as [`Change::Expired`](crate::Change::Expired).
+    /// Sets for how long a message can be read again in spaces with a key for each message
+    /// ([`Settings::with_a_key_per_message`](crate::Settings::with_a_key_per_message)); 30 days by
+    /// default. After that it is shown as [`Change::Expired`](crate::Change::Expired).
     pub fn plaintext_kept(mut self, time: Duration) -> Self {
         self.plaintext_kept = time;
         self
@@ -253,7 +253,8 @@ impl Builder {
         self
     }
 
-    /// For how long the content of others is kept (`docs/protocol/streams.md#22`); for all time if not said.
+    /// Sets the maximum age of content by other authors (`docs/protocol/streams.md#22`). By
+    /// default content is not deleted by age.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
         self
@@ -331,17 +332,17 @@ impl Builder {
         self
     }
 
-    /// Whether the plaintext of messages of spaces is sealed in the database, under the key of
-    /// [`Builder::at_rest`]; false if not said. What is stored already is sealed, or opened, next to the work. Tables
-    /// of views are not sealed.
+    /// Sets whether the plaintext of messages in spaces is sealed in the database, under the secret
+    /// of [`Builder::at_rest`]; false by default. A change also converts stored plaintext, in the
+    /// background. Tables of views are not sealed.
     pub fn seal_messages(mut self, seal: bool) -> Self {
         self.seal_messages = seal;
         self
     }
 
-    /// Changes the source of [`Builder::at_rest`] to the one that is set, from that of
-    /// [`Builder::at_rest_before`], in one transaction, and starts no node. Does nothing where it has changed, or
-    /// where nothing is sealed yet.
+    /// Changes the source from that of [`Builder::at_rest_before`] to that of
+    /// [`Builder::at_rest`], in one transaction, without starting a node. Does nothing if it has
+    /// changed already, or nothing is sealed.
     ///
     /// # Errors
     /// [`Error::Open`], [`Error::NoDirectory`].

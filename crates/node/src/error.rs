@@ -127,7 +127,7 @@ pub enum ErrorKind {
     Newer,
     /// The directory of the fork guard's files cannot be used.
     StateDir,
-    /// It cannot be done yet, and can later without anything being changed here.
+    /// Not possible yet; try again later, without changes on this node.
     NotYet,
     /// Something that should not happen, and is no damage: to be reported.
     Unexpected,

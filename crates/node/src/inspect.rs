@@ -63,7 +63,7 @@ impl Inspection {
         Ok(self.0.check()?)
     }
 
-    /// Header and payload bytes that are kept of others and the node itself. `None` if the last node had no
+    /// Stored header and payload bytes of this node and others. `None` if the last node had no
     /// quotas.
     ///
     /// # Errors
@@ -72,8 +72,9 @@ impl Inspection {
         Ok(self.0.kept_bytes(None)?)
     }
 
-    /// What opens the sealed rows, as the configuration calls it: `key-file`, `file`, `keychain` or
-    /// `passphrase`. `None` while nothing is sealed, or where this version does not know it.
+    /// Source that opens the sealed rows, as named in the configuration: `key-file`, `file`,
+    /// `keychain` or `passphrase`. `None` while nothing is sealed, or if this version does not
+    /// know the source.
     ///
     /// # Errors
     /// [`Error::Store`] when the database cannot be read.

@@ -10,19 +10,20 @@ use p2panda_core::limits::{KEYCHAIN_ANSWER_WAIT, KEYCHAIN_UNLOCK_WAIT};
 use p2panda_engine::{Keychain, KeychainError};
 use zeroize::Zeroizing;
 
-/// What entries of this project are filed under.
+/// Service name of our entries.
 const SERVICE: &str = "p2panda";
 
-/// The entry that is made and deleted to see whether there is a keychain.
+/// Entry that is made and deleted to check that there is a keychain.
 const TRIAL: &str = "p2panda trial";
 
-/// The keychain of the system. Each call has a bound: a keychain may wait for a person who is not there.
+/// The keychain of the system. Calls have a time limit, because a keychain may wait for an absent
+/// person.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemKeychain;
 
 impl SystemKeychain {
-    /// Whether there is one is known at the first call.
+    /// The first call shows whether there is one.
     pub fn new() -> SystemKeychain {
         SystemKeychain
     }
@@ -66,7 +67,7 @@ fn entry(name: &str) -> Result<Entry, KeychainError> {
     }
 }
 
-/// What went wrong. Errors of this crate may hold secrets, but do not show them.
+/// Text of an error. Errors of this crate may hold secrets, but do not show them.
 fn said(error: &Error) -> KeychainError {
     match error {
         Error::PlatformFailure(why) | Error::NoStorageAccess(why) => KeychainError::new(why),
@@ -77,14 +78,14 @@ fn said(error: &Error) -> KeychainError {
     }
 }
 
-/// Does something on a thread of its own, and waits for it no longer than this.
+/// Runs a call on a separate thread, and waits for it up to a limit.
 fn within<T: Send + 'static>(
     wait: Duration,
     ask: impl FnOnce() -> Result<T, KeychainError> + Send + 'static,
 ) -> Result<T, KeychainError> {
     let (sender, receiver) = mpsc::channel();
     let asking = thread::Builder::new().name("keychain".into());
-    // It ends with its question: nobody waits for a thread that waits for a person.
+    // The thread ends with its call; nothing waits for a thread that waits for a person.
     let asking = asking.spawn(move || sender.send(ask()).ok());
     asking.map_err(KeychainError::new)?;
     match receiver.recv_timeout(wait) {

@@ -47,7 +47,8 @@ pub enum Credential {
     Token(String),
     /// A key, which is proved to the node of this id. Without an id, to whichever answers.
     Key(Box<SigningKey>, Option<p2panda_core::VerifyingKey>),
-    /// A key with the invite by which the node admits it. Only that node learns of it, and never its secret.
+    /// A key with an invite that admits it. Only that node learns of the invite, and never its
+    /// secret.
     Invite(Box<SigningKey>, AccessCode),
 }
 

@@ -122,7 +122,7 @@ impl Config {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The invites cannot be read.
+    /// The file of invites cannot be read.
     #[error("the file invites.json in {} cannot be used: {source}", dir.display())]
     Invites {
         /// The directory.

@@ -152,7 +152,7 @@ pub enum Event {
     Secrets {
         /// The space.
         space: SpaceId,
-        /// What content names: the secrets, in the message scheme the epochs.
+        /// Secrets that content names; in the message scheme, epochs.
         secrets: Vec<SecretId>,
     },
     /// The verdict about content messages of an author has changed.
@@ -220,7 +220,7 @@ pub enum Refusal {
     /// It carries a secret through a channel of a lower suite than the space has in the past that the
     /// message names, which is this one.
     Suite(u8),
-    /// Its author has no key in the epoch that it names, or no key of that number.
+    /// Its author has no chain in the epoch that it names, or the generation is past the limit.
     Epoch,
     /// The space has another group: somebody uses the id of the space a second time.
     OtherGroup(GroupId),

@@ -240,7 +240,7 @@ impl Space {
         }
     }
 
-    /// Whether it gives secrets to somebody who should have none any more.
+    /// Whether it gives secrets to a device that should have none any more.
     pub(crate) fn is_overdue(&self, wanted: &Roles) -> bool {
         !secret(&self.roles).is_subset(&secret(wanted))
     }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `p2panda.sqlite` | the database |
 //! | `node.key` | the signing key, and a random number of the last open |
-//! | `node.epoch` | the same number in place of it, where the caller keeps the key |
+//! | `node.epoch` | the same number instead, if the caller keeps the key |
 //! | `lock` | held while the directory is open; names the process that holds it |
 //!
 //! These files, and those that SQLite adds, have mode 0600 no matter what the mode of the

@@ -204,7 +204,7 @@ get("copy").addEventListener("click", () => {
 get("leave").addEventListener("click", () => (location.hash = ""));
 get("renew").addEventListener("click", () => {
   if (panda === undefined || !confirm(words.renewSure)) return;
-  // The page begins anew with it; an encrypted room is asked by the invite in the address.
+  // The page starts over with the new key, and joins an encrypted room by the invite in the address.
   void panda.recover().then(() => location.reload(), tell);
 });
 get("wipe").addEventListener("click", () => {

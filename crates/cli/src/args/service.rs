@@ -67,7 +67,7 @@ pub enum NodeCommand {
 
 #[derive(Debug, Args)]
 pub struct AtRestArgs {
-    /// What opens them from now on [default: print what opens them]
+    /// New source of the secret [default: print the source]
     pub source: Option<String>,
     /// Print a JSON object
     #[arg(long)]

@@ -23,7 +23,7 @@ struct AccessLine {
     name: String,
 }
 
-/// Prints an invite to the node that runs.
+/// Creates and prints an invite to the running node.
 pub async fn invite(args: &NodeArgs, access: AccessArgs) -> Result<Outcome, Failure> {
     let remote = running(args).await?;
     let topics = access.topics.iter();
@@ -69,7 +69,7 @@ struct InviteLine {
     keys: Vec<String>,
 }
 
-/// Prints the invites to the node that runs.
+/// Prints the invites of the running node.
 pub async fn list(args: &NodeArgs, json: bool) -> Result<Outcome, Failure> {
     let remote = running(args).await?;
     let invites = remote

@@ -8,14 +8,14 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{self, note};
 use crate::settings::{AtRestSetting, Origin, Settings, SettingsError};
 
-/// As `panda node at-rest --json` prints it.
+/// Output of `panda node at-rest --json`.
 #[derive(Serialize)]
 struct SourceLine {
     /// `None` while nothing is sealed.
     source: Option<&'static str>,
 }
 
-/// Prints what opens the home directory, or changes it.
+/// Prints the source that opens the home directory, or changes it.
 pub async fn run(args: &NodeArgs, at_rest: AtRestArgs) -> Result<Outcome, Failure> {
     let settings = Settings::load(args)?;
     if let Some(text) = &at_rest.source {
@@ -36,7 +36,7 @@ async fn change(args: &NodeArgs, settings: &Settings, text: &str) -> Result<(), 
         what,
     })?;
     let home = crate::open::home(args)?;
-    // Before the lock: nothing is made where nothing is.
+    // Before the lock: do not create anything in an empty home.
     crate::open::inspect(args)?;
     let present = settings.resolved.at_rest.source()?;
     let builder = p2panda::builder().data_dir(&home);

@@ -251,7 +251,7 @@ fn of_database(home: &Path) -> Vec<Check> {
     vec![schema, database]
 }
 
-/// How much of the quota of all is used up.
+/// Checks how much of the total quota is used.
 fn of_quota(settings: &Settings, home: &Path) -> Option<Check> {
     let quota = settings.resolved.quotas.total?;
     let kept = p2panda::inspect(home).ok()?.kept_bytes().ok()??;

@@ -7,7 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings;
 
-/// Subjects: what each is about, and its text, except that of the configuration.
+/// Subjects with summary and text; the text of the configuration is generated.
 const SUBJECTS: [(&str, &str, &str); 13] = [
     ("topics", "what a topic is, and who may read it", TOPICS),
     (

@@ -12,12 +12,13 @@ use crate::failure::Failure;
 /// A source, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AtRestSetting {
-    /// What opens it so far; while nothing is sealed, the keychain if one answers, otherwise a file of its own.
+    /// The present source; while nothing is sealed, the keychain if one answers, otherwise a
+    /// separate file.
     Auto,
     KeyFile,
     /// The keychain of the system.
     Keychain,
-    /// A file of its own in the usual place, by the name of the node.
+    /// A separate file in the default directory, named after the node.
     UsualFile,
     File(PathBuf),
     /// The file that holds the passphrase.
@@ -57,7 +58,7 @@ impl AtRestSetting {
     }
 }
 
-/// The keychain, a file of its own, and the key file for homes that it opens.
+/// The keychain, a separate file, and the key file for homes that it opens.
 fn auto() -> AtRest {
     let all = keychain().into_iter().chain(usual_file());
     AtRest::FirstOf(all.chain([AtRest::KeyFile]).collect())

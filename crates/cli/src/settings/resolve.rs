@@ -43,7 +43,7 @@ pub struct Listen(Vec<NamedAddr>);
 #[derive(Clone, Debug)]
 pub struct Resolved {
     pub home: Option<PathBuf>,
-    /// File of the signing key.
+    /// Path of the signing key.
     pub key: Option<PathBuf>,
     pub operation_mib: u32,
     pub at_rest: AtRestSetting,
@@ -185,7 +185,7 @@ fn quotas(section: &QuotaSection, role: Role) -> Quotas {
     }
 }
 
-/// For how long content of others is kept.
+/// Maximum age of content by other authors.
 fn retention(section: &RetentionSection) -> Result<Retention, Wrong> {
     let key = "retention.topics";
     let topics = each(key, &section.topics, |text| {

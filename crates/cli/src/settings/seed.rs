@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 use super::access::is_private;
 use crate::failure::Failure;
 
-/// Bytes that are read of the file: more than a key file has.
+/// Bytes read from the file at most; a key file is smaller.
 const FILE_BYTES: u64 = 256;
 
-/// The key of a file: 64 hexadecimal digits, or the first line of a `node.key`.
+/// Reads the key of a file: 64 hexadecimal digits, or the first line of a `node.key`.
 pub fn seed(path: &Path) -> Result<SigningKey, Failure> {
     let read = |source| Failure::ReadFile {
         path: path.to_owned(),
@@ -41,7 +41,7 @@ pub fn seed(path: &Path) -> Result<SigningKey, Failure> {
     Ok(SigningKey::from_bytes(&seed))
 }
 
-/// 32 bytes of 64 hexadecimal digits.
+/// Decodes 64 hexadecimal digits.
 pub fn from_hex(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
     let mut seed = Zeroizing::new([0; 32]);
     if digits.len() != 64 {

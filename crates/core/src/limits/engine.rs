@@ -57,11 +57,11 @@ pub const REPUBLISHED_BYTES_MAX: usize = MIB;
 pub const PRUNE_ROWS_MAX: usize = 512;
 /// Bytes of headers and bodies of them, if they are more than one (`docs/protocol/streams.md#5`).
 pub const PRUNE_BYTES_MAX: u64 = 1024 * 1024;
-/// Between two looks for content that is older than it is kept (`docs/protocol/streams.md#22`).
+/// Time between two searches for content past its age (`docs/protocol/streams.md#22`).
 pub const RETENTION_LOOK_INTERVAL: Duration = Duration::from_secs(60);
-/// Between two steps that delete it (`docs/protocol/streams.md#22`).
+/// Time between two steps of deletion (`docs/protocol/streams.md#22`).
 pub const RETENTION_STEP_WAIT: Duration = Duration::from_millis(20);
-/// Topics that are looked through in one step (`docs/protocol/streams.md#22`).
+/// Topics that one step searches (`docs/protocol/streams.md#22`).
 pub const RETENTION_TOPICS_STEP_MAX: usize = 64;
 /// Free pages of the database that are given back in one step (`docs/protocol/streams.md#5`).
 pub const SHRINK_STEP_PAGES_MAX: u32 = 128;

@@ -29,9 +29,10 @@ pub const IMPORT_BATCH_BYTES_MAX: usize = MIB;
 pub const NETWORK_REQUESTS_MAX: usize = 256;
 /// Events of the node that a slow listener may fall behind (`docs/protocol/streams.md#9.3`).
 pub const EVENTS_MAX: usize = 1_024;
-/// How long a keychain has to show that it keeps secrets without a person (`docs/protocol/at-rest.md#2`).
+/// Time in which a keychain must show that it keeps secrets without a person
+/// (`docs/protocol/at-rest.md#2`).
 pub const KEYCHAIN_ANSWER_WAIT: Duration = Duration::from_secs(2);
-/// How long a person has to unlock the keychain.
+/// Time in which a person must unlock the keychain.
 pub const KEYCHAIN_UNLOCK_WAIT: Duration = Duration::from_secs(60);
 /// How long peers have at shutdown to end their sessions (`docs/protocol/streams.md#14`).
 pub const SHUTDOWN_LEAVE_WAIT: Duration = Duration::from_millis(700);

@@ -94,7 +94,7 @@ pub const DRIVER_ADDRESSES_WAIT: Duration = Duration::from_secs(3);
 pub const DEMO_FILES_MAX: usize = 64;
 /// Bytes of all of them (`docs/protocol/rpc.md#13`).
 pub const DEMO_BYTES_MAX: u64 = 16 * MIB as u64;
-/// Invites for keys that are not listed (`docs/protocol/rpc.md#4`).
+/// Invites of a node for unlisted keys (`docs/protocol/rpc.md#4`).
 pub const RPC_INVITES_MAX: usize = 256;
 /// Keys that an invite admits (`docs/protocol/rpc.md#4`).
 pub const RPC_INVITE_USES_MAX: u32 = 256;
@@ -102,7 +102,7 @@ pub const RPC_INVITE_USES_MAX: u32 = 256;
 pub const RPC_INVITE_TOPICS_MAX: usize = 64;
 /// Bytes of the name of an invite (`docs/protocol/rpc.md#4`).
 pub const RPC_INVITE_NAME_BYTES_MAX: usize = 64;
-/// How long an invite admits keys if nothing is said (`docs/protocol/rpc.md#4`).
+/// Default time for which an invite admits keys (`docs/protocol/rpc.md#4`).
 pub const RPC_INVITE_VALID: Duration = Duration::from_secs(7 * 86_400);
-/// The longest that an invite admits keys (`docs/protocol/rpc.md#4`).
+/// Longest time for which an invite admits keys (`docs/protocol/rpc.md#4`).
 pub const RPC_INVITE_VALID_MAX: Duration = Duration::from_secs(366 * 86_400);

@@ -47,21 +47,21 @@ pub const SPACE_CHAIN_MESSAGES_MAX: u32 = 16_384;
 /// (`docs/protocol/spaces-message.md#4`).
 pub const SPACE_SKIPPED_MAX: usize = 1_024;
 
-/// Epochs of one space of the message scheme of which the chains are kept
+/// Epochs of one space of the message scheme whose chains are kept
 /// (`docs/protocol/spaces-message.md#5`).
 pub const SPACE_EPOCHS_MAX: usize = 256;
 
-/// How long the chains of an epoch are kept after the next one came, in seconds
+/// Time for which the chains of an epoch are kept after the next one began, in seconds
 /// (`docs/protocol/spaces-message.md#5`).
 pub const SPACE_EPOCH_KEPT_S: u64 = 30 * 24 * 60 * 60;
 
-/// How long the plaintext of messages of the message scheme is kept, unless configured otherwise
+/// Default time for which plaintext of the message scheme is kept
 /// (`docs/protocol/spaces-message.md#7`).
 pub const SPACE_PLAINTEXT_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// From one look for keys and plaintext that are too old to the next
+/// Time between two searches for expired keys and plaintext
 /// (`docs/protocol/spaces-message.md#7`).
 pub const SPACE_EXPIRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Entries of the feed that are looked at in one transaction for plaintext that is too old
+/// Feed entries searched in one transaction for expired plaintext
 /// (`docs/protocol/spaces-message.md#7`).
 pub const SPACE_EXPIRY_STEP_ROWS_MAX: usize = 512;
 

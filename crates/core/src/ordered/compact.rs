@@ -1,4 +1,5 @@
-//! A map as two sorted vectors. What depends on keys alone is the same code for all maps of a key.
+//! A map as two sorted vectors. Maps with the same key type share the code that depends on keys
+//! alone.
 
 use alloc::vec::{self, Vec};
 use core::borrow::Borrow;
@@ -7,19 +8,19 @@ use core::iter::Zip;
 use core::ops::{Bound, RangeBounds};
 use core::slice;
 
-/// A map in the order of its keys.
+/// A map, ordered by key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BTreeMap<K, V> {
     pub(super) keys: Vec<K>,
     values: Vec<V>,
 }
 
-/// Where a key is, or where it belongs.
+/// Finds the index of a key, or where to insert it.
 pub(super) fn search<K: Borrow<Q>, Q: Ord + ?Sized>(keys: &[K], key: &Q) -> Result<usize, usize> {
     keys.binary_search_by(|other| other.borrow().cmp(key))
 }
 
-/// The places of the keys that are within bounds.
+/// Returns the index range of keys within bounds.
 pub(super) fn places<K, Q, R>(keys: &[K], range: &R) -> (usize, usize)
 where
     K: Borrow<Q>,
@@ -44,7 +45,7 @@ where
 }
 
 impl<K, V> BTreeMap<K, V> {
-    /// An empty one.
+    /// Creates an empty map.
     pub const fn new() -> Self {
         BTreeMap {
             keys: Vec::new(),
@@ -52,63 +53,63 @@ impl<K, V> BTreeMap<K, V> {
         }
     }
 
-    /// How many entries it has.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether it has none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Empties it.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         self.keys.clear();
         self.values.clear();
     }
 
-    /// All entries.
+    /// Iterates over the entries.
     pub fn iter(&self) -> Iter<'_, K, V> {
         self.keys.iter().zip(&self.values)
     }
 
-    /// All entries; values may be changed.
+    /// Iterates over the entries, with mutable values.
     pub fn iter_mut(&mut self) -> IterMut<'_, K, V> {
         self.keys.iter().zip(&mut self.values)
     }
 
-    /// All keys.
+    /// Iterates over the keys.
     pub fn keys(&self) -> slice::Iter<'_, K> {
         self.keys.iter()
     }
 
-    /// All values, in the order of their keys.
+    /// Iterates over the values, in key order.
     pub fn values(&self) -> slice::Iter<'_, V> {
         self.values.iter()
     }
 
-    /// All values, to be changed.
+    /// Iterates over mutable values, in key order.
     pub fn values_mut(&mut self) -> slice::IterMut<'_, V> {
         self.values.iter_mut()
     }
 
-    /// The keys alone.
+    /// Returns the keys, consuming the map.
     pub fn into_keys(self) -> vec::IntoIter<K> {
         self.keys.into_iter()
     }
 
-    /// The values alone.
+    /// Returns the values, consuming the map.
     pub fn into_values(self) -> vec::IntoIter<V> {
         self.values.into_iter()
     }
 
-    /// The entry with the smallest key.
+    /// Returns the entry with the smallest key.
     pub fn first_key_value(&self) -> Option<(&K, &V)> {
         self.keys.first().zip(self.values.first())
     }
 
-    /// The entry with the largest key.
+    /// Returns the entry with the largest key.
     pub fn last_key_value(&self) -> Option<(&K, &V)> {
         self.keys.last().zip(self.values.last())
     }
@@ -123,7 +124,7 @@ impl<K, V> BTreeMap<K, V> {
         self.keys.pop().zip(self.values.pop())
     }
 
-    /// Keeps the entries for which this is true.
+    /// Keeps only entries for which `keeps` returns true.
     pub fn retain(&mut self, mut keeps: impl FnMut(&K, &mut V) -> bool) {
         let mut kept = 0;
         for place in 0..self.len() {
@@ -152,7 +153,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         search(&self.keys, key).ok()
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -160,7 +161,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         self.values.get(self.found(key)?)
     }
 
-    /// The value of a key, to be changed.
+    /// Returns the mutable value of a key.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -169,7 +170,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         self.values.get_mut(place)
     }
 
-    /// Whether it has the key.
+    /// Whether the map has the key.
     pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -177,7 +178,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         self.found(key).is_some()
     }
 
-    /// Gives a key a value; the one that it had before, if any. The key itself stays.
+    /// Sets the value of a key and returns the previous one. A stored key is not replaced.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match search(&self.keys, &key) {
             Ok(place) => {
@@ -191,7 +192,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         }
     }
 
-    /// Removes a key.
+    /// Removes a key and returns its value.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -199,7 +200,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         self.remove_entry(key).map(|(_, value)| value)
     }
 
-    /// Removes a key, which is given back too.
+    /// Removes a key and returns the stored key and its value.
     pub fn remove_entry<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<(K, V)>
     where
         K: Borrow<Q>,
@@ -208,7 +209,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         Some((self.keys.remove(place), self.values.remove(place)))
     }
 
-    /// The place of a key.
+    /// Returns the entry of a key.
     pub fn entry(&mut self, key: K) -> Entry<'_, K, V> {
         match search(&self.keys, &key) {
             Ok(place) => Entry::Occupied(OccupiedEntry { map: self, place }),
@@ -220,7 +221,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         }
     }
 
-    /// The entries whose keys are within bounds.
+    /// Iterates over entries with keys within bounds.
     pub fn range<Q: Ord + ?Sized, R: RangeBounds<Q>>(&self, range: R) -> Iter<'_, K, V>
     where
         K: Borrow<Q>,
@@ -231,7 +232,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
             .zip(self.values.get(from..to).unwrap_or_default())
     }
 
-    /// The same; values may be changed.
+    /// Iterates over entries with keys within bounds, with mutable values.
     pub fn range_mut<Q: Ord + ?Sized, R: RangeBounds<Q>>(&mut self, range: R) -> IterMut<'_, K, V>
     where
         K: Borrow<Q>,
@@ -242,7 +243,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         keys.iter().zip(values)
     }
 
-    /// Takes the entries from this key on.
+    /// Removes and returns the entries from this key on.
     pub fn split_off<Q: Ord + ?Sized>(&mut self, from: &Q) -> Self
     where
         K: Borrow<Q>,
@@ -254,24 +255,24 @@ impl<K: Ord, V> BTreeMap<K, V> {
         }
     }
 
-    /// Takes all entries of another one, whose values win.
+    /// Moves all entries of another map into this one, replacing values of equal keys.
     pub fn append(&mut self, other: &mut Self) {
         self.extend(core::mem::take(other));
     }
 }
 
-/// Entries.
+/// Iterator over entries.
 pub type Iter<'m, K, V> = Zip<slice::Iter<'m, K>, slice::Iter<'m, V>>;
-/// Entries whose values may be changed.
+/// Iterator over entries with mutable values.
 pub type IterMut<'m, K, V> = Zip<slice::Iter<'m, K>, slice::IterMut<'m, V>>;
-/// Entries that are taken.
+/// Iterator over owned entries.
 pub type IntoIter<K, V> = Zip<vec::IntoIter<K>, vec::IntoIter<V>>;
 
-/// The place of a key in a map.
+/// Entry of a key in a map.
 pub enum Entry<'m, K, V> {
-    /// It has no value.
+    /// The key has no value.
     Vacant(VacantEntry<'m, K, V>),
-    /// It has one.
+    /// The key has a value.
     Occupied(OccupiedEntry<'m, K, V>),
 }
 
@@ -289,7 +290,7 @@ pub struct OccupiedEntry<'m, K, V> {
 }
 
 impl<'m, K: Ord, V> VacantEntry<'m, K, V> {
-    /// Gives it a value.
+    /// Sets the value.
     pub fn insert(self, value: V) -> &'m mut V {
         let VacantEntry { map, place, key } = self;
         map.put(place, key, value);
@@ -298,23 +299,23 @@ impl<'m, K: Ord, V> VacantEntry<'m, K, V> {
 }
 
 impl<'m, K, V> OccupiedEntry<'m, K, V> {
-    /// Its value.
+    /// Returns the value.
     pub fn get(&self) -> &V {
         let value = self.map.values.get(self.place);
         value.expect("nothing was removed since it was found")
     }
 
-    /// Its value, to be changed.
+    /// Returns the mutable value.
     pub fn get_mut(&mut self) -> &mut V {
         at(self.map, self.place)
     }
 
-    /// The same, for as long as the map.
+    /// Returns the mutable value with the lifetime of the map.
     pub fn into_mut(self) -> &'m mut V {
         at(self.map, self.place)
     }
 
-    /// Removes it.
+    /// Removes the entry and returns its value.
     pub fn remove(self) -> V {
         self.map.keys.remove(self.place);
         self.map.values.remove(self.place)
@@ -327,7 +328,7 @@ fn at<K, V>(map: &mut BTreeMap<K, V>, place: usize) -> &mut V {
 }
 
 impl<'m, K: Ord, V> Entry<'m, K, V> {
-    /// The value, made if there is none.
+    /// Returns the value, or inserts the one that `make` returns.
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> &'m mut V {
         match self {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -335,7 +336,7 @@ impl<'m, K: Ord, V> Entry<'m, K, V> {
         }
     }
 
-    /// The value, made of its key if there is none.
+    /// Returns the value, or inserts the one that `make` returns for the key.
     pub fn or_insert_with_key(self, make: impl FnOnce(&K) -> V) -> &'m mut V {
         match self {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -346,12 +347,12 @@ impl<'m, K: Ord, V> Entry<'m, K, V> {
         }
     }
 
-    /// The value, or this one.
+    /// Returns the value, or inserts this one.
     pub fn or_insert(self, value: V) -> &'m mut V {
         self.or_insert_with(|| value)
     }
 
-    /// The value, or the default one.
+    /// Returns the value, or inserts the default.
     pub fn or_default(self) -> &'m mut V
     where
         V: Default,
@@ -359,7 +360,7 @@ impl<'m, K: Ord, V> Entry<'m, K, V> {
         self.or_insert_with(V::default)
     }
 
-    /// Changes the value, if there is one.
+    /// Changes the value, if any.
     pub fn and_modify(mut self, change: impl FnOnce(&mut V)) -> Self {
         if let Entry::Occupied(entry) = &mut self {
             change(entry.get_mut());

@@ -8,64 +8,64 @@ use core::slice;
 
 use super::compact::{places, search};
 
-/// A set in the order of its members.
+/// An ordered set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BTreeSet<T>(Vec<T>);
 
 impl<T> BTreeSet<T> {
-    /// An empty one.
+    /// Creates an empty set.
     pub const fn new() -> Self {
         BTreeSet(Vec::new())
     }
 
-    /// How many it has.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it has none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Empties it.
+    /// Removes all values.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// All of them.
+    /// Iterates over the values.
     pub fn iter(&self) -> slice::Iter<'_, T> {
         self.0.iter()
     }
 
-    /// The smallest one.
+    /// Returns the smallest value.
     pub fn first(&self) -> Option<&T> {
         self.0.first()
     }
 
-    /// The largest one.
+    /// Returns the largest value.
     pub fn last(&self) -> Option<&T> {
         self.0.last()
     }
 
-    /// Removes the smallest one.
+    /// Removes and returns the smallest value.
     pub fn pop_first(&mut self) -> Option<T> {
         (!self.is_empty()).then(|| self.0.remove(0))
     }
 
-    /// Removes the largest one.
+    /// Removes and returns the largest value.
     pub fn pop_last(&mut self) -> Option<T> {
         self.0.pop()
     }
 
-    /// Keeps those for which this is true.
+    /// Keeps only values for which `keeps` returns true.
     pub fn retain(&mut self, keeps: impl FnMut(&T) -> bool) {
         self.0.retain(keeps);
     }
 }
 
 impl<T: Ord> BTreeSet<T> {
-    /// Whether it has this one.
+    /// Whether the set has this value.
     pub fn contains<Q: Ord + ?Sized>(&self, value: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -73,7 +73,7 @@ impl<T: Ord> BTreeSet<T> {
         search(&self.0, value).is_ok()
     }
 
-    /// Adds one, unless it is there; whether it was added.
+    /// Adds a value; returns whether it is new.
     pub fn insert(&mut self, value: T) -> bool {
         let place = search(&self.0, &value);
         if let Err(place) = place {
@@ -82,7 +82,7 @@ impl<T: Ord> BTreeSet<T> {
         place.is_err()
     }
 
-    /// Removes one; whether it was there.
+    /// Removes a value; returns whether the set had it.
     pub fn remove<Q: Ord + ?Sized>(&mut self, value: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -90,7 +90,7 @@ impl<T: Ord> BTreeSet<T> {
         self.take(value).is_some()
     }
 
-    /// Removes one, and gives it back.
+    /// Removes and returns a value.
     pub fn take<Q: Ord + ?Sized>(&mut self, value: &Q) -> Option<T>
     where
         T: Borrow<Q>,
@@ -99,7 +99,7 @@ impl<T: Ord> BTreeSet<T> {
         Some(self.0.remove(place))
     }
 
-    /// Those within bounds.
+    /// Iterates over values within bounds.
     pub fn range<Q: Ord + ?Sized, R: RangeBounds<Q>>(&self, range: R) -> slice::Iter<'_, T>
     where
         T: Borrow<Q>,
@@ -108,7 +108,7 @@ impl<T: Ord> BTreeSet<T> {
         self.0.get(from..to).unwrap_or_default().iter()
     }
 
-    /// Takes those from this one on.
+    /// Removes and returns values from this one on.
     pub fn split_off<Q: Ord + ?Sized>(&mut self, from: &Q) -> Self
     where
         T: Borrow<Q>,
@@ -117,43 +117,43 @@ impl<T: Ord> BTreeSet<T> {
         BTreeSet(self.0.split_off(place))
     }
 
-    /// Takes all of another one.
+    /// Moves all values of another set into this one.
     pub fn append(&mut self, other: &mut Self) {
         self.extend(core::mem::take(other));
     }
 
-    /// Those that another one has not.
+    /// Iterates over values that the other set lacks.
     pub fn difference<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = &'s T> + Clone {
         self.iter().filter(|value| !other.contains(*value))
     }
 
-    /// Those that both have.
+    /// Iterates over values that both sets have.
     pub fn intersection<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = &'s T> + Clone {
         self.iter().filter(|value| other.contains(*value))
     }
 
-    /// Those that one of both has, in order.
+    /// Iterates over values of either set, in order.
     pub fn union<'s>(&'s self, other: &'s Self) -> Union<'s, T> {
         Union(&self.0, &other.0)
     }
 
-    /// Whether another one has them all.
+    /// Whether the other set has all values of this one.
     pub fn is_subset(&self, other: &Self) -> bool {
         self.iter().all(|value| other.contains(value))
     }
 
-    /// Whether it has all of another one.
+    /// Whether this set has all values of the other one.
     pub fn is_superset(&self, other: &Self) -> bool {
         other.is_subset(self)
     }
 
-    /// Whether no other one has any of them.
+    /// Whether the sets have no value in common.
     pub fn is_disjoint(&self, other: &Self) -> bool {
         self.intersection(other).next().is_none()
     }
 }
 
-/// What one of two sorted slices has.
+/// Values of either of two sorted slices.
 #[derive(Clone)]
 pub struct Union<'s, T>(&'s [T], &'s [T]);
 

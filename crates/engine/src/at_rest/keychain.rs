@@ -21,11 +21,11 @@ pub trait Keychain: fmt::Debug + Send + Sync {
     /// The keychain does not keep it.
     fn set(&self, name: &str, secret: &[u8]) -> Result<(), KeychainError>;
 
-    /// Whether it keeps secrets now, without a person who unlocks it. Asked before it is chosen among several
-    /// sources ([`AtRest::FirstOf`](crate::AtRest::FirstOf)).
+    /// Checks that the keychain keeps secrets now, without a person to unlock it. Called before
+    /// [`AtRest::FirstOf`](crate::AtRest::FirstOf) chooses it.
     ///
     /// # Errors
-    /// It does not.
+    /// The keychain does not keep secrets.
     fn answers(&self) -> Result<(), KeychainError> {
         Ok(())
     }
@@ -62,7 +62,7 @@ pub(super) fn secret(
             let secret = draw_secret()?;
             let kept = keychain.set(&name, secret.as_slice());
             kept.map_err(|error| failed(error.to_string()))?;
-            // Nothing is sealed by what it does not give back.
+            // Seal nothing under a secret that the keychain does not return.
             match keychain.get(&name) {
                 Ok(Some(given)) if given[..] == secret[..] => Ok(secret),
                 Ok(_) => Err(failed("it does not give back what it was given".into())),

@@ -1,4 +1,4 @@
-//! When what is kept for a time is looked for, and how far that came
+//! Schedule and progress of the searches for expired plaintext
 //! (`docs/protocol/spaces-message.md#7`).
 
 use std::collections::BTreeMap;
@@ -8,13 +8,13 @@ use p2panda_core::limits::SPACE_PLAINTEXT_KEPT;
 
 use crate::now::micros;
 
-/// Of all spaces of the message scheme.
+/// Schedule for all spaces of the message scheme.
 pub(crate) struct Expiry {
-    /// How long plaintext is kept.
+    /// Time for which plaintext is kept.
     pub kept_us: u64,
-    /// When it is looked for next, in elapsed microseconds.
+    /// Time of the next search, in elapsed microseconds.
     pub due_us: Option<u64>,
-    /// By topic, up to which offset nothing is left.
+    /// Offset by topic up to which nothing is left.
     pub until: BTreeMap<Topic, u64>,
 }
 
@@ -29,7 +29,7 @@ impl Default for Expiry {
 }
 
 impl Expiry {
-    /// Everything is looked at from the beginning.
+    /// Starts the search over.
     pub fn begin(&mut self, due_us: Option<u64>) {
         self.due_us = due_us;
         self.until.clear();

@@ -86,7 +86,7 @@ pub(crate) enum Content {
     Sealed([u8; 32]),
     /// Its author may not write.
     Refused,
-    /// Its key was erased: what was opened is what was stored.
+    /// The key was erased; only stored plaintext is left.
     Gone,
 }
 

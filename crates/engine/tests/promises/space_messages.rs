@@ -78,7 +78,7 @@ fn several_messages_of_one_batch_have_keys_of_their_own() {
     assert_eq!(bob.shown(), ["a", "b", "c"]);
 }
 
-/// What does not reach the disk leaves keys and plaintext as they were.
+/// A transaction that does not reach the disk leaves keys and plaintext unchanged.
 #[test]
 fn a_fault_at_any_point_leaves_the_key_or_the_plaintext() {
     let [mut alice, mut bob] = pair();

@@ -155,7 +155,7 @@ pub enum Unknown {
         /// The topics.
         topics: BTreeSet<Topic>,
     },
-    /// What the invite gives by which they came (`access.invite`); without one, nothing.
+    /// What their invite grants (`access.invite`); nothing without an invite.
     Invite,
     /// The same as `Open` in every topic that they name in full. What the node does not keep yet it keeps from
     /// then on.
@@ -385,7 +385,7 @@ impl Gate {
             scopes: invite.scopes(),
             topics: Some(invite.topics.clone()),
             rooms: None,
-            // All that came by it together. No listed name has a space.
+            // All keys of the invite together. Listed names contain no space.
             client: self.client(&format!("invite {}", invite.name)),
         })
     }

@@ -1,4 +1,4 @@
-//! Invites for keys that nobody listed, and the keys that came by them (`docs/protocol/rpc.md#4`).
+//! Invites for unlisted keys, and the keys that they admitted (`docs/protocol/rpc.md#4`).
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ use crate::api::{
 /// File of the invites in the node's directory.
 const FILE: &str = "invites.json";
 
-/// All invites of a node. What changes is on disk before it counts.
+/// All invites of a node. Changes are on disk before they take effect.
 #[derive(Debug)]
 pub(crate) struct Invites {
     path: PathBuf,
@@ -36,13 +36,13 @@ struct Stored {
     invites: Vec<Invite>,
 }
 
-/// An invite, with those who came by it.
+/// An invite, with the keys that it admitted.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Invite {
     pub(crate) name: String,
     id: String,
-    /// Hexadecimal, as the id.
+    /// Hexadecimal, like the id.
     secret: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) topics: BTreeSet<Topic>,
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Invite {
 }
 
 impl Invites {
-    /// Those of the directory.
+    /// Reads the invites of a directory.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join(FILE);
         let stored = match std::fs::read(&path) {
@@ -72,7 +72,7 @@ impl Invites {
         Ok(Invites { path, stored })
     }
 
-    /// The invite by which a key came, or comes now by this proof over this text.
+    /// Returns the invite that admitted a key, or admits it now by this proof over this text.
     pub(crate) fn admit(
         &self,
         proof: &KeyProof,
@@ -110,7 +110,7 @@ impl Invites {
         Ok(admitted)
     }
 
-    /// Makes one into these topics.
+    /// Creates an invite to these topics.
     pub(crate) fn create(
         &self,
         node: VerifyingKey,
@@ -154,7 +154,7 @@ impl Invites {
         Ok((name, AccessCode { node, id, secret }))
     }
 
-    /// Ends one, and the access of all that came by it.
+    /// Ends an invite and the access of its keys.
     pub(crate) fn revoke(&self, name: &str) -> Result<(), RpcError> {
         let mut stored = self.stored.lock();
         let mut changed = stored.clone();
@@ -169,16 +169,16 @@ impl Invites {
         Ok(())
     }
 
-    /// All of them.
+    /// Returns all invites.
     pub(crate) fn all(&self) -> Vec<Invite> {
         self.stored.lock().invites.clone()
     }
 
-    /// A crash leaves the old or the new ones.
+    /// Writes the file; after a crash it holds either the old or the new invites.
     fn write(&self, stored: &Stored) -> Result<(), RpcError> {
         let write = || -> io::Result<()> {
             let dir = self.path.parent().unwrap_or(Path::new("."));
-            // Made with mode 0600.
+            // Created with mode 0600.
             let mut made = tempfile::Builder::new()
                 .prefix(".invites")
                 .tempfile_in(dir)?;
@@ -202,13 +202,13 @@ impl Invite {
         bytes.try_into().ok()
     }
 
-    /// What its keys may do.
+    /// Access of its keys.
     pub(crate) fn scopes(&self) -> Scopes {
         Scopes::parse(&self.scopes.join(",")).unwrap_or_default()
     }
 }
 
-/// Whether an invite may be made like this.
+/// Checks the parameters of a new invite.
 fn check(
     params: &AccessInviteParams,
     topics: &BTreeSet<Topic>,

@@ -47,8 +47,8 @@ pub(crate) async fn read(
     })
 }
 
-/// Whether all that was behind an offset is there, except what its authors deleted. The beginning is where
-/// it begins now.
+/// Checks that nothing after an offset was deleted by age. A read from the beginning starts where
+/// the topic begins now.
 pub(crate) async fn is_there(service: &Service, topic: Topic, after: u64) -> Of<()> {
     let until = service.node.topic(topic).aged_until().await;
     let until = until.map_err(|error| map::error(&error))?;

@@ -172,7 +172,7 @@ impl Session {
             let nonce = challenge.filter(|(_, until)| Instant::now() <= *until);
             let nonce = nonce.map(|(nonce, _)| nonce);
             let service = self.service.clone();
-            // An invite that is used is written down first.
+            // The use of an invite is stored first.
             let checked =
                 tokio::task::spawn_blocking(move || service.gate.auth(&auth, nonce, &authority));
             let who = checked.await.map_err(|_| access::unauthenticated())??;

@@ -76,7 +76,7 @@ pub enum Scheme {
     /// Secrets of long life: what was written stays readable to those who were given them.
     #[default]
     Data,
-    /// A key for each message, which is erased with its use: nobody opens a stored message again.
+    /// A key for each message, erased when it is used: a stored message cannot be opened again.
     Message,
 }
 
@@ -119,7 +119,7 @@ impl Settings {
         }
     }
 
-    /// The message scheme; newcomers read from the time they came.
+    /// The message scheme; newcomers read messages written after they join.
     pub fn with_a_key_per_message() -> Settings {
         Settings {
             scheme: Scheme::Message,
@@ -195,12 +195,12 @@ pub(crate) struct Encrypted {
     pub(crate) sealed: Vec<u8>,
 }
 
-/// A content message of the message scheme from outside.
+/// A sealed content message of the message scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chained {
-    /// The control message that began the epoch.
+    /// Control message that began the epoch.
     pub(crate) epoch: Hash,
-    /// The place in the chain of its author.
+    /// Index in the chain of its author.
     pub(crate) generation: u32,
     pub(crate) nonce: [u8; 24],
     pub(crate) sealed: Vec<u8>,

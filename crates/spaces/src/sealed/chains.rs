@@ -1,5 +1,5 @@
-//! The keys of the message scheme: one chain for each author in each epoch, of which every key dies
-//! with its use (`docs/protocol/spaces-message.md`).
+//! Keys of the message scheme: one chain for each author in each epoch; each key is erased when it
+//! is used (`docs/protocol/spaces-message.md`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -19,20 +19,20 @@ const SEED: &[u8] = b"p2panda space chain v1";
 const KEY: &[u8] = b"p2panda space message v1";
 const NEXT: &[u8] = b"p2panda space next v1";
 
-/// The time from one root to the next, named by the control message that brought it.
+/// The period of one root, named by the control message that carried it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch {
-    /// What follows from its root and is kept.
+    /// The kept secret, derived from its root.
     pub(crate) secret: SecretId,
-    /// When it came, in seconds since 1970.
+    /// Time at which it began here, in seconds since 1970.
     pub(crate) since: u64,
-    /// How many messages of ours were sealed in it.
+    /// Number of our messages sealed in it.
     pub(crate) sealed: u32,
-    /// Its chains were erased.
+    /// Whether its chains were erased.
     pub(crate) is_gone: bool,
 }
 
-/// What gives the next key of an author.
+/// Chain of an author: derives the next key.
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) next: u32,
@@ -50,7 +50,7 @@ impl Chain {
     }
 }
 
-/// Which row has changed.
+/// Name of a changed row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Name {
     Epoch(Hash),
@@ -58,30 +58,30 @@ pub(crate) enum Name {
     Skipped(Hash, VerifyingKey, u32),
 }
 
-/// What becomes of a message.
+/// Whether a message can be opened.
 pub(crate) enum Found {
-    /// This key opens it, if any does.
+    /// With this key.
     Key(Secret),
-    /// The key was erased, or we never had it.
+    /// No: the key was erased, or we never had it.
     Gone,
-    /// Its author has no chain there, or no chain is so long.
+    /// No: its author has no chain in the epoch, or the generation is past the limit.
     Never,
 }
 
-/// Of an author: when the epoch came, which one, and which message of it.
+/// Skipped keys of an author, by time of the epoch, epoch and generation.
 type Skipped = BTreeMap<(u64, Hash, u32), Secret>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Chains {
     pub(crate) epochs: BTreeMap<Hash, Epoch>,
     pub(crate) chains: BTreeMap<(Hash, VerifyingKey), Chain>,
-    /// Keys of messages before the next one of a chain.
+    /// Keys of messages that a chain has passed.
     pub(crate) skipped: BTreeMap<VerifyingKey, Skipped>,
     pub(crate) dirty: BTreeSet<Name>,
 }
 
 impl Chains {
-    /// Begins an epoch: everybody who was sent the root has a chain in it. A repeat changes nothing.
+    /// Begins an epoch with a chain for each recipient of the root. A repeat changes nothing.
     pub(crate) fn begin(
         &mut self,
         (space, epoch): (&SpaceId, Hash),
@@ -109,7 +109,7 @@ impl Chains {
         self.dirty.insert(Name::Epoch(epoch));
     }
 
-    /// The epoch to seal in under a secret: the first one that we can.
+    /// Returns the epoch to seal in under a secret: the first one in which we have a chain.
     pub(crate) fn sending(&self, secret: &SecretId, me: &VerifyingKey) -> Option<Hash> {
         let can = |(id, epoch): &(&Hash, &Epoch)| {
             let chain = self.chains.get(&(**id, *me));
@@ -121,7 +121,7 @@ impl Chains {
         first.map(|(id, _)| *id)
     }
 
-    /// The key of our next message. It is erased when that is taken in.
+    /// Returns the key of our next message, which is erased when the message is processed.
     pub(crate) fn seal(&mut self, epoch: Hash, me: &VerifyingKey) -> Option<(u32, Secret)> {
         let chain = self.chains.get(&(epoch, *me))?;
         let known = self.epochs.get_mut(&epoch)?;
@@ -141,7 +141,7 @@ impl Chains {
         Some((generation, ahead.key()))
     }
 
-    /// The key of a message; nothing changes.
+    /// Returns the key of a message, without changes.
     pub(crate) fn find(&self, epoch: Hash, author: &VerifyingKey, generation: u32) -> Found {
         if generation >= SPACE_CHAIN_MESSAGES_MAX {
             return Found::Never;
@@ -167,7 +167,7 @@ impl Chains {
         Found::Key(ahead.key())
     }
 
-    /// A message was opened: its key is erased, and those before it are kept apart.
+    /// Erases the key of an opened message, and keeps the skipped keys before it.
     pub(crate) fn used(&mut self, epoch: Hash, author: &VerifyingKey, generation: u32) {
         let Some(since) = self.epochs.get(&epoch).map(|known| known.since) else {
             return;
@@ -197,8 +197,7 @@ impl Chains {
         }
     }
 
-    /// Erases the chains of epochs that another one followed long ago, and of those beyond the number
-    /// that is kept.
+    /// Erases the chains of epochs that ended long ago, and of the oldest ones beyond the limit.
     pub(crate) fn expire(&mut self, now: u64) {
         let open = self.epochs.iter().filter(|(_, epoch)| !epoch.is_gone);
         let mut open: Vec<(u64, Hash)> = open.map(|(id, epoch)| (epoch.since, *id)).collect();

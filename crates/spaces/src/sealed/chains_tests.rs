@@ -1,4 +1,4 @@
-//! Each bound at the limit and one past it, and what is erased.
+//! Tests each bound at the limit and one past it, and erasure.
 
 use p2panda_core::SigningKey;
 
@@ -145,7 +145,7 @@ fn so_many_skipped_keys_are_kept_and_no_more() {
             assert!(matches!(found, Found::Gone));
         }
     }
-    // Those of an older epoch go first.
+    // Keys of an older epoch are erased first.
     let mut chains = Chains::default();
     begin(&mut chains, 1, 0);
     begin(&mut chains, 2, 1);
@@ -170,7 +170,7 @@ fn chains_are_erased_so_long_after_the_next_epoch_came() {
     chains.expire(u64::MAX);
     assert!(key(chains.find(id(2), &author(1), 0)).is_some(), "the last");
     assert_eq!(chains.chains.len(), 2);
-    // The root that comes once more brings nothing back.
+    // A repeated root restores nothing.
     begin(&mut chains, 1, 0);
     assert!(matches!(chains.find(id(1), &author(1), 0), Found::Gone));
 }

@@ -1,4 +1,4 @@
-//! What a stolen state opens, and what the network may not do to it.
+//! Tests what a stolen state opens, and what the network cannot change.
 
 use p2panda_core::Hash;
 
@@ -12,7 +12,7 @@ fn world() -> [Node; 3] {
     let members = [(b.member(), Role::Owner), (c.member(), Role::Editor)];
     a.create(Settings::with_a_key_per_message(), &members);
     sync(&mut [&mut a, &mut b, &mut c]);
-    // Each channel has gone both ways.
+    // Each channel has carried messages in both directions.
     for at in 0..3 {
         let all = &mut [&mut a, &mut b, &mut c];
         all[at]
@@ -23,7 +23,7 @@ fn world() -> [Node; 3] {
     [a, b, c]
 }
 
-/// What an author says in a control message.
+/// A control message of an author.
 fn structure_of(node: &Node, id: &Hash) -> Structure {
     let (op, space) = (&node.topic.ops[id], node.s());
     let (_, native) = node.spaces.native(&space).unwrap();
@@ -43,7 +43,7 @@ fn epoch_of(node: &Node, id: &Hash) -> Chained {
     }
 }
 
-/// All that a thief finds.
+/// The state that a thief finds.
 fn rows(node: &mut Node) -> Vec<Vec<u8>> {
     node.restart();
     let keys = node.keys.changes().into_iter();
@@ -79,7 +79,7 @@ fn a_stolen_state_holds_no_key_of_what_was_opened() {
     }
 }
 
-/// A member has the direct messages of an epoch signed once more, at a thief who has a stolen state.
+/// A member signs the direct messages of an epoch again, for a thief with a stolen state.
 #[test]
 fn a_stolen_state_opens_no_root_again() {
     let [mut a, mut b, mut c] = world();
@@ -115,8 +115,8 @@ fn a_stolen_state_opens_no_root_again() {
     assert_eq!(native.chains.epochs.len(), epochs, "no root was opened");
 }
 
-/// Content by somebody who was not sent the root of the epoch that it names, and with a number that no
-/// chain has.
+/// Content of an author who did not receive the root of its epoch, and content with a generation
+/// past the end of a chain.
 #[test]
 fn who_has_no_chain_in_an_epoch_is_refused_in_it() {
     let [mut a, mut b, mut c] = world();
@@ -136,7 +136,7 @@ fn who_has_no_chain_in_an_epoch_is_refused_in_it() {
     let space = a.s();
     let refused = a.spaces.open_message(&space, &op.author, op.seq, &op.body);
     assert_eq!(refused, Ok(Content::Refused(Refusal::Epoch)));
-    // What did not open costs no key.
+    // A message that did not open erases no key.
     b.publish("afterwards");
     sync(&mut [&mut a, &mut b, &mut c]);
     assert!(a.reads("afterwards"));

@@ -377,7 +377,7 @@ impl Spaces {
         seal.outgoing(data, space.graph.heads(), rng)
     }
 
-    /// Seals several messages as [`Spaces::seal_content`] does, which looks the members up once.
+    /// Seals several messages as [`Spaces::seal_content`] does, but computes the members once.
     pub fn seal_contents(
         &self,
         id: SpaceId,
@@ -466,7 +466,7 @@ impl Spaces {
     }
 }
 
-/// What messages of one kind are sealed with.
+/// Keys and names that seal messages of one kind.
 struct Seal<'s> {
     space: &'s SpaceId,
     me: &'s VerifyingKey,

@@ -463,8 +463,8 @@ impl Spaces {
         Ok(())
     }
 
-    /// Opens a content message of the data scheme that was taken in before, for instance when its
-    /// secret has come.
+    /// Opens a content message of the data scheme that was received before, for instance when its
+    /// secret has arrived.
     pub fn open_content(
         &self,
         id: &SpaceId,
@@ -475,7 +475,7 @@ impl Spaces {
         Ok(self.open_encrypted(id, (author, seq), &content(body)?))
     }
 
-    /// Opens a content message of any scheme that was taken in before. In the message scheme that
+    /// Opens a content message of any scheme that was received before. In the message scheme this
     /// works once: store [`Spaces::changes`] and the data in one transaction.
     pub fn open_message(
         &mut self,
@@ -575,7 +575,7 @@ impl Spaces {
     }
 }
 
-/// Content is of the scheme of its space.
+/// Checks that content uses the scheme of its space.
 fn is_content(space: &Space, body: &Body) -> Result<(), Invalid> {
     match (space.scheme(), body) {
         (Scheme::Data, Body::Content(_)) | (Scheme::Message, Body::Message(_)) => Ok(()),

@@ -1,5 +1,5 @@
-//! `vectors/spaces-sealed.json` and `vectors/spaces-message.json`: spaces whose bytes are made again
-//! from the seeds of their nodes.
+//! `vectors/spaces-sealed.json` and `vectors/spaces-message.json`: spaces whose bytes are
+//! reproduced from the seeds of their nodes.
 
 use p2panda_core::Hash;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Bodies that are deleted because of their age (`docs/protocol/streams.md#22`).
+//! Deletion of bodies by age (`docs/protocol/streams.md#22`).
 
 use p2panda_core::{Timestamp, Topic, VerifyingKey};
 use rusqlite::{OptionalExtension, params};
@@ -8,33 +8,33 @@ use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{Blob32, int, unsigned, verifying_key};
 use crate::database::tx::{LogKey, TopicKey, Tx};
 
-/// An entry of a feed with the content that its operation has.
+/// An entry of a feed, with the size of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgedEntry {
-    /// Its place in the feed.
+    /// Offset in the feed.
     pub offset: u64,
     /// Row of its log.
     pub log: LogKey,
-    /// What stands for the author of its log.
+    /// Label of its log.
     pub label: VerifyingKey,
-    /// Its sequence number.
+    /// Sequence number in its log.
     pub seq: u32,
-    /// Bytes of its body that are stored.
+    /// Stored bytes of its body.
     pub bytes: u64,
 }
 
-/// How far the entries of a topic were looked through.
+/// Progress of the search in a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AgedUntil {
-    /// Up to this offset.
+    /// Offset up to which it was searched.
     pub looked: u64,
-    /// The highest offset of which the body was deleted, 0: none.
+    /// Highest offset whose body was deleted; 0: none.
     pub deleted: u64,
 }
 
 impl Tx<'_> {
-    /// The topics of which something is stored, behind `after`.
+    /// Lists topics with stored entries, after `after`.
     pub fn stored_topics(
         &self,
         after: Option<&Topic>,
@@ -48,15 +48,15 @@ impl Tx<'_> {
         })
     }
 
-    /// The offset up to which everything in the feed of a topic was given out before a time. `wait_us` is the
-    /// longest time between two notes of times while entries come.
+    /// Returns the offset up to which all entries of a topic's feed got their offset before a
+    /// time. `wait_us` is the longest time between two notes of times while entries arrive.
     pub fn feed_before(
         &self,
         topic: TopicKey,
         before: Timestamp,
         wait_us: u64,
     ) -> Result<u64, StoreError> {
-        // What comes behind a note and before the next one came within that time.
+        // Entries between a note and the next one arrived within that time.
         let since = before.as_micros().saturating_sub(wait_us);
         let sql = "SELECT offset FROM feed_time WHERE topic = ?1 AND at >= ?2
             ORDER BY offset LIMIT 1";
@@ -67,7 +67,7 @@ impl Tx<'_> {
             .map_or(u64::MAX, |next| next.saturating_sub(1)))
     }
 
-    /// The offset up to which every consumer has settled everything in a topic, and every view has applied it.
+    /// Returns the offset up to which all consumers have settled, and all views applied, a topic.
     pub fn settled_by_all(&self, topic: TopicKey) -> Result<u64, StoreError> {
         let sql = "SELECT min(at) FROM (
                 SELECT min(prefix) AS at FROM consumer_topic WHERE topic = ?1
@@ -81,7 +81,7 @@ impl Tx<'_> {
         Ok(at.map_or(u64::MAX, |at| u64::try_from(at).unwrap_or(0)))
     }
 
-    /// How far a topic was looked through.
+    /// Returns the progress of the search in a topic.
     pub fn aged_until(&self, topic: TopicKey) -> Result<AgedUntil, StoreError> {
         let sql = "SELECT looked, deleted FROM aged_topic WHERE topic = ?1";
         let found = self.cached(sql)?.query_row([topic.0], |row| {
@@ -93,7 +93,7 @@ impl Tx<'_> {
         Ok(found.optional()?.unwrap_or_default())
     }
 
-    /// Notes how far a topic was looked through.
+    /// Stores the progress of the search in a topic.
     pub fn set_aged_until(&mut self, topic: TopicKey, until: AgedUntil) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO aged_topic VALUES(?1, ?2, ?3)";
         self.cached(sql)?
@@ -101,7 +101,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Entries of the feed of a topic behind one offset and up to another, at most that many.
+    /// Lists entries of a topic's feed after one offset and up to another, at most `rows_max`.
     pub fn entries_between(
         &self,
         topic: TopicKey,
@@ -125,8 +125,8 @@ impl Tx<'_> {
         })
     }
 
-    /// Deletes the body of an entry, as [`Tx::drop_body`] does. Its bytes do not count as kept any more. False
-    /// if it was deleted before, or pruned.
+    /// Deletes the body of an entry, as [`Tx::drop_body`] does; its bytes no longer count as kept.
+    /// False if it was deleted before, or pruned.
     pub fn age_body(&mut self, topic: TopicKey, entry: &AgedEntry) -> Result<bool, StoreError> {
         let (log, seq, bytes) = (entry.log, entry.seq, int(entry.bytes));
         if self.is_garbage(log, seq)? || self.is_dropped(log, seq)? {
@@ -144,14 +144,14 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Bytes of bodies of a log that were deleted because of their age, and not by a prune since.
+    /// Bytes of a log's bodies that were deleted by age, and not by a prune since.
     pub fn aged_bytes(&self, log: LogKey) -> Result<u64, StoreError> {
         let sql = "SELECT bytes FROM aged WHERE log = ?1";
         let found = self.cached(sql)?.query_row([log.0], |row| unsigned(row, 0));
         Ok(found.optional()?.unwrap_or(0))
     }
 
-    /// A log is pruned: what was deleted of it before counts in what the prune deletes.
+    /// Called when a log is pruned: bytes deleted before then count for the prune.
     pub(crate) fn prune_aged(&mut self, log: LogKey, below: u32) -> Result<(), StoreError> {
         let sql = "UPDATE aged SET bytes = (SELECT coalesce(sum(bytes), 0) FROM aged_body
                 WHERE log = ?1 AND seq >= ?2)
@@ -162,7 +162,7 @@ impl Tx<'_> {
 }
 
 impl Reader {
-    /// The highest offset of a topic of which the body was deleted because of its age, 0: none.
+    /// Returns the highest offset of a topic whose body was deleted by age; 0: none.
     pub fn aged_until(&self, topic: &Topic) -> Result<u64, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(topic) = topic_key(&snapshot, topic)? else {

@@ -24,7 +24,7 @@ pub enum Change {
     Withdrawn,
     /// The operation changed who is a member, or how.
     Members,
-    /// What it said was kept for a time and is erased; nothing opens it any more
+    /// Its plaintext was kept for its time and is erased; it cannot be opened again
     /// (`docs/protocol/spaces-message.md#7`).
     Expired,
 }

@@ -1,4 +1,4 @@
-//! Plaintext that is kept for a time (`docs/protocol/spaces-message.md#7`).
+//! Expiry of stored plaintext (`docs/protocol/spaces-message.md#7`).
 
 use p2panda_core::Timestamp;
 use p2panda_core::limits::FEED_TIME_WAIT;
@@ -9,21 +9,21 @@ use crate::database::error::StoreError;
 use crate::database::sql::{int, unsigned};
 use crate::database::tx::{TopicKey, Tx};
 
-/// What a step of [`Tx::expire_opened`] did.
+/// Result of a step of [`Tx::expire_opened`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Expired {
-    /// Up to this offset nothing is left to erase.
+    /// Offset up to which nothing is left to erase.
     pub until: u64,
-    /// Entries of which the plaintext was erased.
+    /// Number of entries whose plaintext was erased.
     pub erased: usize,
-    /// There are more entries of before that time.
+    /// Whether there are more entries before that time.
     pub has_more: bool,
 }
 
 impl Tx<'_> {
-    /// Erases the plaintext of entries of a topic above an offset that were delivered before a time;
-    /// looks at most at so many entries. Their stored bodies stay.
+    /// Erases the plaintext of entries of a topic above an offset that were delivered before a
+    /// time. Reads at most `rows_max` entries. Stored bodies stay.
     pub fn expire_opened(
         &mut self,
         topic: TopicKey,

@@ -67,7 +67,7 @@ impl Tx<'_> {
 }
 
 impl Reader {
-    /// Header and payload bytes that are kept of a topic, or of all. `None` while nobody counts.
+    /// Stored header and payload bytes of a topic, or of all topics. `None` without quotas.
     pub fn kept_bytes(&self, topic: Option<&Topic>) -> Result<Option<u64>, StoreError> {
         let snapshot = self.snapshot()?;
         let sql = "SELECT bytes FROM kept_bytes WHERE kind = ?1 AND key = ?2";

@@ -111,7 +111,7 @@ impl Reader {
         Ok((found != "ok").then_some(found))
     }
 
-    /// The number of the source that opens what is sealed for the newest identity, if something is
+    /// Returns the number of the source that opens the sealed rows of the newest identity, if any
     /// (`docs/protocol/at-rest.md#2`).
     pub fn sealed_by(&self) -> Result<Option<u8>, StoreError> {
         let sql = "SELECT substr(wrapped, 2, 1) FROM sealed_key ORDER BY id DESC LIMIT 1";

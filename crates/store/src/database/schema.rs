@@ -27,12 +27,12 @@ const MIGRATIONS: &[&str] = &[
     EXPIRED,
 ];
 
-/// Migrations that add a column: which, to which table. One that is there stays, also where a database was
-/// marked as one of an earlier version.
+/// Migrations that add a column, by table. An existing column stays, also if a database was marked
+/// with an earlier version.
 const COLUMNS: &[(&str, &str)] = &[("operation", "opened_by")];
 
-/// `content` of an operation may be 4: its plaintext was erased. A version that does not know that does
-/// not open the database.
+/// `content` of an operation may be 4: its plaintext was erased. Earlier versions do not open such
+/// a database.
 const EXPIRED: &str = "";
 
 const FIRST: &str = "

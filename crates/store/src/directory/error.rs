@@ -66,13 +66,13 @@ pub enum OpenErrorKind {
         /// The directory.
         dir: PathBuf,
     },
-    /// The caller keeps the key, and the key file is there as well.
+    /// The caller keeps the key, but the directory has a key file.
     #[error("{} has a node.key, and the key is kept elsewhere", dir.display())]
     KeyTwice {
         /// The directory.
         dir: PathBuf,
     },
-    /// The caller keeps the key, so no other one can take its place here.
+    /// The caller keeps the key, so the directory cannot get a new one.
     #[error("the key of {} is kept elsewhere: the other one has to be made there", dir.display())]
     KeyElsewhere {
         /// The directory.

@@ -16,7 +16,8 @@ use crate::error::ErrorOf;
 /// Noted in the database while our own logs are pulled into a restored directory.
 pub(crate) const PULLING: &str = "pulling";
 
-/// Noted in the database once its key file is written: the node's id, a single byte in older ones.
+/// Stored in the database once its key file is written: the node id, or a single byte in older
+/// databases.
 const KEYED: &str = "keyed";
 
 /// How a directory is opened.
@@ -25,8 +26,8 @@ pub struct Options {
     /// The signing key, if the caller has it. Otherwise it is read from the key file, or drawn
     /// for a new directory.
     pub key: Option<SigningKey>,
-    /// The caller keeps the key: it is not written into the directory, whose file `node.epoch` then
-    /// holds what is new with each open.
+    /// The caller keeps the key, which is not written into the directory; the file `node.epoch`
+    /// holds the epoch of each open.
     pub key_elsewhere: bool,
     /// Where guard files live, one per identity, outside of the data directory. `None`: no
     /// guard, for throw-away nodes.
@@ -130,7 +131,7 @@ fn match_key(
     let key = match (given, found.key) {
         (Some(key), _) if key.verifying_key() != found.node => return Err(other()),
         (Some(key), _) | (None, Some(key)) => key,
-        // What is kept elsewhere was given.
+        // The caller passed the key.
         (None, None) => return Err(other()),
     };
     if Some(found.epoch) == previous {
@@ -142,7 +143,7 @@ fn match_key(
     Ok(key)
 }
 
-/// Whether the database was open with another key than this one, as far as it says so.
+/// Whether the database says that it was opened with a key other than this one.
 fn is_of_another(database: &Database, key: &SigningKey) -> Result<bool, OpenError> {
     let noted = database.note(KEYED)?;
     let noted = noted.filter(|noted| noted.len() == key.verifying_key().as_bytes().len());
@@ -155,7 +156,7 @@ fn had_key(database: &Database, epochs: Epochs) -> Result<bool, OpenError> {
     Ok(opened_again || database.was_used() || database.note(KEYED)?.is_some())
 }
 
-/// Notes that there is a key now, and whose.
+/// Stores that there is a key, and its node id.
 pub(crate) fn keyed(database: &mut Database, node: &VerifyingKey) -> Result<(), OpenError> {
     if database.note(KEYED)?.as_deref() != Some(node.as_bytes()) {
         database.put_note(KEYED, node.as_bytes())?;

@@ -22,22 +22,23 @@ pub(crate) struct KeyFile {
 /// Its name in the data directory.
 pub(crate) const FILE: &str = "node.key";
 
-/// What takes its place where the key is kept elsewhere: whose directory it is, and the epoch.
+/// File in its place if the key is kept elsewhere: node id and epoch.
 const EPOCH_FILE: &str = "node.epoch";
 
-/// What the directory says of its key.
+/// Identity of a directory.
 pub(crate) struct Kept {
-    /// Whose directory it is.
+    /// Node id of the directory.
     pub node: VerifyingKey,
     pub epoch: Epoch,
-    /// The key itself, if it is kept here.
+    /// The key, if it is in the directory.
     pub key: Option<SigningKey>,
 }
 
-/// Reads what the directory says of its key, `None` if nothing.
+/// Reads the identity of a directory; `None` if it has none.
 ///
 /// # Errors
-/// As [`read`]; [`OpenErrorKind::KeyTwice`] if the key is kept elsewhere and here as well.
+/// As [`read`]; [`OpenErrorKind::KeyTwice`] if the key is kept elsewhere but the directory has one
+/// too.
 pub(crate) fn kept(dir: &Path, elsewhere: bool) -> Result<Option<Kept>, OpenError> {
     let (key, noted) = (read(&dir.join(FILE))?, read_epoch(&dir.join(EPOCH_FILE))?);
     Ok(match (key, noted) {
@@ -64,7 +65,7 @@ pub(crate) fn kept(dir: &Path, elsewhere: bool) -> Result<Option<Kept>, OpenErro
     })
 }
 
-/// Notes the epoch of an open: next to the key, or alone where the key is kept elsewhere.
+/// Stores the epoch of an open: with the key, or alone if the key is kept elsewhere.
 pub(crate) fn note(
     dir: &Path,
     key: &SigningKey,

@@ -26,10 +26,10 @@ const IDLE: Duration = Duration::from_secs(5);
 /// Seconds without work after which a start is over.
 const QUIET: u32 = 2;
 
-/// How long a start may take until then.
+/// Time limit for that.
 const SETTLED: Duration = Duration::from_secs(20);
 
-/// How often each thread was woken.
+/// Wake-ups of each thread.
 type Wakeups = BTreeMap<OsString, u64>;
 
 /// What was measured.
@@ -38,7 +38,7 @@ pub struct Measured {
     /// From the start of the process until it says that it is ready.
     pub ready: Duration,
     pub resident_kib: u64,
-    /// Times that its threads were woken while nothing happened and its start was over, by second.
+    /// Wake-ups of its threads per second, once the start is over and while nothing happens.
     pub wakeups_per_second: f64,
     /// From SIGTERM to the exit, with streams open.
     pub ended: Duration,
@@ -143,7 +143,7 @@ fn wakeups(process: u32) -> Wakeups {
     tasks.filter_map(of_task).collect()
 }
 
-/// Of threads that are there at both times; one that is new was woken as often as it says.
+/// Wake-ups between two counts; a new thread counts with all of its wake-ups.
 fn woken_since(before: &Wakeups, now: &Wakeups) -> u64 {
     let of = |(task, woken): (&OsString, &u64)| {
         woken.saturating_sub(before.get(task).copied().unwrap_or_default())
@@ -151,7 +151,7 @@ fn woken_since(before: &Wakeups, now: &Wakeups) -> u64 {
     now.iter().map(of).sum()
 }
 
-/// Waits until a start is over: two seconds in which next to nothing was woken.
+/// Waits until a start is over: two seconds with almost no wake-ups.
 async fn settle(process: u32) {
     let (began, mut quiet) = (Instant::now(), 0);
     let mut before = wakeups(process);

@@ -26,7 +26,7 @@ fn make(invites: &Invites, params: &AccessInviteParams) -> Result<AccessCode, Co
     made.map(|(_, code)| code).map_err(|error| error.kind())
 }
 
-/// What a client with this key shows.
+/// Returns the proof of a client with this key.
 fn shows(seed: u8, code: Option<&AccessCode>) -> KeyProof {
     let proof = |code: &AccessCode| InviteProof {
         id: HEXLOWER.encode(&code.id),
@@ -60,14 +60,14 @@ fn an_invite_admits_as_many_keys_as_it_says_and_they_come_again() {
     assert!(comes(&invites, &shows(1, Some(&code)), NOW));
     assert!(comes(&invites, &shows(2, Some(&code)), NOW));
     assert!(!comes(&invites, &shows(3, Some(&code)), NOW));
-    // As it was, after a crash.
+    // Unchanged after a crash.
     drop(invites);
     let invites = Invites::open(dir.path()).unwrap();
     assert!(!comes(&invites, &shows(3, Some(&code)), NOW));
     let admitted = invites.admit(&shows(1, None), TEXT, NOW).unwrap();
     assert_eq!(admitted.scopes().texts(), INVITE_SCOPES);
     assert_eq!(admitted.topics, topics(1));
-    // Revoked, also for those who had come.
+    // Revoked, also for keys that were admitted.
     invites.revoke("friends").unwrap();
     assert!(!comes(&invites, &shows(1, None), NOW));
     assert!(!comes(&invites, &shows(1, Some(&code)), NOW));
@@ -111,7 +111,7 @@ fn a_forged_proof_is_none_nor_one_of_another_key_text_or_node() {
     };
     assert!(!comes(&invites, &shows(1, Some(&unknown)), NOW));
     let right = shows(1, Some(&code));
-    // Somebody else's, replayed.
+    // A replayed proof of another client.
     let stolen = KeyProof {
         key: key(2),
         ..right.clone()
@@ -125,7 +125,7 @@ fn a_forged_proof_is_none_nor_one_of_another_key_text_or_node() {
     let mut short = right.clone();
     short.invite.as_mut().unwrap().proof.0.truncate(31);
     assert!(!comes(&invites, &short, NOW));
-    // Another node does not know it.
+    // Another node does not know the invite.
     let elsewhere = tempfile::tempdir().unwrap();
     assert!(!comes(
         &Invites::open(elsewhere.path()).unwrap(),
