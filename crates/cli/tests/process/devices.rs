@@ -81,7 +81,7 @@ fn a_second_device_is_linked_and_revoked_by_a_node_that_runs() {
     let device = joined["device"].as_str().unwrap();
     let listed = stdout(&run(&["device", "ls"]));
     assert_eq!(listed.lines().count(), 2, "{listed}");
-    let topic = made["topic"].as_str().unwrap();
+    let topic = made["space"].as_str().unwrap();
     let members = stdout(&run(&["space", "members", topic]));
     let lines: Vec<&str> = members.lines().collect();
     assert!(lines[0].starts_with("person "), "{members}");

@@ -214,10 +214,14 @@ impl Spaces {
         let now = self.groups.now();
         let direct: BTreeMap<Member, Access> = now.direct_members(&group).into_iter().collect();
         for member in direct.keys() {
-            if let Member::Group(person) = member
-                && devices_of(&now, person).is_some()
-            {
+            let Member::Group(person) = member else {
+                continue;
+            };
+            if devices_of(&now, person).is_some() {
                 tasks.insert(*person, self.role_of_person(&group, person));
+            } else if now.direct_members(person).is_empty() && !former(&now, person).is_empty() {
+                // Devices that revoked each other may have entries of their own.
+                tasks.insert(*person, None);
             }
         }
         for (device, person) in self.introduced(space) {
