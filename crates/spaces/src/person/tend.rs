@@ -112,7 +112,15 @@ impl Spaces {
             let revoked = former(&now, &person).into_iter();
             let mut kept = revoked.filter(|key| direct.contains_key(&Member::Individual(*key)));
             kept.any(|device| !self.is_meant(&group, &person, &device))
+                && self.may_tend(&group, &person)
         })
+    }
+
+    /// Whether healing may bring the entries of a person up to date: an owner stays.
+    fn may_tend(&self, group: &GroupId, person: &GroupId) -> bool {
+        let role = self.role_of_person(group, person);
+        let actions = self.person_actions(group, person, role);
+        self.leaves_an_owner(group, &actions).is_ok()
     }
 
     /// Whether [`Spaces::tend_persons`] has something to do.
