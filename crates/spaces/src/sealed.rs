@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
 #[cfg(test)]
-pub(crate) use body::{Body, open};
+pub(crate) use body::{Body, Envelope, open, seal};
 pub(crate) use body::{
     GroupOperation, STRUCTURE, Structure, read_array, read_key, read_list, read_optional,
 };

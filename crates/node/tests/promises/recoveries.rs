@@ -112,7 +112,7 @@ async fn what_is_wrong_with_a_file_is_one_line() {
     assert!(refused.to_string().contains("damaged"), "{refused}");
     std::fs::write(&bad, b"something else").unwrap();
     let refused = RecoveryFile::open(&bad, &passphrase()).unwrap_err();
-    assert_eq!(refused.to_string(), "this is no recovery file");
+    assert_eq!(refused.to_string(), "this is not a recovery file");
 
     let elsewhere = temporary(network()).await;
     let open = || RecoveryFile::open(&file, &passphrase()).unwrap();

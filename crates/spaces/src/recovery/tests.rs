@@ -1,8 +1,9 @@
-use p2panda_core::SigningKey;
+use p2panda_core::{Hash, SigningKey};
 use p2panda_groups::{Access, Action, Member};
 
 use crate::native_world::{Node, deliver, nodes, ops, sync};
-use crate::{Event, Refusal, Role, Settings};
+use crate::sealed::{Body, Envelope, GroupOperation, Structure, copy, seal};
+use crate::{Event, KeyId, Log, Refusal, Role, Settings};
 
 /// An owner, a member, and somebody who has the secrets of the owner and is no member.
 fn world() -> [Node; 3] {
@@ -18,35 +19,45 @@ fn world() -> [Node; 3] {
     [ada, ben, eve]
 }
 
-/// Points to an operation by this key that adds us, whether or not that means anything.
-fn claims(node: &mut Node, key: &SigningKey, action: Action) -> p2panda_core::Hash {
+/// Points to an operation by this key, whether or not that means anything: nothing of ours would make the
+/// message.
+fn claims(node: &mut Node, by: &SigningKey, action: Action) -> Hash {
     let id = node.s();
-    let group = node.spaces.group(&id).unwrap();
-    let draft = node
-        .spaces
-        .groups
-        .draft(&key.verifying_key(), &group, action);
-    node.spaces.take_signed(key, &draft.arguments).unwrap();
-    let auth = crate::sealed::GroupOperation::new(
-        key.verifying_key(),
-        &draft.arguments,
-        &key.sign(&crate::sealed::GroupOperation::to_sign(
-            &key.verifying_key(),
-            &draft.arguments,
-        )),
-    );
-    node.try_do(|spaces, s, desk| {
-        spaces.publish_pointer(s, (group, auth.id), None, desk)?;
-        Ok(spaces.events())
-    })
-    .unwrap();
-    auth.id
+    let (space, native) = node.spaces.native(&id).unwrap();
+    let (heads, group) = (space.graph.heads(), space.founded.unwrap().group);
+    let key = copy(native.ring.newest().unwrap());
+    let author = by.verifying_key();
+    let arguments = node.spaces.groups.draft(&author, &group, action).arguments;
+    let signature = by.sign(&GroupOperation::to_sign(&author, &arguments));
+    let operation = GroupOperation::new(author, &arguments, &signature);
+    let auth = operation.id;
+    let structure = Structure {
+        dependencies: heads.clone(),
+        operations: vec![operation],
+        pointer: Some((group, auth)),
+        directs: Vec::new(),
+        heights: Default::default(),
+        keys: Vec::new(),
+        asks: false,
+        settings: None,
+        notes: Vec::new(),
+    };
+    let (nonce, bound) = ([7; 24], ("control", &id, &node.id));
+    let sealed = seal(&key, &nonce, bound, &structure.encode()).unwrap();
+    let envelope = Envelope {
+        boxes: Vec::new(),
+        key: KeyId::of(&key),
+        nonce,
+        sealed,
+    };
+    node.forge(Log::Control, heads, Body::Control(envelope).encode());
+    auth
 }
 
-fn refuses(node: &Node, author: &Node) -> bool {
+fn refuses(node: &Node, author: &Node, why: Refusal) -> bool {
     node.events.iter().any(|event| {
         matches!(event, Event::Refused { author: by, refusal, .. }
-            if *by == author.id && *refusal == Refusal::Role(None))
+            if *by == author.id && *refusal == why)
     })
 }
 
@@ -58,7 +69,7 @@ fn what_a_stranger_signed_is_not_even_looked_at() {
     let auth = claims(&mut eve, &key, Action::Add { member, access });
     sync(&mut [&mut ada, &mut ben, &mut eve]);
     for node in [&ada, &ben] {
-        assert!(refuses(node, &eve));
+        assert!(refuses(node, &eve, Refusal::Role(None)));
         assert!(!node.spaces.groups.contains(&auth));
         assert!(!node.members().contains_key(&eve.id));
     }
@@ -71,8 +82,10 @@ fn a_member_without_the_right_to_add_lets_nobody_in() {
     let (member, access) = (eve.member(), Access::Write);
     claims(&mut eve, &key, Action::Add { member, access });
     sync(&mut [&mut ada, &mut ben, &mut eve]);
-    assert!(refuses(&ada, &eve) && refuses(&ben, &eve));
-    assert!(!ada.members().contains_key(&eve.id));
+    for node in [&ada, &ben] {
+        assert!(refuses(node, &eve, Refusal::Operation));
+        assert!(!node.members().contains_key(&eve.id));
+    }
 }
 
 #[test]
@@ -83,6 +96,7 @@ fn what_lets_somebody_else_in_does_not_count() {
     let (member, access) = (Member::Individual(other), Access::Write);
     let auth = claims(&mut eve, &key, Action::Add { member, access });
     sync(&mut [&mut ada, &mut ben, &mut eve]);
-    assert!(refuses(&ben, &eve) && !ben.spaces.groups.contains(&auth));
+    assert!(refuses(&ben, &eve, Refusal::Role(None)));
+    assert!(!ben.spaces.groups.contains(&auth));
     assert!(!ben.members().contains_key(&other));
 }
