@@ -44,12 +44,15 @@ fn typed() -> Result<Zeroizing<String>, Failure> {
 
 /// A line that the terminal does not show.
 fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    let mut terminal = io::stderr();
-    let _ = write!(terminal, "{prompt}");
-    let _ = terminal.flush();
-    let line = without_echo(typed);
-    let _ = writeln!(terminal);
-    line
+    // Before the prompt, after which somebody may type at once.
+    without_echo(|| {
+        let mut terminal = io::stderr();
+        let _ = write!(terminal, "{prompt}");
+        let _ = terminal.flush();
+        let line = typed();
+        let _ = writeln!(terminal);
+        line
+    })
 }
 
 #[cfg(unix)]

@@ -96,7 +96,8 @@ pub async fn run(
             say("export", node, spaces, json)?;
             let shown = file.display();
             note(&format!(
-                "{shown} opens {spaces} spaces; keep it away from your devices"
+                "{shown} opens {}; keep it away from your devices",
+                counted(spaces)
             ));
             followed(face, wait, interrupt).await
         }
@@ -117,7 +118,8 @@ pub async fn run(
             recovery.restore(*file).await?;
             say("restore", node, spaces, json)?;
             note(&format!(
-                "this is a new device of yours, and follows {spaces} spaces"
+                "this is a new device of yours, and follows {}",
+                counted(spaces)
             ));
             let done = followed(face, wait, interrupt).await?;
             if done == Outcome::Done {
@@ -143,4 +145,11 @@ fn say(done: &'static str, node: &Node, spaces: usize, json: bool) -> Result<(),
         let _ = output::json(&line).map_err(Failure::Stdout)?;
     }
     Ok(())
+}
+
+fn counted(spaces: usize) -> String {
+    match spaces {
+        1 => "1 space".to_owned(),
+        _ => format!("{spaces} spaces"),
+    }
 }
