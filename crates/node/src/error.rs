@@ -202,10 +202,9 @@ fn of_directory(kind: &OpenErrorKind) -> ErrorKind {
         OpenErrorKind::KeyDamaged { .. } | OpenErrorKind::SealedDamaged { .. } => {
             ErrorKind::Corrupt
         }
-        OpenErrorKind::KeyMissing { .. } | OpenErrorKind::SecretMissing { .. } => {
-            ErrorKind::KeyMissing
-        }
-        OpenErrorKind::SealedElsewhere { .. }
+        OpenErrorKind::KeyMissing { .. } => ErrorKind::KeyMissing,
+        OpenErrorKind::SecretMissing { .. }
+        | OpenErrorKind::SealedElsewhere { .. }
         | OpenErrorKind::WrongPassphrase { .. }
         | OpenErrorKind::Keychain { .. } => ErrorKind::Sealed,
         OpenErrorKind::Newer { .. } => ErrorKind::Newer,

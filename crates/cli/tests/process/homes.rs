@@ -65,10 +65,12 @@ fn a_readable_home_gets_a_warning_and_private_files() {
         "{told}"
     );
     let state = world.path("state/p2panda");
-    let files = [&home, &state].map(|dir| std::fs::read_dir(dir).unwrap());
+    let secrets = state.join("at-rest");
+    let files = [&home, &state, &secrets].map(|dir| std::fs::read_dir(dir).unwrap());
     for file in files.into_iter().flatten() {
         let path = file.unwrap().path();
-        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        let private = if path == secrets { 0o700 } else { 0o600 };
+        assert_eq!(mode(&path), private, "{}", path.display());
     }
 
     std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
