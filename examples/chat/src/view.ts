@@ -57,7 +57,10 @@ export function draw(entry: Entry, actions: Actions): HTMLElement {
   entry.element = item;
   item.className = message.mine ? "message mine" : "message";
   item.dataset["id"] = message.id;
+  // Who is on one of its buttons by keyboard stays there.
+  const focused = [...item.querySelectorAll("button")].findIndex((one) => one.matches(":focus"));
   item.replaceChildren(face(message.author), by(entry), content(entry), foot(entry, actions));
+  item.querySelectorAll("button")[focused]?.focus();
   if (message.missing.length > 0) item.append(paragraph(words.missing, "gone"));
   return item;
 }
