@@ -243,19 +243,19 @@ methods! {
     SpaceSubscribe "space.subscribe" SpaceRead SubscribeParams => SubscribeResult;
     /// Subscribes to events of a space.
     SpaceEvents "space.events" SpaceRead TopicParams => SubscribeResult;
-    /// The devices of the person whose device the node is.
+    /// Lists the devices of the node's person.
     DeviceList "device.list" Admin Empty => DeviceListResult;
-    /// Offers a link to another device: a code, which works once.
+    /// Offers a link to another device by a code that works once.
     DeviceLink "device.link" Admin DeviceLinkParams => DeviceLinkResult;
-    /// Takes the code that another device shows.
+    /// Accepts the code that another device shows.
     DeviceAccept "device.accept" Admin DeviceAcceptParams => DeviceAcceptResult;
-    /// How far a link is; waits until that changes.
+    /// Returns the state of a link; waits until it changes.
     DeviceWait "device.wait" Admin DeviceWaitParams => DeviceWaitResult;
-    /// Both devices show the same digits: the other one becomes a device of the person.
+    /// Confirms the digits that both devices show; the other one becomes a device of the person.
     DeviceConfirm "device.confirm" Admin DeviceConfirmParams => Empty;
-    /// Ends a link; the other device is told.
+    /// Ends a link and notifies the other device.
     DeviceRefuse "device.refuse" Admin DeviceRefuseParams => Empty;
-    /// Makes a device none of the person's any more. Spaces follow.
+    /// Revokes a device of the person, in spaces too.
     DeviceRevoke "device.revoke" Admin DeviceRevokeParams => Empty;
     /// Subscribes to ephemeral messages.
     EphemeralSubscribe "ephemeral.subscribe" Read TopicParams => SubscribeResult;

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// Result of `device.list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceListResult {
-    /// The person's group; none: the node is a member of spaces by itself.
+    /// Group of the person; absent if the node is a member of spaces by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
-    /// The devices, then those that are revoked in some spaces and not yet in others.
+    /// Devices, followed by revoked ones that some spaces have not been told of.
     pub devices: Vec<DeviceView>,
-    /// Operations of the node that nobody is known to have, and somebody is to have.
+    /// Number of the node's operations to send that no peer is known to have.
     pub unsent: u64,
-    /// The recovery file is more than 30 days old.
+    /// Whether the recovery file is more than 30 days old.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub renewal_due: bool,
 }
@@ -22,31 +22,31 @@ pub struct DeviceListResult {
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceView {
-    /// Its node id.
+    /// Node id of the device.
     #[schemars(with = "String")]
     pub device: VerifyingKey,
-    /// It is the node itself.
+    /// Whether it is the node itself.
     pub this: bool,
     /// `linked`, `recovery` or `revoked`.
     pub state: DeviceState,
-    /// Aliases of the topics whose spaces have not been told.
+    /// Aliases of topics whose spaces have not been told yet.
     pub pending: Vec<String>,
 }
 
-/// Whether a device is one of the person's.
+/// State of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceState {
-    /// It is.
+    /// A device of the person.
     Linked,
-    /// It is the key of a recovery file.
+    /// The key of a recovery file.
     Recovery,
-    /// It was.
+    /// A former device of the person.
     Revoked,
 }
 
 impl DeviceState {
-    /// Its name.
+    /// Returns the name of the state.
     pub fn as_str(self) -> &'static str {
         match self {
             DeviceState::Linked => "linked",
@@ -60,7 +60,7 @@ impl DeviceState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceLinkParams {
-    /// Names this node in the ticket, with where it can be reached.
+    /// Whether the ticket names this node and its addresses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contact: bool,
 }
@@ -68,11 +68,11 @@ pub struct DeviceLinkParams {
 /// Result of `device.link`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceLinkResult {
-    /// Names the link in the other methods.
+    /// Name of the link in other methods.
     pub link: String,
-    /// What is entered on the other device; works once.
+    /// Code to enter on the other device; works once.
     pub code: String,
-    /// The code with the network of the node; for a QR code.
+    /// The code with the node's network, for a QR code.
     pub ticket: String,
 }
 
@@ -88,7 +88,7 @@ impl std::fmt::Debug for DeviceLinkResult {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceAcceptParams {
-    /// What the other device shows: 26 characters, or a ticket.
+    /// Code of 26 characters or ticket that the other device shows.
     pub code: String,
 }
 
@@ -101,7 +101,7 @@ impl std::fmt::Debug for DeviceAcceptParams {
 /// Result of `device.accept`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceAcceptResult {
-    /// Names the link in the other methods.
+    /// Name of the link in other methods.
     pub link: String,
 }
 
@@ -109,44 +109,44 @@ pub struct DeviceAcceptResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceWaitParams {
-    /// The link.
+    /// Name of the link.
     pub link: String,
-    /// Answers once the link is in another state than this one.
+    /// Waits while the link is in this state.
     pub after: DeviceLinkState,
-    /// But no later than after so many milliseconds, at most 30 000.
+    /// Longest time to wait in milliseconds, at most 30 000.
     #[serde(default)]
     pub wait_ms: u64,
 }
 
-/// How far a link is.
+/// State of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceLinkState {
-    /// The other device is not there yet.
+    /// The other device has not connected yet.
     Waiting,
-    /// Both show digits, which a person compares and confirms on the device that offered the link.
+    /// Both devices show digits, to be compared and confirmed on the device that offered the link.
     Compare,
-    /// They were confirmed.
+    /// The digits were confirmed.
     Confirmed,
     /// Both devices belong to the person.
     Linked,
-    /// It came to nothing: `error` says why.
+    /// The link failed; `error` has the reason.
     Ended,
 }
 
 /// Result of `device.wait`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceWaitResult {
-    /// How far it is.
+    /// State of the link.
     pub state: DeviceLinkState,
-    /// The six digits.
+    /// Six digits to compare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digits: Option<String>,
-    /// The new device, once linked.
+    /// The new device, once it is linked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub device: Option<VerifyingKey>,
-    /// Why it ended.
+    /// Reason of the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -155,9 +155,9 @@ pub struct DeviceWaitResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceConfirmParams {
-    /// The link.
+    /// Name of the link.
     pub link: String,
-    /// What the other device shows. There is one try.
+    /// Digits that the other device shows; there is only one attempt.
     pub digits: String,
 }
 
@@ -165,7 +165,7 @@ pub struct DeviceConfirmParams {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceRefuseParams {
-    /// The link.
+    /// Name of the link.
     pub link: String,
 }
 

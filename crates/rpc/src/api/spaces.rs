@@ -194,7 +194,7 @@ pub struct SpaceMembersResult {
     pub known: bool,
     /// Sorted.
     pub members: Vec<SpaceMemberView>,
-    /// What the space has not been told of the person whose device the node is. Empty with `at`.
+    /// Changes of the node's person that the space has not been told yet. Empty with `at`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<SpacePendingView>,
     /// Whether nobody lacks secrets and no new secret is needed. Always about now, even if the members
@@ -212,31 +212,31 @@ pub struct SpaceMemberView {
     pub role: SpaceRole,
     /// Whether it lacks secrets, which it gets soon.
     pub lacking: bool,
-    /// The person of which it is a device: members with the same one are one person. None with `at`.
+    /// Person of the member; members with the same value are its devices. Absent with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
 }
 
-/// What a space has not been told of the person whose device the node is.
+/// A change of the node's person that a space has not been told yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpacePendingView {
-    /// What is to be done.
+    /// Kind of change.
     pub what: SpacePendingKind,
-    /// The device that is linked or revoked.
+    /// Device to link or revoke.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub device: Option<VerifyingKey>,
 }
 
-/// What is to be done about a person in a space.
+/// Kind of a pending change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SpacePendingKind {
-    /// The node is a member by itself: an owner is to take its person in.
+    /// The node is a member by itself; an owner has to add its person.
     Introduce,
-    /// A device of the person is to become a member.
+    /// A device of the person has to become a member.
     Link,
-    /// A device is to be one no longer.
+    /// A revoked device has to be removed.
     Revoke,
 }
 
