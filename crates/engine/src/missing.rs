@@ -87,7 +87,7 @@ pub(crate) fn fill_stored(
         turn.batch.prune(log.key, prune);
     }
     if turn.state.spaces.waits(&topic.topic, &header.label()) == Some(Awaited::Body) {
-        turn.topic(topic).waiting.recheck.insert(header.label());
+        turn.topic(topic).waiting.recheck.push(header.label());
     }
     // One that still waits for its order gets its offset when it has waited.
     if log.ordered_seq.is_some_and(|ordered| seq <= ordered) {

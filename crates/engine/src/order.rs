@@ -95,19 +95,24 @@ fn arrived_in_space(
 }
 
 /// Logs whose time is over, which wait since before a restart, or of which a transaction has let pass
-/// as many as it may. Each time others of them come first.
+/// as many as it may. Each time another topic comes first.
 fn add_due(turn: &mut Turn<'_>, worklist: &mut Worklist) {
     let times = turn.times();
+    let mut topics = Vec::new();
     turn.state.topics.visit_awake(|state| {
-        let mut due = std::mem::take(&mut state.waiting.recheck);
+        let mut due = state.waiting.take_recheck();
         due.extend(state.waiting.due(times));
-        let logs = due.into_iter();
-        worklist.extend(logs.map(|author| LogRef::quiet(state.topic, author)));
+        if !due.is_empty() {
+            topics.push((state.topic, due));
+        }
     });
-    if let Some(first) = turn.state.turns.checked_rem(worklist.len() as u64) {
-        worklist.rotate_left(first as usize);
+    if let Some(first) = turn.state.turns.checked_rem(topics.len() as u64) {
+        topics.rotate_left(first as usize);
+        turn.state.turns = turn.state.turns.wrapping_add(1);
     }
-    turn.state.turns = turn.state.turns.wrapping_add(1);
+    for (topic, logs) in topics {
+        worklist.extend(logs.into_iter().map(|label| LogRef::quiet(topic, label)));
+    }
 }
 
 /// Pruned logs that waited for what is gone, and those that waited for them.
@@ -140,6 +145,7 @@ fn advance(
     log: &LogRef,
     until: u32,
 ) -> Result<(), StoreError> {
+    let mut has_passed = false;
     loop {
         let Some(front) = front_of(turn, log)?.filter(|front| front.seq <= until) else {
             let place = turn.topic(&log.topic).waiting.unblock(&log.label);
@@ -151,7 +157,8 @@ fn advance(
         };
         if let Some(bytes) = operation.stored_bytes {
             if turn.batch.passing.is_used_up() {
-                turn.topic(&log.topic).waiting.pause(&log.label);
+                let waiting = &mut turn.topic(&log.topic).waiting;
+                waiting.pause(&log.label, has_passed);
                 return Ok(());
             }
             turn.batch.passing.take(bytes);
@@ -159,7 +166,10 @@ fn advance(
         let name = turn.batch.extensions(&operation.location).name;
         if let Some(kind) = turn.state.spaces.kind(&log.topic.topic, name) {
             match advance_in_space(turn, worklist, log, (&front, kind, operation.location))? {
-                true => continue,
+                true => {
+                    has_passed = true;
+                    continue;
+                }
                 false => return Ok(()),
             }
         }
@@ -176,6 +186,7 @@ fn advance(
             ready: operation.has_body.then_some(Ready::Body),
             missing,
         });
+        has_passed = true;
     }
 }
 

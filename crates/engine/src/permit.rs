@@ -487,7 +487,7 @@ pub(crate) fn follow(
             log.ordered_seq = log.first_seq.checked_sub(1);
             let key = log.key;
             turn.tx.leave_feed(key)?;
-            turn.topic(&topic).waiting.recheck.insert(label);
+            turn.topic(&topic).waiting.recheck.push(label);
             turn.batch.change(topic.topic).rewritten = true;
         }
     }

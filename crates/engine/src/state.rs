@@ -152,8 +152,7 @@ impl State {
     pub fn load_waiting(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for topic in tx.waiting_topics()? {
             let topic = self.topics.resolve(tx, &topic)?;
-            let logs = tx.waiting_logs(topic.key)?.into_iter();
-            self.topics.get_mut(&topic).waiting.recheck = logs.collect();
+            self.topics.get_mut(&topic).waiting.recheck = tx.waiting_logs(topic.key)?;
         }
         Ok(())
     }

@@ -149,8 +149,7 @@ impl Topics {
     pub fn reload(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for state in self.known.values_mut() {
             state.topic.key = tx.topic(&state.topic.topic)?;
-            let logs = tx.waiting_logs(state.topic.key)?;
-            state.waiting.look_again(logs.into_iter().collect());
+            state.waiting.look_again(tx.waiting_logs(state.topic.key)?);
             state.heard = true;
             self.awake.insert(state.topic.topic);
         }

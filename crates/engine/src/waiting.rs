@@ -6,7 +6,7 @@
 //! was in catch-up at its arrival is done or too slow, whichever is later, and is never later than
 //! the longest wait; one after the front does not wait again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use p2panda_core::limits::{WAITING_LOGS_MAX, WAITING_SPANS_PER_LOG_MAX};
 use p2panda_core::{Dependency, Topic, VerifyingKey};
@@ -92,7 +92,9 @@ pub(crate) struct Waiting {
     blocked: u64,
     sessions: CatchUps,
     /// Logs that are looked at in the next transaction.
-    pub recheck: BTreeSet<VerifyingKey>,
+    pub recheck: Vec<VerifyingKey>,
+    /// The same behind those, since this transaction let some of them pass.
+    later: Vec<VerifyingKey>,
 }
 
 struct Blocked {
@@ -118,7 +120,7 @@ struct Span {
 impl Waiting {
     /// Whether no log waits, and no session is in catch-up.
     pub fn is_at_rest(&self) -> bool {
-        self.logs.is_empty() && self.recheck.is_empty() && self.sessions.is_empty()
+        self.logs.is_empty() && !self.has_recheck() && self.sessions.is_empty()
     }
 
     pub fn is_blocked(&self, author: &VerifyingKey) -> bool {
@@ -169,13 +171,25 @@ impl Waiting {
         self.logs.get_mut(author)?.place.take()
     }
 
-    /// A log goes on in the next transaction.
-    pub fn pause(&mut self, author: &VerifyingKey) {
+    /// A log goes on in the next transaction; behind others, if something of it has passed in this one.
+    pub fn pause(&mut self, author: &VerifyingKey, has_passed: bool) {
         self.take_front(author);
         if let Some(blocked) = self.logs.get_mut(author) {
             blocked.watching = None;
         }
-        self.recheck.insert(*author);
+        match has_passed {
+            true => self.later.push(*author),
+            false => self.recheck.push(*author),
+        }
+    }
+
+    /// Logs that are looked at now, each once.
+    pub fn take_recheck(&mut self) -> Vec<VerifyingKey> {
+        let mut logs = std::mem::take(&mut self.recheck);
+        logs.append(&mut self.later);
+        let mut seen = HashSet::with_capacity(logs.len());
+        logs.retain(|author| seen.insert(*author));
+        logs
     }
 
     /// A log waits no more.
@@ -202,7 +216,7 @@ impl Waiting {
     }
 
     /// Forgets which logs wait, but not for which sessions: these are checked again.
-    pub fn look_again(&mut self, logs: BTreeSet<VerifyingKey>) {
+    pub fn look_again(&mut self, logs: Vec<VerifyingKey>) {
         *self = Waiting {
             blocked: self.blocked,
             sessions: std::mem::take(&mut self.sessions),
@@ -231,10 +245,14 @@ impl Waiting {
 
     /// When something is due.
     pub fn next_wake(&self) -> Option<u64> {
-        match self.recheck.is_empty() {
-            true => self.next_deadline(),
-            false => Some(0),
+        match self.has_recheck() {
+            true => Some(0),
+            false => self.next_deadline(),
         }
+    }
+
+    fn has_recheck(&self) -> bool {
+        !(self.recheck.is_empty() && self.later.is_empty())
     }
 
     fn next_deadline(&self) -> Option<u64> {

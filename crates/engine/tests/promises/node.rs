@@ -167,6 +167,13 @@ impl Node {
         self.follower.follow(&self.committed, &reader);
     }
 
+    /// Does what is due at once, and what is due at once then.
+    pub fn go_on(&mut self) {
+        while self.engine.next_wake() == Some(0) {
+            self.wait(0);
+        }
+    }
+
     /// Lets the time pass until nothing is due any more. Returns how often something was.
     pub fn settle(&mut self) -> usize {
         let mut steps = 0;
