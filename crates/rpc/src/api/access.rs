@@ -143,8 +143,7 @@ pub struct InviteProof {
 pub struct AccessInviteParams {
     /// Topics or aliases; the node keeps these topics from then on.
     pub topics: Vec<String>,
-    /// Name of the invite, up to 64 letters, digits, dots, hyphens and underscores; its id by
-    /// default.
+    /// Its name, at most 64 letters, digits, dots, hyphens and underscores; default: its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `read`, `relay` or both (default).
