@@ -184,7 +184,7 @@ pub enum Failure {
         command, or name another home with --home DIR"
     )]
     RecoveryOfRunning { at: String },
-    #[error("the process that is measured cannot be run: {0}; look at what this system allows")]
+    #[error("the measured process cannot be run: {0}; check the limits of this system")]
     Measured(#[source] io::Error),
     #[error(
         "a node runs already at {at}; commands use it; stop it first, or name another home with --home DIR"
@@ -196,7 +196,7 @@ pub enum Failure {
         "the node has no address for HTTP; set rpc.listen, for instance to [\"127.0.0.1:7780\"], and start it again"
     )]
     NoHttp,
-    #[error("standard output is no terminal; `--json` prints lines, `panda status` once")]
+    #[error("standard output is not a terminal; `--json` prints lines, `panda status` prints once")]
     NoTerminal,
     #[error("`panda node run` starts a node; leave out --node, or use another command")]
     NodeOfItsOwn,

@@ -48,7 +48,7 @@ pub enum ParseError {
         "expected ID@ADDR:PORT, as `panda id --addr` prints it on the other machine, or ID@NAME:PORT"
     )]
     NodeAddr,
-    #[error("the part before the @ is no node id; copy what `panda id` prints there")]
+    #[error("the part before the @ is not a node id; copy what `panda id` prints there")]
     NodeId,
     #[error("port 0 cannot be dialled; start the other node with --listen ADDR:PORT")]
     Port,

@@ -63,7 +63,7 @@ pub enum ClientError {
     #[error("no connection to the node: {0}; is it running?")]
     Connection(String),
     /// What came is nothing that a node of this version sends.
-    #[error("the node sent what is no answer: {0}")]
+    #[error("the node sent something that is not an answer: {0}")]
     Answer(String),
 }
 

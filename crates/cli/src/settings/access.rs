@@ -66,7 +66,7 @@ impl AccessSettings {
                 topics: topics.into_iter().collect(),
             },
             ("open", true) => {
-                let what = "keys that nobody listed need topics: name them in access.open_topics";
+                let what = "access for unlisted keys needs topics: name them in access.open_topics";
                 return Err(("access.unknown_keys", what.to_owned()));
             }
             _ => {
@@ -199,7 +199,7 @@ fn key(text: &str) -> Result<Grant, String> {
     let words = Words::of(text, "KEY")?;
     let key: VerifyingKey = words.secret.parse().map_err(|_| {
         format!(
-            "{} is no key: 64 hexadecimal digits, as `panda id` prints them",
+            "{} is not a key: 64 hexadecimal digits, as `panda id` prints them",
             words.secret
         )
     })?;

@@ -423,7 +423,7 @@ impl Gate {
                         Code::Unauthenticated,
                         "there is no challenge on this connection",
                     )
-                    .hint("call auth.challenge first; each nonce is good once, for 60 s")
+                    .hint("call auth.challenge first; each nonce is valid once, for 60 s")
                 })?;
                 self.proof(proof, &nonce, authority, since_1970())
             }

@@ -386,7 +386,7 @@ pub(crate) async fn trace(
         .filter(|trace| who.may_see(&trace.topic))
         .ok_or_else(|| {
             RpcError::new(Code::NotFound, "no operation with this id is here")
-                .hint("it has not come, or was pruned or is too old")
+                .hint("it has not arrived, was pruned, or is too old")
         })?;
     Ok(map::trace(service.aliases.of(&trace.topic), &trace))
 }
@@ -398,7 +398,7 @@ pub(crate) async fn view_list(
 ) -> Of<api::ViewListResult> {
     if who.topics.is_some() {
         let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
-        return Err(error.hint("views are those of all topics"));
+        return Err(error.hint("views concern all topics, this credential only some"));
     }
     let views = session.service.node.views().await;
     let views = views.map_err(|error| map::error(&error))?;

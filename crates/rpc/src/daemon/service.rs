@@ -152,7 +152,7 @@ impl Service {
             // A page of them is counted, no more.
             if kept.len() >= rooms.topics_max.min(TOPICS_PAGE_ROWS) {
                 let error = RpcError::new(Code::Limit, "this node keeps as many topics as it may");
-                return Err(error.hint("ask who runs it for a place"));
+                return Err(error.hint("ask its operator to raise the limit"));
             }
             let kept = self.node.topic(topic).keep(true).await;
             kept.map_err(|error| map::error(&error))?;

@@ -45,7 +45,7 @@ pub(crate) async fn create(
 ) -> Of<api::SpaceView> {
     if who.topics.is_some() {
         let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
-        return Err(error.hint("a space gets a topic of its own"));
+        return Err(error.hint("a new space gets a new topic, which this credential cannot use"));
     }
     let settings = match (params.scheme, params.no_history) {
         (api::SpaceScheme::Message, _) => p2panda::Settings::with_a_key_per_message(),
@@ -105,7 +105,7 @@ pub(crate) async fn join(
         }
         _ => {
             let error = RpcError::new(Code::InvalidParams, "either `ticket` or `topic`");
-            return Err(error.hint("a ticket asks to be let in, a topic follows the space there"));
+            return Err(error.hint("use a ticket to ask to join, or a topic to follow its space"));
         }
     };
     view(session, &space.map_err(failed)?).await
