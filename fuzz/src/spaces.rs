@@ -8,8 +8,8 @@ use p2panda_core::{Hash, Signature, SigningKey, Topic, VerifyingKey};
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, SecretKey};
 use p2panda_groups::Member;
 use p2panda_spaces::{
-    Desk, DeviceChange, Message, Outgoing, PersonCard, RecoveryContent, Role, Sealed, Signer, SpaceId,
-    Spaces, SpacesArgs,
+    Desk, DeviceChange, Message, Outgoing, PersonCard, RecoveryContent, Role, Sealed, Signer,
+    SpaceId, Spaces, SpacesArgs,
 };
 
 const NOW: u64 = 1_790_000_000;
