@@ -236,7 +236,7 @@ mod tests {
             let said = token(line).unwrap_err();
             assert!(said.contains(what), "{line}: {said}");
         }
-        assert!(key("bob read 77").unwrap_err().contains("is no key"));
+        assert!(key("bob read 77").unwrap_err().contains("is not a key"));
     }
 
     #[cfg(unix)]

@@ -189,7 +189,7 @@ fn a_wrong_value_is_an_error_with_its_line() {
         ),
         ("[access]\nkeys = [\"bob read\"]\n", 2, "expected NAME"),
         ("[access]\nunknown_keys = \"any\"\n", 2, "is \"closed\""),
-        ("[access]\nunknown_keys = \"open\"\n", 2, "need topics"),
+        ("[access]\nunknown_keys = \"open\"\n", 2, "needs topics"),
         ("[access]\nrooms_max = 0\n", 2, "1 to 1000"),
         ("[access]\nrooms_max = 1001\n", 2, "1 to 1000"),
         ("node = 7\n", 1, "node is a section"),
