@@ -267,6 +267,7 @@ pub(crate) fn take(
                 };
                 tell(turn, topic, news);
             }
+            Told::Nested => heal_soon(turn, topic),
             Told::Request { newcomer, invite } => asked(turn, topic, newcomer, invite),
             Told::Overruled {
                 operation,
@@ -281,7 +282,9 @@ pub(crate) fn take(
                 tell(turn, topic, news);
             }
             Told::Conflict(event) => {
-                if let Some(news) = SpaceNews::of_groups(event) {
+                let of = turn.state.spaces.native(&topic.topic);
+                let group = of.and_then(|(id, native)| native.spaces.group(&id));
+                if let Some(news) = SpaceNews::of_groups(event, group) {
                     tell(turn, topic, news);
                 }
             }

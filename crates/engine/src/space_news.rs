@@ -100,7 +100,7 @@ pub enum SpaceNews {
 
 impl SpaceNews {
     /// What is worth telling of the graph of groups.
-    pub(crate) fn of_groups(event: Event) -> Option<SpaceNews> {
+    pub(crate) fn of_groups(event: Event, of_space: Option<GroupId>) -> Option<SpaceNews> {
         match event {
             Event::Overturns {
                 operation,
@@ -109,7 +109,10 @@ impl SpaceNews {
                 operation,
                 count: overturned,
             }),
-            Event::Frozen { operation, .. } => Some(SpaceNews::Frozen { operation }),
+            // A person whose devices revoked each other is no space without owners.
+            Event::Frozen { operation, group } if Some(group) == of_space => {
+                Some(SpaceNews::Frozen { operation })
+            }
             _ => None,
         }
     }

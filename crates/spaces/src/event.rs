@@ -62,6 +62,12 @@ pub enum Event {
         /// The person.
         person: GroupId,
     },
+    /// A group in the space has changed, such as the devices of a person: owners may have something to do,
+    /// also where no role is another one.
+    Nested {
+        /// The space.
+        space: SpaceId,
+    },
     /// A person asks the owners to remove it.
     AsksToLeave {
         /// The space.

@@ -319,6 +319,7 @@ impl Spaces {
             space.is_some_and(|space| space.founded.is_some())
         };
         let creates = !is_founded(self);
+        let is_nested = operations.iter().any(|op| op.arguments.group != group);
         let pointer = Pointer {
             group,
             space: id,
@@ -340,6 +341,9 @@ impl Spaces {
             .process_pointer(&message, &pointer, extra, context)
             .map_err(waits)?;
         let founds = creates && is_founded(self);
+        if is_nested && !creates {
+            events.push(Event::Nested { space: id });
+        }
         let native = self.spaces.get_mut(&id);
         if let Some(native) = native.and_then(|space| space.native.as_mut()) {
             if founds {

@@ -4,7 +4,7 @@ use p2panda_core::limits::{PERSON_DEVICES_MAX, PERSON_OPERATIONS_MAX, PERSON_SPA
 use p2panda_core::{SigningKey, Topic, VerifyingKey};
 use p2panda_groups::{GroupId, Member};
 use p2panda_spaces::{
-    CardError, DeviceChange, LocalError, Pending, PersonCard, Role, Settings, SpaceId,
+    CardError, DeviceChange, Event, LocalError, Pending, PersonCard, Role, Settings, SpaceId,
 };
 
 use crate::native_world::{Node, heal_all, nodes, sync};
@@ -597,6 +597,21 @@ fn an_owner_links_a_device_that_was_removed_as_a_member() {
         sync(&mut [&mut ada, &mut ben, &mut third]);
         assert!(ben.reads("still here") && third.reads("still here"));
     }
+}
+
+/// No role is another one by that, so nothing else would make an owner look.
+#[test]
+fn an_owner_hears_of_changed_devices_and_removes_their_entries() {
+    let ([mut ada, mut ben, mut ben2], person) = taken_in();
+    ada.events.clear();
+    ben2.try_revoke(person, ben.id).unwrap();
+    ben2.follow(person);
+    sync(&mut [&mut ada, &mut ben, &mut ben2]);
+    assert_eq!(ada.role(ben.id), Some(Role::Editor), "by its own entry");
+    let told = |event: &Event| matches!(event, Event::Nested { .. });
+    assert!(ada.events.iter().any(told));
+    ada.heal();
+    assert_eq!(ada.role(ben.id), None);
 }
 
 /// Its entry of its own as an owner is removed with that of its person.
