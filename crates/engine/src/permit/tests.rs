@@ -317,14 +317,7 @@ fn what_opens_late_goes_on_after_a_crash_between_two_steps() {
     let sealed = (0..600).map(|n| logs.next((1, CONTENT), &format!("9 {n}"), &[]));
     node.ingest(sealed.collect());
     let secret = logs.next((2, CONTROL), "secret 9", &[]);
-    let (source, reply) = (Source::Import { id: 0 }, None);
-    let operations = vec![Incoming::Valid(secret)];
-    node.run(vec![Command::Ingest {
-        topic: TOPIC,
-        source,
-        operations,
-        reply,
-    }]);
+    one_batch(&mut node, vec![secret]);
     node.run(Vec::new());
     let opened = node.shown().len();
     assert!((1..600).contains(&opened), "{opened}");
