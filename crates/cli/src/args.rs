@@ -136,7 +136,7 @@ pub enum Command {
     /// Create encrypted spaces, invite people, manage who may read and write
     #[command(subcommand)]
     Space(SpaceCommand),
-    /// Link a second device, list your devices, revoke a lost one
+    /// Link a second device, list and revoke devices, come back by a recovery file
     #[command(subcommand)]
     Device(DeviceCommand),
     /// Read with named consumers, inspect them, move them
