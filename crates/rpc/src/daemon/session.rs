@@ -16,8 +16,8 @@ use super::service::Service;
 use super::subscription::Subscription;
 use super::uploads::Uploads;
 use crate::api::{
-    ChallengeResult, Code, EndedNote, HelloParams, HelloResult, Incoming, Method, Need, Note,
-    NoteOut, RPC_VERSION, Reply, RequestId, RpcError, frame,
+    ChallengeResult, Code, EndedNote, Hello, HelloParams, HelloResult, Incoming, Method, Need,
+    Note, NoteOut, RPC_VERSION, Reply, RequestId, RpcError, frame,
 };
 
 /// How a client came.
@@ -44,6 +44,8 @@ pub(crate) struct Session {
     subscriptions: Mutex<HashMap<u64, Arc<Subscription>>>,
     next: AtomicU64,
     challenge: Mutex<Option<([u8; 32], Instant)>>,
+    /// Written while a `hello` is checked. Fair: later requests wait for it, in their order.
+    greeting: tokio::sync::RwLock<()>,
     /// Held until a publish has its place in the log.
     pub(crate) order: tokio::sync::Mutex<()>,
     /// The place among the connections of the client.
@@ -69,6 +71,7 @@ impl Session {
             subscriptions: Mutex::default(),
             next: AtomicU64::new(1),
             challenge: Mutex::default(),
+            greeting: tokio::sync::RwLock::default(),
             order: tokio::sync::Mutex::default(),
             place: Mutex::default(),
             uploads: Uploads::default(),
@@ -105,17 +108,43 @@ impl Session {
         let session = Arc::clone(self);
         match Incoming::read(message) {
             // Unconstrained: one that is polled late would lose its place among the publishes.
-            Ok(incoming) => Box::pin(tokio::task::unconstrained(async move {
-                session.service.tally.request();
-                let has_id = incoming.id.is_some();
-                let reply = super::dispatch::dispatch(&session, incoming).await;
-                has_id.then_some(reply)
-            })),
+            Ok(incoming) => {
+                let (charged, bytes) = (self.who(), message.get().len());
+                Box::pin(tokio::task::unconstrained(async move {
+                    session.service.tally.request();
+                    let has_id = incoming.id.is_some();
+                    let reply = session.answer(incoming, charged, bytes).await;
+                    has_id.then_some(reply)
+                }))
+            }
             Err((id, error)) => {
                 self.service.tally.failed();
                 Box::pin(async move { Some(failed(id, error)) })
             }
         }
+    }
+
+    /// Answers a request of that many bytes. A client that a `hello` named after it was read is charged here.
+    async fn answer(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        charged: Option<Arc<Who>>,
+        bytes: usize,
+    ) -> String {
+        if incoming.method == Hello::NAME {
+            let _greeting = self.greeting.write().await;
+            return super::dispatch::dispatch(self, incoming).await;
+        }
+        drop(self.greeting.read().await);
+        let who = self.who();
+        if let Some(who) =
+            who.filter(|who| !charged.is_some_and(|before| Arc::ptr_eq(who, &before)))
+            && let Err(error) = who.client.take(bytes)
+        {
+            self.service.tally.failed();
+            return failed(incoming.id.unwrap_or(RequestId::Null), error);
+        }
+        super::dispatch::dispatch(self, incoming).await
     }
 
     /// Who speaks, if that is known.

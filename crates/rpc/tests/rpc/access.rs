@@ -9,7 +9,8 @@ use p2panda_rpc::daemon::{Access, Grant, Scopes, Unknown};
 use serde_json::{Value, json};
 
 use crate::support::{ALICE, BOB, ROOT};
-use crate::world::{TOPIC, World, bearer, code, failed};
+use crate::world::{TOPIC, World, bearer, code, failed, next};
+use tokio::io::AsyncWriteExt;
 
 const STATUS: &str = r#"{"jsonrpc":"2.0","id":1,"method":"node.status"}"#;
 
@@ -253,5 +254,64 @@ async fn only_the_owner_opens_the_socket() {
         .permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     assert_eq!(world.unix().await.hello().name.as_deref(), Some("local"));
+    world.end().await;
+}
+
+/// Sends lines to the socket at once, and reads an answer to each request in them.
+async fn at_once(world: &World, lines: &[Value], count: usize) -> Vec<Value> {
+    let mut socket = world.lines().await;
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    socket.get_mut().write_all(text.as_bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        answers.push(next(&mut socket).await);
+    }
+    answers.sort_by_key(|answer| answer["id"].as_u64());
+    answers
+}
+
+fn hello_as(token: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": 0, "method": "hello", "params": {"rpc": 1, "auth": {"token": token}}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_after_a_hello_have_its_credential() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    let publish = |id: u64| {
+        let message = json!({"content": {"text": id.to_string()}});
+        let params = json!({"topic": alias, "message": message});
+        json!({"jsonrpc": "2.0", "id": id, "method": "publish", "params": params})
+    };
+    // The socket by itself may do everything.
+    let lines = [hello_as(BOB), publish(1)];
+    for sent in [lines.to_vec(), vec![Value::from(lines.to_vec())]] {
+        let answers = at_once(&world, &sent, 2).await;
+        assert_eq!(answers[0]["result"]["name"], "bob");
+        assert_eq!(answers[1]["error"]["data"]["code"], "forbidden");
+    }
+    let mut sent = vec![hello_as(ALICE)];
+    sent.extend((1..=100).map(publish));
+    let answers = at_once(&world, &sent, 101).await;
+    for (at, answer) in answers.iter().enumerate().skip(1) {
+        assert_eq!(answer["result"]["seq"], at - 1, "{answer}");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_after_a_hello_count_against_quotas() {
+    let world = World::with(|config| config.quotas.requests_per_second = 10).await;
+    let status = json!({"jsonrpc": "2.0", "id": 1, "method": "node.status"});
+    let sent: Vec<Value> = std::iter::once(hello_as(BOB))
+        .chain((1..=40).map(|id| {
+            let mut status = status.clone();
+            status["id"] = id.into();
+            status
+        }))
+        .collect();
+    let answers = at_once(&world, &sent, 41).await;
+    let refused = |answer: &&Value| answer["error"]["data"]["code"] == "quota";
+    assert!(answers.iter().filter(refused).count() >= 20, "{answers:?}");
     world.end().await;
 }
