@@ -143,8 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn the_percentile_of_an_unsorted_list_is_its_middle() {
+    fn a_percentile_is_one_of_the_values_at_its_part_of_the_order() {
         assert_eq!(percentile(vec![3.0, 1.0, 2.0], 0.5), Some(2.0));
+        // Between two values it is the upper one.
+        assert_eq!(percentile(vec![4.0, 1.0, 3.0, 2.0], 0.5), Some(3.0));
+        let hundred = || (1..=100_u8).rev().map(f64::from).collect::<Vec<_>>();
+        for (part, value) in [(0.0, 1.0), (0.95, 95.0), (0.99, 99.0), (1.0, 100.0)] {
+            assert_eq!(percentile(hundred(), part), Some(value), "{part}");
+        }
+        assert_eq!(percentile(vec![7.0], 0.99), Some(7.0));
         assert_eq!(percentile(vec![], 0.5), None);
     }
 }

@@ -20,8 +20,8 @@ use p2panda_encryption::two_party::{
     KeyUsed, ReceiveError, Session, TwoPartyCiphertext, TwoPartyMessage,
 };
 use p2panda_encryption::{
-    Bundle, Content, DecodeError, DirectMessage, Lifetime, Limit, Member, Message, OwnKeys,
-    PublicKey, QueueError, Registry, SecretKey, Wire, Writer,
+    Bundle, Content, DecodeError, DirectMessage, Lifetime, Limit, LongTermBundle, Member, Message,
+    OwnKeys, PublicKey, QueueError, Registry, SecretKey, Wire, Writer,
 };
 use world::*;
 
@@ -367,24 +367,42 @@ fn first_messages_of_a_peer_are_bounded_per_pre_key() {
 }
 
 #[test]
-fn a_full_registry_drops_the_oldest_one_time_bundle() {
+fn a_full_registry_drops_the_bundle_used_last_or_the_oldest() {
     let mut rng = life_rng("bounds", 7);
     let owner = members(1, &mut rng)[0];
     let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
     let mut registry = Registry::new();
-    let mut first = None;
-    for _ in 0..=LONG_TERM_BUNDLES_MAX {
-        keys.rotate_prekey(Lifetime::starting(START, 1_000), &mut rng);
-        let bundle = keys.long_term_bundle(START).unwrap();
-        registry.add_long_term(owner, bundle, START).unwrap();
+    let now = START + LONG_TERM_BUNDLES_MAX as u64;
+    let mut longterm: Vec<_> = (START..=now)
+        .map(|at| {
+            keys.rotate_prekey(Lifetime::starting(at, 1_000), &mut rng);
+            keys.long_term_bundle(at).unwrap()
+        })
+        .collect();
+    // The one that would be used last is not the one that was added first.
+    longterm.swap(0, 1);
+    for bundle in &longterm {
+        registry.add_long_term(owner, *bundle, now).unwrap();
         // A repeat takes no room.
-        registry.add_long_term(owner, bundle, START).unwrap();
+        registry.add_long_term(owner, *bundle, now).unwrap();
     }
+    let stored = registry.encode();
+    let is_kept = |bundle: &LongTermBundle| {
+        let encoded = bundle.encode();
+        stored
+            .windows(encoded.len())
+            .any(|part| *part == encoded[..])
+    };
+    let kept: Vec<bool> = longterm.iter().map(is_kept).collect();
+    let expected: Vec<bool> = (0..=LONG_TERM_BUNDLES_MAX).map(|at| at != 1).collect();
+    assert_eq!(kept, expected);
+    assert_eq!(registry.long_term(&owner, now), Ok(longterm.last()));
+    let mut first = None;
     for _ in 0..=ONE_TIME_BUNDLES_MAX {
-        let bundle = keys.one_time_bundle(START, &mut rng).unwrap();
+        let bundle = keys.one_time_bundle(now, &mut rng).unwrap();
         first.get_or_insert(bundle);
-        registry.add_one_time(owner, bundle, START).unwrap();
-        registry.add_one_time(owner, bundle, START).unwrap();
+        registry.add_one_time(owner, bundle, now).unwrap();
+        registry.add_one_time(owner, bundle, now).unwrap();
     }
     let taken: Vec<_> = std::iter::from_fn(|| registry.take_one_time(&owner)).collect();
     assert_eq!(taken.len(), ONE_TIME_BUNDLES_MAX);

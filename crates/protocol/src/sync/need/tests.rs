@@ -212,16 +212,20 @@ fn hearsay_takes_no_place_of_those_who_spoke_themselves() {
 }
 
 #[test]
-fn a_peer_dropped_by_the_overlay_is_dialled_again() {
+fn a_peer_dropped_by_the_overlay_keeps_its_session() {
     let (small, large) = two();
     let mut need = need(small, 5);
     assert_eq!(dials(&mut need, NeedInput::Up(large), 0), [large]);
     dials(&mut need, opened(large, 1, Dialled::ByUs), 10);
-    // The only outputs there are: a dial, and when to come back.
+    // Its session runs on, and it is not forgotten: when that session fails, it is dialled again.
     assert!(dials(&mut need, NeedInput::Down(large), 20).is_empty());
+    assert!(need.has_session(&large));
+    assert_eq!(next_dial(&mut need, 20, MINUTE), None);
     dials(&mut need, ended(large, 1, Some(Fault::Failed)), MINUTE);
+    assert!(!need.has_session(&large));
     let again = next_dial(&mut need, MINUTE, HOUR).unwrap();
     assert!(again - MINUTE <= 1_250, "after {} ms", again - MINUTE);
+    // A dial that runs while the overlay drops the peer is over only when it has failed.
     dials(&mut need, NeedInput::Up(large), 2 * MINUTE);
     dials(&mut need, NeedInput::Down(large), 2 * MINUTE);
     dials(&mut need, failed(large, Fault::Silent), 2 * MINUTE);
