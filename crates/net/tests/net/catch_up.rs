@@ -2,8 +2,10 @@
 
 use p2panda_core::Phase;
 use p2panda_core::Topic;
+use p2panda_net::{NetEvent, SessionEnd};
+use tokio::time::timeout;
 
-use crate::fake_node::{FakeNode, TopicLog};
+use crate::fake_node::{FakeNode, PATIENCE, TopicLog, config};
 
 fn topic(number: u8) -> Topic {
     Topic::from_bytes([number; 32])
@@ -60,10 +62,16 @@ async fn a_hundred_thousand_bytes_per_operation_cross_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_third_node_that_knows_only_one_gets_everything() {
+async fn a_third_node_gets_everything_through_the_second() {
     let topic = topic(3);
-    let (a, b) = (FakeNode::start(3, 1).await, FakeNode::start(3, 2).await);
-    let c = FakeNode::start(3, 3).await;
+    // Nobody learns where these two are, so that they cannot connect to each other.
+    let hidden = async |seed| {
+        let mut config = config(3, seed);
+        config.announce_addresses = false;
+        FakeNode::start_with(config).await
+    };
+    let (a, b) = (hidden(1).await, FakeNode::start(3, 2).await);
+    let c = hidden(3).await;
     a.publish(topic, "from a");
     for node in [&a, &b, &c] {
         node.subscribe(topic);
@@ -74,13 +82,18 @@ async fn a_third_node_that_knows_only_one_gets_everything() {
     c.publish(topic, "from c");
     a.until_len(topic, 2).await;
     b.until_len(topic, 2).await;
+    for (node, other) in [(&a, &c), (&c, &a)] {
+        let mut peers = node.net.peers().into_iter();
+        let direct = peers.find(|peer| peer.id == other.id());
+        assert!(direct.is_none_or(|peer| !peer.connected && peer.sessions.is_empty()));
+    }
     for node in [a, b, c] {
         node.net.shutdown().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_can_be_left_and_joined_again() {
+async fn a_left_topic_ends_its_session_cleanly_and_is_joined_again() {
     let (a, b) = (FakeNode::start(4, 1).await, FakeNode::start(4, 2).await);
     let topic = topic(4);
     a.subscribe(topic);
@@ -88,6 +101,12 @@ async fn a_topic_can_be_left_and_joined_again() {
     a.net.add_peer(b.bootstrap());
     a.until_live(topic).await;
     b.until_live(topic).await;
+    let live = a.with(topic, |log| {
+        let mut sessions = log.phases.iter();
+        let live = sessions.find(|(_, phases)| phases.last() == Some(&Phase::Live));
+        live.map(|(session, _)| *session)
+    });
+    let mut events = a.net.events();
     b.leave(topic).await;
     let ended = |phases: &Vec<Phase>| phases.last() == Some(&Phase::Ended);
     b.until(topic, "all sessions over", |log| {
@@ -98,6 +117,21 @@ async fn a_topic_can_be_left_and_joined_again() {
         log.phases.values().all(ended)
     })
     .await;
+    let ended = async {
+        loop {
+            match events.recv().await.unwrap() {
+                NetEvent::SessionEnded {
+                    session,
+                    ok,
+                    reason,
+                    ..
+                } if Some(session) == live => return (ok, reason),
+                _ => {}
+            }
+        }
+    };
+    let ended = timeout(PATIENCE, ended).await.expect("the end is reported");
+    assert_eq!(ended, (true, SessionEnd::Done));
     a.publish(topic, "while b was away");
     b.subscribe(topic);
     b.until_len(topic, 1).await;

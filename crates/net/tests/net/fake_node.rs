@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 /// Long enough for the slowest machine; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running network and the node behind it.
 pub struct FakeNode {

@@ -1,12 +1,14 @@
 //! What clients send by mistake or on purpose: a standard code and a hint, and the connection continues.
 
+use p2panda_rpc::api::Code;
+use p2panda_rpc::client::{Client, Credential};
 use p2panda_rpc::daemon::{self, StartError};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::{self, ALICE};
-use crate::world::{World, bearer, code, in_time, next};
+use crate::world::{TOPIC, World, bearer, code, failed, in_time, next};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_has_a_code_and_the_connection_goes_on() {
@@ -94,7 +96,7 @@ async fn every_mistake_has_a_code_and_the_connection_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_disconnects_midway_stops_nobody() {
+async fn a_client_that_disconnects_midway_leaves_no_gap() {
     let world = World::new().await;
     let alias = world.keep().await;
     for half in ["[{\"jsonrpc\":\"2.0\",\"id\":1,\"meth", "{}"] {
@@ -117,9 +119,34 @@ async fn a_client_that_disconnects_midway_stops_nobody() {
         .await
         .unwrap();
     drop(connection);
-    // What was read of it is published, in one row: the log has no gap, and the node continues.
     let unix = world.unix().await;
     unix.publish_text(&alias, "after").await.unwrap();
+    // What was read of the batch is published, before or after that, and the log has no gap.
+    let stored = world.node.topic(TOPIC).operations(0).await.unwrap();
+    let seqs: Vec<u32> = stored.iter().map(|one| one.seq).collect();
+    assert_eq!(seqs, (0..stored.len() as u32).collect::<Vec<_>>());
+    assert!((1..=101).contains(&stored.len()), "{}", stored.len());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_disconnects_midway_frees_its_place() {
+    let world = World::with(|config| config.quotas.connections = 1).await;
+    let protocol = format!("Sec-WebSocket-Protocol: panda.v1\r\n{}", bearer(ALICE));
+    let (mut half, answer) = handshake(&world, &protocol).await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    let url = world.url();
+    let connect = async || Client::websocket(&url, Credential::Token(ALICE.to_owned())).await;
+    assert_eq!(failed(connect().await), Code::Quota);
+    // The beginning of a frame of 4 KiB, and no more.
+    half.write_all(&[0x81, 0xfe, 0x10]).await.unwrap();
+    drop(half);
+    let freed = async {
+        while let Err(refused) = connect().await {
+            assert_eq!(refused.code(), Code::Quota);
+        }
+    };
+    in_time(freed).await;
     world.end().await;
 }
 
