@@ -149,10 +149,8 @@ fn a_restart_with_the_same_arguments_keeps_its_address() {
     let addr = first.addr();
     assert_eq!(first.interrupt().code(), Some(0));
     for (round, end) in ["-KILL", "-INT"].into_iter().enumerate() {
-        let started = Instant::now();
         let server = server();
         assert_eq!(server.addr(), addr);
-        assert!(started.elapsed() < PROMPTLY);
         // Each newcomer knows this one address and nothing else.
         let (writer, reader) = (format!("writer {round}"), format!("reader {round}"));
         let line = format!("hello {round}\n");
@@ -279,7 +277,6 @@ fn the_demo_ends_with_a_table_and_leaves_nothing_behind() {
     let file = world.path("lines.txt");
     let lines: String = (0..90).map(|line| format!("{line}: grüße\n")).collect();
     std::fs::write(&file, lines).unwrap();
-    let started = Instant::now();
     let demo = world
         .panda(&["demo", file.to_str().unwrap()])
         .output()
@@ -299,7 +296,6 @@ fn the_demo_ends_with_a_table_and_leaves_nothing_behind() {
         "{}",
         stderr(&demo)
     );
-    assert!(started.elapsed() < PATIENCE);
     assert!(is_empty(&world.path("tmp")));
 }
 
@@ -335,10 +331,9 @@ fn the_first_interrupt_of_a_publisher_does_not_wait_for_a_peer() {
         assert!(begun.elapsed() < PATIENCE);
         std::thread::sleep(Duration::from_millis(20));
     }
-    let signalled = Instant::now();
     writer.signal("-INT");
-    assert_eq!(writer.child.wait().unwrap().code(), Some(130));
-    assert!(signalled.elapsed() < PROMPTLY);
+    // Far below the hour that it would wait.
+    assert_eq!(writer.ended_in_time().code(), Some(130));
 }
 
 #[test]

@@ -3,16 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 /// How long something that must happen may take on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long something may take that waits for nothing.
-pub(super) const PROMPTLY: Duration = Duration::from_secs(10);
 
 /// A network, a topic and a place of its own for the processes of one test.
 pub(super) struct World {
@@ -146,6 +143,14 @@ impl Running {
                 .unwrap()
                 .success()
         );
+    }
+
+    /// How it ended, after it has closed its output: a process that waits for something fails here.
+    pub(super) fn ended_in_time(&mut self) -> ExitStatus {
+        while let Ok(_line) = self.out.recv_timeout(PATIENCE) {}
+        let closed = self.out.recv_timeout(Duration::ZERO);
+        assert_eq!(closed, Err(RecvTimeoutError::Disconnected));
+        self.child.wait().unwrap()
     }
 
     pub(super) fn end(mut self) -> ExitStatus {

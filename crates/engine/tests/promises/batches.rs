@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command as Process, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use p2panda_core::SigningKey;
 use p2panda_core::limits::{PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX};
@@ -251,7 +250,7 @@ fn a_kill_leaves_all_or_nothing_of_a_batch() {
     let temp = tempfile::tempdir().unwrap();
     for round in 0..20 {
         // Somewhere within the next ones.
-        let answered = kill_child_after(&temp, 1 + round % 3, Duration::from_micros(37 * round));
+        let answered = kill_child_after(&temp, 1 + round % 3, 1_000 * round);
         let now = thread::system_clock()();
         let engine = Engine::open(temp.path(), Options::default(), now).unwrap();
         let reader = engine.readers().open().unwrap();
@@ -264,7 +263,7 @@ fn a_kill_leaves_all_or_nothing_of_a_batch() {
 }
 
 /// Returns the last sequence number that the child answered.
-fn kill_child_after(temp: &TempDir, answers: u64, later: Duration) -> u32 {
+fn kill_child_after(temp: &TempDir, answers: u64, spins: u64) -> u32 {
     let mut child = Process::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -281,8 +280,10 @@ fn kill_child_after(temp: &TempDir, answers: u64, later: Duration) -> u32 {
             .and_then(|seq| seq.parse::<u32>().ok())
     });
     let last = seqs.take(answers as usize).last().unwrap();
-    let answered = Instant::now();
-    while answered.elapsed() < later {}
+    // At a different point of the child's work each time: tens of microseconds apart.
+    for _ in 0..spins {
+        std::hint::spin_loop();
+    }
     child.kill().unwrap();
     child.wait().unwrap();
     last

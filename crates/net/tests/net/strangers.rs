@@ -7,7 +7,7 @@ use p2panda_core::budget::Budget;
 use p2panda_core::{Topic, limits};
 use p2panda_net::Config;
 use p2panda_protocol::overlay::Overlay;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::fake_node::{FakeNode, config};
 use crate::gossip::until_heard;
@@ -19,14 +19,14 @@ const DISCOVERY: &[u8] = b"p2panda/confidential_discovery/v1";
 const LINK: &[u8] = b"p2panda/link/v1";
 const MIB: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Below the time of every duty, so that it was a place which let the newcomer in; on a machine that
-/// is busy with the crowd and with other tests.
-const SOON: Duration = Duration::from_secs(25);
 
 /// A node with places for an eighth of what the default budget has: 34 gossip connections or 28
-/// links of strangers, half of them of one address prefix.
+/// links of strangers, half of them of one address prefix. No stranger loses its place for being of
+/// no use while a test runs, so that only the rules about places let a newcomer connect.
 fn small(network: u8) -> Config {
     let mut config = config(network, 1);
+    config.timings.gossip_duty_wait = PATIENCE * 10;
+    config.timings.link_duty_wait = PATIENCE * 10;
     config.budget = Budget::new(8 * MIB, MIB);
     config.limits.operation_bytes_max = MIB as u32;
     config
@@ -36,16 +36,12 @@ fn small(network: u8) -> Config {
 async fn newcomer_syncs(network: u8, node: &FakeNode, topic: Topic, links: bool) {
     let mut config = config(network, if links { 250 } else { 251 });
     config.links = links;
-    let begun = Instant::now();
     let newcomer = FakeNode::start_with(config).await;
     newcomer.publish(topic, "a newcomer");
     newcomer.subscribe(topic);
     newcomer.net.add_peer(node.bootstrap());
     let before = node.with(topic, |log| log.entries.len());
     node.until_len(topic, before + 1).await;
-    let took = begun.elapsed();
-    println!("links: {links}, took {took:?}");
-    assert!(took < SOON, "{took:?}");
     newcomer.net.shutdown().await;
 }
 
@@ -97,7 +93,6 @@ async fn a_newcomer_finds_others_despite_silent_visitors() {
     let _crowd = Crowd::start(&between, 153, 2..62, 1, Does::Nothing(DISCOVERY)).await;
     // The two know only the one that the crowd visits, and speak to it as published nodes do.
     let mut nodes = Vec::new();
-    let begun = Instant::now();
     for seed in [250, 251] {
         let mut config = config(153, seed);
         config.links = false;
@@ -111,7 +106,6 @@ async fn a_newcomer_finds_others_despite_silent_visitors() {
     for node in &nodes {
         node.until_len(topic, 2).await;
     }
-    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     for node in nodes {
         node.net.shutdown().await;
     }
@@ -126,6 +120,8 @@ async fn a_live_pair_talks_on_despite_forty_strangers() {
         let mut config = config(154, seed);
         // Fewer than there are strangers.
         config.gossip_neighbours_max = 16;
+        config.timings.gossip_duty_wait = PATIENCE * 10;
+        config.timings.link_duty_wait = PATIENCE * 10;
         let node = FakeNode::start_with(config).await;
         node.subscribe(topic);
         pair.push(node);
@@ -150,7 +146,6 @@ async fn a_live_pair_talks_on_despite_forty_strangers() {
         crowds.push(Crowd::start(node, 154, 82..102, 1, names).await);
     }
     for (count, round) in ["one", "two", "three"].into_iter().enumerate() {
-        let begun = Instant::now();
         until_heard(&to_b, &mut from_a, round).await;
         until_heard(&to_a, &mut from_b, round).await;
         a.publish(topic, round);
@@ -158,7 +153,6 @@ async fn a_live_pair_talks_on_despite_forty_strangers() {
         for node in [a, b] {
             node.until_len(topic, 2 * (count + 1)).await;
         }
-        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
     drop(crowds);
     for node in pair {
