@@ -61,9 +61,46 @@ impl Keychain for SystemKeychain {
 }
 
 fn entry(name: &str) -> Result<Entry, KeychainError> {
+    if !session::has_bus() {
+        return Err(KeychainError::new(
+            "no session bus runs that a keychain could answer on",
+        ));
+    }
     match Entry::store_status() {
         Ok(()) => Entry::new(SERVICE, name).map_err(|error| said(&error)),
         Err(error) => Err(said(error)),
+    }
+}
+
+/// Whether a keychain can be asked. Where none can, no thread is started for it.
+#[cfg(not(all(unix, not(any(target_os = "macos", target_os = "ios")))))]
+mod session {
+    pub(super) fn has_bus() -> bool {
+        true
+    }
+}
+
+/// Whether there is a bus of D-Bus on which a Secret Service could answer. Where there is none, no thread
+/// is started for it.
+#[cfg(all(unix, not(any(target_os = "macos", target_os = "ios"))))]
+mod session {
+    use std::ffi::OsStr;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::{Path, PathBuf};
+
+    pub(super) fn has_bus() -> bool {
+        let named = std::env::var_os("DBUS_SESSION_BUS_ADDRESS");
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let own = || std::fs::metadata("/proc/self").map(|own| own.uid());
+        let runtime =
+            runtime.or_else(|| Some(Path::new("/run/user").join(own().ok()?.to_string())));
+        is_bus(named.as_deref(), runtime.as_deref())
+    }
+
+    /// As D-Bus finds it: by the variable, else as a socket in the runtime directory.
+    pub(super) fn is_bus(named: Option<&OsStr>, runtime: Option<&Path>) -> bool {
+        named.is_some_and(|named| !named.is_empty())
+            || runtime.is_some_and(|runtime| runtime.join("bus").exists())
     }
 }
 
@@ -115,6 +152,18 @@ mod tests {
         assert!(said.contains("it may be locked"), "{said}");
         drop(stay);
         assert_eq!(within(KEYCHAIN_ANSWER_WAIT, || Ok(7)), Ok(7));
+    }
+
+    #[cfg(all(unix, not(any(target_os = "macos", target_os = "ios"))))]
+    #[test]
+    fn a_bus_is_named_or_in_the_runtime_directory() {
+        use std::ffi::OsStr;
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!session::is_bus(None, None));
+        assert!(!session::is_bus(Some(OsStr::new("")), Some(dir.path())));
+        assert!(session::is_bus(Some(OsStr::new("unix:path=/bus")), None));
+        std::fs::write(dir.path().join("bus"), "").unwrap();
+        assert!(session::is_bus(None, Some(dir.path())));
     }
 
     #[test]
