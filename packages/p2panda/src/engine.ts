@@ -3,10 +3,13 @@ import { ours, PandaError, type PlainError } from "./errors.js";
 import { Election, type Leadership } from "./election.js";
 import { makeKey, signerOf, type Signer } from "./key.js";
 import { KeyPair } from "./protected.js";
+import { Recent } from "./recent.js";
 import { recover, recovered } from "./recovery.js";
 import { requestName, Rooms, type SpaceNews } from "./rooms.js";
 import {
   next,
+  rowsAfter,
+  rowsAt,
   type FeedRow,
   type PlaceRow,
   type PublishedRow,
@@ -121,6 +124,7 @@ export interface EngineOptions extends SyncOptions {
 export class Engine {
   readonly #signing: Signing;
   readonly #rooms: Rooms;
+  readonly #recent = new Recent();
   readonly #election: Election<Event | Ping>;
   #listeners = new Set<(event: Event) => void>();
   #epoch: number | undefined;
@@ -267,8 +271,9 @@ export class Engine {
         const state: State = row?.reason === undefined ? "queued" : "blocked";
         return { request, state, id: undefined, seq: undefined, reason: row?.reason };
       }
-      const row = (await reader.get<PlaceRow>("places", [published.topic, published.place]))!;
-      return { request, state: row.state, id: row.id, seq: row.seq, reason: row.reason };
+      const [row] = await rowsAt(reader, published.topic, [{ place: published.place }]);
+      const { state, id, seq, reason } = row!;
+      return { request, state, id, seq, reason };
     });
   }
 
@@ -279,11 +284,9 @@ export class Engine {
     most: number,
   ): Promise<{ messages: Shown[]; place: number }> {
     if (await this.#rooms.isSpace(topic)) return this.#readSpace(topic, after, most);
-    const rows = await this.store.read((reader) => {
-      return reader.range<PlaceRow>("places", [topic, after + 1], [topic, Infinity], {
-        limit: most,
-      });
-    });
+    let rows = this.#recent.after(topic, after, most);
+    if (rows.length === 0)
+      rows = await this.store.read((reader) => rowsAfter(reader, topic, after, most));
     const place = rows.at(-1)?.place ?? after;
     return {
       messages: rows.filter((row) => row.body !== undefined).map((row) => this.#shown(row)),
@@ -299,11 +302,8 @@ export class Engine {
     const entries = await this.store.read(async (reader) => {
       const limit = { limit: most };
       const feed = await reader.range<FeedRow>("feed", [topic, after + 1], [topic, Infinity], limit);
-      const found: { row: PlaceRow; stands: boolean }[] = [];
-      for (const { place, stands } of feed) {
-        found.push({ row: (await reader.get<PlaceRow>("places", [topic, place]))!, stands });
-      }
-      return found;
+      const rows = await rowsAt(reader, topic, feed);
+      return rows.map((row, index) => ({ row, stands: feed[index]!.stands }));
     });
     const rows = entries.map(({ row }) => row);
     const opened = rows.length === 0 ? [] : await this.#rooms.open(topic, rows);
@@ -449,6 +449,7 @@ export class Engine {
     this.#stopLeading();
     this.#update({ state: "closed" });
     this.#rooms.close();
+    this.#recent.clear();
     await this.#signs?.catch(() => undefined);
     this.store.close();
   }
@@ -499,6 +500,7 @@ export class Engine {
       received: (topic, { rows, stored, faults }) => {
         for (const fault of faults) this.#fault(fault);
         this.#behind.set(topic, Math.max(0, (this.#behind.get(topic) ?? 0) - rows.length));
+        if (rows.length > 0) this.#recent.add(topic, rows);
         if (rows.length > 0) void this.#came(topic);
         this.#states(stored);
         this.#update({});

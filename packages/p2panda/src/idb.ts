@@ -11,7 +11,7 @@ import {
 } from "./store.js";
 
 /** Version of the tables. A page with an older package closes when a newer one opens. */
-const VERSION = 2;
+const VERSION = 3;
 
 /** A store in IndexedDB. */
 export class IdbStore implements Store {
@@ -110,9 +110,10 @@ function writer(transaction: IDBTransaction): Writer {
         request.onerror = () => reject(request.error);
         request.onsuccess = () => {
           const cursor = request.result;
-          if (cursor === null || found.length >= limit) return resolve(found);
+          if (cursor === null) return resolve(found);
           found.push(cursor.value as T);
-          cursor.continue();
+          if (found.length >= limit) resolve(found);
+          else cursor.continue();
         };
       });
     },

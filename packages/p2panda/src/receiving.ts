@@ -1,7 +1,7 @@
 import { fromBase64 } from "./bytes.js";
 import { ours, PandaError, type Details } from "./errors.js";
-import { append, buffered, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
-import type { Store, Writer } from "./store.js";
+import { buffered, checkEpoch, Operations, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
+import type { Store } from "./store.js";
 import { wasm, type Dependency, type Operation } from "./wasm.js";
 
 /** What to do when the page's own log continued elsewhere. */
@@ -67,6 +67,7 @@ export class Receiving {
     await this.store.write(async (direct) => {
       await checkEpoch(direct, epoch);
       const writer = buffered(direct);
+      const operations = new Operations(writer, topic);
       const seen = (await writer.get<NodeRow>("nodes", [node, topic])) ?? {
         arrival: 0,
         acked: {},
@@ -76,7 +77,7 @@ export class Receiving {
         seen.arrival = Math.max(seen.arrival, arrival);
         if (one === "passed") continue;
         const verdict =
-          one === undefined ? "again" : await this.#take(writer, topic, one, received);
+          one === undefined ? "again" : await this.#take(operations, one, received);
         // Where the node may answer differently next time, the next connection reads again.
         if (verdict === "again") seen.refused = Math.min(seen.refused ?? arrival, arrival);
         if (verdict !== "taken") continue;
@@ -85,13 +86,15 @@ export class Receiving {
         seen.last = { author, logId, log, seq, id };
       }
       writer.put("nodes", [node, topic], { ...seen, node, topic });
+      operations.flush();
       writer.flush();
       // A power cut loses messages and position together, and the node sends them again.
     }, "relaxed");
     return received;
   }
 
-  async #take(writer: Writer, topic: string, one: Checked, received: Received): Promise<Verdict> {
+  async #take(operations: Operations, one: Checked, received: Received): Promise<Verdict> {
+    const { writer, topic } = operations;
     const { operation, body } = one;
     const { author, logId, seq, header } = operation;
     const head = await writer.get<LogRow>("logs", [topic, author, logId]);
@@ -103,13 +106,13 @@ export class Receiving {
       case "next":
         break;
       case "taken":
-        return this.#taken(writer, topic, operation, received, fault);
+        return this.#taken(operations, operation, received, fault);
       case "early":
         return fault("node-gap", `the node leaves out what comes before entry ${seq} of a log`, {
           evidence: { headers: [header] },
         });
       default: {
-        const last = await writer.get<PlaceRow>("places", [topic, head!.place]);
+        const last = await operations.at(head!.place);
         return fault("log-forked", "an author has signed two logs in one place", {
           evidence: { headers: last === undefined ? [header] : [last.header, header] },
         });
@@ -125,29 +128,23 @@ export class Receiving {
         },
       );
     }
-    const missing = await this.#missing(writer, topic, operation.deps);
+    const missing = await this.#missing(operations, operation.deps);
     const more = { body, missing, state: "stored" as const, request: undefined, name: undefined };
-    received.rows.push(await append(writer, topic, operation, more));
+    received.rows.push(await operations.append(operation, more));
     return "taken";
   }
 
   async #taken(
-    writer: Writer,
-    topic: string,
+    operations: Operations,
     operation: Operation,
     received: Received,
     fault: Fault,
   ): Promise<Verdict> {
     const { author, logId, seq, id, header } = operation;
-    const known = await writer.get<{ place: number; id: string }>("operations", [
-      topic,
-      author,
-      logId,
-      seq,
-    ]);
+    const known = await operations.entry(author, logId, seq);
     // Below the first entry that the page has of a log.
     if (known === undefined) return "told";
-    const row = await writer.get<PlaceRow>("places", [topic, known.place]);
+    const row = await operations.at(known.place);
     if (known.id !== id) {
       const code = author === this.publicKey ? "own-log-forked" : "log-forked";
       return fault(code, "an author has signed two entries for one place", {
@@ -157,19 +154,19 @@ export class Receiving {
     }
     if (row !== undefined && row.state !== "stored") {
       const stored: PlaceRow = { ...row, state: "stored", reason: undefined };
-      writer.put("places", [topic, row.place], stored);
-      writer.delete("unsent", [topic, logId, seq]);
+      await operations.change(stored);
+      operations.writer.delete("unsent", [operations.topic, logId, seq]);
       received.stored.push(stored);
     }
     return "taken";
   }
 
-  async #missing(writer: Writer, topic: string, deps: Dependency[]): Promise<Dependency[]> {
+  async #missing(operations: Operations, deps: Dependency[]): Promise<Dependency[]> {
     const missing = [];
     for (const dependency of deps) {
       const { author, log, seq } = dependency;
-      const key = [topic, author, log ?? wasm.logId(topic), seq];
-      if ((await writer.get("operations", key)) === undefined) missing.push(dependency);
+      const entry = await operations.entry(author, log ?? wasm.logId(operations.topic), seq);
+      if (entry === undefined) missing.push(dependency);
     }
     return missing;
   }

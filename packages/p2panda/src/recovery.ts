@@ -1,8 +1,10 @@
 import { PandaError } from "./errors.js";
 import { requestName, type Rooms } from "./rooms.js";
 import {
+  allRows,
   checkEpoch,
   next,
+  Operations,
   type LogRow,
   type NodeRow,
   type PlaceRow,
@@ -42,9 +44,7 @@ export async function recover(
     writer.delete("meta", ["protected"]);
     if (typeof made === "string") writer.put("meta", ["protected"], made);
     else writer.put("meta", ["key"], made);
-    for (const row of await writer.range<PlaceRow>("places", [], [LAST])) {
-      if (row.state !== "stored") await forget(writer, row);
-    }
+    await forgetUnsent(writer);
     for (const { row, body, sealed, log } of unsent) {
       const { topic, request: id } = row;
       const published = await writer.get<PublishedRow>("published", [id!]);
@@ -72,27 +72,40 @@ async function readAgain(writer: Writer, topic: string): Promise<void> {
   writer.delete("meta", ["rooms-done", topic]);
   const fed = (await writer.get<number>("meta", ["counter", "feed", topic])) ?? 0;
   for (let number = 1; number <= fed; number += 1) writer.delete("feed", [topic, number]);
-  for (const row of await writer.range<PlaceRow>("places", [topic], [topic, LAST]))
-    if (row.shown === true) writer.put("places", [topic, row.place], { ...row, shown: false });
+  const operations = new Operations(writer, topic);
+  for (const row of await allRows(writer, topic))
+    if (row.shown === true) await operations.change({ ...row, shown: false });
+  operations.flush();
+}
+
+async function forgetUnsent(writer: Writer): Promise<void> {
+  const topics = new Map<string, Operations>();
+  for (const row of await allRows(writer)) {
+    if (row.state === "stored") continue;
+    const operations = topics.get(row.topic) ?? new Operations(writer, row.topic);
+    topics.set(row.topic, operations);
+    await forget(operations, row);
+  }
+  for (const operations of topics.values()) operations.flush();
 }
 
 /** Takes an operation that no node has out of its log; another one may be in its place. */
-async function forget(writer: Writer, row: PlaceRow): Promise<void> {
+async function forget(operations: Operations, row: PlaceRow): Promise<void> {
+  const { writer } = operations;
   const { topic, author, logId, seq } = row;
   writer.delete("unsent", [topic, logId, seq]);
-  writer.put("places", [topic, row.place], { ...row, body: undefined, shown: false });
-  writer.delete("operations", [topic, author, logId, seq]);
+  await operations.change({ ...row, body: undefined, shown: false });
+  await operations.forget(row);
   const head = await writer.get<LogRow>("logs", [topic, author, logId]);
   if (head === undefined || head.seq < seq) return;
-  const before = seq === 0 ? undefined : [topic, author, logId, seq - 1];
-  const at = before && (await writer.get<{ place: number; id: string }>("operations", before));
+  const at = seq === 0 ? undefined : await operations.entry(author, logId, seq - 1);
   if (at === undefined) writer.delete("logs", [topic, author, logId]);
   else writer.put("logs", [topic, author, logId], { ...head, ...at, seq: seq - 1 });
 }
 
 async function find(store: Store, rooms: Rooms): Promise<Unsent[]> {
   const rows = await store.read(async (reader) => {
-    const all = await reader.range<PlaceRow>("places", [], [LAST]);
+    const all = await allRows(reader);
     return all.filter(({ state, request }) => state !== "stored" && request !== undefined);
   });
   const unsent: Unsent[] = [];

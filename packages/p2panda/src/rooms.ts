@@ -2,9 +2,10 @@ import { randomBytes } from "./bytes.js";
 import { ours, PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
 import {
-  append,
   checkEpoch,
   next,
+  Operations,
+  rowsAfter,
   type FeedRow,
   type LogRow,
   type PlaceRow,
@@ -273,9 +274,7 @@ export class Rooms {
     const module = await this.#load(true);
     const rows = await this.store.read(async (reader) => {
       const done = (await reader.get<number>("meta", ["rooms-done", topic])) ?? 0;
-      return reader.range<PlaceRow>("places", [topic, done + 1], [topic, Infinity], {
-        limit: BATCH,
-      });
+      return rowsAfter(reader, topic, done, BATCH);
     });
     const last = rows.at(-1);
     if (last === undefined) return false;
@@ -284,7 +283,7 @@ export class Rooms {
     );
     const effects = module.spacesTake(this.#page, topic, operations, seconds());
     await this.#commit(effects.rows, async (writer) => {
-      await feed(writer, topic, effects);
+      await feed(new Operations(writer, topic), effects);
       writer.put("meta", ["rooms-done", topic], last.place);
     });
     this.#tell(topic, effects);
@@ -321,10 +320,11 @@ export class Rooms {
     });
     const rows = await this.#commit(acted.rows, async (writer) => {
       const signed: PlaceRow[] = [];
+      const all = new Operations(writer, topic);
       for (const { operation, body } of verified) {
-        signed.push(await own(writer, topic, operation, { body, name: "control" }));
+        signed.push(await own(all, operation, { body, name: "control" }));
       }
-      await feed(writer, topic, acted);
+      await feed(all, acted);
       if (isNew && isDone) {
         const known = await writer.get<TopicRow>("topics", [topic]);
         const at = known?.at ?? (await next(writer, "topics"));
@@ -468,15 +468,16 @@ export class Rooms {
     const effects = module.spacesTake(this.#page, topic, taken, seconds());
     const rows = await this.#commit(effects.rows, async (writer) => {
       const rows: PlaceRow[] = [];
+      const all = new Operations(writer, topic);
       for (const [place, { number, request }] of requests.entries()) {
         const { operation, body } = signed[place]!;
-        const row = await own(writer, topic, operation, { body, name: "content", request });
+        const row = await own(all, operation, { body, name: "content", request });
         writer.delete("requests", [number]);
         const published = (await writer.get<PublishedRow>("published", [request]))!;
         writer.put("published", [request], { ...published, place: row.place });
         rows.push(row);
       }
-      await feed(writer, topic, effects);
+      await feed(all, effects);
       return rows;
     });
     this.events.signed(topic, rows);
@@ -539,26 +540,28 @@ function seconds(): number {
 }
 
 async function own(
-  writer: Writer,
-  topic: string,
+  operations: Operations,
   operation: Operation,
   { body, name, request }: { body: Uint8Array | undefined; name: string; request?: string },
 ): Promise<PlaceRow> {
   const more = { body, missing: [], state: "signed" as const, request, name };
-  const row = await append(writer, topic, operation, more);
-  writer.put("unsent", [topic, operation.logId, operation.seq], { place: row.place });
+  const row = await operations.append(operation, more);
+  const key = [row.topic, row.logId, row.seq];
+  operations.writer.put("unsent", key, { place: row.place });
   return row;
 }
 
-/** Appends content that is shown or withdrawn to the feed that streams read. */
-async function feed(writer: Writer, topic: string, { shown }: SpaceEffects): Promise<void> {
+/** Appends content that is shown or withdrawn to the feed that streams read, and writes all changes. */
+async function feed(operations: Operations, { shown }: SpaceEffects): Promise<void> {
+  const { writer, topic } = operations;
   const log = wasm.logId(topic, "content");
   for (const { author, seq, stands } of shown) {
-    const at = await writer.get<{ place: number }>("operations", [topic, author, log, seq]);
-    const row = at && (await writer.get<PlaceRow>("places", [topic, at.place]));
+    const at = await operations.entry(author, log, seq);
+    const row = at && (await operations.at(at.place));
     if (row === undefined || (row.shown ?? false) === stands) continue;
-    writer.put("places", [topic, row.place], { ...row, shown: stands });
+    await operations.change({ ...row, shown: stands });
     const number = await next(writer, "feed", topic);
     writer.put("feed", [topic, number], { place: row.place, stands } satisfies FeedRow);
   }
+  operations.flush();
 }

@@ -1,4 +1,5 @@
 import type { Dependency, Operation } from "./wasm.js";
+import { Runs, valuesFrom, valuesOf } from "./runs.js";
 import { LAST, type Key, type Reader, type Table, type Writer } from "./store.js";
 import { PandaError } from "./errors.js";
 
@@ -143,24 +144,101 @@ export function all<T>(reader: Reader, table: "logs" | "unsent", topic: string):
   return reader.range<T>(table, [topic], [topic, LAST]);
 }
 
-/** Appends an operation to the page's order and to its log. */
-export async function append(
-  writer: Writer,
+/** An operation of a log, by its number. */
+export interface Entry {
+  place: number;
+  id: string;
+}
+
+/** The operations of a topic in one transaction, by place and by log. `flush` writes what is new or changed. */
+export class Operations {
+  readonly #places: Runs<PlaceRow>;
+  #logs = new Map<string, Runs<Entry>>();
+
+  constructor(
+    readonly writer: Writer,
+    readonly topic: string,
+  ) {
+    this.#places = new Runs(writer, "places", [topic]);
+  }
+
+  at(place: number): Promise<PlaceRow | undefined> {
+    return this.#places.get(place);
+  }
+
+  entry(author: string, logId: string, seq: number): Promise<Entry | undefined> {
+    return this.#log(author, logId).get(seq);
+  }
+
+  /** Replaces the row of its place. */
+  change(row: PlaceRow): Promise<void> {
+    return this.#places.set(row.place, row);
+  }
+
+  /** Takes an operation out of its log. */
+  async forget({ author, logId, seq }: PlaceRow): Promise<void> {
+    await this.#log(author, logId).set(seq, undefined);
+  }
+
+  /** Appends an operation to the page's order and to its log. */
+  async append(operation: Operation, more: More): Promise<PlaceRow> {
+    const { topic, writer } = this;
+    const place = await next(writer, "places", topic);
+    const { id, author, logId, log, seq, backlink, timestamp, deps, header } = operation;
+    const { name, ...rest } = more;
+    const row: PlaceRow = {
+      ...{ topic, place, id, author, logId, log, seq, backlink, timestamp, deps, header },
+      ...rest,
+      reason: undefined,
+    };
+    this.#places.append(place, row, header.length + (row.body?.length ?? 0));
+    this.#log(author, logId).append(seq, { place, id }, id.length);
+    const head: LogRow = { author, logId, name, seq, id, place };
+    writer.put("logs", [topic, author, logId], head);
+    return row;
+  }
+
+  flush(): void {
+    for (const runs of [this.#places, ...this.#logs.values()]) runs.flush(this.writer);
+  }
+
+  #log(author: string, logId: string): Runs<Entry> {
+    const name = `${author} ${logId}`;
+    const known = this.#logs.get(name);
+    if (known !== undefined) return known;
+    const made = new Runs<Entry>(this.writer, "operations", [this.topic, author, logId]);
+    this.#logs.set(name, made);
+    return made;
+  }
+}
+
+type More = Pick<PlaceRow, "body" | "missing" | "state" | "request"> & { name: string | undefined };
+
+/** The rows of these places, all of which are there. */
+export async function rowsAt(
+  reader: Reader,
   topic: string,
-  operation: Operation,
-  more: Pick<PlaceRow, "body" | "missing" | "state" | "request"> & { name: string | undefined },
-): Promise<PlaceRow> {
-  const place = await next(writer, "places", topic);
-  const { id, author, logId, log, seq, backlink, timestamp, deps, header } = operation;
-  const { name, ...rest } = more;
-  const row: PlaceRow = {
-    ...{ topic, place, id, author, logId, log, seq, backlink, timestamp, deps, header },
-    ...rest,
-    reason: undefined,
-  };
-  const head: LogRow = { author, logId, name, seq, id, place };
-  writer.put("places", [topic, place], row);
-  writer.put("operations", [topic, author, logId, seq], { place, id });
-  writer.put("logs", [topic, author, logId], head);
-  return row;
+  places: { place: number }[],
+): Promise<PlaceRow[]> {
+  const runs = new Runs<PlaceRow>(reader, "places", [topic]);
+  const rows = [];
+  for (const { place } of places) rows.push((await runs.get(place))!);
+  return rows;
+}
+
+/** Up to `most` rows after a place. */
+export async function rowsAfter(
+  reader: Reader,
+  topic: string,
+  after: number,
+  most: number,
+): Promise<PlaceRow[]> {
+  const last = (await reader.get<number>("meta", ["counter", "places", topic])) ?? 0;
+  const to = Math.min(last, after + most);
+  return to <= after ? [] : valuesFrom<PlaceRow>(reader, "places", [topic], after + 1, to);
+}
+
+/** All rows, or those of a topic. */
+export async function allRows(reader: Reader, ...topic: string[]): Promise<PlaceRow[]> {
+  return valuesOf<PlaceRow>(await reader.range("places", topic, [...topic, LAST]));
 }

@@ -1,7 +1,7 @@
 import {
-  append,
   checkEpoch,
   all,
+  Operations,
   type LogRow,
   type PlaceRow,
   type PublishedRow,
@@ -53,16 +53,20 @@ export class Signing {
       await checkEpoch(writer, epoch);
       for (const request of refused) writer.put("requests", [request.number], request);
       const rows: PlaceRow[] = [];
+      const topics = new Map<string, Operations>();
       for (const { request, operation } of signed) {
         const { topic, request: id, body, log: name } = request;
         const more = { body, missing: [], state: "signed" as const, request: id, name };
-        const row = await append(writer, topic, operation, more);
+        const operations = topics.get(topic) ?? new Operations(writer, topic);
+        topics.set(topic, operations);
+        const row = await operations.append(operation, more);
         writer.put("unsent", [topic, operation.logId, operation.seq], { place: row.place });
         writer.delete("requests", [request.number]);
         const published = (await writer.get<PublishedRow>("published", [id]))!;
         writer.put("published", [id], { ...published, place: row.place });
         rows.push(row);
       }
+      for (const operations of topics.values()) operations.flush();
       return rows;
     });
   }

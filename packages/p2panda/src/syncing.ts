@@ -3,7 +3,7 @@ import { ours, PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
 import { loginByKey, loginByToken } from "./login.js";
 import { MOVED, Receiving, type Received, type Shown, type Verified } from "./receiving.js";
-import { all, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
+import { all, checkEpoch, Operations, rowsAt, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
 import { Rpc, type Hello, type Note, type SocketConstructor } from "./rpc.js";
 import type { Store } from "./store.js";
 
@@ -256,11 +256,11 @@ class TopicSync {
     if (seq === log.seq + 1) return;
     await store.write(async (writer) => {
       await checkEpoch(writer, epoch);
-      const from = [this.topic, log.author, log.logId, seq];
-      const to = [this.topic, log.author, log.logId, log.seq];
-      for (const { place } of await writer.range<{ place: number }>("operations", from, to)) {
-        const row = (await writer.get<PlaceRow>("places", [this.topic, place]))!;
-        writer.put("unsent", [this.topic, log.logId, row.seq], { place });
+      const operations = new Operations(writer, this.topic);
+      for (let next = seq; next <= log.seq; next += 1) {
+        const entry = await operations.entry(log.author, log.logId, next);
+        if (entry === undefined) continue;
+        writer.put("unsent", [this.topic, log.logId, next], { place: entry.place });
       }
     });
   }
@@ -272,13 +272,9 @@ class TopicSync {
       writer.put("nodes", [node, this.topic], { arrival: 0, acked: {} } satisfies NodeRow);
       if (seen.last === undefined) return [];
       const { author, logId, seq } = seen.last;
-      const known = await writer.get<{ place: number }>("operations", [
-        this.topic,
-        author,
-        logId,
-        seq,
-      ]);
-      const row = known && (await writer.get<PlaceRow>("places", [this.topic, known.place]));
+      const operations = new Operations(writer, this.topic);
+      const known = await operations.entry(author, logId, seq);
+      const row = known && (await operations.at(known.place));
       return row === undefined ? [] : [row.header];
     });
     const message = "the node has lost what it had shown or stored before";
@@ -386,11 +382,7 @@ class TopicSync {
           limit: ACKED_AT_ONCE,
         },
       );
-      const rows = [];
-      for (const { place } of places) {
-        rows.push((await reader.get<PlaceRow>("places", [this.topic, place]))!);
-      }
-      return rows;
+      return rowsAt(reader, this.topic, places);
     });
   }
 
@@ -411,12 +403,14 @@ class TopicSync {
           arrival: 0,
           acked: {},
         };
+        const operations = new Operations(writer, this.topic);
         for (const row of rows) {
-          writer.put("places", [this.topic, row.place], row);
+          await operations.change(row);
           if (row.state !== "stored") continue;
           writer.delete("unsent", [this.topic, row.logId, row.seq]);
           seen.acked[row.logId] = row.seq;
         }
+        operations.flush();
         writer.put("nodes", [node, this.topic], { ...seen, node, topic: this.topic });
       });
       events.stored(rows);
