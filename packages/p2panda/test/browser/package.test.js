@@ -1,7 +1,7 @@
 // The package in real browsers: keys, storage, several tabs.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { freePort, newTopic, page as inNode, server, take } from "../support.js";
+import { ADMIN, freePort, newTopic, page as inNode, server, take } from "../support.js";
 import { bare, browsers, launch, serve } from "./support.js";
 
 const patient = { timeout: 120_000 };
@@ -175,24 +175,47 @@ for (const name of browsers) {
       },
     );
 
-    await t.test("a newer version of the tables ends this one in words", patient, async (t) => {
-      const node = await server(t, { origins: [origin] });
-      const page = await bare(browser, origin);
-      const codes = await page.evaluate(async (url) => {
-        const panda = await p2panda.connect(url, { name: "versions" });
-        const told = new Promise((resolve) =>
-          panda.onError(({ code }) => code === "newer-version" && resolve(code)),
-        );
-        const database = await new Promise((resolve) => {
-          const request = indexedDB.open("p2panda versions", 1_000);
-          request.onsuccess = () => resolve(request.result);
-        });
-        database.close();
-        const again = await p2panda.connect(url, { name: "versions" }).catch(({ code }) => code);
-        return [await told, again];
-      }, node.url);
-      assert.deepEqual(codes, ["newer-version", "newer-version"]);
-      await page.own.close();
+    await t.test("the next version takes over from this one in another tab", patient, async (t) => {
+      const topic = newTopic();
+      const node = await server(t, { open: [topic], origins: [origin] });
+      const others = Array.from({ length: 200 }, (_, place) => `other ${place}`);
+      await (await node.client(ADMIN)).topic(topic).publishAll(others);
+      const first = await bare(browser, origin);
+      const open = async (url, topic, count) => {
+        window.panda = await p2panda.connect(url, { name: "versions" });
+        window.told = new Promise((resolve) => panda.onError(({ code }) => resolve(code)));
+        window.seen = [];
+        for await (const { value, mine, seq } of panda.topic(topic).stream()) {
+          seen.push([value, mine ? seq : undefined]);
+          if (seen.length === count) return seen;
+        }
+      };
+      const before = await first.evaluate(open, node.url, topic, others.length);
+      const write = async (topic, text) => {
+        const receipt = await panda.topic(topic).publish(text);
+        const { id, state } = await receipt.wait("node");
+        return { id, state, key: panda.id };
+      };
+      const one = await first.evaluate(write, topic, "from this version");
+      const second = await bare(browser, origin, first.own, "next");
+      const after = await second.evaluate(open, node.url, topic, others.length + 1);
+      assert.deepEqual(after, [...before, ["from this version", 0]]);
+      assert.equal(await first.evaluate(() => told), "newer-version");
+      const refused = await first.evaluate(async (url, topic) => {
+        const code = (error) => error.code;
+        return [
+          await panda.topic(topic).publish("too late").catch(code),
+          await p2panda.connect(url, { name: "versions" }).catch(code),
+        ];
+      }, node.url, topic);
+      assert.deepEqual(refused, ["closed", "newer-version"]);
+      // The same author continues its log.
+      const two = await second.evaluate(write, topic, "from the next version");
+      assert.equal(two.key, one.key);
+      const all = await second.evaluate(open, node.url, topic, others.length + 2);
+      assert.deepEqual(all.slice(-2), [["from this version", 0], ["from the next version", 1]]);
+      assert.deepEqual([...first.errors, ...second.errors], []);
+      await first.own.close();
     });
   });
 }

@@ -20,9 +20,14 @@ const policy =
   "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; " +
   "img-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-const folders = { "/chat/": "examples/chat/dist/", "/p2panda/": "packages/p2panda/" };
+/** A page of the next version of the package has other tables. */
+const NEXT = "/next/";
+const folders = {
+  ...{ "/chat/": "examples/chat/dist/", "/p2panda/": "packages/p2panda/" },
+  [NEXT]: "packages/p2panda/",
+};
 
-/** Serves the chat under /chat/ and the package under /p2panda/, to pages of this origin. */
+/** Serves the chat under /chat/, the package under /p2panda/ and its next version under /next/, to pages of this origin. */
 export async function serve(test) {
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://page").pathname));
@@ -30,7 +35,8 @@ export async function serve(test) {
     const rest = prefix === undefined ? "" : path.slice(prefix.length) || "index.html";
     try {
       if (prefix === undefined) throw new Error("nothing there");
-      const body = await readFile(`${root}${folders[prefix]}${rest}`);
+      const file = await readFile(`${root}${folders[prefix]}${rest}`);
+      const body = prefix === NEXT && rest === "dist/idb.js" ? nextVersion(file) : file;
       response.writeHead(200, {
         "Content-Type": types[extname(rest)] ?? "application/octet-stream",
         "Content-Security-Policy": policy,
@@ -48,6 +54,14 @@ export async function serve(test) {
     server.close();
   });
   return `http://127.0.0.1:${server.address().port}`;
+}
+
+/** The storage of a package that was packed with the next version. */
+function nextVersion(file) {
+  const text = file.toString();
+  const next = text.replace(/const VERSION = (\d+);/, (_, version) => `const VERSION = ${Number(version) + 1};`);
+  assert.notEqual(next, text);
+  return next;
 }
 
 const known = {
@@ -77,9 +91,9 @@ export async function tab(browser, url, context) {
   return Object.assign(page, { own });
 }
 
-/** A page with nothing but the package as `p2panda`. */
-export async function bare(browser, origin, context) {
-  const page = await tab(browser, `${origin}/p2panda/test/browser/bare.html`, context);
+/** A page with nothing but the package as `p2panda`, in this version or in the `next` one. */
+export async function bare(browser, origin, context, version = "p2panda") {
+  const page = await tab(browser, `${origin}/${version}/test/browser/bare.html`, context);
   await page.waitForFunction(() => window.p2panda !== undefined);
   return page;
 }
