@@ -9,10 +9,11 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::settings::at_rest;
 
-/// Where a passphrase comes from if not from a file.
+/// Name of standard input in place of a file.
 const STANDARD_INPUT: &str = "-";
 
-/// The first line of a file, or what is typed; `twice` for one that nothing checks yet.
+/// Reads a passphrase from the first line of a file, or asks for it; `twice` for a new one, which
+/// nothing else checks.
 pub fn ask(file: Option<&Path>, twice: bool) -> Result<Passphrase, Failure> {
     match file {
         Some(path) if path == Path::new(STANDARD_INPUT) => of(&typed()?),
@@ -32,7 +33,7 @@ fn of(text: &str) -> Result<Passphrase, Failure> {
     Passphrase::new(text).map_err(Failure::Passphrase)
 }
 
-/// A line of standard input.
+/// Reads a line of standard input.
 fn typed() -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::new());
     let read = io::stdin().lock().read_line(&mut line);
@@ -42,9 +43,9 @@ fn typed() -> Result<Zeroizing<String>, Failure> {
     ))
 }
 
-/// A line that the terminal does not show.
+/// Asks for a line without showing it on the terminal.
 fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    // Before the prompt, after which somebody may type at once.
+    // Turn the echo off before the prompt, because a person may type at once.
     without_echo(|| {
         let mut terminal = io::stderr();
         let _ = write!(terminal, "{prompt}");

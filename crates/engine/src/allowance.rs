@@ -1,9 +1,10 @@
-//! How much a transaction does about operations that were stored earlier (`docs/protocol/streams.md#8`).
+//! Bounds on the work of a transaction for operations that were stored earlier
+//! (`docs/protocol/streams.md#8`).
 
 use p2panda_core::limits::{LATE_STEP_BYTES_MAX, LATE_STEP_ROWS_MAX};
 
-/// What one kind of such work may still take in a transaction. One operation of any size fits into a
-/// new one.
+/// The operations and bytes that one kind of such work has left in a transaction. A new allowance
+/// covers one operation of any size.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     rows: usize,
@@ -24,7 +25,7 @@ impl Allowance {
         self.rows == 0 || self.bytes == 0
     }
 
-    /// Operations and bytes that are left.
+    /// Returns the operations and bytes that are left.
     pub fn left(&self) -> (usize, usize) {
         (self.rows, self.bytes)
     }

@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// Makes an invite, of which all owners are told.
+/// Creates an invite and announces it to all owners.
 pub(crate) fn offer(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -36,7 +36,7 @@ pub(crate) fn offer(
     })
 }
 
-/// Follows the space of an invite. The request goes out as soon as keys of an owner are here.
+/// Follows the space of an invite. The request is published once keys of an owner have arrived.
 pub(crate) fn join(
     turn: &mut Turn<'_>,
     topic: &Topic,
@@ -94,7 +94,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Publishes our request, once for each time that our keys were renewed, if an owner can be reached.
+/// Publishes our request if an owner can be reached, once for each renewal of our keys.
 fn ask(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
     let (now, me) = (seconds(turn), turn.state.author);
     let State { spaces, rng, .. } = &mut *turn.state;
@@ -111,7 +111,7 @@ fn ask(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
         return Ok(());
     };
     let context = Context::new(&mut native.keys, &mut native.registry, now);
-    // Where no owner can be reached, it goes out when the keys of one come.
+    // If no owner can be reached, the request is published when the keys of one arrive.
     let Ok(body) = invite.request(&me, &context, rng) else {
         return Ok(());
     };
@@ -133,7 +133,7 @@ fn after_a_while(turn: &mut Turn<'_>) -> u64 {
     turn.now.elapsed_us.saturating_add(1 + wait_us)
 }
 
-/// Decides about some of those who asked.
+/// Decides on some of the requests.
 fn decide(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
     let requests = turn.state.spaces.requests_mut(&topic.topic);
     let requests = requests.map_or_else(Vec::new, |requests| requests.take_next());
@@ -160,18 +160,18 @@ fn decide(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Decided {
     /// Its author is let in, or will not be.
     Yes,
-    /// We are no owner, or do not know the invite.
+    /// We are not an owner, or do not know the invite.
     NotYet,
-    /// It is tried again.
+    /// Admission failed and is tried again.
     Failed,
 }
 
-/// Lets somebody in if we are an owner and the invite allows it.
+/// Admits a newcomer if we are an owner and the invite allows it.
 fn admit(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -201,7 +201,7 @@ fn admit(
             })?;
             match done {
                 Ok(()) => SpaceNews::Admitted { newcomer, invite },
-                // Repairing the space first has shown that it is decided otherwise.
+                // Repairing the space first has changed the decision.
                 Err(SpaceError::Space(LocalError::Invite(_) | LocalError::Role(_))) => {
                     return Ok(Decided::NotYet);
                 }

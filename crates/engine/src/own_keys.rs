@@ -1,5 +1,4 @@
-//! The keys by which others reach us: published in every space that we follow
-//! (`docs/protocol/streams.md#7`).
+//! The public keys of this node, published in every followed space (`docs/protocol/streams.md#7`).
 
 use p2panda_core::Topic;
 use p2panda_core::limits::{SPACE_BUNDLES_STEP_MAX, SPACE_KEYS_LOOK_INTERVAL};
@@ -16,7 +15,7 @@ use crate::state::State;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// Keys are drawn, unless that was done.
+/// Draws keys, unless there are some.
 pub(crate) fn open_form(turn: &mut Turn<'_>) {
     if let Form::Closed = turn.state.spaces.form {
         let now = seconds(turn);
@@ -30,7 +29,8 @@ pub(crate) fn open_form(turn: &mut Turn<'_>) {
     }
 }
 
-/// From now on a topic carries a space, and our keys are there. Whether it did not before.
+/// Follows a space in a topic and publishes our keys there. Returns whether it was not followed
+/// before.
 pub(crate) fn follow(
     turn: &mut Turn<'_>,
     topic: &Topic,
@@ -45,7 +45,7 @@ pub(crate) fn follow(
     Ok(Ok(is_new))
 }
 
-/// Publishes the keys by which others reach us, unless they are there; whether it did.
+/// Publishes our keys unless they are published. Returns whether it did.
 fn publish_keys(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -82,8 +82,7 @@ fn publish_keys(
     Ok(Ok(true))
 }
 
-/// Keys that are not good for long are drawn again and published in every space, some in each
-/// batch.
+/// Renews keys that expire soon and publishes them in every space, some in each batch.
 pub(crate) fn renew_keys(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let (now, now_us) = (seconds(turn), turn.now.elapsed_us);
     let State { spaces, rng, .. } = &mut *turn.state;

@@ -1,4 +1,4 @@
-//! The person whose device a node is.
+//! The person that a node is a device of.
 
 use bytes::Bytes;
 use p2panda_core::{Topic, VerifyingKey};
@@ -36,8 +36,8 @@ impl Person {
         Self { node }
     }
 
-    /// The id of the person's group, the same on all devices; `None` while this node is a member of
-    /// spaces by itself.
+    /// Returns the id of the person's group, the same on all devices; `None` while this node is a
+    /// member of spaces by itself.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -45,7 +45,7 @@ impl Person {
         Ok(self.look().await?.id)
     }
 
-    /// The person with its devices, and the work that is left to do in spaces.
+    /// Returns the person with its devices, and the work that is left to do in spaces.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -53,7 +53,7 @@ impl Person {
         self.ask(|reply| PersonCommand::Look { reply }).await
     }
 
-    /// The devices, sorted; none while there is no person.
+    /// Returns the devices, sorted; empty while there is no person.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -61,9 +61,9 @@ impl Person {
         Ok(self.look().await?.devices)
     }
 
-    /// What spaces have not been told yet, by topic: that a device is linked or revoked, or which person
-    /// this node is a device of (an owner of the space takes in the person). The node continues this
-    /// by itself, also after a restart.
+    /// Returns the changes that have not reached spaces yet, by topic: a device was linked or
+    /// revoked, or this node became a device of the person, whom an owner of the space then admits.
+    /// The node continues this by itself, also after a restart.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -80,7 +80,7 @@ impl Person {
         Ok(made.await??)
     }
 
-    /// The public keys of this node, for [`Person::add_device`] on another device.
+    /// Returns the public keys of this node, for [`Person::add_device`] on another device.
     ///
     /// # Errors
     /// [`Error::Space`]; [`Error::Closed`] after shutdown.
@@ -117,7 +117,8 @@ impl Person {
         Ok(revoked.await??)
     }
 
-    /// What a new device needs: the person and its spaces. It is as secret as their topics.
+    /// Returns the card for a new device: the person and its spaces. It is as secret as their
+    /// topics.
     ///
     /// # Errors
     /// [`Error::Space`]: there is no person; [`Error::Closed`] after shutdown.

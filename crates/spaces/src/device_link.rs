@@ -1,4 +1,4 @@
-//! A second device becomes one of a person's devices (`docs/protocol/device-link.md`).
+//! Links a second device of a person (`docs/protocol/device-link.md`).
 
 mod agreed;
 mod frame;
@@ -24,9 +24,8 @@ use zeroize::Zeroizing;
 
 use self::agreed::Session;
 use self::frame::{Content, Part, Stage};
-/// One device's side of a link. Time is what passed since any moment that the caller chose. After each
-/// call, [`DeviceLink::poll`] is asked until it has nothing more, and again at
-/// [`DeviceLink::next_wake`].
+/// One device's side of a link. Times count from a moment that the caller chooses. After each call,
+/// call [`DeviceLink::poll`] until it returns `None`, and again at [`DeviceLink::next_wake`].
 pub struct DeviceLink {
     me: VerifyingKey,
     link: Secret,
@@ -36,9 +35,9 @@ pub struct DeviceLink {
     session: Option<Session>,
     role: Role,
     started: Duration,
-    /// When what the peer lacks is sent again.
+    /// Time at which unacknowledged frames are sent again.
     due: Duration,
-    /// Parts that the peer is told were taken.
+    /// Number of received parts, as reported to the peer.
     taken: Option<u64>,
     events: VecDeque<Event>,
     end: Option<LinkEnd>,
@@ -47,9 +46,9 @@ pub struct DeviceLink {
     now: Duration,
 }
 
-/// What a link that has ended still does.
+/// Work of a link that has ended.
 struct Closing {
-    /// It says so until the other side does; else it answers the other side.
+    /// Whether it reports the end until the other side does; otherwise it only answers.
     says: bool,
     until: Duration,
 }
@@ -77,18 +76,18 @@ enum Role {
         bundle: Vec<u8>,
         is_taken: bool,
         answer: Option<Getting>,
-        /// Until then, once the answer is here.
+        /// Time until which this side answers, once it has the answer.
         lingers: Option<Duration>,
     },
 }
 
-/// An answer on its way out.
+/// An answer that is being sent.
 struct Sending {
     parts: Vec<Part>,
     taken: usize,
 }
 
-/// An answer on its way in.
+/// An answer that is being received.
 struct Getting {
     parts: usize,
     got: usize,
@@ -100,42 +99,42 @@ enum Event {
     Tell(LinkOutput),
 }
 
-/// The device that was linked.
+/// The new device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDevice {
     /// Its node id.
     pub id: VerifyingKey,
-    /// The keys by which it is reached: a bundle of hybrid keys, encoded.
+    /// Its public keys: an encoded bundle of hybrid keys.
     pub bundle: Vec<u8>,
 }
 
-/// What a link asks for.
+/// Output of a link.
 #[derive(Clone, PartialEq, Eq)]
 pub enum LinkOutput {
-    /// To be sent on the topic of the code, as an ephemeral message.
+    /// Send this on the topic of the code, as an ephemeral message.
     Send(Vec<u8>),
-    /// To be shown, and compared with those of the other device.
+    /// Show these digits, to be compared with those of the other device.
     Digits(String),
-    /// On the new device, what the old one hands over: it is linked once that has added it.
+    /// On the new device: the answer of the old one, which has added it.
     Answer(Zeroizing<Vec<u8>>),
-    /// Nothing comes after it.
+    /// The link has ended. The last output.
     Ended(LinkEnd),
 }
 
-/// Why a link is over.
+/// Why a link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LinkEnd {
     /// The new device has what it needs.
     #[error("the device is linked")]
     Done,
-    /// The time is over.
+    /// The code has expired.
     #[error("the code was not used in time; make another one")]
     Expired,
-    /// A person said no.
+    /// A person refused the link.
     #[error("the link was refused")]
     Refused,
-    /// The digits are not those of the old device.
+    /// The entered digits differ from those of the old device.
     #[error("the digits differ; make another code")]
     Digits,
     /// Two devices used the code.
@@ -146,20 +145,20 @@ pub enum LinkEnd {
     Broken,
 }
 
-/// Why nothing was confirmed.
+/// Why a confirmation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfirmError {
-    /// No device is there yet, or a person has confirmed it already.
+    /// No device has used the code yet, or a person has already confirmed it.
     #[error("there is no device to confirm")]
     NothingToConfirm,
-    /// Nobody has confirmed the device, or it was answered already.
+    /// No person has confirmed the device, or it was already answered.
     #[error("there is no device to answer")]
     NothingToAnswer,
     /// The link has ended, by this call or before.
     #[error(transparent)]
     Ended(LinkEnd),
-    /// The answer has more bytes than fit.
+    /// The answer is above the limit.
     #[error("an answer has up to {} bytes", DEVICE_LINK_PART_BYTES_MAX * DEVICE_LINK_PARTS_MAX)]
     TooLong,
 }
@@ -207,7 +206,7 @@ impl Side {
 }
 
 impl DeviceLink {
-    /// The side of the device that shows the code. Its secret must be used for nothing else.
+    /// Creates the side of the device that shows the code. Use its secret for nothing else.
     pub fn offer(
         code: &DeviceCode,
         me: VerifyingKey,
@@ -222,8 +221,7 @@ impl DeviceLink {
         DeviceLink::new(code, me, role, now, rng)
     }
 
-    /// The side of the device that gets the code, with the encoded bundle of hybrid keys by which it is
-    /// reached.
+    /// Creates the side of the device that takes the code, with its encoded bundle of hybrid keys.
     pub fn accept(
         code: &DeviceCode,
         me: VerifyingKey,
@@ -266,7 +264,7 @@ impl DeviceLink {
         }
     }
 
-    /// The digits to compare, once they are known.
+    /// Returns the digits to compare, once they are known.
     pub fn digits(&self) -> Option<&str> {
         let session = self.session.as_ref()?;
         match &self.role {
@@ -275,12 +273,12 @@ impl DeviceLink {
         }
     }
 
-    /// Why it is over, if it is.
+    /// Returns why the link ended, if it has.
     pub fn end(&self) -> Option<LinkEnd> {
         self.end
     }
 
-    /// A frame that came on the topic of the code, signed by its author.
+    /// Processes a frame from the topic of the code, signed by its author.
     pub fn receive(&mut self, author: VerifyingKey, frame: &[u8], now: Duration) {
         self.pass(now);
         let Some((stage, content)) = self.open(&author, frame) else {
@@ -451,7 +449,7 @@ impl DeviceLink {
         self.close(end, false);
     }
 
-    /// The other side says that it has ended, and so have we.
+    /// The other side repeats that it has ended, and this side has ended too.
     fn told_again(&mut self) {
         match (&self.closing, self.end) {
             (Some(Closing { says: true, .. }), _) => self.closing = None,
@@ -463,7 +461,7 @@ impl DeviceLink {
         }
     }
 
-    /// Whether the new device has what it came for.
+    /// Whether the new device has its answer.
     fn is_answered(&self) -> bool {
         matches!(
             self.role,
@@ -474,8 +472,8 @@ impl DeviceLink {
         )
     }
 
-    /// A person compared the digits on the old device: `digits` are those that the new one shows. Gives
-    /// the device, which is to be added, and answered.
+    /// Confirms on the old device that the new one shows `digits`. Returns the device, to be added
+    /// and answered.
     ///
     /// # Errors
     /// [`ConfirmError`]; wrong digits end the link.
@@ -505,7 +503,7 @@ impl DeviceLink {
         Ok(NewDevice { id, bundle })
     }
 
-    /// What the new device needs, once it was added.
+    /// Sends the new device its answer, once it was added.
     ///
     /// # Errors
     /// [`ConfirmError`].
@@ -528,7 +526,7 @@ impl DeviceLink {
         Ok(())
     }
 
-    /// A person says no, on either device.
+    /// Refuses the link, on either device.
     pub fn refuse(&mut self) {
         match self.is_answered() {
             true => self.finish(LinkEnd::Done),
@@ -536,7 +534,7 @@ impl DeviceLink {
         }
     }
 
-    /// When it is to be polled again, unless something comes before; `None` once it is over.
+    /// Returns when to poll again if nothing arrives before; `None` after the end.
     pub fn next_wake(&self) -> Option<Duration> {
         let past = |end: Duration| end.saturating_add(Duration::from_millis(1));
         let end = past(self.started.saturating_add(DEVICE_LINK_LIFETIME));
@@ -552,7 +550,7 @@ impl DeviceLink {
         }
     }
 
-    /// What is to be done next; `None` if there is nothing for now.
+    /// Returns the next output; `None` if there is nothing to do now.
     pub fn poll(&mut self, now: Duration, rng: &mut impl CryptoRng) -> Option<LinkOutput> {
         self.pass(now);
         if self.end.is_none() && now >= self.due {
@@ -581,13 +579,13 @@ impl DeviceLink {
             }
         }
         if self.end.is_some() {
-            // Nothing is sealed or opened any more.
+            // Nothing more is sealed or opened.
             (self.own, self.session) = (None, None);
         }
         None
     }
 
-    /// What the peer does not seem to have.
+    /// Returns the frames that the peer has not acknowledged.
     fn lacking(&self) -> Vec<Content> {
         let mut lacking = Vec::new();
         let peer = self.peer.as_ref();
@@ -627,7 +625,7 @@ impl DeviceLink {
         frame::seal(content, key, (self.role.side(), &self.me), rng)
     }
 
-    /// Ends what took too long.
+    /// Ends the link if a step took too long.
     fn pass(&mut self, now: Duration) {
         self.now = now;
         if self.end.is_some() {
@@ -663,7 +661,7 @@ impl DeviceLink {
         }
     }
 
-    /// Ends it, and says so: until the other side does, or as an answer.
+    /// Ends the link and reports it, either until the other side does or as an answer.
     fn close(&mut self, end: LinkEnd, says: bool) {
         self.say_end(end);
         self.finish(end);
@@ -680,7 +678,7 @@ impl DeviceLink {
     }
 }
 
-/// `None` if it is longer than an answer may be.
+/// Splits an answer into parts. `None` if it is too long.
 fn parts_of(answer: &[u8]) -> Option<Vec<Part>> {
     let parts = answer.len().div_ceil(DEVICE_LINK_PART_BYTES_MAX).max(1);
     if parts > DEVICE_LINK_PARTS_MAX {
@@ -700,7 +698,7 @@ fn parts_of(answer: &[u8]) -> Option<Vec<Part>> {
 
 impl std::fmt::Debug for LinkOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Digits and answers are for those that they are meant for.
+        // Digits and answers are not shown: they are secret.
         match self {
             LinkOutput::Send(_) => f.write_str("Send(..)"),
             LinkOutput::Digits(_) => f.write_str("Digits(..)"),

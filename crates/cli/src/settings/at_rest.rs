@@ -1,4 +1,5 @@
-//! What opens the keys and spaces that are sealed in the database (`docs/protocol/at-rest.md#2`).
+//! The source of the secret that opens sealed keys and spaces in the database
+//! (`docs/protocol/at-rest.md#2`).
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use super::access::is_private;
 use super::resolve::Wrong;
 use crate::failure::Failure;
 
-/// A source, as the configuration names it.
+/// A source in the words of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AtRestSetting {
     /// The present source; while nothing is sealed, the keychain if one answers, otherwise a
@@ -21,7 +22,7 @@ pub enum AtRestSetting {
     /// A separate file in the default directory, named after the node.
     UsualFile,
     File(PathBuf),
-    /// The file that holds the passphrase.
+    /// The passphrase in the first line of this file.
     Passphrase(PathBuf),
 }
 
@@ -45,7 +46,7 @@ impl AtRestSetting {
         }
     }
 
-    /// The source itself: a passphrase is read now.
+    /// Returns the source for the node. Reads a passphrase now.
     pub fn source(&self) -> Result<AtRest, Failure> {
         match self {
             AtRestSetting::Auto => Ok(auto()),
@@ -58,7 +59,8 @@ impl AtRestSetting {
     }
 }
 
-/// The keychain, a separate file, and the key file for homes that it opens.
+/// Returns the sources that `auto` tries: the keychain, a separate file, and the key file for homes
+/// that it already opens.
 fn auto() -> AtRest {
     let all = keychain().into_iter().chain(usual_file());
     AtRest::FirstOf(all.chain([AtRest::KeyFile]).collect())
@@ -80,7 +82,7 @@ fn keychain() -> Option<AtRest> {
     None
 }
 
-/// The first line of a file.
+/// Reads the passphrase in the first line of a file.
 pub fn passphrase(path: &Path) -> Result<Passphrase, Failure> {
     let read = |source| Failure::ReadFile {
         path: path.to_owned(),

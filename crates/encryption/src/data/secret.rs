@@ -70,16 +70,16 @@ impl Wire for SecretId {
 pub struct GroupSecret {
     secret: Secret,
     timestamp: u64,
-    /// What it was derived from, where that is not kept ([`GroupSecret::split`]).
+    /// The root that this secret was derived from, until it is taken out ([`GroupSecret::split`]).
     root: Option<Secret>,
 }
 
-/// What a secret that is kept follows from, in a group whose roots are not
+/// Purpose under which a kept secret is derived from its root
 /// ([`Group::split`](super::Group::split)).
 const KEPT: &[u8] = b"p2panda kept secret v1";
 
 impl GroupSecret {
-    /// A secret that exists already.
+    /// Wraps an existing secret.
     pub fn new(secret: Secret, timestamp: u64) -> GroupSecret {
         GroupSecret {
             secret,
@@ -88,7 +88,7 @@ impl GroupSecret {
         }
     }
 
-    /// Derives the secret that is kept from this one, which becomes its root and is handed out once.
+    /// Derives the secret to keep from this one, which becomes its root and is returned once.
     pub(super) fn split(self) -> GroupSecret {
         GroupSecret {
             secret: derive_secret(KEPT, self.secret.as_bytes(), &[]),
@@ -102,7 +102,7 @@ impl GroupSecret {
         self.root.take()
     }
 
-    /// What members are sent: the root, where there is one.
+    /// The bytes that members are sent: the root if there is one, otherwise the secret.
     pub(super) fn to_send(&self) -> Zeroizing<Vec<u8>> {
         let secret = self.root.as_ref().unwrap_or(&self.secret);
         GroupSecret::new(secret.duplicate(), self.timestamp).encode()
@@ -118,7 +118,7 @@ impl GroupSecret {
         self.timestamp
     }
 
-    /// A secret for another purpose, from which this one does not follow.
+    /// Derives a secret for another purpose, which does not reveal this one.
     pub fn derive(&self, purpose: &str) -> Secret {
         derive_secret(purpose.as_bytes(), self.secret.as_bytes(), &[])
     }
@@ -156,7 +156,7 @@ pub fn decrypt(
     aead::open_x(secret.secret.as_bytes(), nonce, &[], ciphertext)
 }
 
-/// Secrets by name. A secret keeps the date it first came with.
+/// Secrets by name. A secret keeps the date of its first arrival.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SecretBundle {
     secrets: Table<SecretId, GroupSecret>,
@@ -234,7 +234,7 @@ impl SecretBundle {
         }
     }
 
-    /// A second bundle with all secrets.
+    /// Copies the bundle with all its secrets.
     #[must_use]
     pub fn duplicate(&self) -> SecretBundle {
         let mut bundle = SecretBundle::new();
@@ -274,7 +274,7 @@ impl SecretBundle {
         ranks.filter_map(|(_, id)| Some((id, self.secrets.get(id)?)))
     }
 
-    /// Where a secret stands among the others.
+    /// Returns the rank of a secret among the others.
     pub(super) fn rank(&self, id: &SecretId) -> Option<(u64, SecretId)> {
         let secret = self.secrets.get(id)?;
         Some((secret.timestamp, *id))

@@ -13,17 +13,17 @@ const MAGIC: &[u8; 16] = b"p2panda recovery";
 const VERSION: u8 = 1;
 const CHECKSUM: &str = "p2panda recovery checksum v1";
 const CHECKSUM_BYTES: usize = 32;
-/// Magic, version, memory, passes, salt, length of what is sealed.
+/// Magic, version, memory, passes, salt, length of the sealed content.
 const FRONT_BYTES: usize = 16 + 1 + 4 + 4 + 32 + 8;
 
-/// The key of a file follows from its salt and seals once.
+/// The key is derived from the salt of the file and seals once, so the nonce is constant.
 const NONCE: [u8; 24] = [0; 24];
 
 /// Why a file does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// It does not begin as a recovery file does.
+    /// It does not begin like a recovery file.
     #[error("this is not a recovery file")]
     NoRecoveryFile,
     /// A later version of the format.
@@ -32,19 +32,19 @@ pub enum FileError {
         /// Its version.
         version: u8,
     },
-    /// It ends too early, or continues behind its end.
+    /// It ends too early, or bytes follow its end.
     #[error("the recovery file is cut off, or something was added; copy it again")]
     Length,
     /// More bytes than [`RECOVERY_FILE_BYTES_MAX`].
     #[error("a recovery file has at most {RECOVERY_FILE_BYTES_MAX} bytes")]
     TooLong,
-    /// A byte of it was changed.
+    /// A byte was changed.
     #[error("the recovery file is damaged; use another copy")]
     Damaged,
-    /// Trying a passphrase would cost more than anybody pays.
+    /// Trying a passphrase would cost more than the limits allow.
     #[error("the recovery file asks for more memory or time than is allowed")]
     TooCostly,
-    /// The passphrase is another one.
+    /// The passphrase is wrong.
     #[error("the passphrase is not that of the recovery file")]
     Passphrase,
 }
@@ -55,7 +55,7 @@ impl From<CostError> for FileError {
     }
 }
 
-/// A file with a content that the passphrase opens.
+/// Seals a content into a file that the passphrase opens.
 ///
 /// # Errors
 /// [`FileError::TooLong`]; [`FileError::TooCostly`] without the memory.
@@ -86,7 +86,7 @@ pub fn lock(
     Ok(file)
 }
 
-/// The content of a file.
+/// Opens a file and returns its content.
 ///
 /// # Errors
 /// All of [`FileError`]; all but the last without trying the passphrase.

@@ -1,19 +1,19 @@
-//! Which logs of a space wait for what (`docs/protocol/streams.md#7`).
+//! Logs of a space that wait, and what each waits for (`docs/protocol/streams.md#7`).
 //!
-//! Of each log only the first operation that has not passed waits, for one thing at a time: when
-//! that comes, it is checked again. So an author costs two entries here, no matter what it
-//! publishes.
+//! Only the first operation of a log that has not passed waits, for one item at a time. When the
+//! item arrives, the operation is checked again. So an author costs two entries here, regardless of
+//! what it publishes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 
-/// What an operation of a space waits for.
+/// The item that an operation of a space waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Awaited {
     /// A control operation of the topic.
     Control(Hash),
-    /// A key of the structure.
+    /// A structure key.
     Key([u8; 16]),
     /// Its own body.
     Body,
@@ -35,7 +35,7 @@ impl Waits {
         self.by.insert((awaited, label));
     }
 
-    /// It waits no longer; for what it did.
+    /// Ends the wait of a log, and returns what it waited for.
     pub fn end(&mut self, label: &VerifyingKey) -> Option<Awaited> {
         let awaited = self.logs.remove(label)?;
         self.by.remove(&(awaited, *label));
@@ -46,7 +46,7 @@ impl Waits {
         self.logs.get(label).copied()
     }
 
-    /// Logs that wait for keys of the structure.
+    /// Returns logs that wait for structure keys.
     pub fn for_keys(&self) -> Vec<VerifyingKey> {
         let (first, last) = (Awaited::Key([0; 16]), Awaited::Key([0xff; 16]));
         let first = (first, VerifyingKey::from_bytes_unchecked([0; 32]));
@@ -55,7 +55,7 @@ impl Waits {
         of_keys.map(|(_, label)| *label).collect()
     }
 
-    /// Something has come: those that waited for it, which do no longer.
+    /// Ends the waits for an item that arrived, and returns their logs.
     pub fn came(&mut self, awaited: Awaited) -> Vec<VerifyingKey> {
         let first = (awaited, VerifyingKey::from_bytes_unchecked([0; 32]));
         let of_it = self.by.range(first..);

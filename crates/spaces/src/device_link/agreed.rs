@@ -1,4 +1,4 @@
-//! What both devices derive (`docs/protocol/device-link.md#4`).
+//! Values that both devices derive (`docs/protocol/device-link.md#4`).
 
 use p2panda_core::{DeviceCode, VerifyingKey};
 use p2panda_encryption::{PublicKey, Secret, SecretKey, hkdf};
@@ -17,12 +17,12 @@ pub(super) struct Session {
     pub digits: String,
 }
 
-/// The key that anyone has who has the code.
+/// Derives the key of everyone who has the code.
 pub(super) fn link_key(code: &DeviceCode) -> Secret {
     Secret::from_bytes(blake3::derive_key(LINK_KEY, code.as_bytes()))
 }
 
-/// What a device says of its key before it shows it.
+/// Returns the commitment to a key, sent before the key itself.
 pub(super) fn commitment(
     link: &Secret,
     (side, author): (Side, &VerifyingKey),
@@ -33,8 +33,8 @@ pub(super) fn commitment(
     blake3::derive_key(COMMIT, &Zeroizing::new(parts.concat()))
 }
 
-/// The session of two devices, each an author with its public key: the old one first. `None` if the
-/// agreement is zero.
+/// Derives the session of two devices, the old one first, from their node ids and public keys.
+/// `None` if the agreement is zero.
 pub(super) fn session(
     link: &Secret,
     [old, new]: [(&VerifyingKey, &PublicKey); 2],

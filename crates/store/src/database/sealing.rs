@@ -1,4 +1,5 @@
-//! How the plaintext of messages is sealed and opened: the store does not know (`docs/protocol/at-rest.md#5`).
+//! Sealing of the plaintext of messages, with keys that the store does not know
+//! (`docs/protocol/at-rest.md#5`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,24 +17,24 @@ pub trait Plaintexts: fmt::Debug + Send + Sync {
     fn open(&self, id: &Hash, sealed: &[u8]) -> Option<Bytes>;
 }
 
-/// What a database and its readers seal and open with. Clones are the same.
+/// Shared by a database and its readers: seals and opens plaintext.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sealing(pub(crate) Arc<OnceLock<Set>>);
 
 #[derive(Debug)]
 pub(crate) struct Set {
     pub by: Arc<dyn Plaintexts>,
-    /// Whether what is written is sealed.
+    /// Whether new plaintext is sealed.
     pub seals: bool,
 }
 
 impl Sealing {
-    /// Opens what a row has. `None`: it cannot be opened here.
+    /// Opens the sealed plaintext of a row. `None` if it cannot be opened here.
     pub(crate) fn open(&self, id: &Hash, sealed: &[u8]) -> Option<Bytes> {
         self.0.get()?.by.open(id, sealed)
     }
 
-    /// What is stored, and its code in the column `opened_by`.
+    /// Returns the value to store, and its code in the column `opened_by`.
     pub(crate) fn stored<'p>(&self, header: &[u8], plaintext: Option<&'p [u8]>) -> Stored<'p> {
         match (self.0.get().filter(|set| set.seals), plaintext) {
             (Some(set), Some(plaintext)) => Stored {

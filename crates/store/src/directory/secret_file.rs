@@ -1,4 +1,4 @@
-//! A secret in a file of its own, outside of the data directory (`docs/protocol/at-rest.md#2`).
+//! A secret in a separate file, outside of the data directory (`docs/protocol/at-rest.md#2`).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,7 +13,8 @@ use crate::error::ErrorOf;
 
 const BEGIN: &str = "at-rest ";
 
-/// Reads the secret in a file. Where there is none, one is drawn and written if `may_make` says so.
+/// Reads the secret in a file. If the file is missing and `may_make` is set, draws a secret and
+/// writes it.
 ///
 /// # Errors
 ///
