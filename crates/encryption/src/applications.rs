@@ -76,7 +76,7 @@ impl Applications {
     }
 
     pub(crate) fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
-        let (place, application) = (key(name)?, Application::decode(value)?);
+        let (place, application) = (key(name)?, Application::decode_stored(value)?);
         self.places.insert(application.id, place);
         self.known.insert_stored(place, application);
         Ok(())

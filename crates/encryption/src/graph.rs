@@ -313,7 +313,7 @@ impl Graph {
     pub(crate) fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Result<bool, LoadError> {
         match kind {
             tag::NODE => {
-                let (order, node) = (crate::rows::key(name)?, Node::decode(value)?);
+                let (order, node) = (crate::rows::key(name)?, Node::decode_stored(value)?);
                 self.places.insert(node.id, order);
                 self.nodes.insert_stored(order, node);
             }

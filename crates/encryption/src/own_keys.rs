@@ -232,7 +232,7 @@ impl OwnKeys {
         for (key, value) in rows {
             let value = value.as_ref();
             match key.as_ref().split_first() {
-                Some((&tag::HEADER, [])) => header = Some(Header::decode(value)?),
+                Some((&tag::HEADER, [])) => header = Some(Header::decode_stored(value)?),
                 Some((&tag::PRE_KEY, name)) => prekeys.load(name, value)?,
                 Some((&tag::HYBRID_PRE_KEY, name)) => hybrid.load(name, value)?,
                 Some((&tag::ONE_TIME, name)) => onetime.load(name, value)?,

@@ -404,7 +404,7 @@ impl<T: Wire> Lists<T> {
     fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
         let name: (Member, u64) = key(name)?;
         self.owners.insert(name.0);
-        self.bundles.insert_stored(name, T::decode(value)?);
+        self.bundles.insert_stored(name, T::decode_stored(value)?);
         Ok(())
     }
 

@@ -429,7 +429,7 @@ impl<K: Key, V: Wire> Table<K, V> {
 
     /// Takes over a stored row.
     pub(crate) fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
-        self.insert_stored(key(name)?, V::decode(value)?);
+        self.insert_stored(key(name)?, V::decode_stored(value)?);
         Ok(())
     }
 }

@@ -2,9 +2,10 @@
 
 mod keychain;
 
-use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, thread};
 
 use bytes::Bytes;
 use p2panda_core::{Hash, SigningKey, VerifyingKey};
@@ -52,6 +53,9 @@ const NONCES_CONTEXT: &str = "p2panda at rest nonces v1";
 
 /// Keys seal once, so that the nonce need not differ.
 const NONCE: [u8; 24] = [0; 24];
+
+/// Rows for which starting a thread is worth it.
+const OPENED_BY_A_THREAD: usize = 1_024;
 
 type Key = Zeroizing<[u8; 32]>;
 
@@ -279,9 +283,8 @@ impl Sealer {
         let Some(keys) = &self.keys else {
             return Ok(Vec::new());
         };
-        let rows = tx.sealed_rows(keys.stored)?.into_iter();
-        let opened = rows.map(|row| keys.open(&row));
-        let opened: Option<Vec<Opened>> = opened.collect();
+        let rows = tx.sealed_rows(keys.stored)?;
+        let opened = keys.open_all(&rows);
         opened.ok_or_else(|| StoreError::new(StoreErrorKind::Damaged))
     }
 
@@ -415,6 +418,32 @@ impl Keys {
         let plain = Zeroizing::new([&length.to_be_bytes()[..], key, value].concat());
         let sealed = aead::seal_x(&self.row_key(&salt), &NONCE, &name, &plain);
         SealedRow::new(name, salt, sealed.expect("a row is below 256 GiB"))
+    }
+
+    /// Opens rows, many of them on all processors; none if one of them is damaged.
+    fn open_all(&self, rows: &[SealedRow]) -> Option<Vec<Opened>> {
+        let open = |rows: &[SealedRow]| -> Option<Vec<Opened>> {
+            rows.iter().map(|row| self.open(row)).collect()
+        };
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let each = rows.len().div_ceil(processors).max(OPENED_BY_A_THREAD);
+        let (own, others) = rows.split_at(rows.len().min(each));
+        thread::scope(|scope| {
+            let spawn = |rows| {
+                let spawned = thread::Builder::new().spawn_scoped(scope, move || open(rows));
+                spawned.map_err(|_| rows)
+            };
+            let spawned: Vec<_> = others.chunks(each).map(spawn).collect();
+            let mut opened = open(own)?;
+            for part in spawned {
+                opened.extend(match part {
+                    Ok(part) => part.join().ok()??,
+                    // No thread could be started.
+                    Err(rows) => open(rows)?,
+                });
+            }
+            Some(opened)
+        })
     }
 
     fn open(&self, row: &SealedRow) -> Option<Opened> {

@@ -43,6 +43,7 @@ pub struct Reader<'a> {
     input: &'a [u8],
     position: usize,
     limits: Limits,
+    stored: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -52,7 +53,23 @@ impl<'a> Reader<'a> {
             input,
             position: 0,
             limits,
+            stored: false,
         }
+    }
+
+    /// For input that this software has checked before it stored it. Structures need not check again what
+    /// is expensive to check.
+    #[must_use]
+    pub fn stored(self) -> Reader<'a> {
+        Reader {
+            stored: true,
+            ..self
+        }
+    }
+
+    /// Whether the input was checked before it was stored.
+    pub fn is_stored(&self) -> bool {
+        self.stored
     }
 
     /// Reads from bytes that are exactly one valid item.

@@ -477,7 +477,7 @@ impl<M: Membership> Agreement<M> {
     pub(super) fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Result<bool, LoadError> {
         match kind {
             tag::MEMBERSHIP => {
-                self.members = M::decode(value)?;
+                self.members = M::decode_stored(value)?;
                 self.has_changed = false;
             }
             tag::LACKING => self.renewed.load(name, value)?,

@@ -77,7 +77,7 @@ impl Roster {
     }
 
     pub(super) fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
-        let (number, member) = (key(name)?, Member::decode(value)?);
+        let (number, member) = (key(name)?, Member::decode_stored(value)?);
         self.numbers.insert(member, number);
         self.members.insert_stored(number, member);
         Ok(())

@@ -91,7 +91,7 @@ impl Parked {
     }
 
     pub(super) fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
-        let message = Waiting::decode(value)?;
+        let message = Waiting::decode_stored(value)?;
         self.bytes = self.bytes.saturating_add(message.bytes());
         self.messages.insert_stored(key(name)?, message);
         Ok(())

@@ -289,7 +289,7 @@ impl SecretBundle {
     }
 
     pub(super) fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
-        let (id, secret) = (key::<SecretId>(name)?, GroupSecret::decode(value)?);
+        let (id, secret) = (key::<SecretId>(name)?, GroupSecret::decode_stored(value)?);
         self.ranks.insert((secret.timestamp, id));
         self.secrets.insert_stored(id, secret);
         Ok(())

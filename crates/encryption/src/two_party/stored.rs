@@ -181,7 +181,9 @@ impl Session {
 
     /// Takes over a row, except for what other rows hold, which may have come before.
     pub(crate) fn load(&mut self, value: &[u8]) -> Result<(), LoadError> {
-        let mut r = Reader::checked(value, p2panda_core::cbor::VALUE).map_err(DecodeError::from)?;
+        let mut r = Reader::checked(value, p2panda_core::cbor::VALUE)
+            .map_err(DecodeError::from)?
+            .stored();
         let session = Session::read_rest(&mut r)?;
         r.finish().map_err(DecodeError::from)?;
         let keys = std::mem::take(&mut self.our_secret_keys);
@@ -197,7 +199,7 @@ impl Session {
     /// Takes over the row of the X-Wing side.
     pub(crate) fn load_hybrid(&mut self, value: &[u8]) -> Result<(), LoadError> {
         let chained = self.hybrid.chained;
-        self.hybrid = Hybrid::decode(value)?;
+        self.hybrid = Hybrid::decode_stored(value)?;
         self.hybrid.chained = chained;
         self.hybrid_row.settle(self.hybrid.encode());
         Ok(())
@@ -205,7 +207,9 @@ impl Session {
 
     /// Takes over a row of own keys.
     pub(crate) fn load_keys(&mut self, row: u64, value: &[u8]) -> Result<(), LoadError> {
-        let mut r = Reader::checked(value, p2panda_core::cbor::VALUE).map_err(DecodeError::from)?;
+        let mut r = Reader::checked(value, p2panda_core::cbor::VALUE)
+            .map_err(DecodeError::from)?
+            .stored();
         let keys = map(&mut r, |r| Ok(r.uint()?), OwnKey::read)?;
         r.finish().map_err(DecodeError::from)?;
         for (place, key) in keys {

@@ -103,7 +103,7 @@ impl<M: Membership> Group<M> {
     }
 
     fn of_header(members: M, value: &[u8]) -> Result<Group<M>, DecodeError> {
-        let mut r = Reader::checked(value, p2panda_core::cbor::VALUE)?;
+        let mut r = Reader::checked(value, p2panda_core::cbor::VALUE)?.stored();
         let group = tuple(&mut r, 8, |r| {
             version(r, VERSION)?;
             let orderer = Orderer::read_header(r)?;
