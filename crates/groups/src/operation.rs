@@ -61,6 +61,18 @@ impl Member {
     }
 }
 
+impl From<VerifyingKey> for Member {
+    fn from(key: VerifyingKey) -> Member {
+        Member::Individual(key)
+    }
+}
+
+impl From<GroupId> for Member {
+    fn from(group: GroupId) -> Member {
+        Member::Group(group)
+    }
+}
+
 impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -231,6 +231,25 @@ impl View<'_> {
         index.is_some_and(|index| self.table(index).is_some())
     }
 
+    /// The nonce that binds the id of a group to the author of its create; none if the group is not
+    /// there, or the create that counts at this point is unbound.
+    pub fn nonce(&self, group: &GroupId) -> Option<[u8; 32]> {
+        let index = self.groups.registry.find_group(group)?;
+        let realm = match &self.point {
+            Point::Now => self.groups.registry.group(index).effective,
+            Point::After(past) | Point::Alone(past) => self.groups.realm_in(index, &past.clock),
+        };
+        let create = self.groups.realm(realm?).create?;
+        match &self.groups.graph.node(create).content {
+            Content::Create {
+                nonce: Some(nonce),
+                bound: true,
+                ..
+            } => Some(**nonce),
+            _ => None,
+        }
+    }
+
     /// All groups, sorted.
     pub fn groups(&self) -> Vec<GroupId> {
         let registry = &self.groups.registry;

@@ -107,6 +107,7 @@ mod space;
 mod space_id;
 mod spaces;
 mod steps;
+mod team;
 mod touched;
 mod why;
 mod wire;
@@ -128,5 +129,6 @@ pub use sealed::{
 };
 pub use space_id::SpaceId;
 pub use spaces::{Health, Spaces};
+pub use team::{Team, TeamMember};
 pub use why::{Decision, Deed, Why};
 pub use wire::{Invalid, Pointer, SpacesArgs};

@@ -59,6 +59,16 @@ impl Spaces {
     ) -> Result<(GroupId, Vec<Event>), LocalError> {
         let mut nonce = [0; 32];
         desk.rng.fill_bytes(&mut nonce);
+        self.create_bound(nonce, members, desk)
+    }
+
+    /// Makes a group whose id is bound to this nonce.
+    pub(crate) fn create_bound<R: CryptoRng, F: Forge>(
+        &mut self,
+        nonce: [u8; 32],
+        members: &[(Member, Role)],
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(GroupId, Vec<Event>), LocalError> {
         let group = bound_group_id(&self.me, &nonce);
         let initial_members = members.iter().map(|(m, role)| (*m, (*role).into()));
         let action = Action::Create {
@@ -309,6 +319,7 @@ impl Spaces {
         self.begin_epoch(space, desk)?;
         self.remove_excess(space, desk)?;
         self.tend_persons(space, desk)?;
+        self.tend_teams(space, desk)?;
         Ok(self.events())
     }
 

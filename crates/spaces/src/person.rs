@@ -24,6 +24,7 @@ use crate::receive::view_of;
 use crate::sealed::{Forge, Note};
 use crate::space::{self, Roles};
 use crate::spaces::Spaces;
+use crate::team::is_team;
 use crate::{Role, SpaceId};
 
 pub use card::{CardError, PersonCard};
@@ -39,6 +40,8 @@ pub struct PersonMember {
     pub role: Role,
     /// The devices that are members, sorted.
     pub devices: Vec<(VerifyingKey, Role)>,
+    /// The teams by which a device is a member, sorted.
+    pub teams: Vec<GroupId>,
 }
 
 /// A change of a person's devices.
@@ -68,8 +71,9 @@ impl DeviceChange {
     }
 }
 
-/// The devices of a group if it is a person: all its direct members are individuals with manage.
-fn devices_of(view: &View<'_>, group: &GroupId) -> Option<BTreeSet<VerifyingKey>> {
+/// The devices of a group if it is a person: no team, and all its direct members are individuals with
+/// manage.
+pub(crate) fn devices_of(view: &View<'_>, group: &GroupId) -> Option<BTreeSet<VerifyingKey>> {
     let direct = view.direct_members(group).into_iter();
     let devices: Option<BTreeSet<VerifyingKey>> = direct
         .map(|(member, access)| match member {
@@ -77,11 +81,11 @@ fn devices_of(view: &View<'_>, group: &GroupId) -> Option<BTreeSet<VerifyingKey>
             _ => None,
         })
         .collect();
-    devices.filter(|devices| !devices.is_empty())
+    devices.filter(|devices| !devices.is_empty() && !is_team(view, group))
 }
 
 /// Who had an entry of its own in a group, and has none any more.
-fn former(view: &View<'_>, group: &GroupId) -> BTreeSet<VerifyingKey> {
+pub(crate) fn former(view: &View<'_>, group: &GroupId) -> BTreeSet<VerifyingKey> {
     let records = view.records(group).into_iter();
     let former = records.filter(|record| record.memberships.is_multiple_of(2));
     let individual = |member| match member {
@@ -255,6 +259,9 @@ impl Spaces {
         let mut persons = Vec::new();
         if let Ok(view) = view_of(&self.groups, &known.graph.heads()) {
             for (group, _) in view.nested_groups(&founded.group) {
+                if is_team(&view, &group) {
+                    continue;
+                }
                 let direct = view.direct_members(&group).into_iter();
                 let devices = direct.filter_map(|(member, _)| match member {
                     Member::Individual(key) => left.remove_entry(&key),
@@ -265,6 +272,14 @@ impl Spaces {
         }
         persons.extend(left.into_iter().filter_map(|one| person(None, vec![one])));
         persons.sort_by_key(|person| person.devices.first().map(|(key, _)| *key));
+        for team in self.teams_of(space) {
+            let has = |key: &VerifyingKey| team.devices.iter().any(|(member, _)| member == key);
+            for person in &mut persons {
+                if person.devices.iter().any(|(key, _)| has(key)) {
+                    person.teams.push(team.id);
+                }
+            }
+        }
         persons
     }
 
@@ -309,6 +324,7 @@ impl Spaces {
         let group = self.founded(space)?.group;
         let (mut persons, mut actions) = (BTreeSet::new(), Vec::new());
         for key in members {
+            self.is_direct(space, key)?;
             match self.person_of(&space, key) {
                 None => {
                     let member = Member::Individual(*key);
@@ -342,6 +358,7 @@ impl Spaces {
         role: Role,
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Done {
+        self.is_direct(space, &member)?;
         match self.person_of(&space, &member) {
             Some(person) => self.add_person(space, person, role, desk),
             None => self.set_role(space, Member::Individual(member), role, desk),
@@ -367,7 +384,7 @@ impl Spaces {
         let is_direct = direct.any(|(member, _)| member == Member::Group(person));
         let mut nested = now.nested_groups(&group).into_iter();
         let is_nested = nested.any(|(nested, _)| nested == person);
-        if is_owner && (is_direct || !is_nested) {
+        if is_owner {
             let role = match is_direct {
                 true => self.role_of_person(&group, &person),
                 false => Some(Role::Owner),
@@ -386,6 +403,10 @@ impl Spaces {
         self.point_to(space, group, last, desk)?;
         self.hand_out(space, desk)?;
         self.begin_epoch(space, desk)?;
+        if self.pending(&space, &person).contains(&Pending::Introduce) && self.has_secrets(space) {
+            let events = self.introduce(space, person, desk)?;
+            self.told.extend(events);
+        }
         Ok(self.events())
     }
 
@@ -399,12 +420,21 @@ impl Spaces {
             return Vec::new();
         };
         let group = founded.group;
-        let mut nested = view.nested_groups(&group).into_iter();
-        if !nested.any(|(nested, _)| nested == *person) {
+        let nested = view.nested_groups(&group);
+        if !nested.iter().any(|(nested, _)| nested == person) {
             return match known.roles.contains_key(&self.me) {
                 true => vec![Pending::Introduce],
                 false => Vec::new(),
             };
+        }
+        let teams = nested.iter().map(|(nested, _)| *nested);
+        let teams = teams.filter(|nested| is_team(&view, nested)).chain([group]);
+        let mut pending = Vec::new();
+        if teams
+            .into_iter()
+            .any(|group| self.is_alone(&view, &group, person))
+        {
+            pending.push(Pending::Introduce);
         }
         let direct: BTreeMap<Member, Access> = view.direct_members(&group).into_iter().collect();
         let is_owner = |device: &VerifyingKey| {
@@ -414,7 +444,6 @@ impl Spaces {
         let now: BTreeSet<VerifyingKey> = self.devices(person).into_iter().collect();
         let there = devices_of(&view, person).unwrap_or_default();
         let owns = now.iter().any(is_owner);
-        let mut pending = Vec::new();
         for device in &now {
             if !there.contains(device) || owns && !is_owner(device) {
                 pending.push(Pending::Change(DeviceChange::Add(*device)));
@@ -428,6 +457,13 @@ impl Spaces {
             }
         }
         pending
+    }
+
+    /// Whether we are a direct member of a group by ourselves, and our person is not.
+    fn is_alone(&self, view: &View<'_>, group: &GroupId, person: &GroupId) -> bool {
+        let direct = view.direct_members(group);
+        let lists = |listed: Member| direct.iter().any(|(member, _)| *member == listed);
+        lists(Member::Individual(self.me)) && !lists(Member::Group(*person))
     }
 
     /// Says in a space of which person we are a device, with the operations on its group.
@@ -467,7 +503,7 @@ impl Spaces {
     }
 
     /// Who said last of which person it is a device.
-    fn introduced(&self, space: &SpaceId) -> BTreeMap<VerifyingKey, GroupId> {
+    pub(crate) fn introduced(&self, space: &SpaceId) -> BTreeMap<VerifyingKey, GroupId> {
         let mut last: BTreeMap<VerifyingKey, (u64, GroupId)> = BTreeMap::new();
         for (place, note) in self.notes_of(space) {
             if let Note::Person(person) = note {
@@ -500,7 +536,7 @@ impl Spaces {
     }
 
     /// Our role in a group by an entry of our own.
-    fn direct_role(&self, group: &GroupId) -> Option<Role> {
+    pub(crate) fn direct_role(&self, group: &GroupId) -> Option<Role> {
         let me = Member::Individual(self.me);
         let mut direct = self.groups.now().direct_members(group).into_iter();
         direct
@@ -522,6 +558,7 @@ fn person(person: Option<GroupId>, devices: Vec<(VerifyingKey, Role)>) -> Option
         person,
         role,
         devices,
+        teams: Vec::new(),
     })
 }
 

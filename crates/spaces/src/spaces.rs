@@ -48,7 +48,7 @@ pub struct Health {
     pub lacking: Vec<VerifyingKey>,
     /// Members beyond what their invite allows, where we are an owner and remove them.
     pub excess: Vec<VerifyingKey>,
-    /// Persons whom we take in, bring up to date or let go, where we are an owner.
+    /// Persons whom we take in, bring up to date or let go, where we are an owner or manage a team.
     pub persons: bool,
 }
 
@@ -147,7 +147,7 @@ impl Spaces {
         Some(Health {
             behind: self.wanted(known) != known.roles || known.has_many_heads(),
             excess: self.excess(space).into_iter().collect(),
-            persons: self.has_persons_to_tend(space),
+            persons: self.has_persons_to_tend(space) || self.has_teams_to_tend(space),
             rekey: known.rekey(context),
             lacking: lacking.into_iter().collect(),
         })

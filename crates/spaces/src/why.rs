@@ -3,9 +3,10 @@
 use core::fmt;
 
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_groups::{Action, Member, Status, Verdict};
+use p2panda_groups::{Action, GroupId, Member, Status, Verdict};
 
 use crate::spaces::Spaces;
+use crate::team::is_team;
 use crate::{Role, SpaceId};
 
 /// Why somebody is a member of a space, or is not. `to_string` gives the sentence.
@@ -24,6 +25,8 @@ pub struct Why {
     pub overruled: Vec<(Decision, Status)>,
     /// The invite by which it came.
     pub invite: Option<VerifyingKey>,
+    /// The teams by which it is a member, sorted.
+    pub teams: Vec<GroupId>,
 }
 
 /// An operation on a group.
@@ -36,6 +39,8 @@ pub struct Decision {
     pub author: VerifyingKey,
     /// What.
     pub deed: Deed,
+    /// The team that was changed; none if it was the space, or a person in it.
+    pub team: Option<GroupId>,
 }
 
 /// What somebody did about a member.
@@ -74,12 +79,15 @@ impl Spaces {
             decided: decided.collect(),
             overruled: overruled.collect(),
             invite: came_by.map(|(invite, _)| *invite).next(),
+            teams: self.teams_with(space, member),
         })
     }
 
     fn decision(&self, id: &Hash) -> Option<Decision> {
         let operation = self.groups.get(id)?;
+        let group = operation.arguments.group;
         Some(Decision {
+            team: is_team(&self.groups.now(), &group).then_some(group),
             operation: *id,
             author: operation.author,
             deed: match operation.arguments.action {
@@ -97,11 +105,15 @@ impl Spaces {
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.author)?;
-        match self.deed {
-            Deed::Create => f.write_str("created the space"),
-            Deed::Add(role) => write!(f, "added it as {role}"),
-            Deed::SetRole(role) => write!(f, "made it {role}"),
-            Deed::Remove => f.write_str("removed it"),
+        match (self.deed, self.team) {
+            (Deed::Create, None) => f.write_str("created the space"),
+            (Deed::Create, Some(team)) => write!(f, "created the team {team}"),
+            (Deed::Add(role), None) => write!(f, "added it as {role}"),
+            (Deed::Add(role), Some(team)) => write!(f, "added it to the team {team} as {role}"),
+            (Deed::SetRole(role), None) => write!(f, "made it {role}"),
+            (Deed::SetRole(role), Some(team)) => write!(f, "made it {role} in the team {team}"),
+            (Deed::Remove, None) => f.write_str("removed it"),
+            (Deed::Remove, Some(team)) => write!(f, "removed it from the team {team}"),
         }
     }
 }
@@ -112,6 +124,13 @@ impl fmt::Display for Why {
             Some(role) => write!(f, "{} is {role}", self.member)?,
             None if self.was_member => write!(f, "{} is no longer a member", self.member)?,
             None => write!(f, "{} was never a member", self.member)?,
+        }
+        for (at, team) in self.teams.iter().enumerate() {
+            write!(
+                f,
+                "{} {team}",
+                if at == 0 { " by the team" } else { " and" }
+            )?;
         }
         for (at, decision) in self.decided.iter().enumerate() {
             write!(f, "{}{decision}", if at == 0 { ": " } else { ", " })?;

@@ -109,3 +109,15 @@ pub const PERSON_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest such wait (`docs/protocol/spaces.md#18`).
 pub const PERSON_RETRY_WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+/// Direct members of a team, that those who manage it add (`docs/protocol/spaces.md#19`).
+pub const TEAM_MEMBERS_MAX: usize = 1_000;
+
+/// Teams on a path from a team to one within it, both included (`docs/protocol/spaces.md#19`).
+pub const TEAM_LEVELS_MAX: usize = 4;
+
+/// Operations on a team; nobody is added beyond half of that (`docs/protocol/spaces.md#19`).
+pub const TEAM_OPERATIONS_MAX: usize = 4_096;
+
+/// Teams that owners make direct members of a space (`docs/protocol/spaces.md#19`).
+pub const SPACE_TEAMS_MAX: usize = 64;

@@ -2,6 +2,7 @@
 
 use p2panda_encryption::data::{CommitError, OperationError};
 use p2panda_encryption::{DeliverError, OwnKeysError};
+use p2panda_groups::GroupId;
 use thiserror::Error;
 
 use crate::receive::ProcessError;
@@ -68,6 +69,24 @@ pub enum LocalError {
     /// person out there. Make new keys, or have an owner add it first.
     #[error("the device was removed from a space of this person; it needs new keys")]
     RemovedDevice,
+    /// The group is no team, or not known here, or not in the space.
+    #[error("it is no team that is known here")]
+    NoTeam,
+    /// Somebody is no member of the team.
+    #[error("it is no member of the team")]
+    NotInTeam,
+    /// A team is never an owner, and never manages another one: its members do not decide about others by it.
+    #[error("a team cannot be an owner; make persons owners")]
+    TeamOwner,
+    /// The team would contain itself.
+    #[error("the team would contain itself")]
+    TeamCycle,
+    /// More teams within teams than there may be.
+    #[error("too many teams within each other")]
+    TeamTooDeep,
+    /// It is a member by a team only: change the team, or remove that from the space.
+    #[error("it is a member by the team {0}; change the team, or remove the team from the space")]
+    ByTeam(GroupId),
     /// What the space knows of the recovery key does not allow it, or not yet.
     #[error("the space does not know the recovery key as a member")]
     NotRecoverable,

@@ -13,12 +13,13 @@ use crate::receive::view_of;
 use crate::sealed::{Forge, Note};
 use crate::space::Space;
 use crate::spaces::Spaces;
+use crate::team::is_team;
 use crate::{Role, SpaceId};
 
 impl Spaces {
     /// What makes a person a member with this role and all its devices, or takes it out; nothing if it is
     /// so. What is about ourselves comes last.
-    pub(super) fn person_actions(
+    pub(crate) fn person_actions(
         &self,
         group: &GroupId,
         person: &GroupId,
@@ -66,7 +67,7 @@ impl Spaces {
 
     /// The role of a person that is a direct member: the lowest of the entries of its devices, else that
     /// of its group.
-    pub(super) fn role_of_person(&self, group: &GroupId, person: &GroupId) -> Option<Role> {
+    pub(crate) fn role_of_person(&self, group: &GroupId, person: &GroupId) -> Option<Role> {
         let now = self.groups.now();
         let direct: BTreeMap<Member, Access> = now.direct_members(group).into_iter().collect();
         let of_group = *direct.get(&Member::Group(*person))?;
@@ -227,7 +228,10 @@ impl Spaces {
             };
             if devices_of(&now, person).is_some() {
                 tasks.insert(*person, self.role_of_person(&group, person));
-            } else if now.direct_members(person).is_empty() && !former(&now, person).is_empty() {
+            } else if now.direct_members(person).is_empty()
+                && !former(&now, person).is_empty()
+                && !is_team(&now, person)
+            {
                 // Devices that revoked each other may have entries of their own.
                 tasks.insert(*person, None);
             }

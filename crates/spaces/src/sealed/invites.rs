@@ -147,6 +147,8 @@ pub(crate) enum Note {
     Joined(Topic, SpaceId),
     /// It is in it no longer.
     Left(Topic, SpaceId),
+    /// A team is called so in the space.
+    Team(GroupId, String),
 }
 
 /// An invite as the members know it.
@@ -165,7 +167,7 @@ pub struct Offer {
 impl Note {
     /// Whether any member may say it, not only owners.
     pub(crate) fn is_of_member(&self) -> bool {
-        matches!(self, Note::Person(_) | Note::Leaves)
+        matches!(self, Note::Person(_) | Note::Leaves | Note::Team(..))
     }
 
     pub(crate) fn write<B: cbor::Buffer>(&self, w: &mut cbor::Writer<B>) {
@@ -202,6 +204,9 @@ impl Note {
                 w.array(3).uint(8).bytes(topic.as_bytes());
                 w.bytes(space.as_bytes());
             }
+            Note::Team(team, name) => {
+                w.array(3).uint(10).bytes(team.as_bytes()).text(name);
+            }
         }
     }
 
@@ -223,13 +228,7 @@ impl Note {
                 invite: read_key(r)?,
                 newcomer: read_key(r)?,
             }),
-            (2, 3) => {
-                let name = r.text()?;
-                match name.len() <= SPACE_NAME_BYTES_MAX {
-                    true => Ok(Note::Name(name.to_owned())),
-                    false => Err(Invalid::TooLong),
-                }
-            }
+            (2, 3) => read_name(r).map(Note::Name),
             (2, 4) => {
                 let suite = u8::try_from(r.uint()?);
                 suite.map(Note::Floor).map_err(|_| Invalid::Variant)
@@ -238,8 +237,17 @@ impl Note {
             (1, 6) => Ok(Note::Leaves),
             (3, 7) => read_told(r).map(|(topic, space)| Note::Joined(topic, space)),
             (3, 8) => read_told(r).map(|(topic, space)| Note::Left(topic, space)),
+            (3, 10) => Ok(Note::Team(read_key(r)?.into(), read_name(r)?)),
             _ => Err(Invalid::Variant),
         }
+    }
+}
+
+fn read_name(r: &mut Reader<'_>) -> Result<String, Invalid> {
+    let name = r.text()?;
+    match name.len() <= SPACE_NAME_BYTES_MAX {
+        true => Ok(name.to_owned()),
+        false => Err(Invalid::TooLong),
     }
 }
 

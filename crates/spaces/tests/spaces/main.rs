@@ -16,5 +16,6 @@ mod persons_told;
 mod recovery;
 mod scenarios;
 mod standing;
+mod teams;
 mod wire;
 mod world;

@@ -23,6 +23,9 @@ struct Life {
     /// The persons of the nodes, where they link and revoke devices.
     persons: Option<Vec<Option<GroupId>>>,
     revoked: usize,
+    /// A team in the space, where there is one.
+    team: Option<GroupId>,
+    team_changes: usize,
 }
 
 impl Life {
@@ -47,6 +50,8 @@ impl Life {
             scheme,
             persons: None,
             revoked: 0,
+            team: None,
+            team_changes: 0,
         };
         life.sync_all();
         life.begin();
@@ -100,6 +105,8 @@ impl Life {
             }
             10 => self.nodes[at].restart(),
             11 => self.forge(),
+            14 | 15 if self.team.is_some() => self.change_team(at),
+            16 if self.team.is_some() && self.chance(30) => self.use_team(at),
             12 => self.ask(at),
             _ => self.deliver_some(at),
         }
@@ -158,13 +165,74 @@ impl Life {
             self.nodes[other].spaces.take_card(&card).unwrap();
         }
         self.revoked += usize::from(done.is_ok() && !links);
+        if done.is_ok() && self.team.is_some() {
+            let _ = self.nodes[at].try_act(|spaces, desk| spaces.tend_own_teams(person, desk));
+        }
         // As the list of what is to be done would, later and again.
         if self.chance(80) {
             self.follow(at);
         }
     }
 
+    /// A team of the first two nodes and some of the others.
+    fn begin_team(&mut self) {
+        let team = self.nodes[0].team();
+        self.team = Some(team);
+        for at in 1..self.nodes.len() {
+            let role = if at == 1 {
+                Role::Owner
+            } else {
+                Role::ALL[self.below(4)]
+            };
+            if at == 1 || self.chance(50) {
+                let member = self.nodes[at].member();
+                self.nodes[0].change_team(team, member, Some(role)).unwrap();
+            }
+        }
+        self.nodes[0].use_team(team, Role::Editor).unwrap();
+        self.sync_all();
+    }
+
+    /// Somebody changes the team, and the space follows as the list of what is to be done would.
+    fn change_team(&mut self, at: usize) {
+        let other = self.below(self.nodes.len());
+        let role = Role::ALL[self.below(4)];
+        let (goes, key) = (self.chance(40), self.nodes[other].id);
+        let Some(team) = self.team else {
+            return;
+        };
+        let spaces = &self.nodes[at].spaces;
+        let (member, role) = match goes {
+            true => (spaces.member_of_team(&team, &key), None),
+            false => {
+                let person = spaces.person_known(&key).map(Member::Group);
+                (person.unwrap_or(Member::Individual(key)), Some(role))
+            }
+        };
+        let done = self.nodes[at].change_team(team, member, role);
+        self.team_changes += usize::from(done.is_ok());
+        if self.chance(80) {
+            self.follow(at);
+        }
+    }
+
+    fn use_team(&mut self, at: usize) {
+        let (ends, role) = (self.chance(50), Role::ALL[self.below(4)]);
+        let Some(team) = self.team else {
+            return;
+        };
+        let _ = self.nodes[at].try_do(|spaces, s, desk| match ends {
+            true => spaces.remove_team(s, team, desk),
+            false => spaces.add_team(s, team, role, desk),
+        });
+    }
+
     fn follow(&mut self, at: usize) {
+        if let Some(team) = self.team {
+            let name = Some("crew");
+            let _ =
+                self.nodes[at].try_do(|spaces, s, desk| spaces.follow_team(s, team, name, desk));
+        }
         let person = self.persons.as_ref().and_then(|persons| persons[at]);
         if let Some(person) = person {
             let _ = self.nodes[at].try_do(|spaces, s, desk| spaces.follow_person(s, person, desk));
@@ -256,6 +324,7 @@ impl Life {
         self.sync_all();
         // Persons that introduce themselves are taken in, and devices that come by that heal, too.
         let rounds = match (&self.persons, self.scheme) {
+            (Some(_), _) if self.team.is_some() => 7,
             (Some(_), _) => 5,
             // A member that could not open a root begins an epoch in the round after that.
             (None, Scheme::Message) => 3,
@@ -455,5 +524,35 @@ fn random_lives_of_persons_converge_keep_secrets_and_heal() {
     }
     if number("LIVES", LIVES) >= 100 {
         assert!(linked > 20 && revoked > 5, "{linked} {revoked}");
+    }
+}
+
+/// A team in the space is changed, used and ended at random times, also by persons whose devices change.
+#[test]
+fn random_lives_with_a_team_converge_keep_secrets_and_heal() {
+    let first = number("FIRST_LIFE", 0);
+    let (mut changes, mut by_team, mut revoked) = (0, 0, 0);
+    for seed in first..first + number("LIVES", LIVES / 10) {
+        println!("life {seed}");
+        let mut life = Life::new(seed);
+        if seed % 2 == 0 {
+            life.persons = Some(vec![None; life.nodes.len()]);
+        }
+        life.begin_team();
+        let life = live_as(life, number("STEPS", 60));
+        let reference = life.reference();
+        let persons = reference.spaces.persons(&reference.s());
+        by_team += persons
+            .iter()
+            .filter(|person| !person.teams.is_empty())
+            .count();
+        changes += life.team_changes;
+        revoked += life.revoked;
+    }
+    if number("LIVES", LIVES) >= 100 {
+        assert!(
+            changes > 100 && by_team > 50 && revoked > 2,
+            "{changes} {by_team} {revoked}"
+        );
     }
 }
