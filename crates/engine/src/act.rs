@@ -22,6 +22,7 @@ use crate::secret_signs;
 use crate::space::form::Form;
 use crate::space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
 use crate::space_news::SpaceNews;
+use crate::team;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
@@ -86,6 +87,11 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
         }
         SpaceCommand::Person(command) => person::take(turn, command)?,
         SpaceCommand::Recovery(command) => recovery::take(turn, command)?,
+        SpaceCommand::Team(command) => {
+            team::take(turn, command);
+            // What was decided takes effect at once, as far as one transaction may.
+            person::due(turn)?;
+        }
         question => answer(turn, question),
     }
     Ok(())
@@ -217,7 +223,11 @@ fn change_within(
         return Ok(Err(SpaceError::Unknown));
     };
     let ahead = turn.state.spaces.drafts.take_done(&topic.topic);
-    act_within(turn, topic, bytes, |spaces, desk| {
+    let added = match &change {
+        SpaceChange::AddGroup(group, _) => Some(*group),
+        _ => None,
+    };
+    let changed = act_within(turn, topic, bytes, |spaces, desk| {
         if let Some(ahead) = ahead {
             spaces.go_by(ahead);
         }
@@ -226,7 +236,18 @@ fn change_within(
                 Some(person) => spaces.add_person(id, person, role, desk)?,
                 None => spaces.add(id, Member::Individual(member), role, desk)?,
             },
-            SpaceChange::AddPerson(person, role) => spaces.add_person(id, person, role, desk)?,
+            SpaceChange::AddGroup(group, role) => match spaces.team(&group) {
+                Some(_) => spaces.add_team(id, group, role, desk)?,
+                None => spaces.add_person(id, group, role, desk)?,
+            },
+            SpaceChange::RemoveGroup(group) => match spaces.team(&group) {
+                Some(_) => spaces.remove_team(id, group, desk)?,
+                None => {
+                    let device = spaces.devices(&group).first().copied();
+                    let device = device.ok_or(LocalError::NoDevice)?;
+                    spaces.remove_members(id, &[device], desk)?
+                }
+            },
             SpaceChange::SetRole(member, role) => spaces.set_member_role(id, member, role, desk)?,
             SpaceChange::Remove(member) => spaces.remove_members(id, &[member], desk)?,
             SpaceChange::RemoveAll(members) => spaces.remove_members(id, &members, desk)?,
@@ -243,12 +264,17 @@ fn change_within(
             }
         };
         Ok(((), events))
-    })
+    })?;
+    if let (Ok(()), Some(group)) = (&changed, added) {
+        team::added(turn, topic.topic, group);
+    }
+    Ok(changed)
 }
 
 fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLook> {
     let (id, now) = (turn.state.spaces.id(topic)?, seconds(turn));
     let person = turn.state.spaces.person.id;
+    let pending_teams = turn.state.spaces.person.teams.of(topic).collect();
     let Form::Native(native) = &mut turn.state.spaces.form else {
         return None;
     };
@@ -256,6 +282,10 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
     let persons = match at {
         Some(_) => Vec::new(),
         None => spaces.persons(&id),
+    };
+    let teams = match at {
+        Some(_) => Vec::new(),
+        None => spaces.teams_of(&id),
     };
     let pending = person.map_or_else(Vec::new, |person| spaces.pending(&id, &person));
     let members = match at {
@@ -268,7 +298,9 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
         id,
         members,
         persons,
+        teams,
         pending,
+        pending_teams,
         tends: health.is_some_and(|health| health.persons),
         lacking: health.map_or_else(Vec::new, |health| health.lacking.clone()),
         excess: health.map_or_else(Vec::new, |health| health.excess.clone()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::command::{Command, PublishRequest};
 use crate::named_command::NamedCommand;
 use crate::reply::Reply;
-use crate::space_command::{PersonCommand, RecoveryCommand, SpaceCommand};
+use crate::space_command::{PersonCommand, RecoveryCommand, SpaceCommand, TeamCommand};
 
 /// Makes a command, or what became of it, once more. Anyone who waits for its answer waits on.
 pub(crate) type Again<T> = Box<dyn FnOnce() -> T + Send>;
@@ -321,6 +321,36 @@ fn keep_space(command: SpaceCommand) -> (SpaceCommand, Again<SpaceCommand>) {
         Of::List { reply } => with((), reply, |(), reply| Of::List { reply }),
         Of::Person(command) => keep_person(command),
         Of::Recovery(command) => keep_recovery(command),
+        Of::Team(command) => keep_team(command),
+    }
+}
+
+fn keep_team(command: TeamCommand) -> (SpaceCommand, Again<SpaceCommand>) {
+    use TeamCommand as Of;
+    match command {
+        Of::Create { name, reply } => with(name, reply, |name, reply| {
+            SpaceCommand::Team(Of::Create { name, reply })
+        }),
+        Of::Change {
+            team,
+            member,
+            role,
+            reply,
+        } => with((team, member, role), reply, |args, reply| {
+            let (team, member, role) = args;
+            SpaceCommand::Team(Of::Change {
+                team,
+                member,
+                role,
+                reply,
+            })
+        }),
+        Of::Named { id, reply } => with(id, reply, |id, reply| {
+            SpaceCommand::Team(Of::Named { id, reply })
+        }),
+        Of::List { reply } => with((), reply, |(), reply| {
+            SpaceCommand::Team(Of::List { reply })
+        }),
     }
 }
 

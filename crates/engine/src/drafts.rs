@@ -55,6 +55,7 @@ pub(crate) fn planned(change: &SpaceChange) -> Option<Planned> {
         SpaceChange::RemoveAll(members) => {
             Planned::Remove(members.iter().copied().map(individual).collect())
         }
+        SpaceChange::RemoveGroup(group) => Planned::Remove(vec![Member::Group(*group)]),
         SpaceChange::SetRole(member, role) => Planned::SetRole(individual(*member), *role),
         _ => return None,
     })

@@ -98,6 +98,7 @@ mod space_command;
 mod space_news;
 mod stall;
 mod state;
+mod team;
 mod tell_devices;
 pub mod thread;
 mod topics;
@@ -125,11 +126,12 @@ pub use now::Now;
 pub use p2panda_encryption::passphrase::{
     Cost as PassphraseCost, FileError, Passphrase, PassphraseError, lock, unlock,
 };
-pub use p2panda_groups::{GroupId, Status};
+pub use p2panda_groups::{GroupId, Member, Status};
 pub use p2panda_spaces::{
     CardError, ConfirmError, Decision, Deed, DeviceChange, DeviceLink, Invite, InviteError,
     InviteState, LinkEnd, LinkOutput, LocalError, NewDevice, Offer, Pending, PersonCard,
-    PersonMember, RecoveryContent, RecoveryError, Refusal, Role, Scheme, Settings, SpaceId, Why,
+    PersonMember, RecoveryContent, RecoveryError, Refusal, Role, Scheme, Settings, SpaceId,
+    TeamMember, Why,
 };
 pub use p2panda_store::{
     Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
@@ -141,7 +143,7 @@ pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
 pub use space_command::{
     PersonCommand, PersonLook, RecoveryCommand, SpaceChange, SpaceCommand, SpaceError, SpaceLook,
-    SpaceState,
+    SpaceState, TeamCommand, TeamLook,
 };
 pub use space_news::SpaceNews;
 pub use verify::{verify, verify_copy};

@@ -267,7 +267,13 @@ pub(crate) fn take(
                 };
                 tell(turn, topic, news);
             }
-            Told::Nested => heal_soon(turn, topic),
+            Told::Nested => {
+                heal_soon(turn, topic);
+                for other in turn.state.spaces.sharing_teams(&topic.topic) {
+                    let other = turn.resolve(&other)?;
+                    heal_soon(turn, &other);
+                }
+            }
             Told::Request { newcomer, invite } => asked(turn, topic, newcomer, invite),
             Told::Overruled {
                 operation,

@@ -17,6 +17,7 @@ use crate::own_keys::open_form;
 use crate::space::form::Form;
 use crate::space_command::{PersonCommand, PersonLook, SpaceError};
 use crate::space_news::SpaceNews;
+use crate::team;
 use crate::tell_devices::{self, follow_kept};
 use crate::turn::Turn;
 
@@ -81,6 +82,7 @@ fn create_group(turn: &mut Turn<'_>) -> Result<GroupId, SpaceError> {
     for topic in topics_of_ours(turn) {
         turn.state.spaces.person.add(topic, Pending::Introduce);
     }
+    team::tend_own(turn, id)?;
     Ok(id)
 }
 
@@ -122,6 +124,7 @@ fn add_to(
     sign(turn, |spaces, desk| {
         Ok(((), spaces.add_device(person, device, desk)?))
     })?;
+    team::tend_own(turn, person)?;
     to_do(turn, DeviceChange::Add(device));
     Ok(())
 }
@@ -132,6 +135,7 @@ pub(crate) fn revoke(turn: &mut Turn<'_>, device: VerifyingKey) -> Result<(), Sp
     sign(turn, |spaces, desk| {
         Ok(((), spaces.revoke_device(person, device, desk)?))
     })?;
+    team::tend_own(turn, person)?;
     to_do(turn, DeviceChange::Revoke(device));
     Ok(())
 }
@@ -259,7 +263,10 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
     turn.state.spaces.person.retry(now_us);
     for topic in turn.state.spaces.person.take_due(PERSON_STEP_MAX) {
+        // What cannot be signed now is, when more is known.
+        let _ = team::recover(turn);
         work(turn, &topic)?;
+        team::work(turn, &topic)?;
     }
     tell_devices::due(turn)?;
     end_restoring(turn);

@@ -7,6 +7,7 @@ pub(crate) mod person;
 pub(crate) mod ranges;
 pub(crate) mod recovery;
 pub(crate) mod requests;
+pub(crate) mod team;
 pub(crate) mod upkeep;
 pub(crate) mod waits;
 
@@ -28,6 +29,7 @@ use person::{OwnPerson, PERSON_ROW, TODO_ROW};
 use ranges::Ranges;
 use recovery::{RECOVERY_ROW, RESTORING_ROW, Recovery};
 use requests::Requests;
+use team::TEAM_ROW;
 use upkeep::Upkeep;
 use waits::{Awaited, Waits};
 
@@ -180,6 +182,17 @@ impl Spaces {
         }
     }
 
+    /// The topics of other spaces that a team in the space of a topic is in.
+    pub fn sharing_teams(&self, topic: &Topic) -> Vec<Topic> {
+        let Some((id, native)) = self.native(topic) else {
+            return Vec::new();
+        };
+        let others = native.spaces.sharing_teams(&id);
+        let shares = |known: &Known| known.id.is_some_and(|id| others.contains(&id));
+        let topics = self.topics().filter(|(_, known)| shares(known));
+        topics.map(|(topic, _)| *topic).collect()
+    }
+
     /// What is known of a topic that carries a space, to be changed.
     pub fn known_mut(&mut self, topic: &Topic) -> Option<&mut Known> {
         let space = self.topics.get_mut(topic)?;
@@ -225,6 +238,10 @@ impl Spaces {
                 }
                 Some((&kind @ (PERSON_ROW | TODO_ROW), name)) => {
                     self.person.load(kind, name, value).ok_or_else(damaged)?;
+                    continue;
+                }
+                Some((&TEAM_ROW, name)) => {
+                    self.person.load_team(name, value).ok_or_else(damaged)?;
                     continue;
                 }
                 Some((&kind @ (RECOVERY_ROW | RESTORING_ROW), name)) => {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use p2panda_core::{Hash, NetworkId, SigningKey, Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
-use p2panda_groups::GroupId;
+use p2panda_groups::{GroupId, Member};
 use p2panda_spaces::{
     CardError, Invite, InviteState, LocalError, Pending, PersonCard, PersonMember, RecoveryContent,
-    Role, Settings, SpaceId, Why,
+    Role, Settings, SpaceId, TeamMember, Why,
 };
 use thiserror::Error;
 
@@ -128,6 +128,8 @@ pub enum SpaceCommand {
     Person(PersonCommand),
     /// Something about the recovery of that person.
     Recovery(RecoveryCommand),
+    /// Something about teams.
+    Team(TeamCommand),
     /// The topics that carry spaces, sorted.
     List {
         /// With the spaces, as far as they are known.
@@ -157,8 +159,11 @@ pub struct SpaceState {
 pub enum SpaceChange {
     /// Makes somebody a member.
     Add(VerifyingKey, Role),
-    /// Makes a person a member, or gives it another role; its group is known from another space.
-    AddPerson(GroupId, Role),
+    /// Makes a person or a team a member, or gives it another role; its group is known here, from another
+    /// space or since it was made here.
+    AddGroup(GroupId, Role),
+    /// Takes the membership of a person or a team away.
+    RemoveGroup(GroupId),
     /// Gives a member another role.
     SetRole(VerifyingKey, Role),
     /// Takes a membership away; ours too, unless we are the last owner.
@@ -187,8 +192,12 @@ pub struct SpaceLook {
     pub members: Vec<(VerifyingKey, Role)>,
     /// The same by person; empty of a past.
     pub persons: Vec<PersonMember>,
+    /// The teams in it; none of a past.
+    pub teams: Vec<TeamMember>,
     /// What the space has not heard of our own person.
     pub pending: Vec<Pending>,
+    /// The teams that we have changed, of which the space has not heard.
+    pub pending_teams: Vec<GroupId>,
     /// Persons are to be taken in, brought up to date or let go, by us as an owner.
     pub tends: bool,
     /// Members that lack secrets and can be reached: they are handed them soon.
@@ -271,6 +280,12 @@ impl SpaceCommand {
     pub(crate) fn must_sync(&self) -> bool {
         match self {
             SpaceCommand::Person(command) => return command.must_sync(),
+            SpaceCommand::Team(command) => {
+                return !matches!(
+                    command,
+                    TeamCommand::List { .. } | TeamCommand::Named { .. }
+                );
+            }
             SpaceCommand::Recovery(command) => {
                 return !matches!(command, RecoveryCommand::Content { .. });
             }
@@ -285,6 +300,62 @@ impl SpaceCommand {
                 | SpaceCommand::Change { .. }
         )
     }
+}
+
+/// What can be asked of teams (`docs/protocol/spaces.md#19`).
+#[non_exhaustive]
+pub enum TeamCommand {
+    /// Makes a team that we manage.
+    Create {
+        /// What it is called in spaces, of up to 256 bytes; an empty one is none.
+        name: String,
+        /// Its group; called when that is synced to disk.
+        reply: Reply<Result<GroupId, SpaceError>>,
+    },
+    /// Changes a team that we manage, or leaves one. Spaces follow.
+    Change {
+        /// The team.
+        team: GroupId,
+        /// Whom: a device means its person, where that is known.
+        member: Member,
+        /// Its role in the team from now on; none takes it out.
+        role: Option<Role>,
+        /// Called when that is synced to disk.
+        reply: Reply<Result<(), SpaceError>>,
+    },
+    /// What an id names: a team or person that is known here, else a device.
+    Named {
+        /// The id.
+        id: VerifyingKey,
+        /// The answer.
+        reply: Reply<Member>,
+    },
+    /// The teams that are known here, sorted.
+    List {
+        /// The answer.
+        reply: Reply<Vec<TeamLook>>,
+    },
+}
+
+/// A team as this node knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TeamLook {
+    /// Its group.
+    pub id: GroupId,
+    /// What it is called, as far as we know.
+    pub name: Option<String>,
+    /// Its direct members with their roles in it, sorted: devices, persons, other teams. The devices of a
+    /// person that manages it are listed too.
+    pub members: Vec<(Member, Role)>,
+    /// All devices that are members, directly or through others, sorted.
+    pub devices: Vec<(VerifyingKey, Role)>,
+    /// Whether we may change it.
+    pub is_manager: bool,
+    /// The topics of the spaces that it is in, as far as we follow them.
+    pub spaces: Vec<Topic>,
+    /// Those of them that have not heard of our changes.
+    pub pending: Vec<Topic>,
 }
 
 /// What can be asked of the person whose device this node is (`docs/protocol/spaces.md#18`).

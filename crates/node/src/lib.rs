@@ -69,6 +69,7 @@ mod space_invite;
 mod spaces;
 mod stream;
 mod subscription;
+mod teams;
 mod topic_handle;
 mod trace;
 mod view;
@@ -111,9 +112,10 @@ pub use p2panda_core::{
 };
 pub use p2panda_engine::{
     AtRest, ConfirmError, Corrupt, Decision, Deed, DeviceChange, GroupId, IngestReport,
-    InviteError, Keychain, KeychainError, LinkEnd, NewDevice, Passphrase, PassphraseError, Pending,
-    PersonLook as PersonState, PersonMember, PublishError, Quotas, Refusal as SpaceRefusal,
-    Retention, Role, Settings, SpaceError, SpaceNews, SpaceState, StorageWait, Why,
+    InviteError, Keychain, KeychainError, LinkEnd, Member, NewDevice, Passphrase, PassphraseError,
+    Pending, PersonLook as PersonState, PersonMember, PublishError, Quotas,
+    Refusal as SpaceRefusal, Retention, Role, Settings, SpaceError, SpaceNews, SpaceState,
+    StorageWait, TeamLook as TeamState, TeamMember, Why,
 };
 pub use p2panda_net::{
     CatchUp, ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
@@ -135,6 +137,7 @@ pub use space_invite::{InviteRequest, NewInvite, SpaceInvite};
 pub use spaces::{Space, SpaceMembers, Spaces};
 pub use stream::{Ack, PublisherRequest, StartAt, StreamRequest};
 pub use subscription::{CaughtUp, Subscription};
+pub use teams::{Team, Teams};
 pub use topic_handle::{StoredOperation, TopicHandle, TopicPeer};
 pub use trace::{Trace, TracePlace, TraceState};
 pub use view::{View, ViewRequest, ViewStart, ViewState, ViewStatus, ViewStep};

@@ -37,6 +37,7 @@ use crate::person::Person;
 use crate::spaces::Spaces;
 use crate::stream::{PublisherRequest, StreamRequest};
 use crate::subscription::CaughtUp;
+use crate::teams::Teams;
 use crate::topic_handle::TopicHandle;
 use crate::trace::Trace;
 use crate::view::{ViewRequest, ViewStatus};
@@ -353,6 +354,11 @@ impl Node {
     /// Encrypted spaces: topics whose content only members can read.
     pub fn spaces(&self) -> Spaces {
         Spaces::new(self.clone())
+    }
+
+    /// Teams: groups of persons and devices that are one member of spaces.
+    pub fn teams(&self) -> Teams {
+        Teams::new(self.clone())
     }
 
     /// The person whose device this node is: several devices that are one member of spaces.

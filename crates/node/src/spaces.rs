@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use p2panda_core::{Hash, NamedAddr, Ticket, Topic, VerifyingKey};
 use p2panda_engine::{
-    GroupId, Invite, Pending, PersonMember, Role, Settings, SpaceChange, SpaceCommand, SpaceError,
-    SpaceLook, SpaceState, Why,
+    GroupId, Invite, Member, Pending, PersonMember, Role, Settings, SpaceChange, SpaceCommand,
+    SpaceError, SpaceLook, SpaceState, TeamMember, Why,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,8 +72,12 @@ pub struct SpaceMembers {
     pub members: Vec<(VerifyingKey, Role)>,
     /// The same by person, with the devices of each.
     pub persons: Vec<PersonMember>,
+    /// The teams that are members, with who is in them.
+    pub teams: Vec<TeamMember>,
     /// What the space has not heard of the person whose device this node is.
     pub pending: Vec<Pending>,
+    /// The teams that this node has changed, of which the space has not heard.
+    pub pending_teams: Vec<GroupId>,
     /// Those that lack secrets and can be reached: they are handed them soon.
     pub lacking: Vec<VerifyingKey>,
     /// Whether all is done for what the members are now: nobody lacks anything, and no new secret is
@@ -337,7 +341,9 @@ impl<M> Space<M> {
             is_healed: look.is_healed(),
             members: look.members,
             persons: look.persons,
+            teams: look.teams,
             pending: look.pending,
+            pending_teams: look.pending_teams,
             lacking: look.lacking,
         }))
     }
@@ -410,14 +416,19 @@ impl<M> Space<M> {
         self.change(SpaceChange::Name(name.to_owned())).await
     }
 
-    /// Makes somebody a member. One whose keys have not come yet is a member, and is handed the secrets
-    /// when they come.
+    /// Makes somebody a member, or a whole team or person ([`GroupId`]) that this node knows. One whose keys have
+    /// not come yet is a member, and is handed the secrets when they come. A team or person that is a member gets
+    /// this role.
     ///
     /// # Errors
-    /// [`Error::Space`]: this node is no owner, or the space is not known here;
-    /// [`Error::Closed`] after shutdown.
-    pub async fn add(&self, member: VerifyingKey, role: Role) -> Result<(), Error> {
-        self.change(SpaceChange::Add(member, role)).await
+    /// [`Error::Space`]: this node is no owner, or the space or the group is not known here; a team cannot
+    /// be an owner. [`Error::Closed`] after shutdown.
+    pub async fn add(&self, member: impl Into<Member>, role: Role) -> Result<(), Error> {
+        self.change(match member.into() {
+            Member::Individual(key) => SpaceChange::Add(key, role),
+            Member::Group(group) => SpaceChange::AddGroup(group, role),
+        })
+        .await
     }
 
     /// Makes a person a member with all its devices, or gives it another role. This node knows it from
@@ -426,24 +437,33 @@ impl<M> Space<M> {
     /// # Errors
     /// As [`Space::add`]; the person is not known.
     pub async fn add_person(&self, person: GroupId, role: Role) -> Result<(), Error> {
-        self.change(SpaceChange::AddPerson(person, role)).await
+        self.add(person, role).await
     }
 
     /// Gives a member another role, with all devices if it is a person.
     ///
     /// # Errors
-    /// As [`Space::add`].
-    pub async fn set_role(&self, member: VerifyingKey, role: Role) -> Result<(), Error> {
-        self.change(SpaceChange::SetRole(member, role)).await
+    /// As [`Space::add`]; it is a member by a team only.
+    pub async fn set_role(&self, member: impl Into<Member>, role: Role) -> Result<(), Error> {
+        self.change(match member.into() {
+            Member::Individual(key) => SpaceChange::SetRole(key, role),
+            Member::Group(group) => SpaceChange::AddGroup(group, role),
+        })
+        .await
     }
 
-    /// Takes a membership away, that of a person with all its devices. What is written from then on is
-    /// sealed with a new secret.
+    /// Takes a membership away, that of a person with all its devices, or that of a team. What is written from then on
+    /// is sealed with a new secret. Those who are members in another way as well stay.
     ///
     /// # Errors
-    /// As [`Space::add`]; the last owner cannot be removed.
-    pub async fn remove(&self, member: VerifyingKey) -> Result<(), Error> {
-        self.change(SpaceChange::Remove(member)).await
+    /// As [`Space::add`]; the last owner cannot be removed; it is a member by a team only
+    /// ([`Team::remove`](crate::Team::remove)).
+    pub async fn remove(&self, member: impl Into<Member>) -> Result<(), Error> {
+        self.change(match member.into() {
+            Member::Individual(key) => SpaceChange::Remove(key),
+            Member::Group(group) => SpaceChange::RemoveGroup(group),
+        })
+        .await
     }
 
     /// Takes several memberships away with one new secret.

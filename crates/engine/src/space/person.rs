@@ -9,6 +9,7 @@ use p2panda_groups::GroupId;
 use p2panda_spaces::{DeviceChange, Pending, SpaceId};
 use zeroize::Zeroizing;
 
+use super::team::OwnTeams;
 use crate::now::micros;
 
 /// The first byte of the key of a sealed row that says which person this node is a device of.
@@ -40,6 +41,7 @@ pub(crate) struct OwnPerson {
     /// Topics of spaces that the person left, of which the devices have not been told.
     left: BTreeSet<Topic>,
     changed_left: Vec<Topic>,
+    pub teams: OwnTeams,
     plans: Plans,
 }
 
@@ -162,9 +164,15 @@ impl OwnPerson {
         }
     }
 
+    /// A space has to hear of a change of a team.
+    pub fn add_team(&mut self, topic: Topic, team: GroupId) {
+        self.teams.add(topic, team);
+        self.plans.due.insert(topic);
+    }
+
     /// What waits in a space may be possible by now.
     pub fn look(&mut self, topic: &Topic) {
-        if self.of(topic).next().is_some() {
+        if self.of(topic).next().is_some() || self.teams.of(topic).next().is_some() {
             self.plans.due.insert(*topic);
         }
         self.plans.tells |= self.is_of_devices(topic);
@@ -268,9 +276,15 @@ impl OwnPerson {
         Some(())
     }
 
+    /// A row about a team as it is stored, without the first byte of its key; whether it is one.
+    pub fn load_team(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
+        self.plans.due.extend(self.teams.load(name, value)?);
+        Some(())
+    }
+
     /// Rows that have changed.
     pub fn take_changed(&mut self) -> Vec<Row> {
-        let mut rows = Vec::new();
+        let mut rows = self.teams.take_changed();
         if std::mem::take(&mut self.is_new)
             && let Some(id) = self.id
         {

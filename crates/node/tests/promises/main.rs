@@ -36,6 +36,7 @@ mod refuse;
 mod space_invites;
 mod space_uses;
 mod spaces;
+mod teams;
 mod traces;
 mod view_loss;
 mod view_pages;
