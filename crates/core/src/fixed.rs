@@ -48,25 +48,42 @@ pub(crate) fn from_slice<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ParseE
 
 /// Reads exactly `2 * N` hexadecimal digits of either case.
 pub(crate) fn from_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseError> {
-    let found = text.chars().count();
-    if found != 2 * N {
-        let expected = 2 * N;
-        return Err(ParseError::Digits { expected, found });
+    let expected = 2 * N;
+    if text.len() != expected || !text.is_ascii() {
+        let found = text.chars().count();
+        if found != expected {
+            return Err(ParseError::Digits { expected, found });
+        }
     }
     let mut bytes = [0; N];
-    for (index, digit) in text.chars().enumerate() {
-        let place = index + 1;
-        let digit = digit.to_digit(16).ok_or(ParseError::Digit { place })?;
-        if let Some(byte) = bytes.get_mut(index / 2) {
+    let mut digits = text.chars().zip(1..);
+    for byte in &mut bytes {
+        for (digit, place) in digits.by_ref().take(2) {
+            let digit = digit.to_digit(16).ok_or(ParseError::Digit { place })?;
             *byte = (*byte << 4) | digit as u8;
         }
     }
     Ok(bytes)
 }
 
+/// Bytes that are written as hexadecimal digits at once.
+const HEX_BYTES: usize = 32;
+
 /// Writes lower-case hexadecimal digits.
 pub(crate) fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    let mut text = [0; 2 * HEX_BYTES];
+    for bytes in bytes.chunks(HEX_BYTES) {
+        let mut length = 0;
+        for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+            for (digit, half) in digits.iter_mut().zip([byte >> 4, byte & 15]) {
+                *digit = half + if half < 10 { b'0' } else { b'a' - 10 };
+            }
+            length += 2;
+        }
+        let written = text.get(..length).unwrap_or_default();
+        f.write_str(core::str::from_utf8(written).map_err(|_| fmt::Error)?)?;
+    }
+    Ok(())
 }
 
 /// Hex text for people, a byte string for machines.
