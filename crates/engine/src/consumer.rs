@@ -120,15 +120,75 @@ impl Consumer {
 
     /// Settles a delivered entry, for any reader and any process.
     pub fn ack_at(&mut self, topic: TopicNumber, offset: u64) -> Result<Answer, TokenError> {
+        if self.given_at(topic, offset)?.is_none() {
+            return Ok(Answer::AlreadySettled);
+        }
+        self.settle(topic, offset);
+        Ok(Answer::Done)
+    }
+
+    /// Whether everything of a topic up to an offset was delivered, or is settled.
+    pub fn has_given(&self, topic: TopicNumber, offset: u64) -> bool {
+        let place = self.places.get(topic);
+        place.is_some_and(|place| place.has_given(offset))
+    }
+
+    /// Settles what was delivered up to an offset, for any reader and any process, without what was
+    /// returned since. Of what was delivered by a process before, it settles what was read again.
+    pub fn ack_until(&mut self, topic: TopicNumber, offset: u64) -> Result<Answer, TokenError> {
+        if !self.has_given(topic, offset) {
+            return Err(TokenError::NotDelivered);
+        }
+        let place = self.places.get(topic);
+        let given = place.map_or_else(Vec::new, |place| place.given_until(offset));
+        for offset in &given {
+            self.settle(topic, *offset);
+        }
+        Ok(match given.is_empty() {
+            true => Answer::AlreadySettled,
+            false => Answer::Done,
+        })
+    }
+
+    /// As [`Consumer::nak`], for any reader and any process.
+    pub fn nak_at(
+        &mut self,
+        topic: TopicNumber,
+        offset: u64,
+        delay_us: Option<u64>,
+        now_us: u64,
+    ) -> Result<Answer, TokenError> {
+        let Some(count) = self.given_at(topic, offset)? else {
+            return Ok(Answer::AlreadySettled);
+        };
+        let delay_us = delay_us.unwrap_or_else(|| self.config.backoff.after(count));
+        self.hand_back(topic, offset, delay_us, now_us);
+        Ok(Answer::Done)
+    }
+
+    /// As [`Consumer::term`], for any reader and any process.
+    pub fn term_at(
+        &mut self,
+        topic: TopicNumber,
+        offset: u64,
+        reason: DeadReason,
+        now_us: u64,
+    ) -> Result<Answer, TokenError> {
+        if self.given_at(topic, offset)?.is_none() {
+            return Ok(Answer::AlreadySettled);
+        }
+        self.bury(topic, offset, reason, now_us);
+        Ok(Answer::Done)
+    }
+
+    /// How often the entry at an offset was delivered; `None` if it is settled.
+    fn given_at(&self, topic: TopicNumber, offset: u64) -> Result<Option<u32>, TokenError> {
         let place = self.places.get(topic).ok_or(TokenError::NotDelivered)?;
         match place.stand(offset) {
             Some((_, 0)) => Err(TokenError::NotDelivered),
-            Some(_) => {
-                self.settle(topic, offset);
-                Ok(Answer::Done)
-            }
+            Some((_, count)) => Ok(Some(count)),
             None if offset > place.position() => Err(TokenError::NotDelivered),
-            None => Ok(Answer::AlreadySettled),
+            None => Ok(None),
         }
     }
 
@@ -290,12 +350,7 @@ impl Consumer {
             return Ok(Answer::AlreadySettled);
         };
         let delay_us = delay_us.unwrap_or_else(|| self.config.backoff.after(count));
-        self.give_back(
-            token.topic,
-            token.offset,
-            Some(now_us.saturating_add(delay_us)),
-            now_us,
-        );
+        self.hand_back(token.topic, token.offset, delay_us, now_us);
         Ok(Answer::Done)
     }
 
@@ -492,6 +547,23 @@ impl Consumer {
                 },
             );
         }
+    }
+
+    /// An entry is wanted again after a delay. One that waits for its key comes when that is free.
+    fn hand_back(&mut self, topic: TopicNumber, offset: u64, delay_us: u64, now_us: u64) {
+        let Some(place) = self.places.get_mut(topic) else {
+            return;
+        };
+        place.returned(offset);
+        match place.stand(offset) {
+            Some((Stand::Behind, _)) => return,
+            Some((Stand::Ready, _)) => {
+                self.ready.remove(&(offset, topic));
+            }
+            _ => {}
+        }
+        let until_us = now_us.saturating_add(delay_us);
+        self.give_back(topic, offset, Some(until_us), now_us);
     }
 
     /// An entry that is in flight or delayed waits for its next delivery, or is dead.

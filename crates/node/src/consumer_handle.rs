@@ -197,11 +197,9 @@ impl ConsumerHandle {
         token: DeliveryToken,
         delay: Option<Duration>,
     ) -> Result<Settled, Error> {
-        if delay.is_some_and(|delay| delay > CONSUMER_DELAY_MAX) {
-            return Err(ConsumerError::Invalid("delay").into());
-        }
+        let delay_us = bounded(delay)?;
         let token = token.of(&self.named)?;
-        Ok(self.named.nak(token, delay.map(micros)).await?.into())
+        Ok(self.named.nak(token, delay_us).await?.into())
     }
 
     /// Makes a delivery a dead letter by its token, as [`crate::Delivery::term`].
@@ -235,6 +233,41 @@ impl ConsumerHandle {
         Ok(self.named.ack_at(topic, offset).await?.into())
     }
 
+    /// Acknowledges everything of a topic that was delivered at or below an offset, in this process or an
+    /// earlier one, except what was returned and not delivered since.
+    ///
+    /// # Errors
+    /// [`ConsumerError::UnknownTopic`], [`ConsumerError::NotDelivered`].
+    pub async fn ack_until(&self, topic: Topic, offset: u64) -> Result<Settled, Error> {
+        Ok(self.named.ack_until(topic, offset).await?.into())
+    }
+
+    /// Returns a message that was delivered at an offset of a topic, as [`crate::Delivery::nak`].
+    ///
+    /// # Errors
+    /// As [`ConsumerHandle::ack_at`]; [`ConsumerError::Invalid`] for a delay above 7 days.
+    pub async fn nak_at(
+        &self,
+        topic: Topic,
+        offset: u64,
+        delay: Option<Duration>,
+    ) -> Result<Settled, Error> {
+        let delay_us = bounded(delay)?;
+        Ok(self.named.nak_at(topic, offset, delay_us).await?.into())
+    }
+
+    /// Makes a message that was delivered at an offset of a topic a dead letter, as
+    /// [`crate::Delivery::term`].
+    ///
+    /// # Errors
+    /// As [`ConsumerHandle::ack_at`]; [`ConsumerError::Limit`] for a reason of more than 512 bytes.
+    pub async fn term_at(&self, topic: Topic, offset: u64, reason: &str) -> Result<Settled, Error> {
+        if reason.len() > CONSUMER_REASON_BYTES_MAX {
+            return Err(ConsumerError::Limit("bytes of a reason").into());
+        }
+        Ok(self.named.term_at(topic, offset, reason).await?.into())
+    }
+
     /// Messages of a topic from an offset on, at most that many, without a change of state.
     ///
     /// # Errors
@@ -261,6 +294,14 @@ impl ConsumerHandle {
     /// The messages that its readers could not process.
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters(self.clone())
+    }
+}
+
+/// A delay that is possible, in microseconds.
+fn bounded(delay: Option<Duration>) -> Result<Option<u64>, ConsumerError> {
+    match delay.is_some_and(|delay| delay > CONSUMER_DELAY_MAX) {
+        true => Err(ConsumerError::Invalid("delay")),
+        false => Ok(delay.map(micros)),
     }
 }
 

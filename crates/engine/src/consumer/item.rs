@@ -11,6 +11,8 @@ pub(super) struct Item {
     /// The delivery that is about to be made, where that is stored first.
     pub marked: u32,
     pub key: u64,
+    /// It was given back to be delivered again, and was not since.
+    pub returned: bool,
     /// As it is stored, if it is.
     pub stored: Option<OpenRow>,
 }
@@ -50,6 +52,7 @@ impl Item {
             deliveries,
             marked: 0,
             key: 0,
+            returned: false,
             stored: None,
         }
     }
@@ -69,19 +72,17 @@ impl Item {
             deliveries: row.deliveries,
             marked: 0,
             key: row.key,
+            returned: row.due_us.is_some(),
             stored: Some(*row),
         }
-    }
-
-    pub fn is_delayed(&self) -> bool {
-        matches!(self.stand, Stand::Delayed { .. })
     }
 
     /// What is to be stored of it.
     pub fn row(&self) -> OpenRow {
         let due_us = match self.stand {
             Stand::Delayed { until_us } => Some(until_us),
-            _ => None,
+            // Its delay is over.
+            _ => self.returned.then_some(0),
         };
         OpenRow {
             deliveries: self.deliveries.max(self.marked),

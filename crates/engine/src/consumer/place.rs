@@ -128,7 +128,7 @@ impl Place {
     /// The row of an entry may have to change. One that has none gets none as long as it is above the
     /// position and was delivered once at most: that a position passes it is noticed by itself.
     fn touch(&mut self, offset: u64, item: &Item) {
-        let has_none = item.stored.is_none() && item.deliveries <= 1 && !item.is_delayed();
+        let has_none = item.stored.is_none() && item.deliveries <= 1 && !item.returned;
         if !has_none || offset <= self.settled {
             self.touched.insert(offset);
         }
@@ -157,6 +157,13 @@ impl Place {
         Some((item.stand, item.deliveries))
     }
 
+    /// It is to be delivered again, also if those around it are settled.
+    pub fn returned(&mut self, offset: u64) {
+        if let Some(item) = self.items.get_mut(&offset) {
+            item.returned = true;
+        }
+    }
+
     pub fn change(&mut self, offset: u64, stand: Stand) {
         if let Some(item) = self.items.get_mut(&offset) {
             item.stand = stand;
@@ -177,6 +184,7 @@ impl Place {
     pub fn deliver(&mut self, offset: u64, stand: Stand) -> Option<u32> {
         let item = self.items.get_mut(&offset)?;
         item.deliveries = item.deliveries.saturating_add(1);
+        item.returned = false;
         item.stand = stand;
         let item = *item;
         self.handed = self.handed.max(offset);
@@ -204,6 +212,18 @@ impl Place {
     pub fn given_below(&self, offset: u64) -> Vec<u64> {
         let below = self.items.range(..offset);
         let given = below.filter(|(_, item)| item.deliveries > 0);
+        given.map(|(offset, _)| *offset).collect()
+    }
+
+    /// Whether everything at or below an offset was delivered, or is settled.
+    pub fn has_given(&self, offset: u64) -> bool {
+        offset <= self.given.max(self.position())
+    }
+
+    /// What was delivered at or below an offset, without what was returned since.
+    pub fn given_until(&self, offset: u64) -> Vec<u64> {
+        let until = self.items.range(..=offset);
+        let given = until.filter(|(_, item)| item.deliveries > 0 && !item.returned);
         given.map(|(offset, _)| *offset).collect()
     }
 
@@ -290,7 +310,7 @@ impl Place {
                 continue;
             };
             let row = item.row();
-            let carries = offset <= position || item.is_delayed() || row.deliveries > 1;
+            let carries = offset <= position || item.returned || row.deliveries > 1;
             if item.stored != Some(row) && (carries || item.stored.is_some()) {
                 item.stored = Some(row);
                 changes.open.push((topic, offset, Some(row)));

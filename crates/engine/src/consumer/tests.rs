@@ -358,6 +358,88 @@ fn a_cumulative_ack_settles_what_was_delivered_before() {
     assert_eq!(driven.drain(), [3, 4]);
 }
 
+#[test]
+fn an_ack_up_to_an_offset_leaves_what_was_returned() {
+    let all: Vec<u64> = (1..=5).collect();
+    for (delay_us, crashes) in [(0, false), (0, true), (SECOND, false), (SECOND, true)] {
+        let mut driven = Driven::new(Config::default(), &[&all]);
+        for _ in 0..4 {
+            driven.next(1).unwrap();
+        }
+        let now_us = driven.now_us;
+        let nak = driven.machine.nak_at(0, 2, Some(delay_us), now_us);
+        assert_eq!(nak, Ok(Answer::Done));
+        driven.machine.reader_gone(1, now_us);
+        driven.now_us += 2 * SECOND;
+        driven.machine.expire(driven.now_us);
+        driven.store();
+        if crashes {
+            driven.crash();
+            driven.read();
+        }
+        assert_eq!(driven.machine.ack_until(0, 3), Ok(Answer::Done));
+        assert_eq!(driven.machine.ack_until(0, 3), Ok(Answer::AlreadySettled));
+        driven.store();
+        driven.crash();
+        assert_eq!(driven.drain(), [2, 4, 5], "{delay_us} {crashes}");
+    }
+}
+
+#[test]
+fn a_message_that_no_reader_holds_can_be_returned() {
+    let mut driven = Driven::new(Config::default(), &[&[1, 2]]);
+    driven.next(1).unwrap();
+    driven.machine.reader_gone(1, driven.now_us);
+    let nak = driven.machine.nak_at(0, 1, Some(SECOND), driven.now_us);
+    assert_eq!(nak, Ok(Answer::Done));
+    assert_eq!(driven.next(1).unwrap().token.offset, 2);
+    assert_eq!(driven.next(1), None);
+    driven.now_us += SECOND;
+    let again = driven.next(1).unwrap();
+    assert_eq!((again.token.offset, again.count), (1, 2));
+}
+
+#[test]
+fn what_was_delivered_again_is_settled_with_the_others() {
+    let mut driven = Driven::new(Config::default(), &[&[1, 2, 3]]);
+    let first = driven.next(1).unwrap().token;
+    driven.machine.nak(first, Some(0), driven.now_us).unwrap();
+    let again = driven.next(1).unwrap();
+    assert_eq!((again.token.offset, again.count), (1, 2));
+    driven.next(1).unwrap();
+    assert_eq!(driven.machine.ack_until(0, 2), Ok(Answer::Done));
+    driven.store();
+    driven.crash();
+    assert_eq!(driven.drain(), [3]);
+}
+
+#[test]
+fn only_what_was_delivered_is_settled_by_its_offset() {
+    let mut driven = Driven::new(Config::default(), &[&[1, 2, 3]]);
+    let token = driven.next(1).unwrap().token;
+    let now_us = driven.now_us;
+    let reason = || DeadReason::Terminated("bad".into());
+    for offset in [2, 3, 9] {
+        let refused = Err(TokenError::NotDelivered);
+        assert_eq!(driven.machine.ack_until(0, offset), refused);
+        assert_eq!(driven.machine.nak_at(0, offset, None, now_us), refused);
+        assert_eq!(driven.machine.term_at(0, offset, reason(), now_us), refused);
+    }
+    driven.machine.seek(0, 0);
+    assert_eq!(
+        driven.machine.ack_until(0, 1),
+        Err(TokenError::NotDelivered)
+    );
+    driven.read();
+    let again = driven.next(1).unwrap().token;
+    assert_eq!((again.offset, token.offset), (1, 1));
+    let term = driven.machine.term_at(0, 1, reason(), now_us);
+    assert_eq!(term, Ok(Answer::Done));
+    assert_eq!(driven.machine.ack_until(0, 1), Ok(Answer::AlreadySettled));
+    let nak = driven.machine.nak_at(0, 1, None, now_us);
+    assert_eq!(nak, Ok(Answer::AlreadySettled));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Next(u64),

@@ -4,6 +4,7 @@
 //! All handles and readers of a name share one of these. Anything that changes its machine happens
 //! under one lock, which nobody holds while waiting for something.
 
+mod at;
 mod fill;
 mod flush;
 mod idle;
@@ -405,37 +406,6 @@ impl Named {
         Ok(answer)
     }
 
-    /// Settles what was delivered at an offset, by any process.
-    pub(crate) async fn ack_at(
-        self: &Arc<Self>,
-        topic: Topic,
-        offset: u64,
-    ) -> Result<Answer, Error> {
-        let number = {
-            let state = self.state.lock();
-            state.check()?;
-            *state
-                .numbers
-                .get(&topic)
-                .ok_or(ConsumerError::UnknownTopic)?
-        };
-        let read = fill::entry_at(&self.storage, topic, offset).await?;
-        let is_known = self.state.lock().machine.holds(number, offset);
-        if read.is_none() && !is_known {
-            return Err(ConsumerError::UnknownOffset.into());
-        }
-        self.fill().await?;
-        let (answer, version) = {
-            let mut state = self.state.lock();
-            let answer = state.machine.ack_at(number, offset);
-            let answer = answer.map_err(ConsumerError::from)?;
-            state.entries.remove(&(offset, number));
-            (answer, self.ask(&mut state, true))
-        };
-        self.stored(version).await?;
-        Ok(answer)
-    }
-
     /// The application has heard of what was pruned.
     pub(crate) fn told(self: &Arc<Self>, topic: Topic, author: VerifyingKey) -> Option<u64> {
         let mut state = self.state.lock();
@@ -519,6 +489,12 @@ impl State {
         if !self.machine.holds(token.topic, token.offset) {
             self.entries.remove(&(token.offset, token.topic));
         }
+    }
+
+    /// The same for everything of a topic up to an offset.
+    fn forget_settled_until(&mut self, topic: TopicNumber, offset: u64) {
+        let (machine, entries) = (&self.machine, &mut self.entries);
+        entries.retain(|(at, of), _| *of != topic || *at > offset || machine.holds(topic, *at));
     }
 
     fn release(&mut self, reader: ReaderNumber, now_us: u64) {

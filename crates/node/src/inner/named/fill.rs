@@ -25,7 +25,7 @@ struct Wanted {
 
 /// When a page is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(super) enum When {
     /// Nothing before it can be delivered.
     Needed,
     /// Before it is needed.
@@ -73,7 +73,7 @@ impl Named {
         }
     }
 
-    async fn read(self: &Arc<Self>, when: When) -> Result<(), Error> {
+    pub(super) async fn read(self: &Arc<Self>, when: When) -> Result<(), Error> {
         let _reading = self.reading.lock().await;
         loop {
             let (wanted, rows, generation, key_of) = {
