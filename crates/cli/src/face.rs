@@ -164,6 +164,7 @@ impl Face {
                     topic: topic.to_string(),
                     offset,
                 };
+                    all_before: false,
                 remote.call::<api::ConsumerAckAt>(&params).await?;
             }
         }

@@ -181,6 +181,10 @@ methods! {
     ConsumerProgress "consumer.progress" Read AckParams => SettledResult;
     /// Acknowledges the message at an offset, delivered by any subscription.
     ConsumerAckAt "consumer.ack-at" Read AckAtParams => SettledResult;
+    /// Asks for redelivery of the message at an offset, delivered by any reader.
+    ConsumerNakAt "consumer.nak-at" Read NakAtParams => SettledResult;
+    /// Makes the message at an offset a dead letter, delivered by any reader.
+    ConsumerTermAt "consumer.term-at" Read TermAtParams => SettledResult;
     /// Lists the consumers of the caller.
     ConsumerList "consumer.list" Read ConsumerListParams => ConsumerListResult;
     /// Shows a consumer and its lag.

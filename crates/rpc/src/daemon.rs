@@ -28,6 +28,7 @@ mod http;
 mod invites;
 pub mod map;
 mod metrics;
+mod named_reads;
 mod page;
 mod publishing;
 mod quota;

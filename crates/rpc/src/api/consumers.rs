@@ -133,6 +133,40 @@ pub struct AckAtParams {
     pub topic: String,
     /// The offset.
     pub offset: u64,
+    /// Whether everything of the topic that was delivered below it is settled as well, without what was
+    /// returned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_before: bool,
+}
+
+/// Parameters of `consumer.nak-at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NakAtParams {
+    /// Name of the consumer.
+    pub consumer: String,
+    /// Topic or alias.
+    pub topic: String,
+    /// The offset.
+    pub offset: u64,
+    /// Time until redelivery; absent: by the consumer's backoff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+}
+
+/// Parameters of `consumer.term-at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TermAtParams {
+    /// Name of the consumer.
+    pub consumer: String,
+    /// Topic or alias.
+    pub topic: String,
+    /// The offset.
+    pub offset: u64,
+    /// Reason, at most 512 bytes.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// Parameters of `consumer.nak`.
@@ -141,7 +175,7 @@ pub struct AckAtParams {
 pub struct NakParams {
     /// The subscription.
     pub subscription: u64,
-    /// Delivering a message acknowledges it.
+    /// Number of the delivery.
     pub delivery: u64,
     /// Time until redelivery; absent: by the consumer's backoff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,7 +188,7 @@ pub struct NakParams {
 pub struct TermParams {
     /// The subscription.
     pub subscription: u64,
-    /// Delivering a message acknowledges it.
+    /// Number of the delivery.
     pub delivery: u64,
     /// Reason, at most 512 bytes.
     #[serde(default)]

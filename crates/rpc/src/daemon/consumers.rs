@@ -182,7 +182,37 @@ pub(crate) async fn ack_at(
 ) -> Of<SettledResult> {
     let handle = handle(session, &who, &params.consumer).await?;
     let topic = session.service.topic(&who, &params.topic).await?;
-    let settled = handle.ack_at(topic, params.offset).await;
+    let settled = match params.all_before {
+        true => handle.ack_until(topic, params.offset).await,
+        false => handle.ack_at(topic, params.offset).await,
+    };
+    settled
+        .map_err(|error| map::error(&error))
+        .map(map::settled)
+}
+
+pub(crate) async fn nak_at(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::NakAtParams,
+) -> Of<SettledResult> {
+    let handle = handle(session, &who, &params.consumer).await?;
+    let topic = session.service.topic(&who, &params.topic).await?;
+    let delay = params.delay_ms.map(Duration::from_millis);
+    let settled = handle.nak_at(topic, params.offset, delay).await;
+    settled
+        .map_err(|error| map::error(&error))
+        .map(map::settled)
+}
+
+pub(crate) async fn term_at(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TermAtParams,
+) -> Of<SettledResult> {
+    let handle = handle(session, &who, &params.consumer).await?;
+    let topic = session.service.topic(&who, &params.topic).await?;
+    let settled = handle.term_at(topic, params.offset, &params.reason).await;
     settled
         .map_err(|error| map::error(&error))
         .map(map::settled)

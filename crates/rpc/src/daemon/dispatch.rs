@@ -82,6 +82,8 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
         ConsumerTerm: consumers::term,
         ConsumerProgress: consumers::progress,
         ConsumerAckAt: consumers::ack_at,
+        ConsumerNakAt: consumers::nak_at,
+        ConsumerTermAt: consumers::term_at,
         ConsumerList: consumers::list,
         ConsumerShow: consumers::show,
         ConsumerSeek: consumers::seek,

@@ -62,7 +62,8 @@ async fn guard(State(service): State<Service>, request: Request, next: Next) -> 
     if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        let exposed = HeaderValue::from_static("stream-next-offset, stream-up-to-date");
+        let exposed =
+            HeaderValue::from_static("stream-next-offset, stream-up-to-date, stream-pruned");
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         if is_preflight {
             let allowed = HeaderValue::from_static("authorization, content-type");
@@ -117,8 +118,9 @@ pub(crate) fn who(
 pub(crate) fn refusal(error: RpcError) -> Response {
     let status = match error.kind() {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::Forbidden | Code::ForeignConsumer => StatusCode::FORBIDDEN,
         Code::UnknownTopic | Code::UnknownConsumer | Code::NotFound => StatusCode::NOT_FOUND,
+        Code::ConsumerInUse | Code::Conflict | Code::StaleDelivery => StatusCode::CONFLICT,
         Code::Expired => StatusCode::GONE,
         Code::Quota => StatusCode::TOO_MANY_REQUESTS,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

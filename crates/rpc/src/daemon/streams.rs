@@ -20,17 +20,22 @@ use super::access::unauthenticated;
 use super::alias::is_alias;
 use super::http::{refusal, who};
 use super::service::Service;
-use super::{map, reading};
+use super::{map, named_reads, reading};
 use crate::api::{Code, Message, Need, RpcError};
+
+const PLAIN_START: &str = "without a consumer, `after` says where to begin";
 
 /// What a read may say.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadQuery {
-    after: Option<String>,
-    live: Option<String>,
-    limit: Option<usize>,
+    pub(super) after: Option<String>,
+    pub(super) live: Option<String>,
+    pub(super) limit: Option<usize>,
     ticket: Option<String>,
+    pub(super) consumer: Option<String>,
+    pub(super) start: Option<String>,
+    pub(super) take_over: Option<bool>,
 }
 
 /// `GET /v1/topics/{alias}/messages`.
@@ -44,7 +49,9 @@ pub(crate) async fn messages(
         Ok(Query(query)) => query,
         Err(error) => {
             let error = RpcError::new(Code::InvalidParams, error.body_text());
-            return refusal(error.hint("it takes after, live, limit and ticket"));
+            return refusal(
+                error.hint("it takes after, live, limit, consumer, start, take_over and ticket"),
+            );
         }
     };
     match answer(service, alias, query, &headers).await {
@@ -68,7 +75,18 @@ async fn answer(
         return Err(error.hint("topic.list and topic.alias have the aliases"));
     }
     let (topic, _) = service.opened_topic(&who, &alias).await?;
-    let after = offset(&service, topic, query.after.as_deref()).await?;
+    if query.consumer.is_some() {
+        return named_reads::answer(service, who, (topic, alias), query).await;
+    }
+    if query.start.is_some() || query.take_over.is_some() {
+        let message = "`start` and `take_over` need `consumer`";
+        return Err(RpcError::new(Code::InvalidParams, message).hint(PLAIN_START));
+    }
+    // A browser that connects again names the last event that it got.
+    let is_sse = query.live.as_deref() == Some("sse");
+    let again = headers.get("last-event-id").filter(|_| is_sse);
+    let again = again.and_then(|id| id.to_str().ok());
+    let after = offset(&service, topic, again.or(query.after.as_deref())).await?;
     let limit = query.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
     match query.live.as_deref() {
         None => page(&service, topic, &alias, (after, limit)).await,
@@ -98,15 +116,17 @@ async fn answer(
                 _place: place,
             }))
         }
-        Some(_) => Err(
-            RpcError::new(Code::InvalidParams, "`live` is `sse` or `poll`")
-                .hint("leave it out for what is there now"),
-        ),
+        Some(_) => Err(no_live()),
     }
 }
 
+pub(super) fn no_live() -> RpcError {
+    RpcError::new(Code::InvalidParams, "`live` is `sse` or `poll`")
+        .hint("leave it out for what is there now")
+}
+
 /// An offset as clients have it: a text that sorts like the feed.
-fn text(offset: u64) -> String {
+pub(super) fn text(offset: u64) -> String {
     format!("{offset:020}")
 }
 
@@ -118,13 +138,19 @@ async fn offset(service: &Service, topic: Topic, text: Option<&str>) -> Result<u
             let status = status.map_err(|error| map::error(&error))?;
             Ok(status.feed.map_or(0, |(_, last)| last))
         }
-        Some(text) if text.len() == 20 => {
-            let after = text.parse().map_err(|_| no_offset())?;
+        Some(text) => {
+            let after = number(text)?;
             reading::is_there(service, topic, after).await?;
             Ok(after)
         }
-        Some(_) => Err(no_offset()),
     }
+}
+
+/// The offset that a text is.
+pub(super) fn number(text: &str) -> Result<u64, RpcError> {
+    let is_one = text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = is_one.then(|| text.parse().ok()).flatten();
+    number.ok_or_else(no_offset)
 }
 
 fn no_offset() -> RpcError {
@@ -141,9 +167,27 @@ async fn page(
 ) -> Result<Response, RpcError> {
     let page = reading::page(service, topic, alias, (after, limit), false).await?;
     let next = page.last().map_or(after, |message| message.offset);
-    let behind = service.node.topic(topic).messages(next, 1, 1).await;
-    let up_to_date = behind.map_err(|error| map::error(&error))?.is_empty();
-    let mut headers = HeaderMap::new();
+    let up_to_date = is_last(service, topic, next).await?;
+    answered(&page, next, up_to_date, HeaderMap::new())
+}
+
+/// Whether nothing lies behind an offset.
+pub(super) async fn is_last(
+    service: &Service,
+    topic: Topic,
+    offset: u64,
+) -> Result<bool, RpcError> {
+    let behind = service.node.topic(topic).messages(offset, 1, 1).await;
+    Ok(behind.map_err(|error| map::error(&error))?.is_empty())
+}
+
+/// Messages, with where to go on in headers.
+pub(super) fn answered(
+    page: &[Message],
+    next: u64,
+    up_to_date: bool,
+    mut headers: HeaderMap,
+) -> Result<Response, RpcError> {
     if let Ok(next) = text(next).parse() {
         headers.insert("stream-next-offset", next);
     }
@@ -155,7 +199,7 @@ async fn page(
         return Ok((StatusCode::NO_CONTENT, headers).into_response());
     }
     let kind = [(header::CONTENT_TYPE, "application/json")];
-    let body = serde_json::to_string(&page).unwrap_or_default();
+    let body = serde_json::to_string(page).unwrap_or_default();
     Ok((headers, kind, body).into_response())
 }
 

@@ -8,18 +8,18 @@ use tokio::net::TcpStream;
 use crate::support::ALICE;
 use crate::world::{World, bearer, in_time};
 
-fn body(answer: &str) -> &str {
+pub fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").unwrap().1
 }
 
-fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+pub fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let line = answer
         .lines()
         .find(|line| line.to_lowercase().starts_with(name))?;
     Some(line.split_once(": ")?.1)
 }
 
-async fn publish(world: &World, alias: &str, count: usize) {
+pub async fn publish(world: &World, alias: &str, count: usize) {
     let alice = world.client(ALICE).await;
     for number in 0..count {
         alice
@@ -144,8 +144,17 @@ async fn a_long_poll_answers_with_what_comes() {
     world.end().await;
 }
 
+/// A stream of events that was asked for with these headers.
+pub async fn stream(world: &World, path: &str, headers: &str) -> Lines<BufReader<TcpStream>> {
+    let authority = world.authority();
+    let mut stream = TcpStream::connect(&authority).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    BufReader::new(stream).lines()
+}
+
 /// The data of the next event of this name.
-async fn data(lines: &mut Lines<BufReader<TcpStream>>, event: &str) -> Value {
+pub async fn data(lines: &mut Lines<BufReader<TcpStream>>, event: &str) -> Value {
     let mut is_event = false;
     loop {
         let line = in_time(lines.next_line()).await.unwrap().unwrap();
@@ -162,14 +171,8 @@ async fn a_stream_of_events_has_the_messages_and_where_to_go_on() {
     let world = World::new().await;
     let alias = world.keep().await;
     publish(&world, &alias, 2).await;
-    let authority = world.authority();
-    let mut stream = TcpStream::connect(&authority).await.unwrap();
-    let request = format!(
-        "GET /v1/topics/{alias}/messages?live=sse HTTP/1.1\r\nHost: {authority}\r\n{}\r\n",
-        bearer(ALICE)
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut lines = BufReader::new(stream).lines();
+    let path = format!("/v1/topics/{alias}/messages?live=sse");
+    let mut lines = stream(&world, &path, &bearer(ALICE)).await;
     let first = data(&mut lines, "control").await;
     assert_eq!(first["streamNextOffset"], format!("{:020}", 0));
     let messages = data(&mut lines, "data").await;
@@ -179,6 +182,10 @@ async fn a_stream_of_events_has_the_messages_and_where_to_go_on() {
     assert_eq!(control["upToDate"], true);
     let (live, ()) = tokio::join!(data(&mut lines, "data"), publish(&world, &alias, 1));
     assert_eq!(live[0]["text"], "m0");
+    // A browser that connects again goes on where it was, and not where its URL says.
+    let headers = format!("{}Last-Event-ID: {:020}\r\n", bearer(ALICE), 2);
+    let mut again = stream(&world, &path, &headers).await;
+    assert_eq!(data(&mut again, "data").await[0]["offset"], 3);
     world.end().await;
 }
 

@@ -152,6 +152,7 @@ async fn fetching_delivers_what_it_gives_and_nothing_else() {
         consumer: "x".into(),
         topic: alias.clone(),
         offset: got.messages[0].offset,
+        all_before: false,
     };
     assert_eq!(
         client.call::<api::ConsumerAckAt>(&ack).await.unwrap().done,

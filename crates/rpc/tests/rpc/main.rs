@@ -10,6 +10,7 @@ mod http;
 mod invites;
 mod local;
 mod messages;
+mod named_reads;
 mod openrpc;
 mod scenario;
 mod spaces;
