@@ -33,6 +33,7 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(feature = "std")]
+mod access_code;
 pub mod budget;
 pub mod cbor;
 mod cursor;
@@ -59,6 +60,7 @@ mod time;
 mod topic;
 mod unsigned;
 
+pub use access_code::{AccessCode, AccessCodeError, invite_proof};
 pub use cursor::Cursor;
 pub use ephemeral::{EphemeralError, EphemeralMessage};
 pub use extensions::{Dependency, ExtensionsError, NodeExtensions};

@@ -1,6 +1,6 @@
 //! A node with its RPC on a Unix socket and a loopback port, for testing clients:
-//! `cargo run -p p2panda-rpc --example serve -- DIR [--open TOPIC] [--rooms COUNT] [--origin ORIGIN] [--port PORT]
-//! [--peer NODE@ADDRESS]`. Its tokens are not secret. Everybody may read and relay in the topics
+//! `cargo run -p p2panda-rpc --example serve -- DIR [--open TOPIC] [--rooms COUNT] [--unknown-keys invite]
+//! [--origin ORIGIN] [--port PORT] [--peer NODE@ADDRESS]`. Its tokens are not secret. Everybody may read and relay in the topics
 //! after `--open`; with `--rooms` in every topic that they name, until the node keeps COUNT of
 //! them. Pages of the given origins may connect.
 
@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
         match name.as_str() {
             "--open" => wishes.open.push(value.parse()?),
             "--rooms" => wishes.rooms = Some(value.parse()?),
+            "--unknown-keys" if value == "invite" => wishes.invites = true,
             "--origin" => wishes.origins.push(value),
             "--port" => wishes.port = value.parse()?,
             "--peer" => {

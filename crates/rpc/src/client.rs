@@ -308,7 +308,7 @@ async fn prove(
         expires,
         signature: key.sign(text.as_bytes()).as_bytes().to_vec().into(),
         invite: code.map(|code| InviteProof {
-            id: data_encoding::HEXLOWER.encode(&code.id),
+            id: code.id_text(),
             proof: invite_proof(&code.secret, &text, &key.verifying_key())
                 .to_vec()
                 .into(),

@@ -65,6 +65,7 @@ export interface WorkerOptions {
   storage: "indexeddb" | "memory";
   token?: string | undefined;
   node?: string | undefined;
+  invite?: string | undefined;
   key?: CryptoKeyPair | undefined;
   passphrase?: string | undefined;
 }

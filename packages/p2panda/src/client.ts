@@ -1,7 +1,8 @@
 /** A client without storage: the daemon keeps positions under named consumers (docs/protocol/rpc.md#7). */
 import { fromBase64, toBase64 } from "./bytes.js";
 import { abortable, closed, PandaError } from "./errors.js";
-import { loginByToken } from "./login.js";
+import { signerOf } from "./key.js";
+import { loginByKey, loginByToken, type KeyLogin } from "./login.js";
 import { Rpc, type Hello, type Note, type Params, type SocketConstructor } from "./rpc.js";
 
 export { PandaError } from "./errors.js";
@@ -9,21 +10,30 @@ export { PandaError } from "./errors.js";
 /** A text, bytes, or any JSON value. */
 export type Content = string | Uint8Array | object | number | boolean | null;
 
-export interface ClientOptions {
-  token: string;
+interface Connecting {
   WebSocket?: SocketConstructor;
   signal?: AbortSignal;
 }
+/** A token of the node's configuration, or a key that is listed there or comes with an invite. */
+export type ClientOptions =
+  | (Connecting & { token: string })
+  | (Connecting & KeyLogin & { key: CryptoKeyPair });
 
 export async function connectClient(url: string, options: ClientOptions): Promise<Client> {
   const rpc = await abortable(Rpc.open(url, options.WebSocket), options.signal);
   try {
-    await abortable(loginByToken(rpc, options.token), options.signal);
+    await abortable(login(rpc, url, options), options.signal);
   } catch (error) {
     rpc.close();
     throw error;
   }
   return new Client(rpc);
+}
+
+async function login(rpc: Rpc, url: string, options: ClientOptions): Promise<Hello> {
+  if ("token" in options) return loginByToken(rpc, options.token);
+  const { key, node, invite } = options;
+  return loginByKey(rpc, url, await signerOf(key), { node, invite });
 }
 
 export class Client {

@@ -1,6 +1,7 @@
 import { randomBytes, toBase64, toHex } from "./bytes.js";
 import { PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
+import { loadWasm, wasm } from "./wasm.js";
 import { CLIENT, RPC_VERSION, type Hello, type Rpc } from "./rpc.js";
 
 /** Seconds for which a proof is valid; a node accepts up to 60. */
@@ -23,18 +24,30 @@ export function loginText(
   );
 }
 
-/** Proves a key on a connection. With `node`, refuses any other node. */
+/** What may be said with the proof of a key. */
+export interface KeyLogin {
+  /** Id of the node; any other node is refused. */
+  node?: string | undefined;
+  /** An invite that admits the key: `panda-access:...`. Only the node that made it learns of it. */
+  invite?: string | undefined;
+}
+
+/** Proves a key on a connection. */
 export async function loginByKey(
   rpc: Rpc,
   url: string,
   signer: Signer,
-  node?: string,
+  { node, invite }: KeyLogin = {},
 ): Promise<Hello> {
+  if (invite !== undefined) await loadWasm();
+  const code = invite === undefined ? undefined : wasm.readAccessCode(invite);
   const challenge = await rpc.call<{ node: string; nonce: string; now?: number }>(
     "auth.challenge",
   );
-  if (node !== undefined && challenge.node !== node) {
-    throw new PandaError("other-node", `this is the node ${challenge.node}, not ${node}`);
+  for (const meant of [node, code?.node]) {
+    if (meant !== undefined && challenge.node !== meant) {
+      throw new PandaError("other-node", `this is the node ${challenge.node}, not ${meant}`);
+    }
   }
   const server = decodeNonce(challenge.nonce);
   const nonce = randomBytes(32);
@@ -47,6 +60,9 @@ export async function loginByKey(
     nonce: toBase64(nonce),
     expires,
     signature: toBase64(signature),
+    ...(invite === undefined || code === undefined
+      ? {}
+      : { invite: { id: code.id, proof: toBase64(wasm.inviteProof(invite, text, signer.publicKey)) } }),
   };
   return hello(rpc, { key });
 }

@@ -19,6 +19,8 @@ export interface ConnectOptions {
   token?: string;
   /** Id of the node; any other node is refused. */
   node?: string;
+  /** An invite that admits the key of the page at the node: `panda-access:...`. It is needed once. */
+  invite?: string;
   /** `memory` keeps nothing. The default is IndexedDB where it is available. */
   storage?: "indexeddb" | "memory";
   /** The WebSocket class where the platform has none, such as Node 20. */
@@ -56,17 +58,17 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
 }
 
 async function backendOf(url: string, options: ConnectOptions): Promise<Backend> {
-  const { name = "default", token, node, key, passphrase } = options;
+  const { name = "default", token, node, invite, key, passphrase } = options;
   const has = typeof indexedDB !== "undefined";
   const storage = options.storage ?? (has ? "indexeddb" : "memory");
   if (typeof Worker === "undefined" || options.WebSocket !== undefined) {
     const store =
       storage === "memory" ? new MemoryStore() : await IdbStore.open(`p2panda ${name}`);
     const shared = storage === "memory" ? undefined : `p2panda ${name}`;
-    const settings = { url, token, node, key, passphrase, WebSocket: options.WebSocket };
+    const settings = { url, token, node, invite, key, passphrase, WebSocket: options.WebSocket };
     return inThread(await Engine.start(store, settings, shared));
   }
-  const settings = { url, name, storage, token, node, key, passphrase };
+  const settings = { url, name, storage, token, node, invite, key, passphrase };
   return inWorker(workerOf(options.worker), settings);
 }
 

@@ -27,6 +27,7 @@ export interface SyncOptions {
   url: string;
   token?: string | undefined;
   node?: string | undefined;
+  invite?: string | undefined;
   WebSocket?: SocketConstructor | undefined;
 }
 
@@ -104,9 +105,9 @@ export class Syncing {
         const rpc = await Rpc.open(this.options.url, this.options.WebSocket);
         this.#rpc = rpc;
         if (this.#over) rpc.close();
-        const { token, node } = this.options;
+        const { token, node, invite } = this.options;
         const hello = await (token === undefined
-          ? loginByKey(rpc, this.options.url, this.signer, node)
+          ? loginByKey(rpc, this.options.url, this.signer, { node, invite })
           : loginByToken(rpc, token));
         wait = RETRY_FIRST;
         this.events.connected(hello);

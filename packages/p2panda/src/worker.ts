@@ -19,6 +19,7 @@ async function start({
   storage,
   token,
   node,
+  invite,
   key,
   passphrase,
 }: WorkerOptions): Promise<void> {
@@ -27,7 +28,7 @@ async function start({
     const store =
       storage === "memory" ? new MemoryStore() : await IdbStore.open(`p2panda ${name}`);
     const shared = storage === "memory" ? undefined : `p2panda ${name}`;
-    const engine = await Engine.start(store, { url, token, node, key, passphrase }, shared);
+    const engine = await Engine.start(store, { url, token, node, invite, key, passphrase }, shared);
     engine.listen((event) => scope.postMessage({ kind: "event", event }));
     backend = inThread(engine);
     scope.addEventListener("online", () => engine.wake());

@@ -34,13 +34,14 @@ export function newTopic() {
 
 /** A node on a directory that is removed after the test. */
 export class Server {
-  constructor(test, { open = [], origins = [], port = 0, rooms, peers = [] } = {}) {
+  constructor(test, { open = [], origins = [], port = 0, rooms, invites = false, peers = [] } = {}) {
     this.directory = mkdtempSync(join(tmpdir(), "p2panda-web-"));
     this.port = port;
     this.args = [
       ...open.flatMap((topic) => ["--open", topic]),
       ...origins.flatMap((origin) => ["--origin", origin]),
       ...(rooms === undefined ? [] : ["--rooms", String(rooms)]),
+      ...(invites ? ["--unknown-keys", "invite"] : []),
       ...peers.flatMap((peer) => ["--peer", peer]),
     ];
     test.after(async () => {

@@ -26,9 +26,9 @@ PATIENCE = 60
 class Server:
     """A process that serves a directory."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *options: str) -> None:
         self.process = subprocess.Popen(
-            [*SERVER, directory], stdout=subprocess.PIPE, text=True, env={**os.environ}
+            [*SERVER, directory, *options], stdout=subprocess.PIPE, text=True, env={**os.environ}
         )
         assert self.process.stdout is not None
         for line in self.process.stdout:

@@ -1,132 +1,14 @@
 //! Invites for unlisted keys (`docs/protocol/rpc.md#4`).
 
-use std::fmt;
-use std::str::FromStr;
-
-use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
 use p2panda_core::VerifyingKey;
 use p2panda_core::limits::RPC_INVITE_VALID;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+
+pub use p2panda_core::{AccessCode, AccessCodeError, invite_proof};
 
 /// Scopes that an invite can grant; by default it grants both.
 pub const INVITE_SCOPES: [&str; 2] = ["read", "relay"];
-/// Prefix of an invite.
-const SCHEME: &str = "panda-access:";
-/// The only version of the format.
-const VERSION: u8 = 1;
-/// Context of key derivation for the checksum.
-const CHECKSUM: &str = "p2panda rpc invite checksum v1";
-
-/// An invite to a node: anyone who has it can have a key admitted there, up to its number of uses.
-///
-/// ```
-/// use p2panda_rpc::api::AccessCode;
-///
-/// let node = p2panda::SigningKey::from_bytes(&[1; 32]).verifying_key();
-/// let code = AccessCode { node, id: [2; 8], secret: [3; 32] };
-/// let read: AccessCode = code.to_string().parse()?;
-/// assert_eq!(read, code);
-/// # Ok::<(), p2panda_rpc::api::AccessCodeError>(())
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct AccessCode {
-    /// Node that created it.
-    pub node: VerifyingKey,
-    /// Id of the invite; not secret.
-    pub id: [u8; 8],
-    /// Secret that a client proves to know; never sent.
-    pub secret: [u8; 32],
-}
-
-impl fmt::Debug for AccessCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let node = &self.node;
-        f.debug_struct("AccessCode").field("node", node).finish()
-    }
-}
-
-/// Why a string is not an invite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum AccessCodeError {
-    /// It does not begin with `panda-access:`.
-    #[error("an invite to a node begins with `panda-access:`")]
-    Scheme,
-    /// A later version of the format.
-    #[error("the invite has version {version}, of a newer p2panda; run a newer version")]
-    Newer {
-        /// Version of the invite.
-        version: u8,
-    },
-    /// A character is wrong, missing or added.
-    #[error("a character of the invite is wrong or missing; copy it again")]
-    Damaged,
-}
-
-impl fmt::Display for AccessCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![VERSION];
-        bytes.extend(self.node.as_bytes());
-        bytes.extend(self.id);
-        bytes.extend(self.secret);
-        bytes.extend(checksum(&bytes));
-        let text = BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
-        write!(f, "{SCHEME}{text}")
-    }
-}
-
-impl FromStr for AccessCode {
-    type Err = AccessCodeError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim().strip_prefix(SCHEME);
-        let text = text.ok_or(AccessCodeError::Scheme)?;
-        // Do not decode much longer strings.
-        if text.len() > 2 * (1 + 32 + 8 + 32 + 4) {
-            return Err(AccessCodeError::Damaged);
-        }
-        let bytes = BASE32_NOPAD_NOCASE.decode(text.as_bytes());
-        let bytes = bytes.map_err(|_| AccessCodeError::Damaged)?;
-        let (front, sum) = bytes
-            .split_last_chunk::<4>()
-            .ok_or(AccessCodeError::Damaged)?;
-        if checksum(front) != *sum {
-            return Err(AccessCodeError::Damaged);
-        }
-        match front.first() {
-            Some(&VERSION) => read(front).ok_or(AccessCodeError::Damaged),
-            Some(&version) => Err(AccessCodeError::Newer { version }),
-            None => Err(AccessCodeError::Damaged),
-        }
-    }
-}
-
-fn read(front: &[u8]) -> Option<AccessCode> {
-    let (_, rest) = front.split_first()?;
-    let (node, rest) = rest.split_first_chunk::<32>()?;
-    let (id, secret) = rest.split_first_chunk::<8>()?;
-    Some(AccessCode {
-        node: VerifyingKey::from_bytes(*node).ok()?,
-        id: *id,
-        secret: secret.try_into().ok()?,
-    })
-}
-
-fn checksum(bytes: &[u8]) -> [u8; 4] {
-    let [a, b, c, d, ..] = blake3::derive_key(CHECKSUM, bytes);
-    [a, b, c, d]
-}
-
-/// Proves to the node that a client has an invite, without sending the secret: keyed BLAKE3 of the
-/// text that the client signs, followed by its key. Valid for this key, node, connection and minute,
-/// as the signature is.
-pub fn invite_proof(secret: &[u8; 32], challenge_text: &str, key: &VerifyingKey) -> [u8; 32] {
-    let text = format!("{challenge_text}key: {key}\n");
-    *blake3::keyed_hash(secret, text.as_bytes()).as_bytes()
-}
-
 /// Proof of an invite, sent with the proof of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -215,45 +97,49 @@ pub struct AccessRevokeParams {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
+    use p2panda_core::SigningKey;
+    use serde_json::Value;
 
-    fn code() -> AccessCode {
-        AccessCode {
-            node: p2panda::SigningKey::from_bytes(&[1; 32]).verifying_key(),
-            id: [2; 8],
-            secret: [3; 32],
-        }
+    use super::*;
+    use crate::api::challenge_text;
+
+    fn bytes<const N: usize>(value: &Value) -> [u8; N] {
+        let bytes = data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes());
+        bytes.unwrap().try_into().unwrap()
     }
 
     #[test]
-    fn an_invite_is_read_whole_or_not_at_all() {
-        let text = code().to_string();
-        assert_eq!(text.parse(), Ok(code()));
-        assert_eq!(format!(" {text}\n").parse(), Ok(code()));
-        assert!(!format!("{:?}", code()).contains("3, 3"));
-        let read = |text: &str| text.parse::<AccessCode>().unwrap_err();
-        assert_eq!(read("panda:aa"), AccessCodeError::Scheme);
-        for end in SCHEME.len()..text.len() {
-            assert_eq!(read(text.get(..end).unwrap()), AccessCodeError::Damaged);
+    fn invites_and_their_proofs_are_those_of_the_vector() {
+        let vector = include_str!("../../../../vectors/rpc-invite.json");
+        let vector: Value = serde_json::from_str(vector).unwrap();
+        let code = AccessCode {
+            node: SigningKey::from_bytes(&bytes(&vector["node_seed"])).verifying_key(),
+            id: bytes(&vector["id"]),
+            secret: bytes(&vector["secret"]),
+        };
+        assert_eq!(code.to_string(), vector["invite"].as_str().unwrap());
+        assert_eq!(code.id_text(), vector["id"].as_str().unwrap());
+        let key = SigningKey::from_bytes(&bytes(&vector["key_seed"]));
+        let text = challenge_text(
+            &code.node,
+            vector["authority"].as_str().unwrap(),
+            &bytes::<32>(&vector["client"]),
+            &bytes::<32>(&vector["server"]),
+            vector["expires"].as_u64().unwrap(),
+        );
+        assert_eq!(text, vector["text"].as_str().unwrap());
+        let signature = key.sign(text.as_bytes());
+        assert_eq!(*signature.as_bytes(), bytes(&vector["signature"]));
+        let proof = invite_proof(&code.secret, &text, &key.verifying_key());
+        assert_eq!(proof, bytes::<32>(&vector["proof"]));
+        for wrong in vector["wrong"].as_array().unwrap() {
+            let read = wrong["invite"].as_str().unwrap().parse::<AccessCode>();
+            let said = match read.unwrap_err() {
+                AccessCodeError::Scheme => "scheme",
+                AccessCodeError::Newer { .. } => "newer",
+                _ => "damaged",
+            };
+            assert_eq!(said, wrong["error"].as_str().unwrap(), "{wrong}");
         }
-        for long in [1, 10_000_000] {
-            let text = format!("{text}{}", "a".repeat(long));
-            assert_eq!(read(&text), AccessCodeError::Damaged);
-        }
-        for at in SCHEME.len()..text.len() {
-            let mut changed = text.clone().into_bytes();
-            let byte = changed.get_mut(at).unwrap();
-            *byte = if *byte == b'a' { b'b' } else { b'a' };
-            assert!(
-                String::from_utf8(changed)
-                    .unwrap()
-                    .parse::<AccessCode>()
-                    .is_err()
-            );
-        }
-        let mut newer = vec![2, 7];
-        newer.extend(checksum(&newer));
-        let newer = format!("{SCHEME}{}", BASE32_NOPAD.encode(&newer));
-        assert_eq!(read(&newer), AccessCodeError::Newer { version: 2 });
     }
 }

@@ -57,6 +57,8 @@ pub struct Wishes {
     pub open: Vec<Topic>,
     /// Such keys bring topics, until the node keeps this many.
     pub rooms: Option<usize>,
+    /// Such keys need an invite.
+    pub invites: bool,
     /// Origins of pages.
     pub origins: Vec<String>,
     /// The port; 0 for a free one.
@@ -81,6 +83,9 @@ pub async fn serve(dir: &Path, wishes: Wishes) -> Result<(), Box<dyn std::error:
     }
     if let Some(topics_max) = wishes.rooms {
         config.access.unknown_keys = Unknown::Rooms { topics_max };
+    }
+    if wishes.invites {
+        config.access.unknown_keys = Unknown::Invite;
     }
     for (peer, addr) in wishes.peers {
         node.net().add_peer(peer, addr);

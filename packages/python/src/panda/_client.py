@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._errors import PandaError, closed
+from ._key import Invite, prove
 from ._transport import Transport, UnixTransport, WebSocketTransport
 
 RPC_VERSION = 1
@@ -23,8 +24,22 @@ Bytes = bytes
 Content = str | bytes | dict[str, Any] | list[Any] | int | float | bool | None
 
 
-async def connect(address: str, *, token: str | None = None) -> Client:
-    """Connects to a node: `ws://HOST:PORT/rpc` with a token, or the path of its Unix socket."""
+async def connect(
+    address: str,
+    *,
+    token: str | None = None,
+    key: bytes | None = None,
+    invite: str | None = None,
+    node: str | None = None,
+) -> Client:
+    """Connects to a node: `ws://HOST:PORT/rpc` with a token or a key, or the path of its Unix socket.
+
+    A `key` of 32 bytes is listed at the node, or admitted by an `invite`, which is needed once; both need
+    the extra `keys`. With `node`, the id of the node, a key is proved to no other one.
+    """
+    if invite is not None and key is None:
+        raise PandaError("invalid", "an invite admits a key", "pass `key`; panda.new_key() makes one")
+    code = None if invite is None else Invite.read(invite)
     transport: Transport
     if address.startswith(("ws://", "wss://")):
         transport = await WebSocketTransport.open(address)
@@ -35,6 +50,8 @@ async def connect(address: str, *, token: str | None = None) -> Client:
     if token is not None:
         params["auth"] = {"token": token}
     try:
+        if key is not None:
+            params["auth"] = await prove(client, address, key, node, code)
         client.hello = await client.call("hello", params)
     except BaseException:
         await client.close()

@@ -28,11 +28,11 @@ class _Loop:
         self.loop.close()
 
 
-def connect(address: str, *, token: str | None = None) -> Client:
+def connect(address: str, **credential: Any) -> Client:
     """As `panda.connect`."""
     loop = _Loop()
     try:
-        return Client(loop, loop.run(_client.connect(address, token=token)))
+        return Client(loop, loop.run(_client.connect(address, **credential)))
     except BaseException:
         loop.end()
         raise
