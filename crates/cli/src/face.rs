@@ -15,6 +15,7 @@ use p2panda_rpc::daemon::map;
 use crate::args::{ConsumerFrom, NodeArgs};
 use crate::command::id::known_addresses;
 use crate::failure::Failure;
+use crate::output::note;
 use crate::remote::Remote;
 
 /// The node that a command works with.
@@ -163,8 +164,8 @@ impl Face {
                     consumer: name.to_owned(),
                     topic: topic.to_string(),
                     offset,
-                };
                     all_before: false,
+                };
                 remote.call::<api::ConsumerAckAt>(&params).await?;
             }
         }
@@ -310,7 +311,15 @@ impl Facts {
     pub async fn of(args: &NodeArgs) -> Result<Facts, Failure> {
         match Remote::find(args).await? {
             Some(remote) => Ok(Facts::Running(remote)),
-            None => Ok(Facts::Stored(Box::new(crate::open::inspect(args)?))),
+            None => {
+                let inspection = crate::open::inspect(args)?;
+                if let Failure::AnswersNothing { holder, .. } = crate::open::nothing_runs(args) {
+                    note(&format!(
+                        "{holder} uses this home and answers no commands; this is what is stored"
+                    ));
+                }
+                Ok(Facts::Stored(Box::new(inspection)))
+            }
         }
     }
 

@@ -190,8 +190,21 @@ pub enum Failure {
         "a node runs already at {at}; commands use it; stop it first, or name another home with --home DIR"
     )]
     RunsAlready { at: String },
+    #[error(
+        "this home has keys of spaces ({spaces}), and a relay cannot read; give the relay a home of its own \
+        with node.home, or choose another node.role"
+    )]
+    RelayWithKeys { spaces: usize },
     #[error("no node runs; start one with `panda node run`")]
     NothingRuns,
+    #[error(
+        "{} is in use by {holder}, which answers no commands; stop it, and start `panda node run`",
+        home.display()
+    )]
+    AnswersNothing {
+        home: PathBuf,
+        holder: p2panda::Holder,
+    },
     #[error(
         "the node has no address for HTTP; set rpc.listen, for instance to [\"127.0.0.1:7780\"], and start it again"
     )]
@@ -248,10 +261,13 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoHttp | Failure::NoTerminal => 2,
-            Failure::RecoveryOfRunning { .. } | Failure::RunsAlready { .. } => {
-                kind_code(ErrorKind::Locked)
-            }
-            Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
+            Failure::RecoveryOfRunning { .. }
+            | Failure::RunsAlready { .. }
+            | Failure::AnswersNothing { .. } => kind_code(ErrorKind::Locked),
+            Failure::NoToken
+            | Failure::NodeOfItsOwn
+            | Failure::RelayWithKeys { .. }
+            | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::PassphraseFile { .. }
             | Failure::KeyFile { .. }

@@ -264,6 +264,15 @@ pub fn inspect(args: &NodeArgs) -> Result<Inspection, Failure> {
     })
 }
 
+/// Why there is no node to ask: none runs, or one that answers no commands.
+pub fn nothing_runs(args: &NodeArgs) -> Failure {
+    let found = home(args).and_then(|home| Ok((p2panda::holder(&home)?, home)));
+    match found {
+        Ok((Some(holder), home)) => Failure::AnswersNothing { home, holder },
+        _ => Failure::NothingRuns,
+    }
+}
+
 /// Fails where the home directory holds nothing: the command would make one to find nothing in it.
 pub fn require(args: &NodeArgs) -> Result<(), Failure> {
     let home = home(args)?;

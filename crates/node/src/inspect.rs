@@ -7,7 +7,7 @@ use p2panda_core::limits::{
     CONSUMER_PAGE_ROWS, FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX, TOPICS_PAGE_ROWS,
 };
 use p2panda_core::{Hash, Topic};
-use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus};
+use p2panda_store::{FeedEntry, Holder, PageLimits, Reader, SkipAcked, TopicStatus};
 
 use crate::consumer_handle::{ConsumerInfo, info_of};
 use crate::inner::consumer;
@@ -28,6 +28,14 @@ pub struct Inspection(Reader);
 pub fn inspect(dir: impl AsRef<Path>) -> Result<Inspection, Error> {
     let readers = p2panda_store::inspect(dir.as_ref())?;
     Ok(Inspection(readers.open()?))
+}
+
+/// The process that has a data directory open, whether or not it answers commands; none if nobody has.
+///
+/// # Errors
+/// [`Error::Open`] when the lock cannot be read.
+pub fn holder(dir: impl AsRef<Path>) -> Result<Option<Holder>, Error> {
+    Ok(p2panda_store::holder(dir.as_ref())?)
 }
 
 impl std::fmt::Debug for Inspection {

@@ -96,7 +96,7 @@ pub use error::{Error, ErrorKind};
 pub use event::{Event, Events};
 pub use health::Health;
 pub use import::ImportedOperation;
-pub use inspect::{Inspection, StoredMessages, inspect};
+pub use inspect::{Inspection, StoredMessages, holder, inspect};
 #[cfg(feature = "keychain")]
 pub use keychain::SystemKeychain;
 pub use message::Message;

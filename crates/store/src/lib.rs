@@ -147,6 +147,7 @@ pub use directory::guard::{Restored, RestoredAction};
 pub use directory::holder::Holder;
 pub use directory::identity::Options;
 pub use directory::inspect::inspect;
+pub use directory::lock::holder;
 pub use directory::private::others_may_enter;
 pub use directory::secret_file::{draw_secret, secret_file};
 pub use directory::store::Store;

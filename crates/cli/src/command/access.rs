@@ -14,7 +14,7 @@ use crate::remote::Remote;
 async fn running(args: &NodeArgs) -> Result<Remote, Failure> {
     Face::running(args, false)
         .await?
-        .ok_or(Failure::NothingRuns)
+        .ok_or_else(|| crate::open::nothing_runs(args))
 }
 
 #[derive(Serialize)]

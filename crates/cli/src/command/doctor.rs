@@ -95,10 +95,13 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
             checks.extend(of_running(&remote).await?);
             checks.extend(of_recovery(&remote).await);
         }
-        Ok(None) => {
-            checks.push(of_socket(&home));
-            checks.push(of_ports(&settings));
-        }
+        Ok(None) => match p2panda::holder(&home) {
+            Ok(Some(holder)) => checks.push(of_holder(&holder)),
+            _ => {
+                checks.push(of_socket(&home));
+                checks.push(of_ports(&settings));
+            }
+        },
         Err(failure) => {
             let next = "stop it, and start it again with `panda node run`";
             checks.push(Check::of("node", State::Bad, failure.to_string(), next));
@@ -271,6 +274,16 @@ fn of_kept(kept: u64, quota: u64) -> Check {
             "raise quota.total_mib, or set retention.days; above it the operations of others are refused",
         ),
     }
+}
+
+/// A command that opened the home itself: its ports are in use, and other commands cannot ask it.
+fn of_holder(holder: &p2panda::Holder) -> Check {
+    Check::of(
+        "node",
+        State::Warn,
+        format!("{holder} uses the home and answers no commands"),
+        "stop it, and start `panda node run`, which all commands can use together",
+    )
 }
 
 /// No node answers: what the last one left.

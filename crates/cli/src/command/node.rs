@@ -33,6 +33,10 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     }
     let network = crate::open::network(args, &settings.resolved)?.unwrap_or_default();
     let node = crate::open::node(args, false).await?;
+    if let Err(failure) = check_relay(&node, &settings.resolved).await {
+        interrupt.finish(node.shutdown()).await?;
+        return Err(failure);
+    }
     let served = match Served::start(&node, network, &settings.resolved).await {
         Ok(served) => served,
         Err(error) => {
@@ -55,6 +59,18 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     };
     interrupt.finish(end).await?;
     ended.map(|()| Outcome::Done)
+}
+
+/// A relay cannot read what it keeps: a home that has keys of a space is none
+/// (`docs/protocol/rpc.md#4`).
+async fn check_relay(node: &Node, settings: &Resolved) -> Result<(), Failure> {
+    if !settings.is_relay {
+        return Ok(());
+    }
+    match node.spaces().states().await?.len() {
+        0 => Ok(()),
+        spaces => Err(Failure::RelayWithKeys { spaces }),
+    }
 }
 
 /// Topics are secrets.

@@ -30,6 +30,12 @@ pub async fn run(args: &NodeArgs, status: StatusArgs, screen: bool) -> Result<Ou
     {
         return Ok(Outcome::Done);
     }
+    if matches!(facts, Facts::Stored(_))
+        && (is_all && screen && !status.json)
+        && matches!(crate::open::nothing_runs(args), Failure::NothingRuns)
+    {
+        output::note("no node runs, `panda node run` starts one; this is what is stored");
+    }
     if topics.is_empty() && !status.json {
         output::note("no topics yet; `panda topic new` prints one, `panda join` takes a ticket");
     }

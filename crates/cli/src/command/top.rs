@@ -69,7 +69,7 @@ struct TopLine<'a> {
 /// Shows what happens on the node that runs until `q`, Ctrl-C or a signal.
 pub async fn run(args: &NodeArgs, top: TopArgs) -> Result<Outcome, Failure> {
     let Some(remote) = Face::running(args, false).await? else {
-        return Err(Failure::NothingRuns);
+        return Err(crate::open::nothing_runs(args));
     };
     let mut interrupt = Interrupt::new()?;
     if top.json {

@@ -16,7 +16,7 @@ struct UiLine<'a> {
 /// Prints the address of the status page, which lets anyone in who opens it in time.
 pub async fn run(args: &NodeArgs, ui: UiArgs) -> Result<Outcome, Failure> {
     let Some(remote) = Face::running(args, false).await? else {
-        return Err(Failure::NothingRuns);
+        return Err(crate::open::nothing_runs(args));
     };
     let listens = remote.status().await?.rpc;
     let Some(addr) = listens.first() else {

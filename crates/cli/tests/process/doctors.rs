@@ -170,3 +170,72 @@ fn a_relay_keeps_and_takes_no_part() {
     assert_eq!(stdout(&read), "kept\n", "{}", stderr(&read));
     assert_eq!(daemon.running.interrupt().code(), Some(0));
 }
+
+#[test]
+fn a_home_with_keys_of_spaces_is_no_relay() {
+    let world = World::new();
+    let create = ["space", "create", "crew"];
+    let created = world.plain("server", &create).output().unwrap();
+    assert_eq!(created.status.code(), Some(0), "{}", stderr(&created));
+    let topic = world.topic.as_str();
+    let config = |role: &str| {
+        let text = format!("[node]\nrole = \"{role}\"\n[topics]\nkeep = [\"{topic}\"]\n");
+        std::fs::write(world.path("panda.toml"), text).unwrap();
+    };
+    let file = world.path("panda.toml");
+    let run = ["node", "run", "--config", file.to_str().unwrap()];
+    config("relay");
+    let refused = world.at("server", &run).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    let said = stderr(&refused);
+    assert!(said.contains("keys of spaces (1)"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    // The same home works in another role.
+    config("always-on");
+    let node = Running::start(&mut world.at("server", &run));
+    while !node.line().starts_with("ready;") {}
+    assert_eq!(node.interrupt().code(), Some(0));
+}
+
+#[test]
+fn a_command_that_answers_no_others_is_named() {
+    let world = World::new();
+    let (reader, _) = world.subscriber("server", &[]);
+    let run = |args: &[&str]| world.at("server", args).output().unwrap();
+    let doctor = run(&["doctor", "--json"]);
+    assert_eq!(doctor.status.code(), Some(0), "{}", stdout(&doctor));
+    assert_eq!(state(&doctor, "node"), "warn");
+    let says = stdout(&doctor);
+    let pid = reader.child.id();
+    assert!(
+        says.contains(&format!("panda (process {pid}) uses the home")),
+        "{says}"
+    );
+    for args in [
+        &["top", "--json"][..],
+        &["node", "ui"],
+        &["node", "invites"],
+    ] {
+        let refused = run(args);
+        assert_eq!(refused.status.code(), Some(4), "{args:?}");
+        let said = stderr(&refused);
+        assert!(
+            said.contains(&format!("in use by panda (process {pid})")),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let status = run(&["status"]);
+    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
+    let said = format!("panda (process {pid}) uses this home and answers no commands");
+    assert!(stderr(&status).contains(&said), "{}", stderr(&status));
+    assert_eq!(reader.interrupt().code(), Some(0));
+    let status = run(&["status"]);
+    let said = stderr(&status);
+    assert!(
+        said.contains("no node runs, `panda node run` starts one"),
+        "{said}"
+    );
+    let free = run(&["node", "ui"]);
+    assert_eq!(free.status.code(), Some(9), "{}", stderr(&free));
+}

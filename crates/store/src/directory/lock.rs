@@ -34,6 +34,25 @@ pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// The process that has a directory open; none if nobody has. Writes nothing. A process that opens the
+/// directory at this moment can be told that it is in use.
+///
+/// # Errors
+/// The file of the lock cannot be read.
+pub fn holder(dir: &Path) -> Result<Option<Holder>, OpenError> {
+    let path = dir.join(LOCK);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(OpenError::io(&path)(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
+        Err(TryLockError::Error(source)) => Err(OpenError::io(&path)(source)),
+    }
+}
+
 fn sign(file: &mut File) -> std::io::Result<()> {
     let command = std::env::args_os().next().unwrap_or_default();
     let command = Path::new(&command)
@@ -82,7 +101,9 @@ mod tests {
         assert_eq!(holder.pid, Some(std::process::id()));
         assert!(holder.command.as_deref().unwrap().contains("p2panda_store"));
         assert_eq!(error.to_string().lines().count(), 1);
+        assert_eq!(super::holder(dir.path()).unwrap(), Some(holder.clone()));
         drop(first);
+        assert_eq!(super::holder(dir.path()).unwrap(), None);
         acquire(dir.path()).unwrap();
     }
 }
