@@ -149,14 +149,42 @@ fn topics_kept_by_command_survive_the_configuration() {
     manager.hears("STOPPING=1");
 }
 
-#[test]
-fn a_service_manager_that_does_not_listen_holds_up_nothing() {
-    let world = World::new();
-    // As many messages as its queue takes, and nobody reads them.
+/// A service manager with as many messages as its queue takes, which nobody reads.
+fn deaf_manager(world: &World) -> UnixDatagram {
     let manager = UnixDatagram::bind(world.path("notify")).unwrap();
     let other = UnixDatagram::unbound().unwrap();
     other.set_nonblocking(true).unwrap();
     while other.send_to(b"x", world.path("notify")).is_ok() {}
+    manager
+}
+
+#[test]
+fn the_second_interrupt_ends_a_node_at_once_and_loses_nothing() {
+    let world = World::new();
+    // The orderly end waits for it, so that the second signal comes during the end.
+    let manager = deaf_manager(&world);
+    let mut server = service(&world, &format!("[topics]\nkeep = [\"{}\"]\n", world.topic));
+    let addr = ready(&server, "1 topic");
+    let published = world.publish("writer", "kept\n", &["--bootstrap", &addr]);
+    assert_eq!(published.status.code(), Some(0), "{}", stderr(&published));
+    // Signals that come together count as one: more follow until one is the second.
+    let status = loop {
+        server.signal("-INT");
+        if let Some(status) = server.child.try_wait().unwrap() {
+            break status;
+        }
+    };
+    assert_eq!(status.code(), Some(130));
+    let args = ["sub", &world.topic, "--from", "start", "--count", "1"];
+    let read = world.at("server", &args).output().unwrap();
+    assert_eq!(stdout(&read), "kept\n", "{}", stderr(&read));
+    drop(manager);
+}
+
+#[test]
+fn a_service_manager_that_does_not_listen_holds_up_nothing() {
+    let world = World::new();
+    let manager = deaf_manager(&world);
     let server = service(&world, &format!("[topics]\nkeep = [\"{}\"]\n", world.topic));
     let addr = ready(&server, "1 topic");
     notes(&server, "the service manager does not listen");
