@@ -255,7 +255,10 @@ pub(crate) struct Rooms {
 /// No credential, or a wrong one. Which of the two is not said.
 pub(crate) fn unauthenticated() -> RpcError {
     RpcError::new(Code::Unauthenticated, "a valid credential is missing")
-        .hint("send `Authorization: Bearer TOKEN`, or `hello` with `auth` as the first message")
+        .hint(
+            "send `Authorization: Bearer TOKEN`, or `hello` with `auth` as the first message; `panda` takes a \
+            token from PANDA_TOKEN",
+        )
 }
 
 /// By the hash of a ticket, whose it is and until when.
