@@ -82,7 +82,7 @@ async fn answer(
         let message = "`start` and `take_over` need `consumer`";
         return Err(RpcError::new(Code::InvalidParams, message).hint(PLAIN_START));
     }
-    // A browser that connects again names the last event that it got.
+    // Who connects again names the last event that came.
     let is_sse = query.live.as_deref() == Some("sse");
     let again = headers.get("last-event-id").filter(|_| is_sse);
     let again = again.and_then(|id| id.to_str().ok());
