@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2panda::{Acking, ConsumerHandle, ConsumerMode, ConsumerRequest, Settled};
+use p2panda::{Acking, ConsumerError, ConsumerHandle, ConsumerMode, ConsumerRequest, Settled};
 use p2panda_core::limits::RPC_SETTLED_MAX;
 
 use super::access::Who;
@@ -25,6 +25,10 @@ pub(crate) fn name(who: &Who, name: &str) -> Of<String> {
             "the consumer belongs to somebody else",
         );
         return Err(error.hint("the names of your own consumers have no `/`"));
+    }
+    if name.is_empty() {
+        let error = ConsumerError::InvalidName.to_string();
+        return Err(RpcError::new(Code::Invalid, error).hint("name the consumer"));
     }
     Ok(format!("{}/{name}", who.name))
 }
@@ -235,9 +239,9 @@ pub(crate) async fn list(
 ) -> Of<api::ConsumerListResult> {
     let service = &session.service;
     let after = match (&params.after, who.is_local) {
-        (Some(after), _) => Some(name(&who, after)?),
-        (None, true) => None,
-        (None, false) => Some(format!("{}/", who.name)),
+        (Some(after), _) if !after.is_empty() => Some(name(&who, after)?),
+        (_, true) => None,
+        (_, false) => Some(format!("{}/", who.name)),
     };
     let infos = service.node.consumers(after.as_deref()).await;
     let infos = infos.map_err(|error| map::error(&error))?;
