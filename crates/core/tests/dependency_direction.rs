@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each crate may depend on within the workspace, outside of its tests.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("p2panda-core", &[]),
+    ("p2panda-ciphers", &[]),
     ("p2panda-groups", &["p2panda-core"]),
-    ("p2panda-encryption", &["p2panda-core"]),
+    ("p2panda-encryption", &["p2panda-ciphers", "p2panda-core"]),
     (
         "p2panda-spaces",
         &["p2panda-core", "p2panda-groups", "p2panda-encryption"],
@@ -59,8 +60,9 @@ const ALLOWED: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that do no input, output, waiting or drawing of their own.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "p2panda-web",
+    "p2panda-ciphers",
     "p2panda-core",
     "p2panda-groups",
     "p2panda-encryption",

@@ -1,21 +1,6 @@
 //! The two authenticated ciphers.
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{ChaCha20Poly1305, XChaCha20Poly1305};
-use thiserror::Error;
-use zeroize::Zeroizing;
-
-/// Why nothing was sealed or opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum AeadError {
-    /// The plaintext is longer than the cipher allows (256 GiB).
-    #[error("the plaintext is too long")]
-    Encrypt,
-    /// Key, nonce, additional data or ciphertext are not those that were sealed.
-    #[error("the ciphertext cannot be decrypted")]
-    Decrypt,
-}
+pub use p2panda_ciphers::{AeadError, open, open_x};
 
 /// ChaCha20-Poly1305 (RFC 8439); the tag is appended.
 pub fn seal(
@@ -26,24 +11,7 @@ pub fn seal(
 ) -> Result<Vec<u8>, AeadError> {
     #[cfg(test)]
     watch::sealed(key, nonce);
-    let msg = plaintext;
-    ChaCha20Poly1305::new(key.into())
-        .encrypt(nonce.into(), Payload { msg, aad })
-        .map_err(|_| AeadError::Encrypt)
-}
-
-/// The inverse of [`seal`].
-pub fn open(
-    key: &[u8; 32],
-    nonce: &[u8; 12],
-    aad: &[u8],
-    ciphertext: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, AeadError> {
-    let msg = ciphertext;
-    ChaCha20Poly1305::new(key.into())
-        .decrypt(nonce.into(), Payload { msg, aad })
-        .map(Zeroizing::new)
-        .map_err(|_| AeadError::Decrypt)
+    p2panda_ciphers::seal(key, nonce, aad, plaintext)
 }
 
 /// XChaCha20-Poly1305; the tag is appended. Its nonce is long enough to be drawn at random.
@@ -55,24 +23,7 @@ pub fn seal_x(
 ) -> Result<Vec<u8>, AeadError> {
     #[cfg(test)]
     watch::sealed(key, nonce);
-    let msg = plaintext;
-    XChaCha20Poly1305::new(key.into())
-        .encrypt(nonce.into(), Payload { msg, aad })
-        .map_err(|_| AeadError::Encrypt)
-}
-
-/// The inverse of [`seal_x`].
-pub fn open_x(
-    key: &[u8; 32],
-    nonce: &[u8; 24],
-    aad: &[u8],
-    ciphertext: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, AeadError> {
-    let msg = ciphertext;
-    XChaCha20Poly1305::new(key.into())
-        .decrypt(nonce.into(), Payload { msg, aad })
-        .map(Zeroizing::new)
-        .map_err(|_| AeadError::Decrypt)
+    p2panda_ciphers::seal_x(key, nonce, aad, plaintext)
 }
 
 /// Watches that nothing is sealed twice with one key and one nonce.
