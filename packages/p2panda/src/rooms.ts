@@ -18,15 +18,16 @@ import { LAST, type Store, type Writer } from "./store.js";
 import { Vault } from "./vault.js";
 import {
   loadSpaces,
+  sealAll,
   wasm,
   type Draft,
   type Operation,
+  type Sealed,
   type SpaceActed,
   type SpaceDeed,
   type SpaceEffects,
   type SpaceLook,
   type SpaceRow,
-  type SpaceSealed,
   type SpacesWasm,
 } from "./wasm.js";
 
@@ -181,7 +182,7 @@ export class Rooms {
   sealEphemeral(topic: string, body: Uint8Array): Promise<Uint8Array> {
     return this.#inOrder(async () => {
       const module = await this.#load(false);
-      return module.spacesSeal(this.#page, topic, [body], true, randomBytes(32)).bodies[0]!;
+      return sealAll(module, this.#page, topic, [body], true).bodies[0]!;
     });
   }
 
@@ -453,9 +454,8 @@ export class Rooms {
       requests.map(({ request, body }) => vault.open(requestName(request), body)),
     );
     const module = await this.#load(true);
-    const seal = (): SpaceSealed =>
-      module.spacesSeal(this.#page, topic, data, false, randomBytes(32));
-    let sealed: SpaceSealed;
+    const seal = (): Sealed => sealAll(module, this.#page, topic, data, false);
+    let sealed: Sealed;
     try {
       sealed = seal();
     } catch (error) {
@@ -487,7 +487,7 @@ export class Rooms {
   /** Signs the next operations of our content log. */
   async #signAll(
     topic: string,
-    { bodies, deps }: SpaceSealed,
+    { bodies, deps }: Sealed,
   ): Promise<{ operation: Operation; body: Uint8Array }[]> {
     const me = this.signer.publicKey;
     const key = [topic, me, wasm.logId(topic, "content")];

@@ -1,6 +1,8 @@
+import { randomBytes } from "./bytes.js";
 import init, * as wasm from "../wasm/p2panda_web.js";
 import type * as Spaces from "../wasm/p2panda_spaces.js";
 
+import type { Dependency } from "../wasm/p2panda_web.js";
 export type { Dependency, Draft, Operation } from "../wasm/p2panda_web.js";
 export type {
   SpaceActed,
@@ -10,7 +12,6 @@ export type {
   SpaceLook,
   SpaceRole,
   SpaceRow,
-  SpaceSealed,
 } from "../wasm/p2panda_spaces.js";
 export { wasm };
 export type SpacesWasm = typeof Spaces;
@@ -37,6 +38,34 @@ export function loadSpaces(): Promise<SpacesWasm> {
   // It may load the next time.
   spaces.catch(() => (spaces = undefined));
   return spaces;
+}
+
+/** Sealed bodies, and what the headers around them name. */
+export interface Sealed {
+  bodies: Uint8Array[];
+  deps: Dependency[];
+}
+
+/** Seals bodies for the members of a space, in one call: each array that goes into a module takes time. */
+export function sealAll(
+  module: SpacesWasm,
+  page: number,
+  topic: string,
+  bodies: Uint8Array[],
+  isEphemeral: boolean,
+): Sealed {
+  const lengths = Uint32Array.from(bodies, (body) => body.length);
+  const data = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
+  let start = 0;
+  for (const body of bodies) {
+    data.set(body, start);
+    start += body.length;
+  }
+  const seed = randomBytes(32);
+  const sealed = module.spacesSeal(page, topic, data, lengths, isEphemeral, seed);
+  start = 0;
+  const each = Array.from(sealed.lengths, (length) => sealed.data.slice(start, (start += length)));
+  return { bodies: each, deps: sealed.deps };
 }
 
 async function read(url: URL): Promise<URL | BufferSource> {

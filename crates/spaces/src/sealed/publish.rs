@@ -381,13 +381,13 @@ impl Spaces {
     pub fn seal_contents(
         &self,
         id: SpaceId,
-        all: &[Vec<u8>],
+        all: &[&[u8]],
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Outgoing>, LocalError> {
         let space = self.writable_data(id)?;
         let seal = Seal::new(space, &self.me, "content")?;
         let heads = space.graph.heads();
-        let outgoing = |data: &Vec<u8>| seal.outgoing(data, heads.clone(), rng);
+        let outgoing = |data: &&[u8]| seal.outgoing(data, heads.clone(), rng);
         all.iter().map(outgoing).collect()
     }
 

@@ -219,7 +219,7 @@ impl Book {
     pub fn seal(
         &self,
         topic: &Topic,
-        all: &[Vec<u8>],
+        all: &[&[u8]],
         seed: [u8; 32],
     ) -> Result<SealedAll, DeedError> {
         let room = self.rooms.get(topic).ok_or(DeedError::Unknown)?;
@@ -241,12 +241,12 @@ impl Book {
     pub fn seal_ephemeral(
         &self,
         topic: &Topic,
-        all: &[Vec<u8>],
+        all: &[&[u8]],
         seed: [u8; 32],
     ) -> Result<SealedAll, DeedError> {
         let id = self.id(topic).ok_or(DeedError::Unknown)?;
         let mut rng = ChaCha20Rng::from_seed(seed);
-        let seal = |data: &Vec<u8>| self.spaces.seal_ephemeral(id, data, &mut rng);
+        let seal = |data: &&[u8]| self.spaces.seal_ephemeral(id, data, &mut rng);
         let sealed: Result<_, LocalError> = all.iter().map(seal).collect();
         Ok((sealed?, Vec::new()))
     }

@@ -9,7 +9,7 @@ use base16ct::lower;
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Uint8Array, Uint32Array};
 use p2panda_core::{Signature, Topic, VerifyingKey};
 use p2panda_spaces::{Invite, Role};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -51,7 +51,8 @@ export interface SpaceLook {
   id?: string; name?: string; role?: SpaceRole; joining: boolean; needsNewer: boolean;
   members: { key: string; role: SpaceRole }[]; due: string[]; invites: SpaceInvite[];
 }
-export interface SpaceSealed { bodies: Uint8Array[]; deps: { author: string; log?: string; seq: number; id: string }[] }
+/** `data` is one body after the other. */
+export interface SpaceSealed { data: Uint8Array; lengths: Uint32Array; deps: { author: string; log?: string; seq: number; id: string }[] }
 "#;
 
 #[wasm_bindgen]
@@ -59,9 +60,6 @@ extern "C" {
     /// Rows.
     #[wasm_bindgen(typescript_type = "SpaceRow[]")]
     pub type JsRows;
-    /// Bodies to be sealed.
-    #[wasm_bindgen(typescript_type = "Uint8Array[]")]
-    pub type JsBodies;
     /// Operations.
     #[wasm_bindgen(typescript_type = "SpaceOperation[]")]
     pub type JsOperations;
@@ -190,29 +188,26 @@ pub fn spaces_act(page: u32, topic: &str, deed: &JsDeed, act: &JsAct) -> Of<JsAc
     })
 }
 
-/// Seals bodies for the members of the space of a topic; with `ephemeral` those that are stored nowhere.
+/// Seals bodies of these lengths, one after the other in `data`, for the members of the space of a topic; with
+/// `ephemeral` those that are stored nowhere.
 #[wasm_bindgen(js_name = spacesSeal)]
 pub fn spaces_seal(
     page: u32,
     topic: &str,
-    bodies: &JsBodies,
+    data: &[u8],
+    lengths: &[u32],
     ephemeral: bool,
     seed: &[u8],
 ) -> Of<JsSealed> {
     let (topic, seed) = (parse(topic, "topic")?, seed_of(seed)?);
-    let bodies: Option<Vec<Vec<u8>>> = Array::from(bodies)
-        .iter()
-        .map(|body| vec_of(&body))
-        .collect();
-    let bodies = required(bodies, "bodies")?;
+    let bodies = required(split(data, lengths), "data")?;
     with(page, |book| {
         let sealed = match ephemeral {
             true => book.seal_ephemeral(&topic, &bodies, seed),
             false => book.seal(&topic, &bodies, seed),
         };
         let (bodies, deps) = sealed.map_err(|error| failed(&error))?;
-        let bodies = bodies.iter();
-        let bodies = bodies.map(|body| JsValue::from(Uint8Array::from(&body[..])));
+        let lengths: Vec<u32> = bodies.iter().map(|body| body.len() as u32).collect();
         let deps = deps.iter().map(|dependency| {
             object(&[
                 ("author", dependency.author.to_string().into()),
@@ -222,7 +217,8 @@ pub fn spaces_seal(
             ])
         });
         let fields = [
-            ("bodies", bodies.collect::<Array>().into()),
+            ("data", Uint8Array::from(&bodies.concat()[..]).into()),
+            ("lengths", Uint32Array::from(&lengths[..]).into()),
             ("deps", deps.collect::<Array>().into()),
         ];
         Ok(object(&fields).unchecked_into())
@@ -304,6 +300,17 @@ pub fn spaces_look(page: u32, topic: &str, now: f64) -> Of<JsLook> {
     })
 }
 
+/// Parts of these lengths, if that is all of it.
+fn split<'d>(mut data: &'d [u8], lengths: &[u32]) -> Option<Vec<&'d [u8]>> {
+    let mut parts = Vec::with_capacity(lengths.len());
+    for length in lengths {
+        let (part, rest) = data.split_at_checked(*length as usize)?;
+        parts.push(part);
+        data = rest;
+    }
+    data.is_empty().then_some(parts)
+}
+
 fn effects(book: &mut Book, news: News) -> Vec<(&'static str, JsValue)> {
     let shown = news.shown.iter().map(|shown| {
         object(&[
@@ -346,7 +353,7 @@ fn failed(error: &DeedError) -> JsValue {
     fail(error.code(), &error.to_string())
 }
 
-fn bytes(object: &JsValue, name: &str) -> Option<Vec<u8>> {
+fn bytes(object: &JsValue, name: &'static str) -> Option<Vec<u8>> {
     vec_of(&get(object, name)?)
 }
 
@@ -359,7 +366,7 @@ fn seed_of(seed: &[u8]) -> Of<[u8; 32]> {
     seed.map_err(|_| fail("invalid", "a seed has 32 bytes"))
 }
 
-fn string(object: &JsValue, name: &str) -> Of<String> {
+fn string(object: &JsValue, name: &'static str) -> Of<String> {
     required(get(object, name).and_then(|value| value.as_string()), name)
 }
 
@@ -368,7 +375,7 @@ fn role_of(deed: &JsValue) -> Of<Role> {
     role.map_err(|_| fail("invalid", "a role is courier, reader, editor or owner"))
 }
 
-fn key_of(deed: &JsValue, name: &str) -> Of<VerifyingKey> {
+fn key_of(deed: &JsValue, name: &'static str) -> Of<VerifyingKey> {
     required(parsed(deed, name)?, name)
 }
 

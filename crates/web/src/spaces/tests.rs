@@ -111,7 +111,7 @@ impl Page {
 
     fn say(&mut self, text: &str) -> Result<(), DeedError> {
         self.count = self.count.wrapping_add(17);
-        let texts = [text.as_bytes().to_vec()];
+        let texts = [text.as_bytes()];
         let (bodies, deps) = self.book.seal(&TOPIC, &texts, [self.count; 32])?;
         let body = bodies.into_iter().next().unwrap();
         let head = self.head(Kind::Content);
@@ -220,7 +220,7 @@ fn pages_make_a_space_invite_and_read_each_other() {
     let mut read = bob.reads();
     read.sort();
     assert_eq!(read, ["before", "hi"]);
-    let here = [b"here".to_vec()];
+    let here: [&[u8]; 1] = [b"here"];
     let (stray, _) = alice.book.seal_ephemeral(&TOPIC, &here, [3; 32]).unwrap();
     let heard = bob
         .book
