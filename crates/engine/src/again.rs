@@ -408,11 +408,14 @@ fn keep_recovery(command: RecoveryCommand) -> (SpaceCommand, Again<SpaceCommand>
         }),
         Of::Written {
             key,
+            earlier,
             is_last,
             reply,
-        } => with((key, is_last), reply, |(key, is_last), reply| {
+        } => with((key, earlier, is_last), reply, |args, reply| {
+            let (key, earlier, is_last) = args;
             SpaceCommand::Recovery(Of::Written {
                 key,
+                earlier,
                 is_last,
                 reply,
             })

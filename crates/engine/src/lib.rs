@@ -80,6 +80,7 @@ mod publish;
 mod quota;
 mod random_source;
 mod recovery;
+mod recovery_keys;
 mod rejudge;
 mod reopen;
 mod reply;

@@ -10,12 +10,13 @@ use p2panda_core::limits::{SPACE_ASK_WAIT, SPACE_HEAL_WAIT};
 use p2panda_core::{Hash, Header, Topic, VerifyingKey};
 use p2panda_store::{Change, LogKey, Ready, RejectReason, SealedOperation, StoreError};
 
-use p2panda_spaces::SpaceId;
+use p2panda_spaces::{Role, SpaceId};
 
 use crate::allowance::Allowance;
 use crate::batch::Location;
 use crate::command::Source;
 use crate::now::micros;
+use crate::recovery_keys;
 use crate::rejudge;
 use crate::reopen::{header_of, open};
 use crate::space::form::{At, Content, Form, Kind, NotYet, Received, Told};
@@ -241,7 +242,7 @@ pub(crate) fn take(
                 }
                 let changes = changes.into_iter();
                 let changes = changes.map(|one| (one.member, one.before, one.after));
-                tell(turn, topic, SpaceNews::Members(changes.collect()));
+                tell_of_members(turn, topic, changes.collect());
             }
             Told::Joined => {
                 if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
@@ -267,9 +268,9 @@ pub(crate) fn take(
                 };
                 tell(turn, topic, news);
             }
-            Told::Nested => {
+            Told::Nested(group) => {
                 heal_soon(turn, topic);
-                for other in turn.state.spaces.sharing_teams(&topic.topic) {
+                for other in turn.state.spaces.containing(&group) {
                     let other = turn.resolve(&other)?;
                     heal_soon(turn, &other);
                 }
@@ -379,6 +380,27 @@ fn heal_soon(turn: &mut Turn<'_>, topic: &TopicRef) {
     let wait_us = turn.state.rng.next_u64() % micros(SPACE_HEAL_WAIT);
     let at_us = turn.now.elapsed_us.saturating_add(wait_us);
     turn.state.spaces.heal_by(&topic.topic, at_us);
+}
+
+/// Changes of members; recovery keys of our own person are told as such.
+fn tell_of_members(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    changes: Vec<(VerifyingKey, Option<Role>, Option<Role>)>,
+) {
+    let (keys, members): (Vec<_>, Vec<_>) = changes
+        .into_iter()
+        .partition(|(member, _, _)| recovery_keys::is_key(turn, member));
+    if !members.is_empty() {
+        tell(turn, topic, SpaceNews::Members(members));
+    }
+    for (key, before, after) in keys {
+        // It has the role of its person, of which is told already.
+        if before.is_some() != after.is_some() {
+            let is_in = after.is_some();
+            tell(turn, topic, SpaceNews::RecoveryKey { key, is_in });
+        }
+    }
 }
 
 fn tell(turn: &mut Turn<'_>, topic: &TopicRef, news: SpaceNews) {

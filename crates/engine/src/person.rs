@@ -14,7 +14,9 @@ use p2panda_store::StoreError;
 use crate::answer::EngineEvent;
 use crate::desk::{act, seconds, sign};
 use crate::own_keys::open_form;
+use crate::recovery_keys;
 use crate::space::form::Form;
+use crate::space::recovery::{is_due, newest};
 use crate::space_command::{PersonCommand, PersonLook, SpaceError};
 use crate::space_news::SpaceNews;
 use crate::team;
@@ -163,6 +165,8 @@ fn look(turn: &Turn<'_>) -> PersonLook {
     let Some(id) = spaces.person.id else {
         return PersonLook::default();
     };
+    let recovery = recovery_keys::keys(turn);
+    let exported = newest(recovery.values().copied());
     PersonLook {
         id: Some(id),
         devices: match &spaces.form {
@@ -171,9 +175,9 @@ fn look(turn: &Turn<'_>) -> PersonLook {
         },
         of_devices: spaces.person.of_devices().map(|(topic, _)| topic),
         pending: spaces.person.all().collect(),
-        recovery: spaces.recovery.all().map(|(key, _)| key).collect(),
-        exported: spaces.recovery.written(),
-        is_renewal_due: spaces.recovery.is_due(seconds(turn)),
+        recovery: recovery.into_keys().collect(),
+        exported,
+        is_renewal_due: is_due(exported, seconds(turn)),
     }
 }
 
@@ -311,6 +315,8 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
         let news = match what {
             _ if !is_in => continue,
             Pending::Introduce => continue,
+            // The change of members says what it is.
+            Pending::Change(change) if recovery_keys::is_key(turn, &change.device()) => continue,
             Pending::Change(DeviceChange::Add(device)) => SpaceNews::Linked { device },
             Pending::Change(DeviceChange::Revoke(device)) => SpaceNews::Revoked { device },
         };
@@ -349,7 +355,12 @@ fn end_restoring(turn: &mut Turn<'_>) {
     if spaces.recovery.restoring().is_some() && !spaces.person.all().any(|(_, it)| it == mine) {
         spaces.recovery.end();
     }
-    if let Some(written) = spaces.recovery.take_reminder(turn.now) {
+    if !spaces.recovery.is_time(turn.now) {
+        return;
+    }
+    let newest = recovery_keys::newest(turn);
+    let recovery = &mut turn.state.spaces.recovery;
+    if let Some(written) = recovery.take_reminder(turn.now, newest) {
         turn.batch.events.push(EngineEvent::RecoveryDue { written });
     }
 }

@@ -8,9 +8,10 @@ use p2panda_store::StoreError;
 use crate::desk::{seconds, sign};
 use crate::own_keys::open_form;
 use crate::person::{add, due, revoke, to_do_in, whole_card};
+use crate::recovery_keys::keys;
 use crate::space::form::Form;
 use crate::space_command::{RecoveryCommand, SpaceError};
-use crate::tell_devices::follow_kept;
+use crate::tell_devices::{self, follow_kept};
 use crate::turn::Turn;
 
 pub(crate) fn take(turn: &mut Turn<'_>, command: RecoveryCommand) -> Result<(), StoreError> {
@@ -29,10 +30,11 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: RecoveryCommand) -> Result<(), 
         }
         RecoveryCommand::Written {
             key,
+            earlier,
             is_last,
             reply,
         } => {
-            let revoked = written(turn, key, is_last);
+            let revoked = written(turn, key, &earlier, is_last);
             turn.answer(reply, revoked);
         }
         RecoveryCommand::Restore {
@@ -48,12 +50,20 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: RecoveryCommand) -> Result<(), 
     due(turn)
 }
 
-fn begin(turn: &mut Turn<'_>, key: VerifyingKey) -> Result<Result<(), SpaceError>, StoreError> {
+/// The new key is a device, and the other devices are told what it is before spaces follow. The recovery
+/// keys that were here before.
+fn begin(
+    turn: &mut Turn<'_>,
+    key: VerifyingKey,
+) -> Result<Result<Vec<VerifyingKey>, SpaceError>, StoreError> {
+    let earlier = keys(turn).into_keys().collect();
     let added = add(turn, key, &[])?;
     if added.is_ok() {
         turn.state.spaces.recovery.note(key, 0);
+        turn.state.spaces.person.tell_soon();
+        tell_devices::due(turn)?;
     }
-    Ok(added)
+    Ok(added.map(|()| earlier))
 }
 
 fn content(
@@ -65,12 +75,9 @@ fn content(
     let Form::Native(native) = &turn.state.spaces.form else {
         return Err(LocalError::NoDevice.into());
     };
-    if !native
-        .spaces
-        .devices(&card.person)
-        .contains(&key.verifying_key())
-    {
-        return Err(LocalError::NoDevice.into());
+    let devices = native.spaces.devices(&card.person);
+    if devices.binary_search(&key.verifying_key()).is_err() {
+        return Err(SpaceError::RecoveryKeyRevoked);
     }
     let of = |id: &SpaceId| native.spaces.secrets_of(id).unwrap_or_default();
     let secrets = card.followed().map(|(_, id)| of(id)).collect();
@@ -85,19 +92,21 @@ fn content(
 }
 
 /// The file of a key is there. The earlier keys are revoked; how many.
-fn written(turn: &mut Turn<'_>, key: VerifyingKey, is_last: bool) -> Result<usize, SpaceError> {
-    let earlier: Vec<VerifyingKey> = {
-        let all = turn.state.spaces.recovery.all();
-        all.map(|(key, _)| key)
-            .filter(|other| *other != key)
-            .collect()
-    };
-    for other in &earlier {
+fn written(
+    turn: &mut Turn<'_>,
+    key: VerifyingKey,
+    earlier: &[VerifyingKey],
+    is_last: bool,
+) -> Result<usize, SpaceError> {
+    // Another device may have exported meanwhile; nobody is left without a key.
+    if !keys(turn).contains_key(&key) {
+        return Err(SpaceError::RecoveryKeyRevoked);
+    }
+    for other in earlier.iter().filter(|other| **other != key) {
         match revoke(turn, *other) {
             Ok(()) | Err(SpaceError::Space(LocalError::NoDevice)) => {}
             Err(error) => return Err(error),
         }
-        turn.state.spaces.recovery.forget(other);
     }
     // Until it is written again, it is one to be renewed.
     let at = match is_last || earlier.is_empty() {
@@ -105,6 +114,7 @@ fn written(turn: &mut Turn<'_>, key: VerifyingKey, is_last: bool) -> Result<usiz
         false => 1,
     };
     turn.state.spaces.recovery.note(key, at);
+    turn.state.spaces.person.tell_soon();
     Ok(earlier.len())
 }
 

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{LogName, Topic, VerifyingKey};
 use p2panda_encryption::Row;
+use p2panda_groups::GroupId;
 use p2panda_spaces::{Invite, SpaceId};
 use p2panda_store::{StoreError, StoreErrorKind, Tx};
 use zeroize::Zeroizing;
@@ -182,14 +183,14 @@ impl Spaces {
         }
     }
 
-    /// The topics of other spaces that a team in the space of a topic is in.
-    pub fn sharing_teams(&self, topic: &Topic) -> Vec<Topic> {
-        let Some((id, native)) = self.native(topic) else {
+    /// The topics of the spaces whose groups contain a group.
+    pub fn containing(&self, group: &GroupId) -> Vec<Topic> {
+        let Form::Native(native) = &self.form else {
             return Vec::new();
         };
-        let others = native.spaces.sharing_teams(&id);
-        let shares = |known: &Known| known.id.is_some_and(|id| others.contains(&id));
-        let topics = self.topics().filter(|(_, known)| shares(known));
+        let ids = native.spaces.containing(group);
+        let contains = |known: &Known| known.id.is_some_and(|id| ids.contains(&id));
+        let topics = self.topics().filter(|(_, known)| contains(known));
         topics.map(|(topic, _)| *topic).collect()
     }
 

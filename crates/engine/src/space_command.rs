@@ -240,6 +240,9 @@ pub enum SpaceError {
     /// A recovery file is restored by a node without spaces only.
     #[error("this node follows spaces or is a device of a person; restore the file with a new one")]
     NotEmpty,
+    /// While a recovery file was written, another device revoked its key.
+    #[error("another device has revoked the key of this recovery file; export again")]
+    RecoveryKeyRevoked,
     /// The space does not allow it, or not now.
     #[error(transparent)]
     Space(#[from] LocalError),
@@ -413,8 +416,8 @@ pub enum RecoveryCommand {
     Begin {
         /// Its public half.
         key: VerifyingKey,
-        /// Called when that is synced to disk.
-        reply: Reply<Result<(), SpaceError>>,
+        /// The recovery keys of the person before; called when that is synced to disk.
+        reply: Reply<Result<Vec<VerifyingKey>, SpaceError>>,
     },
     /// What a file holds now.
     Content {
@@ -429,6 +432,8 @@ pub enum RecoveryCommand {
     Written {
         /// The key.
         key: VerifyingKey,
+        /// Those that it replaces.
+        earlier: Vec<VerifyingKey>,
         /// Nothing is written after this: the date is noted. That is so too where no key is revoked.
         is_last: bool,
         /// How many keys are revoked; called when that is synced to disk.
@@ -457,9 +462,10 @@ pub struct PersonLook {
     pub of_devices: Option<Topic>,
     /// What spaces have not heard of it.
     pub pending: Vec<(Topic, Pending)>,
-    /// Those of the devices that are recovery keys, as far as this node knows.
+    /// Those of the devices that are recovery keys, also of files that other devices wrote.
     pub recovery: Vec<VerifyingKey>,
-    /// When a recovery file was written last, in seconds since 1970.
+    /// When a recovery file that is still valid was written last, by whichever device, in seconds since
+    /// 1970.
     pub exported: Option<u64>,
     /// That is so long ago that it should be written again.
     pub is_renewal_due: bool,

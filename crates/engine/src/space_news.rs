@@ -39,6 +39,13 @@ pub enum SpaceNews {
         /// Which.
         device: VerifyingKey,
     },
+    /// A recovery key of our person became a member of the space, or is no member any more.
+    RecoveryKey {
+        /// Which.
+        key: VerifyingKey,
+        /// Whether its file lets a new device into the space.
+        is_in: bool,
+    },
     /// This node let somebody in who asked by an invite.
     Admitted {
         /// Who.
@@ -136,6 +143,15 @@ impl fmt::Display for SpaceNews {
             SpaceNews::Revoked { device } => {
                 write!(f, "your device {device} is revoked in this space")
             }
+            SpaceNews::RecoveryKey { key, is_in: true } => {
+                write!(f, "your recovery key {key} can restore this space")
+            }
+            SpaceNews::RecoveryKey { key, is_in: false } => {
+                write!(
+                    f,
+                    "your recovery key {key} can no longer restore this space"
+                )
+            }
             SpaceNews::Admitted { newcomer, invite } => {
                 write!(f, "this node admitted {newcomer} by the invite {invite}")
             }
@@ -227,6 +243,13 @@ mod tests {
             (
                 SpaceNews::Members(vec![came, changed, gone]),
                 format!("{a} joined as editor, {b} is now owner, {b} is no longer a member"),
+            ),
+            (
+                SpaceNews::RecoveryKey {
+                    key: a,
+                    is_in: true,
+                },
+                format!("your recovery key {a} can restore this space"),
             ),
             (
                 SpaceNews::NotAdmitted {

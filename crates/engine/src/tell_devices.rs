@@ -1,11 +1,12 @@
-//! The devices of our person tell each other which spaces the person is in, in a space of their own
+//! The devices of our person tell each other which spaces the person is in, and which devices are recovery
+//! keys, in a space of their own
 //! (`docs/protocol/spaces.md#18`).
 
 use std::collections::BTreeMap;
 
 use chacha20::rand_core::Rng;
-use p2panda_core::Topic;
 use p2panda_core::limits::{PERSON_STEP_MAX, SPACE_NOTES_MAX};
+use p2panda_core::{Topic, VerifyingKey};
 use p2panda_groups::GroupId;
 use p2panda_spaces::{Role, Settings, SpaceId, Telling};
 use p2panda_store::StoreError;
@@ -13,6 +14,7 @@ use p2panda_store::StoreError;
 use crate::answer::EngineEvent;
 use crate::desk::act;
 use crate::own_keys::follow;
+use crate::space::form::Form;
 use crate::space_command::SpaceError;
 use crate::turn::Turn;
 
@@ -79,8 +81,12 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         return Ok(());
     };
     let told = native.spaces.told_spaces(&id);
+    let keys = native.spaces.told_recovery(&id, &person);
+    for (key, written) in &keys {
+        turn.state.spaces.recovery.note(*key, *written);
+    }
     follow_told(turn, &told)?;
-    tell(turn, person, (topic, id), &told)
+    tell(turn, person, (topic, id), (&told, &keys))
 }
 
 fn follow_told(turn: &mut Turn<'_>, told: &Told) -> Result<(), StoreError> {
@@ -103,9 +109,10 @@ fn tell(
     turn: &mut Turn<'_>,
     person: GroupId,
     (topic, id): (Topic, SpaceId),
-    told: &Told,
+    (told, keys): (&Told, &BTreeMap<VerifyingKey, u64>),
 ) -> Result<(), StoreError> {
-    let mut tellings = joined(turn, &topic, told);
+    let mut tellings = recovery(turn, &person, keys);
+    tellings.extend(joined(turn, &topic, told));
     tellings.extend(left(turn, &person, told));
     let may = turn.state.spaces.native(&topic);
     let may = may.is_some_and(|(_, native)| native.spaces.may_write(&id));
@@ -141,6 +148,22 @@ pub(crate) fn tried(turn: &mut Turn<'_>, topic: Topic, done: &Result<(), SpaceEr
         Err(SpaceError::Publish(_)) => person.failed(topic, now_us),
         _ => person.done(&topic),
     }
+}
+
+/// Devices that are recovery keys, of which the others have not been told, or not of the newest date.
+fn recovery(turn: &Turn<'_>, person: &GroupId, told: &BTreeMap<VerifyingKey, u64>) -> Vec<Telling> {
+    let Form::Native(native) = &turn.state.spaces.form else {
+        return Vec::new();
+    };
+    let devices = native.spaces.devices(person);
+    let known = turn.state.spaces.recovery.all();
+    let is_new = |(key, written): &(VerifyingKey, u64)| {
+        let is_device = devices.binary_search(key).is_ok();
+        is_device && told.get(key).is_none_or(|told| told < written)
+    };
+    let new = known.filter(is_new);
+    new.map(|(key, written)| Telling::Recovery(key, written))
+        .collect()
 }
 
 /// Spaces that we can read, of which the devices have not been told.

@@ -132,7 +132,7 @@ pub use peers::Network;
 pub use person::Person;
 pub use publisher::Publisher;
 pub use receipt::Receipt;
-pub use recovery::{Recovery, RecoveryError, RecoveryFile};
+pub use recovery::{Recovery, RecoveryError, RecoveryExport, RecoveryFile, RecoveryPlace};
 pub use space_invite::{InviteRequest, NewInvite, SpaceInvite};
 pub use spaces::{Space, SpaceMembers, Spaces};
 pub use stream::{Ack, PublisherRequest, StartAt, StreamRequest};

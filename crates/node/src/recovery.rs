@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use p2panda_core::limits::{RECOVERY_FILE_BYTES_MAX, RECOVERY_FOLLOW_WAIT};
-use p2panda_core::{NetworkId, SigningKey, Topic};
+use p2panda_core::{NetworkId, SigningKey, Topic, VerifyingKey};
 use p2panda_engine::{
     DeviceChange, FileError, Passphrase, PassphraseCost, Pending, RandomSource, RecoveryCommand,
     RecoveryContent, Reply, SpaceCommand, lock, unlock,
@@ -37,6 +38,35 @@ use crate::{Error, random_key};
 pub struct Recovery {
     node: Node,
     revoke_others: bool,
+    keep_earlier: bool,
+}
+
+/// An export under way. Made by [`Recovery::begin_export`]. Its passphrase and key are erased when it is
+/// dropped; if nothing was stored by then, the next export revokes the key.
+pub struct RecoveryExport {
+    recovery: Recovery,
+    key: SigningKey,
+    passphrase: Passphrase,
+    bytes: Bytes,
+    step: Step,
+}
+
+/// What an export waits for.
+#[derive(PartialEq, Eq)]
+enum Step {
+    /// The file is stored; these keys are revoked then.
+    First(Vec<VerifyingKey>),
+    /// The file with the newest secrets is stored.
+    Second,
+    Done,
+}
+
+/// Where a recovery file is written, which its owner alone can read.
+#[derive(Debug)]
+pub struct RecoveryPlace {
+    path: PathBuf,
+    /// Until something is written.
+    first: Option<NamedTempFile>,
 }
 
 /// A recovery file that its passphrase has opened. Erased when dropped.
@@ -84,14 +114,15 @@ impl Node {
         Recovery {
             node: self.clone(),
             revoke_others: false,
+            keep_earlier: false,
         }
     }
 }
 
 impl Recovery {
     /// Writes a recovery file, which its owner alone may read. The node becomes a device of a person if it
-    /// is none. Earlier recovery files of this node are of no use any more once this one is there: their
-    /// key is revoked in all spaces.
+    /// is none. Earlier recovery files of the person, also of its other devices, are of no use any more once
+    /// this one is there: their keys are revoked in all spaces ([`Recovery::keeping_earlier`]).
     ///
     /// Spaces that are made or joined later are not in it: write it again from time to time
     /// ([`Event::RecoveryDue`](crate::Event::RecoveryDue) reminds of that).
@@ -105,33 +136,51 @@ impl Recovery {
         passphrase: &Passphrase,
     ) -> Result<(), Error> {
         let path = path.as_ref().to_owned();
-        let place = path.clone();
         // What is wrong with the place is said before anything changes.
-        let file = blocking(move || temporary(&place)).await?;
+        let mut place = blocking(move || Ok(RecoveryPlace::new(path)?)).await?;
+        let mut export = self.begin_export(passphrase).await?;
+        loop {
+            let bytes = export.bytes().clone();
+            place = blocking(move || {
+                place.store(&bytes)?;
+                Ok(place)
+            })
+            .await?;
+            if !export.stored().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Begins an export whose file is stored elsewhere, in one or two steps: first store
+    /// [`RecoveryExport::bytes`], then call [`RecoveryExport::stored`], again as long as that returns true.
+    ///
+    /// # Errors
+    /// As [`Recovery::export`].
+    pub async fn begin_export(&self, passphrase: &Passphrase) -> Result<RecoveryExport, Error> {
         let key = random_key()?;
         let begun = self.ask(|reply| RecoveryCommand::Begin {
             key: key.verifying_key(),
             reply,
         });
-        begun.await??;
-        let bytes = self.sealed(&key, passphrase).await?;
-        let place = path.clone();
-        blocking(move || write(file, &bytes, &place, false)).await?;
-        let mut events = self.node.events();
-        if self.note(&key, false).await? == 0 {
-            return Ok(());
+        let mut earlier = begun.await??;
+        if self.keep_earlier {
+            earlier.clear();
         }
-        let followed = async {
-            while self.is_revoking().await? && events.next().await.is_some() {}
-            Ok::<(), Error>(())
-        };
-        if let Ok(followed) = timeout(RECOVERY_FOLLOW_WAIT, followed).await {
-            followed?;
-        }
-        let bytes = self.sealed(&key, passphrase).await?;
-        blocking(move || write(temporary_next_to(&path)?, &bytes, &path, true)).await?;
-        self.note(&key, true).await?;
-        Ok(())
+        Ok(RecoveryExport {
+            bytes: self.sealed(&key, passphrase).await?,
+            recovery: self.clone(),
+            key,
+            passphrase: passphrase.clone(),
+            step: Step::First(earlier),
+        })
+    }
+
+    /// Earlier recovery files stay valid when a file is exported: the person then has several.
+    #[must_use]
+    pub fn keeping_earlier(mut self) -> Recovery {
+        self.keep_earlier = true;
+        self
     }
 
     /// All other devices of the person are revoked when a file is restored.
@@ -169,7 +218,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// When a recovery file was written last; `None` if none is known here.
+    /// When a recovery file that is still valid was written last, by any device of the person; `None` if none
+    /// is known here.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -187,7 +237,7 @@ impl Recovery {
     }
 
     /// What a file holds now, sealed.
-    async fn sealed(&self, key: &SigningKey, passphrase: &Passphrase) -> Result<Vec<u8>, Error> {
+    async fn sealed(&self, key: &SigningKey, passphrase: &Passphrase) -> Result<Bytes, Error> {
         let content = self.ask(|reply| RecoveryCommand::Content {
             key: Box::new(key.clone()),
             network: self.node.network_id(),
@@ -199,15 +249,21 @@ impl Recovery {
             let mut rng = RandomSource::open()?;
             let bytes = content.encode();
             let locked = lock(&bytes, &passphrase, PassphraseCost::OURS, &mut rng);
-            Ok(locked.map_err(RecoveryError::from)?)
+            Ok(locked.map_err(RecoveryError::from)?.into())
         })
         .await
     }
 
-    async fn note(&self, key: &SigningKey, is_last: bool) -> Result<usize, Error> {
+    async fn note(
+        &self,
+        key: &SigningKey,
+        earlier: Vec<VerifyingKey>,
+        is_last: bool,
+    ) -> Result<usize, Error> {
         let key = key.verifying_key();
         let written = self.ask(|reply| RecoveryCommand::Written {
             key,
+            earlier,
             is_last,
             reply,
         });
@@ -232,6 +288,77 @@ impl Recovery {
     }
 }
 
+impl RecoveryExport {
+    /// The recovery file as it is now.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The bytes are stored where they survive. Earlier recovery files are then of no use any more; true
+    /// if there are other bytes now, which must replace those, before the next call.
+    ///
+    /// # Errors
+    /// [`Error::Space`]: another device has revoked the key of the file meanwhile; [`Error::Closed`] after
+    /// shutdown. What is stored stays as it is.
+    pub async fn stored(&mut self) -> Result<bool, Error> {
+        match &self.step {
+            Step::First(earlier) => {
+                let earlier = earlier.clone();
+                let mut events = self.recovery.node.events();
+                if self.recovery.note(&self.key, earlier, false).await? == 0 {
+                    self.step = Step::Done;
+                    return Ok(false);
+                }
+                let recovery = &self.recovery;
+                let followed = async {
+                    while recovery.is_revoking().await? && events.next().await.is_some() {}
+                    Ok::<(), Error>(())
+                };
+                if let Ok(followed) = timeout(RECOVERY_FOLLOW_WAIT, followed).await {
+                    followed?;
+                }
+                self.bytes = self.recovery.sealed(&self.key, &self.passphrase).await?;
+                self.step = Step::Second;
+            }
+            Step::Second => {
+                self.recovery.note(&self.key, Vec::new(), true).await?;
+                self.step = Step::Done;
+            }
+            Step::Done => {}
+        }
+        Ok(self.step == Step::Second)
+    }
+}
+
+impl std::fmt::Debug for RecoveryExport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecoveryExport").finish_non_exhaustive()
+    }
+}
+
+impl RecoveryPlace {
+    /// Looks whether a file can be written there.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]: something is there, or its directory cannot be written.
+    pub fn new(path: impl Into<PathBuf>) -> Result<RecoveryPlace, RecoveryError> {
+        let path = path.into();
+        let first = Some(temporary(&path)?);
+        Ok(RecoveryPlace { path, first })
+    }
+
+    /// Writes the file. The first call replaces nothing, later ones replace what it wrote.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]; what was there stays.
+    pub fn store(&mut self, bytes: &[u8]) -> Result<(), RecoveryError> {
+        match self.first.take() {
+            Some(file) => write(file, bytes, &self.path, false),
+            None => write(temporary_next_to(&self.path)?, bytes, &self.path, true),
+        }
+    }
+}
+
 impl RecoveryFile {
     /// Opens a recovery file. Takes as much memory and time as its passphrase costs: 64 MiB, and up to some
     /// seconds.
@@ -249,7 +376,18 @@ impl RecoveryFile {
         // One byte more shows that there are too many.
         let mut file = file.take(RECOVERY_FILE_BYTES_MAX as u64 + 1);
         file.read_to_end(&mut bytes).map_err(failed)?;
-        let content: Zeroizing<Vec<u8>> = unlock(&bytes, passphrase)?;
+        RecoveryFile::from_bytes(&bytes, passphrase)
+    }
+
+    /// The same with what was read.
+    ///
+    /// # Errors
+    /// As [`RecoveryFile::open`].
+    pub fn from_bytes(
+        bytes: &[u8],
+        passphrase: &Passphrase,
+    ) -> Result<RecoveryFile, RecoveryError> {
+        let content: Zeroizing<Vec<u8>> = unlock(bytes, passphrase)?;
         let content = RecoveryContent::decode(&content)?;
         Ok(RecoveryFile { content })
     }
@@ -286,18 +424,18 @@ fn io(path: &Path, source: std::io::Error) -> RecoveryError {
 }
 
 /// A file of another name where the recovery file will be; nothing may be there.
-fn temporary(path: &Path) -> Result<NamedTempFile, Error> {
+fn temporary(path: &Path) -> Result<NamedTempFile, RecoveryError> {
     match std::fs::symlink_metadata(path) {
-        Ok(_) => Err(exists(path).into()),
+        Ok(_) => Err(exists(path)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => temporary_next_to(path),
-        Err(error) => Err(io(path, error).into()),
+        Err(error) => Err(io(path, error)),
     }
 }
 
 /// Its owner alone may read it.
-fn temporary_next_to(path: &Path) -> Result<NamedTempFile, Error> {
+fn temporary_next_to(path: &Path) -> Result<NamedTempFile, RecoveryError> {
     let made = NamedTempFile::new_in(directory(path));
-    Ok(made.map_err(|error| io(path, error))?)
+    made.map_err(|error| io(path, error))
 }
 
 fn directory(path: &Path) -> &Path {
@@ -313,7 +451,12 @@ fn exists(path: &Path) -> RecoveryError {
 }
 
 /// All of it is on the disk before it has its name.
-fn write(mut file: NamedTempFile, bytes: &[u8], path: &Path, replace: bool) -> Result<(), Error> {
+fn write(
+    mut file: NamedTempFile,
+    bytes: &[u8],
+    path: &Path,
+    replace: bool,
+) -> Result<(), RecoveryError> {
     let failed = |source| io(path, source);
     file.write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;

@@ -67,6 +67,8 @@ pub enum Event {
     Nested {
         /// The space.
         space: SpaceId,
+        /// The group, which other spaces may contain too.
+        group: GroupId,
     },
     /// A person asks the owners to remove it.
     AsksToLeave {

@@ -111,6 +111,11 @@ impl Graph {
         self.noting.iter()
     }
 
+    /// Whether there is a message of an author.
+    pub(crate) fn has_author(&self, key: &VerifyingKey) -> bool {
+        self.authors.contains_key(key)
+    }
+
     /// The messages without successor.
     pub(crate) fn heads(&self) -> Vec<Hash> {
         self.heads.iter().copied().collect()

@@ -299,24 +299,15 @@ impl Spaces {
         Ok(self.events())
     }
 
-    /// The other spaces that a team of a space is in: a change that came by one of them may be unknown there.
-    pub fn sharing_teams(&self, space: &SpaceId) -> Vec<SpaceId> {
-        let now = self.groups.now();
-        let Some(group) = self.group(space) else {
-            return Vec::new();
-        };
-        let nested = now.nested_groups(&group).into_iter();
-        let teams = nested.map(|(nested, _)| nested);
-        let teams = teams.filter(|nested| is_team(&now, nested));
-        let groups: BTreeSet<GroupId> = teams.flat_map(|team| now.containing(&team)).collect();
+    /// The spaces whose groups contain a group by now, directly or through others: a change of it that came
+    /// by one of them may be unknown in the others.
+    pub fn containing(&self, group: &GroupId) -> Vec<SpaceId> {
+        let groups: BTreeSet<GroupId> = self.groups.now().containing(group).into_iter().collect();
         if groups.is_empty() {
             return Vec::new();
         }
-        let shares = |id: &SpaceId| {
-            let group = self.group(id);
-            id != space && group.is_some_and(|group| groups.contains(&group))
-        };
-        self.ids().filter(shares).collect()
+        let contains = |id: &SpaceId| self.group(id).is_some_and(|own| groups.contains(&own));
+        self.ids().filter(contains).collect()
     }
 
     /// Whether a team is in a space, as its messages make it.

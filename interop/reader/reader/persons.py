@@ -3,7 +3,7 @@
 from . import cbor, keys, sealing
 from .spaces import ARGUMENTS, group_operation, key_id, members_of
 
-NOTES = {5: "person", 6: "leaves", 7: "joined", 8: "left"}
+NOTES = {5: "person", 6: "leaves", 7: "joined", 8: "left", 9: "recovery"}
 
 
 def operation(item):
@@ -19,7 +19,7 @@ def operation(item):
 
 def note(item):
     """16.2."""
-    return [NOTES.get(item[0], "other")] + [one.hex() for one in item[1:]]
+    return [NOTES.get(item[0], "other")] + [one.hex() if isinstance(one, bytes) else one for one in item[1:]]
 
 
 def read(check):

@@ -40,7 +40,7 @@ pub(crate) enum Told {
     /// A device said of which person it is, or that its person leaves.
     Person(VerifyingKey, Option<GroupId>),
     /// A group in the space has changed: there may be something to heal.
-    Nested,
+    Nested(GroupId),
     /// Owners decided against each other.
     Conflict(p2panda_groups::Event),
     /// Something about members has no effect, or a forced one.
@@ -334,7 +334,7 @@ pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
                 all.push(Told::Person(device, Some(person)));
             }
             Event::AsksToLeave { device, .. } => all.push(Told::Person(device, None)),
-            Event::Nested { .. } => all.push(Told::Nested),
+            Event::Nested { group, .. } => all.push(Told::Nested(group)),
             Event::Groups(event) => all.push(Told::Conflict(event)),
             Event::Group {
                 operation,

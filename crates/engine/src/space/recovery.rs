@@ -29,45 +29,39 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    /// What is known of a key.
+    /// A key, and when its file was written: the newest date counts.
     pub fn note(&mut self, key: VerifyingKey, written: u64) {
-        self.written.insert(key, written);
-        self.changed.insert(key);
-        self.remind_us = Some(0);
-    }
-
-    /// A key is no device any more.
-    pub fn forget(&mut self, key: &VerifyingKey) {
-        if self.written.remove(key).is_some() {
-            self.changed.insert(*key);
+        let known = self.written.get(&key);
+        if known.is_none_or(|known| *known < written) {
+            self.written.insert(key, written);
+            self.changed.insert(key);
+            self.remind_us = Some(0);
         }
     }
 
-    /// All keys, with when their files were written.
+    /// All keys, with when their files were written; also those that are no devices any more.
     pub fn all(&self) -> impl Iterator<Item = (VerifyingKey, u64)> + '_ {
         self.written.iter().map(|(key, written)| (*key, *written))
     }
 
-    /// The newest date of a file.
-    pub fn written(&self) -> Option<u64> {
-        let written = self.written.values().copied();
-        written.max().filter(|written| *written > 0)
+    /// Whether a key is or was a recovery key of the person.
+    pub fn knows(&self, key: &VerifyingKey) -> bool {
+        self.written.contains_key(key)
     }
 
-    /// Whether a file is to be renewed, at a time in seconds since 1970.
-    pub fn is_due(&self, now: u64) -> bool {
-        let due = |written: u64| written.saturating_add(RECOVERY_REMINDER.as_secs());
-        self.written().is_some_and(|written| due(written) <= now)
+    /// Whether it is time to look for a file that is to be renewed.
+    pub fn is_time(&self, now: Now) -> bool {
+        self.remind_us.is_some_and(|at| at <= now.elapsed_us)
     }
 
-    /// Says once a day that a file is to be renewed.
-    pub fn take_reminder(&mut self, now: Now) -> Option<u64> {
+    /// Says once a day that a file is to be renewed, if the newest one was written at that time.
+    pub fn take_reminder(&mut self, now: Now, written: Option<u64>) -> Option<u64> {
         self.remind_us.take_if(|at| *at <= now.elapsed_us)?;
-        let written = self.written()?;
+        let written = written?;
         let seconds = now.wall.as_micros() / 1_000_000;
         let later_us = micros(RECOVERY_REMINDER_INTERVAL);
         self.remind_us = Some(now.elapsed_us.saturating_add(later_us));
-        self.is_due(seconds).then_some(written)
+        is_due(Some(written), seconds).then_some(written)
     }
 
     /// When we look next whether to remind.
@@ -129,6 +123,17 @@ impl Recovery {
     }
 }
 
+/// The newest date of a file.
+pub(crate) fn newest(written: impl Iterator<Item = u64>) -> Option<u64> {
+    written.max().filter(|written| *written > 0)
+}
+
+/// Whether a file of that date is to be renewed, at a time in seconds since 1970.
+pub(crate) fn is_due(written: Option<u64>, now: u64) -> bool {
+    let due = |written: u64| written.saturating_add(RECOVERY_REMINDER.as_secs());
+    written.is_some_and(|written| due(written) <= now)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -158,10 +163,27 @@ mod tests {
         assert!(loaded.all().eq([(key.verifying_key(), 7)]));
         let restoring = loaded.restoring().map(SigningKey::to_bytes);
         assert_eq!(restoring, Some(key.to_bytes()));
-        loaded.forget(&key.verifying_key());
+        assert!(loaded.knows(&key.verifying_key()));
         loaded.end();
         assert!(loaded.take_changed().iter().all(|row| row.value.is_none()));
         assert_eq!(loaded.load(RECOVERY_ROW, &[9; 3], &[1]), None);
+    }
+
+    #[test]
+    fn the_newest_date_of_a_file_counts() {
+        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let mut recovery = Recovery::default();
+        recovery.note(key, 0);
+        assert_eq!(
+            newest(recovery.all().map(|(_, at)| at)),
+            None,
+            "it was never finished"
+        );
+        recovery.note(key, 7);
+        recovery.take_changed();
+        recovery.note(key, 6);
+        assert!(recovery.all().eq([(key, 7)]));
+        assert!(recovery.take_changed().is_empty());
     }
 
     #[test]
@@ -169,24 +191,21 @@ mod tests {
         let day = 24 * 3_600;
         let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let mut recovery = Recovery::default();
-        assert_eq!(recovery.take_reminder(at(40 * day, 0)), None);
+        assert_eq!(recovery.take_reminder(at(40 * day, 0), Some(1)), None);
         recovery.note(key, 1);
-        assert_eq!(recovery.take_reminder(at(30 * day, 0)), None, "not yet");
-        assert!(!recovery.is_due(30 * day) && recovery.is_due(30 * day + 1));
+        assert!(recovery.is_time(at(30 * day, 0)));
+        let early = recovery.take_reminder(at(30 * day, 0), Some(1));
+        assert_eq!(early, None, "not yet");
+        assert!(!is_due(Some(1), 30 * day) && is_due(Some(1), 30 * day + 1));
         let next = recovery.next_wake().unwrap();
         assert_eq!(next, day * 1_000_000);
-        assert_eq!(recovery.take_reminder(at(31 * day, next - 1)), None);
-        assert_eq!(recovery.take_reminder(at(31 * day, next)), Some(1));
+        let soon = at(31 * day, next - 1);
+        assert!(!recovery.is_time(soon));
+        assert_eq!(recovery.take_reminder(soon, Some(1)), None);
+        let due = at(31 * day, next);
+        assert_eq!(recovery.take_reminder(due, Some(1)), Some(1));
         assert_eq!(recovery.next_wake(), Some(2 * next), "once a day");
         recovery.note(key, 31 * day);
-        assert_eq!(recovery.take_reminder(at(31 * day, next)), None);
-    }
-
-    #[test]
-    fn a_file_that_was_never_finished_is_no_file() {
-        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
-        let mut recovery = Recovery::default();
-        recovery.note(key, 0);
-        assert!(recovery.written().is_none() && !recovery.is_due(u64::MAX));
+        assert_eq!(recovery.take_reminder(due, Some(31 * day)), None);
     }
 }

@@ -30,10 +30,10 @@ impl Peer {
         }))
     }
 
-    fn begin(&mut self, key: &SigningKey) {
+    fn begin(&mut self, key: &SigningKey) -> Vec<VerifyingKey> {
         let key = key.verifying_key();
         let begun = self.ask(recovery(|reply| RecoveryCommand::Begin { key, reply }));
-        begun.unwrap();
+        begun.unwrap()
     }
 
     fn content(&mut self, key: &SigningKey) -> Vec<u8> {
@@ -45,26 +45,31 @@ impl Peer {
         content.unwrap().encode().to_vec()
     }
 
-    fn written(&mut self, key: &SigningKey, is_last: bool) -> usize {
+    fn written(
+        &mut self,
+        key: &SigningKey,
+        earlier: Vec<VerifyingKey>,
+        is_last: bool,
+    ) -> Result<usize, SpaceError> {
         let key = key.verifying_key();
-        let written = self.ask(recovery(|reply| RecoveryCommand::Written {
+        self.ask(recovery(|reply| RecoveryCommand::Written {
             key,
+            earlier,
             is_last,
             reply,
-        }));
-        written.unwrap()
+        }))
     }
 
     /// What a file holds, as a node writes it.
     fn export(&mut self, seed: u8) -> Vec<u8> {
         let key = SigningKey::from_bytes(&[seed; 32]);
-        self.begin(&key);
+        let earlier = self.begin(&key);
         let file = self.content(&key);
-        match self.written(&key, false) {
+        match self.written(&key, earlier, false).unwrap() {
             0 => file,
             _ => {
                 let file = self.content(&key);
-                self.written(&key, true);
+                self.written(&key, Vec::new(), true).unwrap();
                 file
             }
         }
@@ -278,6 +283,41 @@ fn an_unfinished_export_leaves_nothing_but_a_key() {
 }
 
 #[test]
+fn an_export_whose_key_was_revoked_meanwhile_revokes_nothing() {
+    let mut peer = owner(1);
+    peer.export(90);
+    let [first, key] = [90, 91].map(|seed| SigningKey::from_bytes(&[seed; 32]));
+    let earlier = peer.begin(&key);
+    assert_eq!(earlier, [first.verifying_key()]);
+    let device = key.verifying_key();
+    let revoked: Result<(), SpaceError> = peer.ask(asked(|reply| {
+        Command::Space(SpaceCommand::Person(PersonCommand::Revoke {
+            device,
+            reply,
+        }))
+    }));
+    revoked.unwrap();
+    let refused = peer.written(&key, earlier, false);
+    assert_eq!(refused, Err(SpaceError::RecoveryKeyRevoked));
+    assert_eq!(peer.my_person().recovery, [first.verifying_key()]);
+}
+
+#[test]
+fn an_export_that_keeps_the_earlier_file_has_two_keys() {
+    let mut peer = owner(1);
+    let file = peer.export(90);
+    let key = SigningKey::from_bytes(&[91; 32]);
+    peer.begin(&key);
+    assert_eq!(peer.written(&key, Vec::new(), false), Ok(0));
+    assert_eq!(peer.my_person().recovery.len(), 2);
+    let mut new = Peer::new(2);
+    new.restore(&file, false).unwrap();
+    new.takes_all(&peer.operations());
+    settled(&mut new);
+    assert!(!new.waits());
+}
+
+#[test]
 fn a_content_of_somebody_else_is_refused() {
     let mut lost = owner(1);
     let file = lost.export(90);
@@ -314,16 +354,16 @@ fn child_that_restores_and_exports_until_it_is_killed() {
         let mut bytes = [0; 32];
         getrandom(&mut bytes, &seed);
         let key = SigningKey::from_bytes(&bytes);
-        peer.begin(&key);
+        let earlier = peer.begin(&key);
         let content = peer.content(&key);
         std::fs::write(dir.join("written"), &content).unwrap();
         std::fs::rename(dir.join("written"), dir.join("file")).unwrap();
-        if peer.written(&key, false) > 0 {
+        if peer.written(&key, earlier, false).unwrap() > 0 {
             peer.settle();
             let content = peer.content(&key);
             std::fs::write(dir.join("written"), &content).unwrap();
             std::fs::rename(dir.join("written"), dir.join("file")).unwrap();
-            peer.written(&key, true);
+            peer.written(&key, Vec::new(), true).unwrap();
         }
         keeper.hear(&peer);
     }
@@ -345,7 +385,7 @@ fn a_restore_goes_on_after_kills_at_any_point() {
     let kills = std::env::var(KILLS)
         .ok()
         .and_then(|kills| kills.parse().ok());
-    for kill in 0..kills.unwrap_or(8) {
+    for kill in 0..kills.unwrap_or(16) {
         let temp = tempfile::tempdir().unwrap();
         for name in ["lost", "keeper", "new"] {
             std::fs::create_dir(temp.path().join(name)).unwrap();

@@ -2,9 +2,13 @@
 
 use std::time::SystemTime;
 
-use p2panda::{Error, Passphrase, RecoveryError, RecoveryFile, Role, SpaceError};
+use p2panda::{
+    Error, Event, Node, Passphrase, RecoveryError, RecoveryFile, Role, SpaceError, SpaceNews,
+    VerifyingKey,
+};
 
 use crate::nodes::{at, introduce, network, temporary, until};
+use crate::persons::{has_followed, link};
 use crate::spaces::{has_members, said, space_of};
 
 fn passphrase() -> Passphrase {
@@ -185,4 +189,133 @@ async fn a_restored_device_is_told_of_spaces_made_later() {
         })
         .await;
     }
+}
+
+async fn knows(node: &Node, keys: &[VerifyingKey]) {
+    until("it knows the recovery keys", || async {
+        let look = node.person().look().await.unwrap();
+        look.recovery == keys && keys.iter().all(|key| look.devices.contains(key))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_replaces_the_file_of_another_device() {
+    let network = network();
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second, third] = ["first", "second", "third"].map(|name| dir.path().join(name));
+    let [a, a2] = [temporary(network).await, temporary(network).await];
+    let space = a.spaces().create("alone").await.unwrap();
+    link(&a, &a2).await;
+    has_followed(&a).await;
+    until("it follows the space", || async {
+        a2.spaces().get(space.topic()).await.unwrap().is_some()
+    })
+    .await;
+    let mut events = a2.events();
+    a.recovery().export(&first, &passphrase()).await.unwrap();
+    let keys = a.person().look().await.unwrap().recovery;
+    assert_eq!(keys.len(), 1);
+    knows(&a2, &keys).await;
+    let written = a.recovery().written().await.unwrap();
+    assert!(written.is_some());
+    until("it knows when the file was written", || async {
+        a2.recovery().written().await.unwrap() == written
+    })
+    .await;
+    until("the key is a member", || async {
+        let there = a2.spaces().get(space.topic()).await.unwrap().unwrap();
+        let members = there.members().await.unwrap();
+        members.iter().any(|(member, _)| *member == keys[0])
+    })
+    .await;
+    a2.recovery().export(&second, &passphrase()).await.unwrap();
+    has_followed(&a2).await;
+    let look = a2.person().look().await.unwrap();
+    assert_eq!(
+        look.recovery.len(),
+        1,
+        "the file of the other device is replaced"
+    );
+    assert_ne!(look.recovery, keys);
+    knows(&a, &look.recovery).await;
+    assert!(!a.person().devices().await.unwrap().contains(&keys[0]));
+    // It is told what its own key is, and of no member that joined.
+    while let Some(event) = events.next().await {
+        if let Event::Space { news, .. } = event {
+            if let SpaceNews::Members(changes) = &news {
+                assert!(changes.iter().all(|(who, ..)| *who != look.recovery[0]));
+            }
+            let key = look.recovery[0];
+            if news == (SpaceNews::RecoveryKey { key, is_in: true }) {
+                break;
+            }
+        }
+    }
+    // Unless it is asked to keep it.
+    let keeping = a.recovery().keeping_earlier();
+    keeping.export(&third, &passphrase()).await.unwrap();
+    let both = a.person().look().await.unwrap().recovery;
+    assert_eq!(both.len(), 2);
+    knows(&a2, &both).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_space_made_after_the_file_needs_a_member_of_an_older_one() {
+    let network = network();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("person.recovery");
+    let friend_dir = dir.path().join("friend");
+    let [lost, courier, new] = [
+        temporary(network).await,
+        temporary(network).await,
+        temporary(network).await,
+    ];
+    let friend = at(network, &friend_dir).await;
+    let spaces = space_of(&lost, &[&friend]).await;
+    introduce(&courier, &lost);
+    introduce(&friend, &courier);
+    lost.recovery().export(&file, &passphrase()).await.unwrap();
+    let later = lost.spaces().create("later").await.unwrap();
+    let at_friend = friend.spaces().follow(later.topic()).await.unwrap();
+    later.add(friend.id(), Role::Editor).await.unwrap();
+    // The key of the file is a device too.
+    has_members(&at_friend, 3).await;
+    later.publish("later").await.unwrap();
+    let of_devices = lost.person().look().await.unwrap().of_devices.unwrap();
+    for topic in [spaces[0].topic(), later.topic(), of_devices] {
+        courier.topic(topic).keep(true).await.unwrap();
+        until("the courier has it", || async {
+            let all = [&lost, &friend];
+            let mut unsent = 0;
+            for node in all {
+                unsent += node.unsent_in(topic).await.unwrap();
+            }
+            unsent == 0
+        })
+        .await;
+    }
+    lost.shutdown().await.unwrap();
+    friend.shutdown().await.unwrap();
+
+    introduce(&new, &courier);
+    let opened = RecoveryFile::open(&file, &passphrase()).unwrap();
+    new.recovery().restore(opened).await.unwrap();
+    until("it is told of the later space", || async {
+        new.spaces().get(later.topic()).await.unwrap().is_some()
+    })
+    .await;
+    let there = new.spaces().get(later.topic()).await.unwrap().unwrap();
+    let (_tx, mut rx) = there.stream().await.unwrap();
+    assert_eq!(
+        there.state().await.unwrap().role,
+        None,
+        "nobody had the secrets"
+    );
+    // A member of both spaces learns of the new device in the older one.
+    let friend = at(network, &friend_dir).await;
+    introduce(&friend, &courier);
+    assert_eq!(said(&mut rx).await.text().unwrap(), "later");
+    assert_eq!(there.state().await.unwrap().role, Some(Role::Editor));
+    friend.shutdown().await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! Which spaces a person is in, as its devices tell each other (`docs/protocol/spaces.md#18`).
+//! Which spaces a person is in, and which of its devices are recovery keys, as its devices tell each other
+//! (`docs/protocol/spaces.md#18`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,8 @@ pub enum Telling {
     Joined(Topic, SpaceId),
     /// It is in it no longer.
     Left(Topic, SpaceId),
+    /// A device is a recovery key, whose file was written at that time in seconds since 1970; 0: not yet.
+    Recovery(VerifyingKey, u64),
 }
 
 impl From<Telling> for Note {
@@ -27,6 +30,7 @@ impl From<Telling> for Note {
         match telling {
             Telling::Joined(topic, space) => Note::Joined(topic, space),
             Telling::Left(topic, space) => Note::Left(topic, space),
+            Telling::Recovery(key, written) => Note::Recovery(key, written),
         }
     }
 }
@@ -59,6 +63,32 @@ impl Spaces {
         let is_in = |last: Last| last.iter().any(|(_, is_in)| *is_in);
         let told = told.into_iter().take(PERSON_SPACES_MAX);
         told.map(|(about, last)| (about, is_in(last))).collect()
+    }
+
+    /// The devices of a person that are recovery keys, as devices told each other in the space of the
+    /// person, with when their files were written. A key that publishes there is none.
+    pub fn told_recovery(
+        &self,
+        of_devices: &SpaceId,
+        person: &GroupId,
+    ) -> BTreeMap<VerifyingKey, u64> {
+        let mut told = BTreeMap::new();
+        let Some(known) = self.spaces.get(of_devices) else {
+            return told;
+        };
+        let devices = self.devices(person);
+        let nodes = known.graph.noting().filter_map(|id| known.graph.get(id));
+        let nodes = nodes.filter(|node| node.kind != Kind::Refused);
+        for note in nodes.flat_map(|node| &node.notes) {
+            if let Note::Recovery(key, written) = note
+                && devices.binary_search(key).is_ok()
+                && !known.graph.has_author(key)
+            {
+                let last = told.entry(*key).or_insert(*written);
+                *last = (*last).max(*written);
+            }
+        }
+        told
     }
 
     /// Tells the other devices of our person, in the space of its devices, at most 64 at once. Fails where

@@ -72,7 +72,11 @@ fn devices() -> (Node, GroupId) {
     ada.try_do(|spaces, s, desk| spaces.tell_devices(s, &both, desk))
         .unwrap();
     sync(&mut [&mut ada, &mut ada2]);
-    let left = [Telling::Left(one, one_id)];
+    let key = ada.id;
+    let left = [
+        Telling::Left(one, one_id),
+        Telling::Recovery(key, 1_700_000_000),
+    ];
     ada2.try_do(|spaces, s, desk| spaces.tell_devices(s, &left, desk))
         .unwrap();
     sync(&mut [&mut ada, &mut ada2]);
@@ -87,6 +91,7 @@ fn note(note: &Note) -> Value {
             json!(["joined", hex(topic.as_bytes()), hex(space.as_bytes())])
         }
         Note::Left(topic, space) => json!(["left", hex(topic.as_bytes()), hex(space.as_bytes())]),
+        Note::Recovery(key, written) => json!(["recovery", hex(key.as_bytes()), written]),
         _ => json!(["other"]),
     }
 }
@@ -168,7 +173,10 @@ fn what_devices_say_has_the_bytes_of_the_vector() {
     let kinds = notes.flat_map(|message| message["notes"].as_array().unwrap());
     let kinds: std::collections::BTreeSet<&str> =
         kinds.filter_map(|note| note[0].as_str()).collect();
-    assert_eq!(kinds, ["joined", "leaves", "left", "person"].into());
+    assert_eq!(
+        kinds,
+        ["joined", "leaves", "left", "person", "recovery"].into()
+    );
 }
 
 /// Only owners say in a space which spaces their person is in: of others it has no effect.

@@ -147,6 +147,8 @@ pub(crate) enum Note {
     Joined(Topic, SpaceId),
     /// It is in it no longer.
     Left(Topic, SpaceId),
+    /// To them as well: that device is a recovery key, and when its file was written.
+    Recovery(VerifyingKey, u64),
     /// A team is called so in the space.
     Team(GroupId, String),
 }
@@ -204,6 +206,9 @@ impl Note {
                 w.array(3).uint(8).bytes(topic.as_bytes());
                 w.bytes(space.as_bytes());
             }
+            Note::Recovery(key, written) => {
+                w.array(3).uint(9).bytes(key.as_bytes()).uint(*written);
+            }
             Note::Team(team, name) => {
                 w.array(3).uint(10).bytes(team.as_bytes()).text(name);
             }
@@ -237,6 +242,7 @@ impl Note {
             (1, 6) => Ok(Note::Leaves),
             (3, 7) => read_told(r).map(|(topic, space)| Note::Joined(topic, space)),
             (3, 8) => read_told(r).map(|(topic, space)| Note::Left(topic, space)),
+            (3, 9) => Ok(Note::Recovery(read_key(r)?, r.uint()?)),
             (3, 10) => Ok(Note::Team(read_key(r)?.into(), read_name(r)?)),
             _ => Err(Invalid::Variant),
         }

@@ -5,7 +5,7 @@ use p2panda_core::ordered::{BTreeMap, BTreeSet};
 use p2panda_core::limits::PERSON_OPERATIONS_MAX;
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;
-use p2panda_groups::{Action, Member, Operation, Processed};
+use p2panda_groups::{Action, GroupId, Member, Operation, Processed};
 
 use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, Structure};
 use super::invites::{Note, open_request};
@@ -319,7 +319,8 @@ impl Spaces {
             space.is_some_and(|space| space.founded.is_some())
         };
         let creates = !is_founded(self);
-        let is_nested = operations.iter().any(|op| op.arguments.group != group);
+        let changed = operations.iter().map(|op| op.arguments.group);
+        let nested: BTreeSet<GroupId> = changed.filter(|changed| *changed != group).collect();
         let pointer = Pointer {
             group,
             space: id,
@@ -341,8 +342,9 @@ impl Spaces {
             .process_pointer(&message, &pointer, extra, context)
             .map_err(waits)?;
         let founds = creates && is_founded(self);
-        if is_nested && !creates {
-            events.push(Event::Nested { space: id });
+        if !creates {
+            let nested = nested.into_iter();
+            events.extend(nested.map(|group| Event::Nested { space: id, group }));
         }
         let native = self.spaces.get_mut(&id);
         if let Some(native) = native.and_then(|space| space.native.as_mut()) {

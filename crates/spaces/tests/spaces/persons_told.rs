@@ -1,7 +1,7 @@
 //! What the devices of a person tell each other (`docs/protocol/spaces.md#18`).
 
 use p2panda_core::limits::{PERSON_SPACES_MAX, SPACE_NOTES_MAX};
-use p2panda_core::{Hash, Topic};
+use p2panda_core::{Hash, SigningKey, Topic, VerifyingKey};
 use p2panda_groups::GroupId;
 use p2panda_spaces::{LocalError, Role, Settings, SpaceId, Telling};
 
@@ -130,4 +130,47 @@ fn what_was_said_is_known_after_a_restart() {
     ada.restart();
     assert_eq!(ada.spaces.told_spaces(&ada.s()), before);
     assert_eq!((ada.knows(1), ada.knows(2)), (Some(true), Some(false)));
+}
+
+fn recovery(key: VerifyingKey, written: u64) -> Telling {
+    Telling::Recovery(key, written)
+}
+
+#[test]
+fn each_device_learns_which_device_is_a_recovery_key() {
+    let ([mut ada, mut ada2], person) = devices();
+    let key = SigningKey::from_bytes(&[90; 32]).verifying_key();
+    let told = |node: &Node| node.spaces.told_recovery(&node.s(), &person);
+    ada.tell(&[recovery(key, 0)]).unwrap();
+    sync(&mut [&mut ada, &mut ada2]);
+    assert!(told(&ada2).is_empty(), "it is no device yet");
+    ada.try_link(person, key).unwrap();
+    ada.follow(person);
+    sync(&mut [&mut ada, &mut ada2]);
+    assert_eq!(told(&ada2), [(key, 0)].into_iter().collect());
+    // The newest date counts, in whichever order they come.
+    ada.tell(&[recovery(key, 9)]).unwrap();
+    ada2.tell(&[recovery(key, 7)]).unwrap();
+    sync(&mut [&mut ada, &mut ada2]);
+    assert_eq!(told(&ada), [(key, 9)].into_iter().collect());
+    assert_eq!(told(&ada2), told(&ada));
+    ada2.restart();
+    assert_eq!(told(&ada2), told(&ada));
+    ada2.try_revoke(person, key).unwrap();
+    ada2.follow(person);
+    sync(&mut [&mut ada, &mut ada2]);
+    assert!(told(&ada).is_empty() && told(&ada2).is_empty());
+}
+
+#[test]
+fn a_device_that_publishes_is_no_recovery_key() {
+    let ([mut ada, mut ada2], person) = devices();
+    ada.tell(&[recovery(ada2.id, 5)]).unwrap();
+    sync(&mut [&mut ada, &mut ada2]);
+    let told = ada.spaces.told_recovery(&ada.s(), &person);
+    assert_eq!(told.get(&ada2.id), Some(&5), "it has published nothing");
+    ada2.tell(&[joined(1)]).unwrap();
+    sync(&mut [&mut ada, &mut ada2]);
+    let told = ada.spaces.told_recovery(&ada.s(), &person);
+    assert!(told.is_empty());
 }
