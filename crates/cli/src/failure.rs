@@ -179,11 +179,6 @@ pub enum Failure {
         out, name another home with --home DIR, or stop that node"
     )]
     RunningNode { flag: &'static str, at: String },
-    #[error(
-        "a node runs at {at}, and recovery files need a home directory that no node uses; stop it for this \
-        command, or name another home with --home DIR"
-    )]
-    RecoveryOfRunning { at: String },
     #[error("the measured process cannot be run: {0}; check the limits of this system")]
     Measured(#[source] io::Error),
     #[error(
@@ -261,9 +256,9 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoHttp | Failure::NoTerminal => 2,
-            Failure::RecoveryOfRunning { .. }
-            | Failure::RunsAlready { .. }
-            | Failure::AnswersNothing { .. } => kind_code(ErrorKind::Locked),
+            Failure::RunsAlready { .. } | Failure::AnswersNothing { .. } => {
+                kind_code(ErrorKind::Locked)
+            }
             Failure::NoToken
             | Failure::NodeOfItsOwn
             | Failure::RelayWithKeys { .. }

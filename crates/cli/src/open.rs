@@ -15,7 +15,7 @@ use crate::command::compact::is_missing;
 use crate::command::status::says;
 use crate::failure::Failure;
 use crate::home::default_home;
-use crate::output::note;
+use crate::output::{RENEWAL, note};
 use crate::settings::{Resolved, Settings, seed};
 
 /// Opens the home directory, or a throw-away node where `temp` asks for one.
@@ -142,10 +142,7 @@ pub async fn until_stopped<T>(
                 }
                 Event::OwnFork { topic, .. } => note(&forked(node, topic).await.to_string()),
                 Event::Space { news, .. } => note(&news.to_string()),
-                Event::RecoveryDue { .. } => note(
-                    "the recovery file is more than 30 days old; `panda device export FILE` writes a \
-                    new one",
-                ),
+                Event::RecoveryDue { .. } => note(RENEWAL),
                 Event::OwnLogPulled => {
                     note("what the other copy published is here; publishing continues");
                 }

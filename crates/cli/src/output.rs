@@ -7,6 +7,10 @@ use p2panda::{Change, Hash, Message, Raw, VerifyingKey};
 use p2panda_rpc::api;
 use serde::Serialize;
 
+/// Said once a recovery file is due.
+pub const RENEWAL: &str =
+    "the recovery file is more than 30 days old; `panda device export FILE` writes a new one";
+
 /// Whether anyone who reads standard output is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

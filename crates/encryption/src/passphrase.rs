@@ -48,6 +48,11 @@ impl Passphrase {
         }
     }
 
+    /// What was typed, for a channel that nobody else reads.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
     /// The key that follows from it (Argon2id, version 1.3, one lane). Takes as much memory and time as
     /// the cost says.
     ///

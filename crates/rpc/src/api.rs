@@ -261,6 +261,13 @@ methods! {
     DeviceRefuse "device.refuse" Admin DeviceRefuseParams => Empty;
     /// Revokes a device of the person, in spaces too.
     DeviceRevoke "device.revoke" Admin DeviceRevokeParams => Empty;
+    /// Returns a recovery file of the person, sealed under a passphrase; the client stores it.
+    DeviceExport "device.export" Admin DeviceExportParams => DeviceExportResult;
+    /// Says that the recovery file is stored; returns the file to replace it with, if there is one.
+    DeviceExportStored "device.export_stored" Admin DeviceExportStoredParams
+        => DeviceExportStoredResult;
+    /// Makes the node a device of a person by a recovery file.
+    DeviceRestore "device.restore" Admin DeviceRestoreParams => DeviceRestoreResult;
     /// Subscribes to ephemeral messages.
     EphemeralSubscribe "ephemeral.subscribe" Read TopicParams => SubscribeResult;
     /// Sends an ephemeral message to connected nodes.

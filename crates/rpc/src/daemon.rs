@@ -33,6 +33,7 @@ mod page;
 mod publishing;
 mod quota;
 mod reading;
+mod recovery;
 mod served;
 mod service;
 mod session;

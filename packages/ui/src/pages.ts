@@ -54,6 +54,9 @@ const overview: Page = async (node) => {
     status.peers_connected === 0
       ? el("p", { class: "warn" }, "No other node is connected. Messages stay here until one is.")
       : null,
+    status.renewal_due
+      ? el("p", { class: "warn" }, "The recovery file is more than 30 days old. Write a new one: panda device export FILE.")
+      : null,
     facts([
       ["Node", el("code", {}, status.node)],
       ["Version", status.version],

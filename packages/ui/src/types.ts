@@ -12,6 +12,7 @@ export interface Status {
   peers_connected: number;
   sessions: number;
   sessions_live: number;
+  renewal_due?: boolean;
 }
 
 export interface Peer {

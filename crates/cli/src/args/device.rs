@@ -65,12 +65,15 @@ pub enum DeviceCommand {
         long_about = "Write a recovery file, from which a new device is restored when all devices are lost.\n\n\
             The file holds a key of its own and the secrets of all your spaces, and opens with its passphrase. \
             Keep it away from your devices. Write a new one every month, and when you have joined a space: earlier \
-            files are then of no use any more.",
+            files, also those that your other devices wrote, are then of no use any more.",
         after_help = "Example:\n  panda device export person.recovery"
     )]
     Export {
         /// The file, which must not exist
         file: PathBuf,
+        /// Keep earlier recovery files valid
+        #[arg(long)]
+        keep_earlier: bool,
         /// Read the passphrase from the first line of a file, or of standard input with `-` [default:
         /// ask on the terminal]
         #[arg(long, value_name = "FILE")]

@@ -1,5 +1,6 @@
 //! `panda device`
 
+use std::future::pending;
 use std::time::Duration;
 
 use p2panda_rpc::api;
@@ -14,7 +15,6 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
-use crate::remote::Remote;
 use crate::settings::{Resolved, Settings};
 
 /// How often to look whether something has happened.
@@ -22,14 +22,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Does one thing with the devices of the person whose device the node that runs is, or the home directory.
 pub async fn run(args: &mut NodeArgs, command: DeviceCommand) -> Result<Outcome, Failure> {
-    let is_file = matches!(
-        command,
-        DeviceCommand::Export { .. } | DeviceCommand::Restore { .. }
-    );
-    if is_file && let Some(running) = Remote::find(args).await? {
-        let at = running.at().to_owned();
-        return Err(Failure::RecoveryOfRunning { at });
-    }
     let before = recovery::prepare(&command)?;
     args.network_of_file = before.network();
     let settings = Settings::load(args)?.resolved;
@@ -76,6 +68,17 @@ async fn with(
     }
 }
 
+/// Completes once no peer is connected that could be sent anything.
+pub async fn is_alone(face: &Face) -> Result<(), Failure> {
+    loop {
+        let peers = face.peers().await?.peers;
+        if !peers.iter().any(|peer| peer.connected) {
+            return Ok(());
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
 #[derive(Serialize)]
 struct RevokedLine {
     done: &'static str,
@@ -88,6 +91,16 @@ pub async fn followed(
     wait: Duration,
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
+    followed_unless(face, wait, interrupt, pending()).await
+}
+
+/// The same, until it is of no use to wait for peers.
+pub async fn followed_unless(
+    face: &Face,
+    wait: Duration,
+    interrupt: &mut Interrupt,
+    gone: impl Future<Output = Result<(), Failure>>,
+) -> Result<Outcome, Failure> {
     let done = async {
         loop {
             let list = face.devices().await?;
@@ -99,9 +112,14 @@ pub async fn followed(
         }
     };
     tokio::select! {
+        biased;
         done = timeout(wait, done) => if let Ok(done) = done {
             return done.map(|()| Outcome::Done);
         },
+        gone = gone => {
+            gone?;
+            note("the other device has gone; it gets what is left when both are online again");
+        }
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
     }
     note(match face {
@@ -120,9 +138,7 @@ fn list(list: &api::DeviceListResult, json: bool) -> Result<Outcome, Failure> {
         note("this node is a member of spaces by itself; it has no other devices");
     }
     if list.renewal_due {
-        note(
-            "the recovery file is more than 30 days old; `panda device export FILE` writes a new one",
-        );
+        note(output::RENEWAL);
     }
     for line in &list.devices {
         let written = match json {

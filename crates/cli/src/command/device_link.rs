@@ -5,7 +5,7 @@ use std::time::Duration;
 use p2panda::DeviceCode;
 use serde::Serialize;
 
-use crate::command::device::followed;
+use crate::command::device::{followed_unless, is_alone};
 use crate::command::invite;
 use crate::face::Face;
 use crate::failure::{Failure, Outcome};
@@ -78,7 +78,7 @@ pub async fn link(
     }
     let device = offer.confirm(&digits).await?;
     told("link", &device.to_string(), json)?;
-    followed(face, FOLLOWING, interrupt).await
+    followed_unless(face, FOLLOWING, interrupt, is_alone(face)).await
 }
 
 /// Takes a code, and makes this node a device of the person that shows it.

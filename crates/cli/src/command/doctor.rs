@@ -128,7 +128,7 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
 async fn of_recovery(remote: &Remote) -> Option<Check> {
     let list = remote.call::<api::DeviceList>(&api::Empty {}).await.ok()?;
     let says = "the recovery file is more than 30 days old";
-    let next = "stop the node, and write a new one with `panda device export FILE`";
+    let next = "write a new one with `panda device export FILE`";
     list.renewal_due
         .then(|| Check::of("recovery", State::Warn, says, next))
 }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use p2panda::{NetworkId, Node, Passphrase, RecoveryFile};
+use p2panda::{NetworkId, Passphrase, RecoveryFile, RecoveryPlace};
+use p2panda_rpc::api;
 use serde::Serialize;
+use tokio::task::block_in_place;
 
 use crate::args::DeviceCommand;
 use crate::command::device::followed;
@@ -17,14 +19,15 @@ use crate::passphrase;
 pub enum Prepared {
     Nothing,
     Export(Passphrase),
-    Restore(Box<RecoveryFile>),
+    /// The opened file, and what opens it.
+    Restore(Box<RecoveryFile>, Passphrase),
 }
 
 impl Prepared {
     /// The network of the file that is restored.
     pub fn network(&self) -> Option<NetworkId> {
         match self {
-            Prepared::Restore(file) => Some(file.network_id()),
+            Prepared::Restore(file, _) => Some(file.network_id()),
             _ => None,
         }
     }
@@ -34,7 +37,7 @@ impl Prepared {
 pub fn prepare(command: &DeviceCommand) -> Result<Prepared, Failure> {
     let ask = |from: &Option<PathBuf>, twice| {
         let from: Option<&Path> = from.as_deref();
-        tokio::task::block_in_place(|| passphrase::ask(from, twice))
+        block_in_place(|| passphrase::ask(from, twice))
     };
     Ok(match command {
         DeviceCommand::Export {
@@ -57,8 +60,9 @@ pub fn prepare(command: &DeviceCommand) -> Result<Prepared, Failure> {
         } => {
             let passphrase = ask(passphrase_file, false)?;
             let open = || RecoveryFile::open(file, &passphrase);
-            let opened = tokio::task::block_in_place(open);
-            Prepared::Restore(Box::new(opened.map_err(p2panda::Error::from)?))
+            let opened = block_in_place(open);
+            let opened = opened.map_err(p2panda::Error::from)?;
+            Prepared::Restore(Box::new(opened), passphrase)
         }
         _ => Prepared::Nothing,
     })
@@ -68,7 +72,7 @@ pub fn prepare(command: &DeviceCommand) -> Result<Prepared, Failure> {
 struct Line {
     done: &'static str,
     device: String,
-    spaces: usize,
+    spaces: u64,
 }
 
 pub async fn run(
@@ -76,24 +80,20 @@ pub async fn run(
     (command, before): (DeviceCommand, Prepared),
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
-    let node = match face {
-        Face::Own(node) => node,
-        Face::Running(remote) => {
-            let at = remote.at().to_owned();
-            return Err(Failure::RecoveryOfRunning { at });
-        }
-    };
     match (command, before) {
         (
             DeviceCommand::Export {
-                file, wait, json, ..
+                file,
+                keep_earlier,
+                wait,
+                json,
+                ..
             },
             Prepared::Export(passphrase),
         ) => {
             note("writing the recovery file");
-            node.recovery().export(&file, &passphrase).await?;
-            let spaces = node.spaces().list().await?.len();
-            say("export", node, spaces, json)?;
+            let spaces = export(face, &file, &passphrase, keep_earlier).await?;
+            say("export", face, spaces, json)?;
             let shown = file.display();
             note(&format!(
                 "{shown} opens {}; keep it away from your devices",
@@ -103,20 +103,16 @@ pub async fn run(
         }
         (
             DeviceCommand::Restore {
+                file,
                 revoke_others,
                 wait,
                 json,
                 ..
             },
-            Prepared::Restore(file),
+            Prepared::Restore(opened, passphrase),
         ) => {
-            let spaces = file.topics().count();
-            let recovery = match revoke_others {
-                true => node.recovery().revoking_others(),
-                false => node.recovery(),
-            };
-            recovery.restore(*file).await?;
-            say("restore", node, spaces, json)?;
+            let spaces = restore(face, (&file, *opened), &passphrase, revoke_others).await?;
+            say("restore", face, spaces, json)?;
             note(&format!(
                 "this is a new device of yours, and follows {}",
                 counted(spaces)
@@ -133,8 +129,74 @@ pub async fn run(
     }
 }
 
-fn say(done: &'static str, node: &Node, spaces: usize, json: bool) -> Result<(), Failure> {
-    let device = node.id().to_string();
+/// Writes the file; how many spaces are in it.
+async fn export(
+    face: &Face,
+    file: &Path,
+    passphrase: &Passphrase,
+    keep_earlier: bool,
+) -> Result<u64, Failure> {
+    let remote = match face {
+        Face::Own(node) => {
+            let recovery = match keep_earlier {
+                true => node.recovery().keeping_earlier(),
+                false => node.recovery(),
+            };
+            recovery.export(file, passphrase).await?;
+            return Ok(node.spaces().list().await?.len() as u64);
+        }
+        Face::Running(remote) => remote,
+    };
+    let written = |error: p2panda::RecoveryError| Failure::from(p2panda::Error::from(error));
+    let mut place = block_in_place(|| RecoveryPlace::new(file)).map_err(written)?;
+    let params = api::DeviceExportParams {
+        passphrase: passphrase.expose().to_owned(),
+        keep_earlier,
+    };
+    let begun = remote.call::<api::DeviceExport>(&params).await?;
+    let mut next = Some(begun.file);
+    while let Some(bytes) = next {
+        block_in_place(|| place.store(&bytes.0)).map_err(written)?;
+        let export = begun.export.clone();
+        let params = api::DeviceExportStoredParams { export };
+        next = remote.call::<api::DeviceExportStored>(&params).await?.file;
+    }
+    Ok(begun.spaces)
+}
+
+/// Restores the file; how many spaces are in it.
+async fn restore(
+    face: &Face,
+    (path, opened): (&Path, RecoveryFile),
+    passphrase: &Passphrase,
+    revoke_others: bool,
+) -> Result<u64, Failure> {
+    let remote = match face {
+        Face::Own(node) => {
+            let spaces = opened.topics().count() as u64;
+            let recovery = match revoke_others {
+                true => node.recovery().revoking_others(),
+                false => node.recovery(),
+            };
+            recovery.restore(opened).await?;
+            return Ok(spaces);
+        }
+        Face::Running(remote) => remote,
+    };
+    let path = path.to_owned();
+    let bytes = block_in_place(|| std::fs::read(&path));
+    let bytes = bytes
+        .map_err(|source| p2panda::Error::from(p2panda::RecoveryError::Io { path, source }))?;
+    let params = api::DeviceRestoreParams {
+        file: bytes.into(),
+        passphrase: passphrase.expose().to_owned(),
+        revoke_others,
+    };
+    Ok(remote.call::<api::DeviceRestore>(&params).await?.spaces)
+}
+
+fn say(done: &'static str, face: &Face, spaces: u64, json: bool) -> Result<(), Failure> {
+    let device = face.id().to_string();
     let line = Line {
         done,
         device,
@@ -147,7 +209,7 @@ fn say(done: &'static str, node: &Node, spaces: usize, json: bool) -> Result<(),
     Ok(())
 }
 
-fn counted(spaces: usize) -> String {
+fn counted(spaces: u64) -> String {
     match spaces {
         1 => "1 space".to_owned(),
         _ => format!("{spaces} spaces"),

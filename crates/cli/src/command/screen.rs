@@ -79,6 +79,9 @@ fn of_node(status: &api::NodeStatusResult) -> Vec<String> {
         true => lines.push("not reachable: this machine has no address in a network".to_owned()),
         false => lines.push(format!("reachable at {}", status.addrs.join(", "))),
     }
+    if status.renewal_due {
+        lines.push(output::RENEWAL.to_owned());
+    }
     lines
 }
 
@@ -153,4 +156,39 @@ fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<St
 fn counted(count: usize, one: &str, many: &str) -> String {
     let what = if count == 1 { one } else { many };
     format!("{count} {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_status_reminds_of_a_recovery_file_that_is_due() {
+        let status = |due: bool| api::NodeStatusResult {
+            node: p2panda::SigningKey::from_bytes(&[1; 32]).verifying_key(),
+            version: "0.1.0".to_owned(),
+            network: p2panda::NetworkId::from_bytes([2; 32]),
+            addrs: Vec::new(),
+            rpc: Vec::new(),
+            health: api::HealthView {
+                state: "ok".to_owned(),
+                reason: None,
+            },
+            up_seconds: 1,
+            topics: 0,
+            logs_blocked: 0,
+            peers: 0,
+            peers_connected: 0,
+            sessions: 0,
+            sessions_live: 0,
+            renewal_due: due,
+        };
+        let reminds = |due| of_node(&status(due)).iter().any(|it| it == output::RENEWAL);
+        assert!(reminds(true) && !reminds(false));
+        // A credential without `admin` is not told, and nothing is written for it.
+        let text = serde_json::to_string(&status(false)).unwrap();
+        assert!(!text.contains("renewal_due"));
+    }
 }

@@ -208,6 +208,44 @@ fn a_person_comes_back_by_a_recovery_file() {
 }
 
 #[test]
+fn a_recovery_file_is_written_by_a_node_that_runs() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let daemon = Daemon::start(&world, "");
+    let run = |args: &[&str]| world.plain("server", args).output().unwrap();
+    run(&["space", "create", "Crew"]);
+    passphrase(&world, "right", "correct horse");
+    let right = world.path("right").display().to_string();
+    // The second export replaces what the first one wrote.
+    for name in ["first", "second"] {
+        let file = world.path(name).display().to_string();
+        let by = ["--passphrase-file", &right, "--wait", "0", "--json"];
+        let output = run(&[&["device", "export", &file][..], &by].concat());
+        assert!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "{}",
+            stderr(&output)
+        );
+        let line: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let said = (&line["done"], &line["spaces"]);
+        assert_eq!(said, (&"export".into(), &1.into()));
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let listed = stdout(&run(&["device", "ls"]));
+    assert_eq!(listed.matches(" recovery").count(), 1, "{listed}");
+    daemon.running.signal("-TERM");
+    assert_eq!(daemon.running.end().code(), Some(0));
+    let second = world.path("second").display().to_string();
+    let restore = ["device", "restore", &second, "--passphrase-file", &right];
+    let output = world
+        .at("new", &[&restore[..], &["--wait", "0"]].concat())
+        .output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}
+
+#[test]
 fn a_passphrase_is_not_asked_for_without_a_terminal() {
     let world = World::new();
     let export = ["device", "export", "person.recovery"];

@@ -84,6 +84,10 @@ pub const RPC_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub const RPC_DEVICE_LINKS_MAX: usize = 8;
 /// The longest that a request waits for a link with a device to get on (`docs/protocol/rpc.md#15`).
 pub const RPC_DEVICE_LINK_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of a recovery file that a client is given (`docs/protocol/rpc.md#15`).
+pub const RPC_RECOVERY_BYTES_MAX: usize = 16 * MIB;
+/// How long an export waits for its client to say that the file is stored (`docs/protocol/rpc.md#15`).
+pub const RPC_EXPORT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// Replies and events of the driver that wait to be written; more make its requests wait.
 pub const DRIVER_OUTPUTS_MAX: usize = 1_024;
 /// The longest request of the driver, in bytes: an import of some thousand operations.

@@ -4,6 +4,8 @@ use p2panda_core::VerifyingKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Bin;
+
 /// Result of `device.list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceListResult {
@@ -176,4 +178,91 @@ pub struct DeviceRevokeParams {
     /// Node id of the device.
     #[schemars(with = "String")]
     pub device: VerifyingKey,
+}
+
+/// Parameters of `device.export`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceExportParams {
+    /// Passphrase that opens the file: 1 to 1 024 bytes.
+    pub passphrase: String,
+    /// Whether earlier recovery files stay valid.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_earlier: bool,
+}
+
+impl std::fmt::Debug for DeviceExportParams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceExportParams").finish_non_exhaustive()
+    }
+}
+
+/// Result of `device.export`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceExportResult {
+    /// Name of the export in `device.export_stored`.
+    pub export: String,
+    /// Recovery file to store.
+    pub file: Bin,
+    /// Number of spaces in it.
+    pub spaces: u64,
+}
+
+impl std::fmt::Debug for DeviceExportResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceExportResult")
+            .field("spaces", &self.spaces)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Parameters of `device.export_stored`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceExportStoredParams {
+    /// Name of the export.
+    pub export: String,
+}
+
+/// Result of `device.export_stored`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceExportStoredResult {
+    /// Recovery file that replaces the stored one; absent once the export is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Bin>,
+}
+
+impl std::fmt::Debug for DeviceExportStoredResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceExportStoredResult")
+            .finish_non_exhaustive()
+    }
+}
+
+/// Parameters of `device.restore`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceRestoreParams {
+    /// Recovery file.
+    pub file: Bin,
+    /// Passphrase that opens it.
+    pub passphrase: String,
+    /// Whether all other devices of the person are revoked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_others: bool,
+}
+
+impl std::fmt::Debug for DeviceRestoreParams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceRestoreParams")
+            .field("revoke_others", &self.revoke_others)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Result of `device.restore`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceRestoreResult {
+    /// Number of spaces in the file.
+    pub spaces: u64,
 }

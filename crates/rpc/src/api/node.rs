@@ -36,6 +36,9 @@ pub struct NodeStatusResult {
     pub sessions: u64,
     /// Number of live sessions.
     pub sessions_live: u64,
+    /// Whether the recovery file of the node's person is more than 30 days old. Only for `admin`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renewal_due: bool,
 }
 
 /// Whether a node can store.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use p2panda::NamedAddr;
 use p2panda_core::limits::{RPC_FETCH_WAIT, RPC_INVITE_TOPICS_MAX};
 
-use super::access::{Unknown, Who, since_1970};
+use super::access::{Scope, Unknown, Who, since_1970};
 use super::invites::Invite;
 use super::map;
 use super::service::Service;
@@ -99,10 +99,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Of<T> + Send + 'stat
 
 pub(crate) async fn node_status(
     session: &Arc<Session>,
-    _: Arc<Who>,
+    who: Arc<Who>,
     _: Empty,
 ) -> Of<api::NodeStatusResult> {
     let node = &session.service.node;
+    let is_told = who.scopes.has(Scope::Admin);
+    let due = node.recovery().is_due().await;
+    let renewal_due = is_told && due.map_err(|error| map::error(&error))?;
     let (metrics, peers) = (node.metrics(), node.net().peers());
     Ok(api::NodeStatusResult {
         node: node.id(),
@@ -118,6 +121,7 @@ pub(crate) async fn node_status(
         peers_connected: peers.iter().filter(|peer| peer.connected).count() as u64,
         sessions: metrics.network.sessions,
         sessions_live: metrics.network.sessions_live,
+        renewal_due,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{self, Session, failed};
-use super::{calls, consumers, devices, reading, spaces};
+use super::{calls, consumers, devices, reading, recovery, spaces};
 use crate::api::{self, Code, Incoming, Method, Reply, RequestId, RpcError};
 
 macro_rules! table {
@@ -122,6 +122,9 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
         DeviceConfirm: devices::confirm,
         DeviceRefuse: devices::refuse,
         DeviceRevoke: devices::revoke,
+        DeviceExport: recovery::export,
+        DeviceExportStored: recovery::export_stored,
+        DeviceRestore: recovery::restore,
     }
 }
 

@@ -17,6 +17,7 @@ use super::alias::{self, Aliases};
 use super::devices::Links;
 use super::map;
 use super::metrics::Tally;
+use super::recovery::Exports;
 use crate::api::{Code, RpcError};
 
 /// The node with what clients need around it. Clones share it.
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) tally: Tally,
     /// With other devices of the person.
     pub(crate) links: Links,
+    /// Of recovery files.
+    pub(crate) exports: Exports,
     pub(crate) network: p2panda::NetworkId,
     /// Addresses of HTTP and WebSockets.
     pub(crate) listens: parking_lot::Mutex<Vec<String>>,
@@ -81,6 +84,7 @@ impl Service {
             gate,
             tally: Tally::default(),
             links: Links::default(),
+            exports: Exports::default(),
             opened: Instant::now(),
             stop: Notify::new(),
             nearby: broadcast::Sender::new(EPHEMERAL_RECEIVED_MAX),

@@ -195,3 +195,109 @@ async fn only_who_may_do_everything_changes_devices() {
     }
     world.end().await;
 }
+
+fn passphrase() -> String {
+    "correct horse".to_owned()
+}
+
+async fn export(client: &Client, keep_earlier: bool) -> api::DeviceExportResult {
+    let passphrase = passphrase();
+    let params = api::DeviceExportParams {
+        passphrase,
+        keep_earlier,
+    };
+    let exported = client.call::<api::DeviceExport>(&params).await.unwrap();
+    let shown = format!("{params:?} {exported:?}");
+    assert!(
+        !shown.contains("horse") && !shown.contains("file"),
+        "{shown}"
+    );
+    exported
+}
+
+async fn stored(client: &Client, export: &str) -> Option<api::Bin> {
+    let export = export.to_owned();
+    let params = api::DeviceExportStoredParams { export };
+    let stored = client.call::<api::DeviceExportStored>(&params).await;
+    stored.unwrap().file
+}
+
+async fn recovery_keys(client: &Client) -> usize {
+    let all = devices(client).await.into_iter();
+    all.filter(|(_, _, state)| *state == DeviceState::Recovery)
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_file_is_exported_and_restored_by_the_rpc() {
+    let worlds = [World::new().await, World::new().await];
+    let [old, new] = [worlds[0].client(ROOT).await, worlds[1].client(ROOT).await];
+    worlds[0].node.spaces().create("Crew").await.unwrap();
+    let first = export(&old, false).await;
+    assert_eq!(first.spaces, 1);
+    assert_eq!(
+        stored(&old, &first.export).await,
+        None,
+        "there is no earlier one"
+    );
+    let params = api::DeviceExportStoredParams {
+        export: first.export,
+    };
+    let over = failed(old.call::<api::DeviceExportStored>(&params).await);
+    assert_eq!(over, Code::NotFound);
+    // Nothing is revoked before the client has stored the next one.
+    let second = export(&old, false).await;
+    assert_eq!(recovery_keys(&old).await, 2);
+    let last = stored(&old, &second.export).await.unwrap();
+    assert_ne!(last, second.file);
+    assert_eq!(stored(&old, &second.export).await, None);
+    assert_eq!(recovery_keys(&old).await, 1);
+    let status = old.call::<api::NodeStatus>(&Empty {}).await.unwrap();
+    assert!(!status.renewal_due);
+
+    let mut params = api::DeviceRestoreParams {
+        file: last,
+        passphrase: "correct horsf".to_owned(),
+        revoke_others: false,
+    };
+    let wrong = failed(new.call::<api::DeviceRestore>(&params).await);
+    assert_eq!(wrong, Code::Invalid);
+    params.passphrase = passphrase();
+    let shown = format!("{params:?}");
+    assert!(
+        !shown.contains("horse") && !shown.contains("file"),
+        "{shown}"
+    );
+    let restored = new.call::<api::DeviceRestore>(&params).await.unwrap();
+    assert_eq!(restored.spaces, 1);
+    let this: Vec<VerifyingKey> = devices(&new)
+        .await
+        .into_iter()
+        .filter_map(|(device, this, _)| this.then_some(device))
+        .collect();
+    assert_eq!(this, [worlds[1].node.id()]);
+    let again = failed(new.call::<api::DeviceRestore>(&params).await);
+    assert_eq!(again, Code::Invalid, "it follows spaces by now");
+    for world in worlds {
+        world.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_for_admins_and_needs_a_passphrase() {
+    let world = World::new().await;
+    let mut params = api::DeviceExportParams {
+        passphrase: String::new(),
+        keep_earlier: false,
+    };
+    let root = world.client(ROOT).await;
+    let empty = failed(root.call::<api::DeviceExport>(&params).await);
+    assert_eq!(empty, Code::InvalidParams);
+    params.passphrase = passphrase();
+    for token in [ALICE, SAM] {
+        let client = world.client(token).await;
+        let refused = failed(client.call::<api::DeviceExport>(&params).await);
+        assert_eq!(refused, Code::Forbidden);
+    }
+    world.end().await;
+}
