@@ -37,8 +37,15 @@ fn a_second_device_is_linked_by_a_ticket_and_a_yes() {
         (&"link".into(), &joined["device"])
     );
     assert_eq!(new.end().code(), Some(0));
-    // The other one may be gone before the spaces have followed.
-    assert!(matches!(old.end().code(), Some(0 | 3)));
+    // The other one may be gone before the spaces have followed: nobody waits for it then.
+    drop(old.stdin.take());
+    let status = old.child.wait().unwrap();
+    let said: Vec<String> = old.err.iter().collect();
+    let is_told = said
+        .iter()
+        .any(|line| line.contains("the other device has gone"));
+    assert!(matches!(status.code(), Some(0 | 3)), "{said:?}");
+    assert_eq!(status.code() == Some(3), is_told, "{said:?}");
     for home in ["old", "new"] {
         let output = world.at(home, &["device", "ls"]).output().unwrap();
         let devices = stdout(&output);

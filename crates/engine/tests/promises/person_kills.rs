@@ -1,12 +1,14 @@
-//! Devices are linked and revoked by a process that is killed (`docs/protocol/spaces.md#18`).
+//! Devices are linked and revoked by a process that is killed, and where a space cannot follow
+//! (`docs/protocol/spaces.md#18`).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use p2panda_core::limits::PERSON_STEP_MAX;
-use p2panda_core::{Hash, SigningKey, Topic, VerifyingKey};
+use p2panda_core::limits::{PERSON_RETRY_WAIT, PERSON_STEP_MAX};
+use p2panda_core::{Hash, Phase, SigningKey, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, PersonCommand, PersonLook, Reply, Role, Settings, SpaceCommand, SpaceError, SpaceLook,
+    Command, DeviceChange, Pending, PersonCommand, PersonLook, Reply, Role, Settings, SpaceCommand,
+    SpaceError, SpaceLook,
 };
 
 use crate::space_lives::kill_child;
@@ -42,6 +44,36 @@ impl Peer {
 
     fn revoke_device(&mut self, device: VerifyingKey) -> Result<(), SpaceError> {
         self.ask(person(|reply| PersonCommand::Revoke { device, reply }))
+    }
+
+    fn create_in(&mut self, topic: Topic) {
+        let (settings, name) = (Settings::with_history(), None);
+        let created: Result<(), SpaceError> = self.ask(asked(|reply| {
+            Command::Space(SpaceCommand::Create {
+                topic,
+                settings,
+                name,
+                reply,
+            })
+        }));
+        created.unwrap();
+    }
+
+    /// A peer says that it has more of our log in a topic: we do not publish there for a while.
+    fn cannot_publish(&mut self, topic: Topic, session: u64) {
+        let peer = SigningKey::from_bytes(&[200; 32]).verifying_key();
+        let own_seq = 1_000;
+        self.process(Command::PeerHas {
+            topic,
+            session,
+            peer,
+            own_seq,
+        });
+    }
+
+    fn has_member(&mut self, topic: Topic, device: VerifyingKey) -> bool {
+        let members = self.look_at(topic).members;
+        members.iter().any(|(key, _)| *key == device)
     }
 
     fn look_at(&mut self, topic: Topic) -> SpaceLook {
@@ -87,16 +119,7 @@ fn every_space_follows_after_kills_at_a_hundred_points() {
         let temp = tempfile::tempdir().unwrap();
         let mut peer = Peer::at(temp.path());
         for topic in topics() {
-            let (settings, name) = (Settings::with_history(), None);
-            let created: Result<(), SpaceError> = peer.ask(asked(|reply| {
-                Command::Space(SpaceCommand::Create {
-                    topic,
-                    settings,
-                    name,
-                    reply,
-                })
-            }));
-            created.unwrap();
+            peer.create_in(topic);
         }
         drop(peer);
         for kill in part * 25..(part + 1) * 25 {
@@ -118,4 +141,68 @@ fn every_space_follows_after_kills_at_a_hundred_points() {
             }
         }
     }
+}
+
+#[test]
+fn a_space_that_cannot_follow_holds_up_no_other() {
+    let mut peer = Peer::new(1);
+    let [first, stuck, last] = [1, 2, 3].map(|n| Topic::from_bytes([n; 32]));
+    for topic in [first, stuck, last] {
+        peer.create_in(topic);
+    }
+    let device = SigningKey::from_bytes(&[90; 32]).verifying_key();
+    for (session, change) in [DeviceChange::Add(device), DeviceChange::Revoke(device)]
+        .into_iter()
+        .enumerate()
+    {
+        let session = session as u64;
+        peer.cannot_publish(stuck, session);
+        let is_in = match change {
+            DeviceChange::Add(_) => {
+                peer.link(device).unwrap();
+                true
+            }
+            DeviceChange::Revoke(_) => {
+                peer.revoke_device(device).unwrap();
+                false
+            }
+        };
+        let look = peer.person();
+        let waits = (stuck, Pending::Change(change));
+        assert!(look.pending.contains(&waits), "{:?}", look.pending);
+        assert!(look.pending.iter().all(|(topic, _)| *topic == stuck));
+        assert_eq!(peer.has_member(stuck, device), !is_in);
+        for topic in [first, last].into_iter().chain(look.of_devices) {
+            assert_eq!(peer.has_member(topic, device), is_in, "the others go on");
+        }
+        // The peer is gone, and no message of anybody comes: it is tried again.
+        let (topic, phase) = (stuck, Phase::Ended);
+        peer.process(Command::Session {
+            topic,
+            session,
+            phase,
+        });
+        peer.now.elapsed_us += PERSON_RETRY_WAIT.as_micros() as u64;
+        peer.settle();
+        assert_eq!(peer.person().pending, []);
+        assert_eq!(peer.has_member(stuck, device), is_in);
+    }
+}
+
+#[test]
+fn a_space_that_could_not_follow_does_after_a_restart() {
+    let mut peer = Peer::new(1);
+    let [first, stuck] = [1, 2].map(|n| Topic::from_bytes([n; 32]));
+    for topic in [first, stuck] {
+        peer.create_in(topic);
+    }
+    let device = SigningKey::from_bytes(&[90; 32]).verifying_key();
+    peer.link(device).unwrap();
+    peer.cannot_publish(stuck, 1);
+    peer.revoke_device(device).unwrap();
+    assert!(!peer.has_member(first, device) && peer.has_member(stuck, device));
+    peer.crash();
+    peer.settle();
+    assert_eq!(peer.person().pending, []);
+    assert!(!peer.has_member(stuck, device));
 }

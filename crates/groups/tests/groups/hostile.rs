@@ -242,6 +242,32 @@ fn a_bubble_of_ten_thousand_operations_needs_no_stack() {
 }
 
 #[test]
+fn ten_thousand_stale_operations_of_a_removed_manager_fail() {
+    let mut groups = Groups::new(Rules::Hardened);
+    let start = create(&[("A", Access::Manage), ("B", Access::Manage)]);
+    admit(&mut groups, Author("A").does(0, one(), &[], start));
+    admit(&mut groups, Author("A").does(1, one(), &[0], remove("B")));
+    let before = tables(&groups.now());
+    // It never claims to know of its removal.
+    let mut last = 0;
+    for n in 2..10_002_u64 {
+        let member = format!("m{}", n / 2 % 50);
+        let action = match n % 2 {
+            0 => add(&member, Access::Manage),
+            _ => remove(&member),
+        };
+        let admitted = admit(&mut groups, Author("B").does(n, one(), &[last], action));
+        assert!(admitted.changed.is_empty(), "{n}: {admitted:?}");
+        last = n;
+    }
+    assert_eq!(tables(&groups.now()), before);
+    let honest = Author("A").does(20_000, one(), &[1], add("C", Access::Read));
+    assert_eq!(admit(&mut groups, honest).status, Status::Applied);
+    let expected = [("A".into(), Access::Manage), ("C".into(), Access::Read)];
+    assert_eq!(members(&groups, one()), expected);
+}
+
+#[test]
 fn a_long_ring_of_removals_needs_no_stack() {
     let work = || {
         const PEOPLE: u64 = 3_000;

@@ -6,6 +6,7 @@ mod file;
 mod lives;
 mod native;
 mod native_ahead;
+mod native_hostile;
 mod native_invites;
 mod native_leaks;
 mod native_lives;
