@@ -512,6 +512,16 @@ impl Node {
         }
     }
 
+    /// Stored header and payload bytes of this node and others. `None` without quotas
+    /// ([`Builder::quotas`](crate::Builder::quotas)): nothing is counted then.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn kept_bytes(&self) -> Result<Option<u64>, Error> {
+        let read = move |reader: &p2panda_store::Reader| reader.kept_bytes(None);
+        self.storage().read(read).await
+    }
+
     /// The network: peers, addresses, counters.
     pub fn net(&self) -> peers::Network {
         peers::Network::new(self.0.net.clone())

@@ -74,6 +74,13 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
         counter(&tally.requests),
     );
     registry.register("rpc_errors", "Requests that failed", counter(&tally.failed));
+    let all_kept = service.node.kept_bytes().await;
+    if let Some(bytes) = all_kept.map_err(|error| map::error(&error))? {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let help = "Header and payload bytes that are kept in all, where there are quotas";
+        registry.register("kept_bytes", help, gauge);
+    }
     let (mut waiting, mut blocked) = (Rows::default(), Rows::default());
     let mut kept_bytes = Rows::default();
     let (mut behind, mut ages) = (Rows::default(), Rows::default());

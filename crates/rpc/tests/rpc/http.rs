@@ -207,7 +207,12 @@ async fn readiness_is_the_health_of_the_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_have_the_node_the_rpc_topics_by_alias_and_consumers() {
-    let world = World::with(|config| config.access.metrics_open = true).await;
+    // Bytes are counted where there are quotas.
+    let quotas = p2panda::Quotas {
+        total: Some(1 << 30),
+        ..p2panda::Quotas::default()
+    };
+    let world = World::with_quotas(quotas, |config| config.access.metrics_open = true).await;
     let alias = world.keep().await;
     publish(&world, &alias, 3).await;
     let alice = world.client(ALICE).await;
@@ -227,6 +232,12 @@ async fn metrics_have_the_node_the_rpc_topics_by_alias_and_consumers() {
         text.contains("p2panda_consumer_oldest_age_seconds{consumer=\"alice/x\"}"),
         "{text}"
     );
+    let kept = world.node.kept_bytes().await.unwrap().unwrap();
+    assert!(kept > 0, "the messages are kept");
+    let of_topic = format!("\np2panda_topic_kept_bytes{{topic=\"{alias}\"}} {kept}\n");
+    for row in [format!("\np2panda_kept_bytes {kept}\n"), of_topic] {
+        assert!(text.contains(&row), "{row}: {text}");
+    }
     // The dashboard asks for nothing that there is not.
     let dashboard = include_str!("../../../../packaging/grafana/panda.json");
     let asked = dashboard.split("p2panda_").skip(1);

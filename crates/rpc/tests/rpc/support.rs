@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
-use p2panda::{Mdns, NetworkId, Node, Topic, VerifyingKey};
+use p2panda::{Builder, Mdns, NetworkId, Node, Topic, VerifyingKey};
 use p2panda_rpc::daemon::{self, Config, Grant, Scopes, UnixPath, Unknown};
 
 /// Token of a client that reads, publishes and relays.
@@ -18,14 +18,17 @@ pub const ROOT: &str = "token-of-root";
 
 /// A node that meets nobody.
 pub async fn node(dir: &Path) -> Result<Node, p2panda::Error> {
+    builder(dir).spawn().await
+}
+
+/// The same before it is spawned.
+pub fn builder(dir: &Path) -> Builder {
     p2panda::builder()
         .data_dir(dir)
         .state_dir(None)
         .network_id(NetworkId::from_bytes([7; 32]))
         .bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)
         .mdns(Mdns::Off)
-        .spawn()
-        .await
 }
 
 /// A socket in the directory, a free port, and three tokens.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use p2panda::{Node, Topic};
+use p2panda::{Node, Quotas, Topic};
 use p2panda_rpc::api::{self, Code};
 use p2panda_rpc::client::{Client, ClientError, Credential};
 use p2panda_rpc::daemon::{self, Config, Running};
@@ -27,8 +27,14 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> World {
+        World::with_quotas(Quotas::default(), change).await
+    }
+
+    /// The node keeps no more of others.
+    pub async fn with_quotas(quotas: Quotas, change: impl FnOnce(&mut Config)) -> World {
         let dir = tempfile::tempdir().unwrap();
-        let node = support::node(dir.path()).await.unwrap();
+        let node = support::builder(dir.path()).quotas(quotas).spawn().await;
+        let node = node.unwrap();
         let mut config = support::config(dir.path());
         change(&mut config);
         let running = daemon::start(node.clone(), config).await.unwrap();
