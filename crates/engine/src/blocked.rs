@@ -6,6 +6,8 @@ use p2panda_core::limits::BLOCKED_LOGS_MAX;
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_store::{BlockedLog, RejectReason, StoreError, Tx};
 
+use crate::kept::Quotas;
+
 /// The blocked logs of all topics, by their labels; the database has the same.
 #[derive(Default)]
 pub(crate) struct Blocked(BTreeMap<(Topic, VerifyingKey), BlockedLog>);
@@ -19,12 +21,21 @@ impl Blocked {
     }
 
     /// As [`Blocked::load`], at the start: requests again what this node may accept now, and what
-    /// another version may read.
-    pub fn open(&mut self, tx: &mut Tx<'_>, operation_bytes_max: usize) -> Result<(), StoreError> {
+    /// another version may read. What the quotas exclude is counted by then.
+    pub fn open(
+        &mut self,
+        tx: &mut Tx<'_>,
+        operation_bytes_max: usize,
+        quotas: &Quotas,
+    ) -> Result<(), StoreError> {
         for (topic, log) in tx.blocked_logs()? {
-            let too_large = log.reason == RejectReason::TooLarge;
-            if !too_large || log.bytes <= operation_bytes_max as u64 {
-                let topic = tx.topic(&topic)?;
+            let topic = tx.topic(&topic)?;
+            let stays = match log.reason {
+                RejectReason::TooLarge => log.bytes > operation_bytes_max as u64,
+                RejectReason::Quota => quotas.are_exceeded(tx, (topic, log.author), log.bytes)?,
+                _ => false,
+            };
+            if !stays {
                 tx.unblock(topic, &log.label)?;
             }
         }

@@ -194,9 +194,9 @@ impl Engine {
         let author = state.author;
         state.spaces.load(&mut tx, &state.sealer, author)?;
         state.load_waiting(&mut tx)?;
-        let operation_bytes_max = state.limits.operation_bytes_max;
-        state.blocked.open(&mut tx, operation_bytes_max)?;
-        tx.count_kept(state.limits.quotas.is_any())?;
+        let (operation_bytes_max, quotas) = (state.limits.operation_bytes_max, state.limits.quotas);
+        tx.count_kept(quotas.is_any())?;
+        state.blocked.open(&mut tx, operation_bytes_max, &quotas)?;
         tx.commit()?;
         idle::load(store.database(), &mut state, now.elapsed_us)?;
         let mut engine = Engine {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use p2panda_core::VerifyingKey;
-use p2panda_store::{Counted, TopicKey};
+use p2panda_store::{Counted, StoreError, TopicKey, Tx};
 
 /// Header and payload bytes that are kept at most. `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,11 +16,59 @@ pub struct Quotas {
     pub author: Option<u64>,
 }
 
+/// One of the [`Quotas`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum QuotaOf {
+    /// That of an author.
+    Author,
+    /// That of a topic.
+    Topic,
+    /// That of everything.
+    All,
+}
+
 impl Quotas {
     /// Whether there is any.
     pub fn is_any(&self) -> bool {
         *self != Quotas::default()
     }
+
+    /// Which of them so many more bytes exceed, if any: the narrowest. `kept`: bytes of everything, of the
+    /// topic and of the author.
+    pub fn exceeded(&self, kept: [u64; 3], more: u64) -> Option<QuotaOf> {
+        let [all, topic, author] = kept;
+        let quotas = [
+            (QuotaOf::Author, self.author, author),
+            (QuotaOf::Topic, self.topic, topic),
+            (QuotaOf::All, self.total, all),
+        ];
+        let is_full = |(_, limit, kept): &(QuotaOf, Option<u64>, u64)| {
+            limit.is_some_and(|limit| kept.saturating_add(more) > limit)
+        };
+        quotas.into_iter().find(is_full).map(|(of, ..)| of)
+    }
+
+    /// The same, as of the logs that are saved.
+    pub(crate) fn are_exceeded(
+        &self,
+        tx: &Tx<'_>,
+        (topic, author): (TopicKey, VerifyingKey),
+        more: u64,
+    ) -> Result<bool, StoreError> {
+        if !self.is_any() {
+            return Ok(false);
+        }
+        let mut kept = [0; 3];
+        for (kept, of) in kept.iter_mut().zip(counted(topic, author)) {
+            *kept = tx.kept_bytes(of)?;
+        }
+        Ok(self.exceeded(kept, more).is_some())
+    }
+}
+
+/// What counts with an operation: everything, its topic, its author.
+pub(crate) fn counted(topic: TopicKey, author: VerifyingKey) -> [Counted; 3] {
+    [Counted::All, Counted::Topic(topic), Counted::Author(author)]
 }
 
 /// The logs of a batch are saved at its end: until then the database says what was kept before it.

@@ -120,7 +120,7 @@ pub use at_rest::{AtRest, Keychain, KeychainError, source_name};
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
 pub use drafted::{DraftWork, Drafted};
 pub use engine::{Corrupt, Engine, Options};
-pub use kept::Quotas;
+pub use kept::{QuotaOf, Quotas};
 pub use lanes::Lanes;
 pub use named_command::{AgedNamed, NamedCommand, NewNamed, OpenedNamed};
 pub use now::Now;

@@ -4,7 +4,7 @@ use p2panda_core::{Header, VerifyingKey};
 use p2panda_store::{Counted, LogKey, RejectReason, StoreError, TopicKey};
 
 use crate::blocking;
-use crate::kept::{Kept, Quotas};
+use crate::kept::{Kept, counted};
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
@@ -81,24 +81,12 @@ fn has_room(
     author: VerifyingKey,
     more: u64,
 ) -> Result<bool, StoreError> {
-    let Quotas {
-        total,
-        topic: of_topic,
-        author: of_author,
-    } = turn.state.limits.quotas;
-    let limits = [total, of_topic, of_author];
-    for (of, limit) in counted(topic, author).into_iter().zip(limits) {
-        if let Some(limit) = limit
-            && kept(turn, of)?.saturating_add(more) > limit
-        {
-            return Ok(false);
-        }
+    let mut bytes = [0; 3];
+    for (bytes, of) in bytes.iter_mut().zip(counted(topic, author)) {
+        *bytes = kept(turn, of)?;
     }
-    Ok(true)
-}
-
-fn counted(topic: TopicKey, author: VerifyingKey) -> [Counted; 3] {
-    [Counted::All, Counted::Topic(topic), Counted::Author(author)]
+    let quotas = turn.state.limits.quotas;
+    Ok(quotas.exceeded(bytes, more).is_none())
 }
 
 fn kept(turn: &mut Turn<'_>, of: Counted) -> Result<u64, StoreError> {

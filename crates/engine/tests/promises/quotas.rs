@@ -1,7 +1,7 @@
 //! Quotas for data of others.
 
 use p2panda_core::{Operation, VerifyingKey};
-use p2panda_engine::{EngineEvent, Incoming, Options, Outcome, Quotas, RejectReason};
+use p2panda_engine::{EngineEvent, Incoming, Options, Outcome, QuotaOf, Quotas, RejectReason};
 
 use crate::node::{Author, Node, OTHER_TOPIC, TOPIC, session};
 
@@ -159,6 +159,54 @@ fn what_is_kept_is_known_after_a_kill_and_a_restart() {
     let mut node = node.reopen_with(with(of_author(sum(&sent) + bytes(&more))));
     assert_eq!(blocked(&node), []);
     assert!(is_stored(&node.ingest(&[more])[0]));
+}
+
+#[test]
+fn a_restart_without_room_requests_nothing_again() {
+    let (mut author, mut other) = (Author::new(1), Author::new(2));
+    let sent = ["one", "two", "three"].map(|text| author.says(text));
+    let others = other.says("mine");
+    let (one, all) = (bytes(&sent[0]), sum(&sent) + bytes(&others));
+    let of_topic = |bytes| Quotas {
+        topic: Some(bytes),
+        ..Quotas::default()
+    };
+    for quotas in [of_author(one), of_topic(one + bytes(&others))] {
+        let mut node = Node::open(with(quotas));
+        node.ingest(std::slice::from_ref(&others));
+        node.ingest(&sent);
+        let mut node = node.reopen_with(with(quotas));
+        assert_eq!(blocked(&node), [(author.key(), 1, RejectReason::Quota)]);
+        let seen = node.status().blocked[0].seen.seq;
+        assert_eq!(seen, 2, "peers are told that the rest was seen");
+        // With room for the next one, and without quotas, the log is requested.
+        for options in [with(of_topic(all)), Options::default()] {
+            let mut open = Node::open_in(node.copy(), options);
+            assert_eq!(blocked(&open), []);
+            assert!(open.ingest(&sent[1..]).iter().all(is_stored));
+        }
+        assert_eq!(node.ingest(&sent[1..2]), [REFUSED]);
+    }
+}
+
+#[test]
+fn the_narrowest_exceeded_quota_is_named() {
+    let quotas = Quotas {
+        total: Some(30),
+        topic: Some(20),
+        author: Some(10),
+    };
+    for (kept, more, exceeded) in [
+        ([20, 10, 5], 5, None),
+        ([20, 10, 5], 6, Some(QuotaOf::Author)),
+        ([20, 18, 5], 3, Some(QuotaOf::Topic)),
+        ([29, 18, 5], 2, Some(QuotaOf::All)),
+        ([30, 20, 10], 0, None),
+        ([u64::MAX, 20, 10], 1, Some(QuotaOf::Author)),
+    ] {
+        assert_eq!(quotas.exceeded(kept, more), exceeded);
+    }
+    assert_eq!(Quotas::default().exceeded([u64::MAX; 3], 1), None);
 }
 
 #[test]

@@ -67,6 +67,28 @@ impl Tx<'_> {
 }
 
 impl Reader {
+    /// Stored header and payload bytes of everything, of a topic and of an author. `None` without quotas.
+    pub fn kept_bytes_of(
+        &self,
+        topic: &Topic,
+        author: &VerifyingKey,
+    ) -> Result<Option<[u64; 3]>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let sql = "SELECT bytes FROM kept_bytes WHERE kind = ?1 AND key = ?2";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let bytes = |row: &rusqlite::Row<'_>| unsigned(row, 0);
+        let Some(all) = statement.query_row(params![0, 0], bytes).optional()? else {
+            return Ok(None);
+        };
+        let of_topic = match topic_key(&snapshot, topic)? {
+            Some(key) => statement.query_row(params![1, key], bytes).optional()?,
+            None => None,
+        };
+        let author = author.as_bytes().as_slice();
+        let of_author = statement.query_row(params![2, author], bytes).optional()?;
+        Ok(Some([all, of_topic.unwrap_or(0), of_author.unwrap_or(0)]))
+    }
+
     /// Stored header and payload bytes of a topic, or of all topics. `None` without quotas.
     pub fn kept_bytes(&self, topic: Option<&Topic>) -> Result<Option<u64>, StoreError> {
         let snapshot = self.snapshot()?;
