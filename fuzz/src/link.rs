@@ -2,15 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{HybridTimestamp, SigningKey, Topic, VerifyingKey};
 use p2panda_protocol::draws::Draws;
-use p2panda_protocol::link::message::Message;
+use p2panda_protocol::link::message::{Message, VERSION};
 use p2panda_protocol::link::opening::payload_bytes;
 use p2panda_protocol::link::{
-    Control, Farewell, Input, Instance, Opening, Output, Refusal, Secret, Side, Start, Told,
+    AuthorLog, Block, BlockChange, Control, Farewell, Input, Instance, Opening, Output, Quota,
+    Refusal, Secret, Side, Start, Told,
 };
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, TransportInfo};
@@ -82,6 +84,7 @@ pub fn control(input: &[u8]) {
             2 => world.give(Input::Ask),
             3 if number >= 128 => world.give(Input::Tell(told(number))),
             3 => world.give(Input::Nodes(told(number))),
+            4 if number >= 128 => world.give(blocks(number)),
             4 => world.give(Input::Gossip(overlay(number), Bytes::from_static(b"ours"))),
             5 if number == 0 => world.give(Input::Farewell(Farewell::Unneeded)),
             5 => world.all(number),
@@ -93,6 +96,7 @@ pub fn control(input: &[u8]) {
             10 => world.hear(&interest(number, true)),
             11 => world.hear(&gossip(number)),
             12 => world.hear(&nodes(number)),
+            13 if number >= 128 => world.hear(&blocked(number)),
             13 => world.hear(&Message::Ask),
             14 => world.give(Input::Bytes(Bytes::copy_from_slice(take(number)))),
             _ => {
@@ -102,6 +106,42 @@ pub fn control(input: &[u8]) {
             }
         }
     }
+}
+
+/// Logs in an overlay that this node blocks, of which it tells a peer that knows the topic.
+fn blocks(number: u8) -> Input {
+    let overlay = overlay(number % 8);
+    match number % 3 {
+        0 => Input::Proved(overlay),
+        more => {
+            let logs = (0..usize::from(number / 8) * usize::from(more)).map(block_of);
+            let blocks = logs.filter_map(|(log, block)| Some((log, block?)));
+            Input::Blocked(overlay, Arc::new(blocks.collect()))
+        }
+    }
+}
+
+fn blocked(number: u8) -> Message {
+    let entries = (0..usize::from(number)).map(|log| {
+        let (log, block) = block_of(log * usize::from(number));
+        (log, block.filter(|_| number % 3 > 0))
+    });
+    Message::Blocked {
+        overlay: secret().tag(&overlay(number % 8), Side::Dialler),
+        entries: entries.collect(),
+    }
+}
+
+fn block_of(number: usize) -> BlockChange {
+    let mut author = [8; 32];
+    author[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    let log = AuthorLog {
+        author: VerifyingKey::from_bytes_unchecked(author),
+        label: None,
+    };
+    let height = number as u32;
+    let quota = Quota::Author;
+    (log, Some(Block { height, quota }))
 }
 
 struct World {
@@ -119,6 +159,7 @@ impl World {
         let own: BTreeSet<Overlay> = (0..4).map(overlay).collect();
         let start = Start {
             node: key().verifying_key(),
+            peer: key().verifying_key(),
             side: Side::Acceptor,
             secret: secret(),
             instance: Instance::from_bytes([1; 16]),
@@ -226,6 +267,7 @@ fn sign() -> (VerifyingKey, TransportInfo) {
 
 fn hello() -> Message {
     Message::Hello {
+        version: VERSION,
         instance: Instance::from_bytes([2; 16]),
         record: Some(own_record().1),
     }

@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use iroh::endpoint::{Connection, RecvStream, SendStream};
 use p2panda_core::Topic;
-use p2panda_protocol::link::message::Message;
+use p2panda_protocol::link::message::{Message, VERSION};
 use p2panda_protocol::link::{Instance, LABEL, Opening, Proof, Secret, Side, Tag};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::ranges::{Ask, Asked, Fingerprint, Has, Message as Ranges, Open};
@@ -174,6 +174,7 @@ impl TopicStream {
 /// Hello without a record.
 pub(crate) fn hello(number: usize) -> Bytes {
     control(&Message::Hello {
+        version: VERSION,
         instance: Instance::from_bytes((number as u128).to_le_bytes()),
         record: None,
     })

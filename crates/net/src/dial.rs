@@ -126,6 +126,7 @@ async fn open(link: &Link, topic: Topic) -> Option<Wire> {
         credit: link.credit.clone(),
         acks: link.acks.clone(),
         broken: link.broken.clone(),
+        proofs: link.proofs.clone(),
         send,
         recv,
         scope: Scope::Stream(Some(answer)),

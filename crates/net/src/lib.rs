@@ -66,6 +66,7 @@ mod accept;
 mod acked;
 mod admission;
 mod alpns;
+mod blocked;
 mod book;
 mod broadcasts;
 mod budget;

@@ -145,6 +145,11 @@ struct Driver {
     receipts_at: Instant,
     /// Receipts that the peer waits for.
     levels: JoinSet<(ReceiptLog, Option<Level>)>,
+    /// Logs that this node blocks, up to where the peer was told.
+    blocked: watch::Receiver<u64>,
+    blocked_version: u64,
+    /// Whether the peer ever said that it blocks a log.
+    peer_blocks: bool,
     looking: BTreeMap<ReceiptLog, AbortHandle>,
     conduct: Conduct,
     /// Nothing needs the link since then.
@@ -177,8 +182,11 @@ impl Driver {
         let news_version = *news.borrow_and_update();
         let mut receipts = shared.receipts.changes();
         receipts.mark_changed();
+        let mut blocked = shared.blocked.changes();
+        blocked.mark_changed();
         let start = Start {
             node: shared.local,
+            peer: link.peer,
             side: link.side,
             secret: link.secret.clone(),
             instance: shared.links.instance(),
@@ -221,6 +229,9 @@ impl Driver {
             receipts_version: 0,
             receipts_at: Instant::now(),
             levels: JoinSet::new(),
+            blocked,
+            blocked_version: 0,
+            peer_blocks: false,
             looking: BTreeMap::new(),
             unneeded: None,
             temporary_until: None,
@@ -268,6 +279,10 @@ impl Driver {
                 Ok(()) = self.changes.changed() => self.overlays_changed(),
                 Ok(()) = changed(&mut self.news, self.news_at), if self.met => self.tell_news(),
                 Ok(()) = changed(&mut self.receipts, self.receipts_at), if !self.link.is_temporary() => self.ask_for_receipts(),
+                Ok(()) = self.blocked.changed(), if !self.link.is_temporary() => self.tell_blocked(),
+                proved = self.link.proofs.next() => {
+                    proved.into_iter().for_each(|overlay| self.handle(Input::Proved(overlay)));
+                }
                 Some(found) = self.levels.join_next() => {
                     // One that is not needed any more says nothing.
                     if let Ok((log, level)) = found {
@@ -302,6 +317,7 @@ impl Driver {
             self.take_outputs().await;
         }
         self.remember_path();
+        self.forget_blocked();
         close(&connection, self.end_code);
     }
 
@@ -339,6 +355,19 @@ impl Driver {
                             peer: self.link.peer,
                             label: log.label,
                             level,
+                        });
+                    }
+                }
+                // What a copy blocks, the peer may not.
+                Output::Blocked(..) if self.link.is_temporary() => {}
+                Output::Blocked(overlay, changes) => {
+                    self.peer_blocks = true;
+                    if let Some(topic) = self.shared.overlays.topic(&overlay) {
+                        self.questions.push(Request::Blocked {
+                            topic,
+                            peer: self.link.peer,
+                            link: self.link.number,
+                            changes,
                         });
                     }
                 }
@@ -519,6 +548,28 @@ impl Driver {
         for (log, height) in wanted {
             self.handle(Input::Confirm(log, height));
         }
+    }
+
+    /// The peer is told which logs this node blocks; the machine decides when.
+    fn tell_blocked(&mut self) {
+        let (changed, version) = self.shared.blocked.since(self.blocked_version);
+        self.blocked_version = version;
+        for (overlay, blocks) in changed {
+            self.handle(Input::Blocked(overlay, blocks));
+        }
+    }
+
+    /// The link is over: what the peer blocks is not known any more.
+    fn forget_blocked(&self) {
+        if !self.peer_blocks {
+            return;
+        }
+        let requests = self.shared.requests.clone();
+        let (peer, link) = (self.link.peer, self.link.number);
+        tokio::spawn(async move {
+            // Fails only when the node is gone.
+            let _ = requests.send(Request::Unlinked { peer, link }).await;
+        });
     }
 
     /// The peer wants to be told how far a log of it is stored.

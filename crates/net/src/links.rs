@@ -15,6 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::acked::Acks;
+use crate::blocked::Proofs;
 use crate::conduct::BrokenSessions;
 use crate::credit::Credit;
 use crate::peer_id::node_id;
@@ -72,7 +73,8 @@ impl Dials {
 /// One link.
 #[derive(Debug)]
 pub(crate) struct Link {
-    number: u64,
+    /// No other link of this run of the node has it, and later ones have greater ones.
+    pub(crate) number: u64,
     pub(crate) peer: VerifyingKey,
     pub(crate) side: Side,
     pub(crate) secret: Secret,
@@ -80,6 +82,7 @@ pub(crate) struct Link {
     pub(crate) credit: Credit,
     pub(crate) acks: Acks,
     pub(crate) broken: BrokenSessions,
+    pub(crate) proofs: Proofs,
     /// Which run of the peer it is with, once that is known.
     instance: Mutex<Option<Instance>>,
     /// With a copy of a peer that has another link.
@@ -179,6 +182,7 @@ impl Links {
             connection,
             credit: Credit::new(limits::LINK_WINDOW_BYTES),
             broken: BrokenSessions::default(),
+            proofs: Proofs::default(),
             instance: Mutex::new(None),
             temporary: AtomicBool::new(false),
             commands,

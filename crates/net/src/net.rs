@@ -1,6 +1,6 @@
 //! The handle of a running network.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use p2panda_core::limits::SHUTDOWN_STEP_WAIT;
 use p2panda_core::{Entry, Label, Tail, Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
-use p2panda_protocol::link::Instance;
+use p2panda_protocol::link::{Blocks, Instance};
 use p2panda_protocol::record::{Address, TransportInfo};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::admission::{Door, Visitors};
 use crate::alpns::Alpns;
+use crate::blocked::Blocked;
 use crate::book::{AddressBook, sockets};
 use crate::clock::Clock;
 use crate::config::{Bootstrap, Config, Mdns};
@@ -111,6 +112,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         gossip,
         links,
         receipts: Receipts::default(),
+        blocked: Blocked::default(),
         lookup,
         book,
         survey,
@@ -407,6 +409,22 @@ impl SyncHandle {
     /// name. A later call for the log replaces it.
     pub fn confirm(&self, label: Option<Label>, height: u32) {
         self.handle.confirm(label, height);
+    }
+
+    /// Tells the peers that quotas of this node block these logs of the topic, and no others
+    /// (`docs/protocol/link.md#12`). What they block themselves is told with [`Request::Blocked`].
+    pub fn block(&self, blocks: Blocks) {
+        self.handle.block(blocks);
+    }
+
+    /// As [`Net::events`].
+    pub fn events(&self) -> broadcast::Receiver<NetEvent> {
+        self.handle.events()
+    }
+
+    /// The peers with a session of the topic.
+    pub fn peers(&self) -> BTreeSet<VerifyingKey> {
+        self.handle.peers(&self.topic)
     }
 
     /// Leaves the topic, no matter who else holds a handle: live sessions end with Close, those in

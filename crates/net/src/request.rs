@@ -4,7 +4,7 @@ use bytes::Bytes;
 use p2panda_core::{
     Gap, Heights, Label, LogRange, Look, Page, Phase, Read, Received, Topic, VerifyingKey, Wanted,
 };
-use p2panda_protocol::link::Level;
+use p2panda_protocol::link::{BlockChange, Level};
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::oneshot;
@@ -120,6 +120,25 @@ pub enum Request {
         label: Option<Label>,
         /// Counts only if the check is that of this node's own entry.
         level: Level,
+    },
+    /// A quota of a peer blocks logs of a topic, or blocks them no longer: at most
+    /// [`LINK_BLOCKED_LOGS_MAX`](p2panda_core::limits::LINK_BLOCKED_LOGS_MAX) on a link.
+    Blocked {
+        /// The topic that this is about.
+        topic: Topic,
+        /// Node id of the peer.
+        peer: VerifyingKey,
+        /// Number of the link. What was said on one with a smaller number does not hold any more.
+        link: u64,
+        /// The logs.
+        changes: Vec<BlockChange>,
+    },
+    /// A link is over on which a peer said that it blocks logs.
+    Unlinked {
+        /// Node id of the peer.
+        peer: VerifyingKey,
+        /// Number of the link.
+        link: u64,
     },
     /// A session has reached the next phase.
     Phase {

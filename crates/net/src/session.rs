@@ -10,6 +10,7 @@ use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Entry, Phase, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::link::Refusal;
+use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::sync::{
     Dialled, End, Fault, Input, Pair, Path, Protocol, Session, SessionId, Sources, Turn,
 };
@@ -364,6 +365,7 @@ impl Driver {
                     }
                     Got::Answer(Ok(())) => {
                         wire.scope = Scope::Stream(None);
+                        wire.proofs.add(Overlay::of_sync(&self.topic));
                         self.reached();
                     }
                     Got::Answer(Err(no)) => {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Door, Visitors};
 use crate::alpns::Alpns;
+use crate::blocked::Blocked;
 use crate::book::AddressBook;
 use crate::clock::Clock;
 use crate::config::Timings;
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) overlays: Overlays,
     pub(crate) links: Links,
     pub(crate) receipts: Receipts,
+    pub(crate) blocked: Blocked,
     pub(crate) sessions: Sessions,
     pub(crate) contacts: Contacts,
     pub(crate) refusals: Refusals,

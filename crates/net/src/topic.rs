@@ -1,17 +1,19 @@
 //! One subscribed topic: its membership overlay, its peers and their sessions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use p2panda_core::{Entry, Few, Label, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::draws::Draws;
-use p2panda_protocol::link::ReceiptLog;
+use p2panda_protocol::link::{Blocks, ReceiptLog};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::sync::{
     Dialled, Fault, Need, NeedInput, NeedOutput, Protocol, SessionId, Sources,
 };
 use p2panda_protocol::time::Time;
+use tokio::sync::broadcast;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 use tracing::Instrument;
@@ -83,6 +85,7 @@ impl TopicHandle {
         tokio::spawn(async move {
             task.run().await;
             parted.receipts.forget(&overlay);
+            parted.blocked.forget(&overlay);
             parted.overlays.part(overlay);
             ended.raise();
         });
@@ -118,6 +121,24 @@ impl TopicHandle {
             let log = ReceiptLog { overlay, label };
             self.shared.receipts.want(log, height);
         }
+    }
+
+    /// Tells peers which logs are blocked here.
+    pub(crate) fn block(&self, blocks: Blocks) {
+        if self.is_running() {
+            self.shared.blocked.set(self.overlay, blocks);
+        }
+    }
+
+    /// What happens in the network.
+    pub(crate) fn events(&self) -> broadcast::Receiver<NetEvent> {
+        self.shared.signals.events()
+    }
+
+    /// The peers with a session.
+    pub(crate) fn peers(&self, topic: &Topic) -> BTreeSet<VerifyingKey> {
+        let sessions = self.shared.sessions.on(topic);
+        sessions.into_iter().map(|(peer, ..)| peer).collect()
     }
 
     /// The network is shut down. Told by the registry of topics rather than heard of: nothing waits for

@@ -12,6 +12,7 @@ use p2panda_protocol::link::{Opening, Proof, Refusal};
 use p2panda_protocol::sync::Protocol;
 
 use crate::acked::Acks;
+use crate::blocked::Proofs;
 use crate::close::close;
 use crate::conduct::BrokenSessions;
 use crate::credit::Credit;
@@ -25,6 +26,8 @@ pub(crate) struct Wire {
     pub(crate) acks: Acks,
     /// Where it is counted that the peer broke a rule.
     pub(crate) broken: BrokenSessions,
+    /// Where it is noted that the peer knows the topic.
+    pub(crate) proofs: Proofs,
     pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
     pub(crate) scope: Scope,
@@ -55,6 +58,7 @@ impl Wire {
             connection,
             credit: Credit::new(limits::CONNECTION_WINDOW_BYTES),
             broken: BrokenSessions::default(),
+            proofs: Proofs::default(),
             send,
             recv,
             scope: Scope::Connection,

@@ -9,6 +9,7 @@ use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind, ViewEr
 
 use crate::body::EncodeError;
 use crate::consumer_error::ConsumerError;
+use crate::not_kept::Refusers;
 use crate::recovery::RecoveryError;
 
 /// Why a call failed. [`Error::kind`] is stable, also across releases and in the exit codes of the
@@ -60,6 +61,10 @@ pub enum Error {
     /// long as it is open.
     #[error("receipts are requested in too many logs of the topic")]
     ReceiptLogs,
+    /// Too few peers are left that could store a message: the quotas of these peers exclude it. They take it by
+    /// themselves when they have room.
+    #[error("{0}")]
+    NotKept(Refusers),
     /// A temporary directory cannot be made.
     #[error("no temporary directory can be created: {0}")]
     Temporary(#[source] std::io::Error),
@@ -156,6 +161,7 @@ impl Error {
             Error::Consumer(_) => ErrorKind::Invalid,
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
             Error::ReceiptLogs => ErrorKind::Limit,
+            Error::NotKept(_) => ErrorKind::NotYet,
             Error::NoInvite | Error::OtherNetwork | Error::DeviceLink(_) => ErrorKind::Invalid,
             Error::LogName(LogNameError::TooLong { .. }) => ErrorKind::Limit,
             Error::LogName(_) => ErrorKind::Invalid,
@@ -189,6 +195,7 @@ impl Error {
             Error::Store(error) => error.is_retryable(),
             // Only another start brings it back.
             Error::Corrupt(_) => false,
+            Error::NotKept(_) => true,
             error => matches!(error.kind(), ErrorKind::Locked | ErrorKind::Network),
         }
     }

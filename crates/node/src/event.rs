@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::inner::topic::Topics;
+use crate::not_kept::NotKept;
 
 /// Something that happened on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +191,21 @@ pub enum Event {
         topic: Topic,
         /// Author of the log.
         author: VerifyingKey,
+    },
+    /// A peer keeps nothing new of a log, because a quota of that peer is used up
+    /// (`docs/protocol/streams.md#21`).
+    NotKept {
+        /// The topic that this is about.
+        topic: Topic,
+        /// Which log, since when, and by whom.
+        log: NotKept,
+    },
+    /// A peer has room again, and takes a log that it refused.
+    KeptAgain {
+        /// The topic that this is about.
+        topic: Topic,
+        /// What it refused.
+        log: NotKept,
     },
     /// A stored operation is damaged. Readers pass it over, and its log may be served and delivered
     /// no further. Each reader that comes across it reports it.

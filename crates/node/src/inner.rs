@@ -4,6 +4,7 @@
 pub(crate) mod acks;
 pub(crate) mod blame;
 pub(crate) mod blocked;
+pub(crate) mod blocking;
 pub(crate) mod commits;
 pub(crate) mod consumer;
 pub(crate) mod cursor;
@@ -13,6 +14,7 @@ pub(crate) mod known;
 pub(crate) mod levels;
 pub(crate) mod named;
 pub(crate) mod new_logs;
+pub(crate) mod not_kept;
 pub(crate) mod queue;
 pub(crate) mod receipts;
 pub(crate) mod serve;

@@ -60,6 +60,7 @@ mod message;
 mod metrics;
 mod new_message;
 mod node;
+mod not_kept;
 mod peers;
 mod person;
 mod publisher;
@@ -103,6 +104,7 @@ pub use message::Message;
 pub use metrics::Metrics;
 pub use new_message::NewMessage;
 pub use node::Node;
+pub use not_kept::{NotKept, Refusers};
 pub use p2panda_core::cbor::CborError;
 pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
@@ -121,6 +123,7 @@ pub use p2panda_net::{
     CatchUp, ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
     PeerState, PeerStatus, Refusal, RefusalStatus, SessionEnd, SessionStatus, SpawnError, Transfer,
 };
+pub use p2panda_protocol::link::Quota;
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
     BlockedLog, Change, Compacted, ConsumerTrace, DeadLetter, DeadReason, DeadRow, ErrorOf,

@@ -21,6 +21,7 @@ use crate::ended::Ended;
 use crate::ephemeral::EphemeralRequest;
 use crate::event::{EventSender, Events};
 use crate::health::{self, Health, HealthSender};
+use crate::inner::blocking;
 use crate::inner::commits::run;
 use crate::inner::hops::Hops;
 use crate::inner::levels::Levels;
@@ -125,6 +126,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         topics.heads().clone(),
     );
     let (requests, incoming) = mpsc::channel(limits::NETWORK_REQUESTS_MAX);
+    let quotas = builder.quotas;
     let mut config = net_config(builder, signing_key.clone(), &storage).await?;
     config.budget = budget;
     let net = match p2panda_net::spawn(config, requests).await {
@@ -148,6 +150,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         events: events.clone(),
     };
     tokio::spawn(serve(incoming, desk));
+    blocking::start(topics.clone(), storage.clone(), quotas);
     tokio::spawn(consumers.clone().end_idle(queue.clone()));
     let open = (topics.clone(), consumers.clone(), views.clone());
     let end = end_when_stopped(health.clone(), open, storage.clone(), net.clone());
@@ -664,6 +667,7 @@ impl Node {
                 }
             }
             state.set_sync(self.0.net.subscribe(topic, state.arrivals()));
+            self.0.topics.blocking().add(topic);
         }
         Ok(state)
     }

@@ -9,6 +9,7 @@ use crate::Error;
 use crate::inner::queue::Published;
 use crate::inner::receipts::Place;
 use crate::inner::topic::TopicState;
+use crate::not_kept::NotKept;
 
 /// Proof that a message is stored durably on this node, and what is known of others
 /// (`docs/protocol/streams.md#19`).
@@ -89,6 +90,12 @@ impl Receipt {
         self.state.receipts().held_by(self.place)
     }
 
+    /// The peers that said that they do not keep the message, because a quota of theirs is used up: as far as
+    /// this is known of peers with a link with this node.
+    pub fn refused_by(&self) -> Vec<NotKept> {
+        self.state.refusers(self.place)
+    }
+
     /// Waits until the message was sent to a peer.
     ///
     /// Cancel safe. Waits without a limit.
@@ -107,7 +114,8 @@ impl Receipt {
     /// forever if there are only peers of release 0.7.1.
     ///
     /// # Errors
-    /// As [`Receipt::sent`].
+    /// As [`Receipt::sent`]; [`Error::NotKept`] when peers refuse the message because of a quota, and too few
+    /// others have it or are connected in the topic.
     pub async fn stored(&self, peers: usize) -> Result<(), Error> {
         self.state.wait_stored(self.place, peers).await
     }
@@ -115,7 +123,7 @@ impl Receipt {
     /// The same for these peers, all of them.
     ///
     /// # Errors
-    /// As [`Receipt::sent`].
+    /// As [`Receipt::sent`]; [`Error::NotKept`] when one of them refuses the message because of a quota.
     pub async fn stored_by(
         &self,
         peers: impl IntoIterator<Item = VerifyingKey>,

@@ -8,6 +8,7 @@ use p2panda_store::{ForkRow, GivenUp, OwnFork, PageLimits, RejectedRow, TopicSta
 use crate::Error;
 use crate::message::Message;
 use crate::node::Node;
+use crate::not_kept::NotKept;
 use crate::publisher::label_of;
 use crate::subscription::untyped;
 
@@ -96,6 +97,14 @@ impl TopicHandle {
             });
         }
         Ok(peers)
+    }
+
+    /// The logs of the topic of which a peer keeps nothing new, because a quota of that peer is used up
+    /// (`docs/protocol/streams.md#21`): what peers say that have a link with this node. Empty if the topic is
+    /// not open.
+    pub fn not_kept(&self) -> Vec<NotKept> {
+        let state = self.node.topics().get(&self.topic);
+        state.map_or_else(Vec::new, |state| state.not_kept().all())
     }
 
     /// Refused operations with their reasons, oldest first, at most 1 000 after row `after`.

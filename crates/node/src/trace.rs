@@ -3,11 +3,14 @@
 use p2panda_core::limits::TRACED_OPERATIONS_MAX;
 use p2panda_core::{Hash, LogName, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::EarlyTrace;
+use p2panda_protocol::link::AuthorLog;
 use p2panda_store::{ConsumerTrace, Progress, Reader, RejectReason, RejectedRow, StoredTrace};
 
 use crate::Error;
 use crate::inner::receipts::Place;
 use crate::node::Node;
+use crate::not_kept::NotKept;
+use crate::publisher::label_of;
 
 /// The state of an operation on this node, and what is known of it at others. Made by [`Node::trace`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,9 @@ pub struct Trace {
     /// For an operation of this node: the peers that claim to have stored it, since the node was
     /// opened (`docs/protocol/link.md#10`).
     pub stored_by: Vec<VerifyingKey>,
+    /// The peers that say that they do not keep it, because a quota of theirs is used up
+    /// (`docs/protocol/link.md#12`).
+    pub not_kept: Vec<NotKept>,
 }
 
 /// The position of an operation.
@@ -148,6 +154,7 @@ impl Trace {
             consumers: Vec::new(),
             sent_to: Vec::new(),
             stored_by: Vec::new(),
+            not_kept: Vec::new(),
         }
     }
 
@@ -174,6 +181,13 @@ impl Trace {
         } else {
             self.sent_to = receipts.sent_up_to(place);
         }
+        let of = AuthorLog {
+            author,
+            label: log.map(|_| label_of(&self.topic, &author, log)),
+        };
+        self.not_kept = state.not_kept().of(&of, seq);
+        let stored_by = &self.stored_by;
+        self.not_kept.retain(|one| !stored_by.contains(&one.peer));
         let received = &self.received;
         let is_other = |peer: &VerifyingKey| received.iter().all(|(from, _)| from != peer);
         self.sent_to.retain(is_other);

@@ -5,6 +5,7 @@
 //! of a session, [`Secret`] what names a topic to a peer that knows it, [`settle`] which of two links
 //! stays, [`Runs`] which runs of a peer are copies.
 
+mod blocked;
 pub mod control;
 pub mod message;
 pub mod nodes;
@@ -15,6 +16,7 @@ mod runs;
 mod secret;
 mod settle;
 
+pub use blocked::{AuthorLog, Block, BlockChange, Blocks, Quota};
 pub use control::{Control, Failure, Input, Output, Start};
 pub use message::{Farewell, Instance, Level};
 pub use nodes::Told;

@@ -1,10 +1,11 @@
-"""link.md 2 to 4 and 10: names under a link secret, control messages, openings and receipts."""
+"""link.md 2 to 4, 10 and 12: names under a link secret, control messages, openings, receipts, blocked logs."""
 
 from . import discovery, keys, network
 from .check import unhex
 from .postcard import Invalid, Reader, frame, listed, only_frame, option, string, varint
 
 GOSSIP_BYTES_MAX, OPENING_BYTES_MAX, WAIT_SECONDS_MAX = 4096, 64, 300
+BLOCKED_ENTRIES_MAX = 256
 
 
 class Limit(Invalid):
@@ -19,11 +20,17 @@ def tags(reader):
     return reader.list(lambda: reader.raw(16), 16)
 
 
+def blocked(reader):
+    """12.1: an entry."""
+    label = lambda: reader.option(lambda: reader.raw(32))
+    return reader.raw(32), label(), reader.option(lambda: (reader.u32(), reader.u32()))
+
+
 def control(payload):
-    """3.2: a control message; `skipped` for an unknown tag from 16 on."""
+    """3.2: a control message; `skipped` for an unknown tag from 17 on."""
     reader = Reader(payload)
     tag = reader.tag()
-    if tag >= 16:
+    if tag >= 17:
         return ("skipped",)
     if tag == 0:
         out = "hello", reader.u32(), reader.raw(16), reader.option(lambda: network.read_record(reader))
@@ -48,6 +55,10 @@ def control(payload):
         out = "confirm", reader.raw(16), reader.option(lambda: reader.raw(32)), reader.u32()
     elif tag == 7:
         out = "stored", reader.raw(16), reader.option(lambda: reader.raw(32)), reader.u32(), reader.raw(8)
+    elif tag == 16:
+        out = "blocked", reader.raw(16), reader.list(lambda: blocked(reader), 34)
+        if len(out[2]) > BLOCKED_ENTRIES_MAX:
+            raise Limit("Blocked")
     else:
         raise Invalid("Reserved")
     reader.finish()
@@ -71,6 +82,9 @@ def encode(kind, *fields):
         return b"\5" + varint(fields[0])
     if kind == "confirm":
         return b"\6" + fields[0] + option(fields[1]) + varint(fields[2])
+    if kind == "blocked":
+        block = lambda at: option(at and varint(at[0]) + varint(at[1]))
+        return b"\x10" + fields[0] + listed(who + option(label) + block(at) for who, label, at in fields[1])
     return b"\7" + fields[0] + option(fields[1]) + varint(fields[2]) + fields[3]
 
 
@@ -161,6 +175,12 @@ def read(check):
             check.equal(got, step["out"], "receipts", v["name"])
 
 
+    file = check.file("blocked.json")
+    for v in file["messages"]:
+        read_control(check, v, "blocked")
+    judge(check, file["payloads"], control, "blocked")
+
+
 def judge(check, payloads, decode, name):
     for v in payloads:
         try:
@@ -197,3 +217,6 @@ def read_control(check, v, name):
         label = unhex(v["label"]) if "label" in v else None
         wanted = [unhex(v["overlay"]), label, v["height"]] + ([unhex(v["check"])] if kind == "stored" else [])
         check.equal(list(message[1:]), wanted, name, v["name"])
+    elif kind == "blocked":
+        entries = [{"author": who.hex(), "label": label and label.hex(), "at": at and list(at)} for who, label, at in message[2]]
+        check.equal([message[1].hex(), entries], [v["overlay"], v["entries"]], name, v["name"])

@@ -139,3 +139,12 @@ pub const LINK_RECEIPT_LOGS_MAX: usize = 1_024;
 pub const LINK_RECEIPTS_PER_MINUTE_MAX: usize = 600;
 /// The same about overlays that are not common, or that nobody asked for, all together.
 pub const LINK_RECEIPTS_STRAY_PER_MINUTE_MAX: usize = 2 * LINK_TAGS_MAX;
+
+/// Logs of a peer that it says a quota blocks, on one link (`docs/protocol/link.md#12`).
+pub const LINK_BLOCKED_LOGS_MAX: usize = 1_024;
+/// The same in one message.
+pub const LINK_BLOCKED_ENTRIES_MAX: usize = 256;
+/// From one such message to the next.
+pub const LINK_BLOCKED_INTERVAL: Duration = Duration::from_secs(2);
+/// Such messages in a minute: twice what a node sends.
+pub const LINK_BLOCKED_PER_MINUTE_MAX: usize = 60;

@@ -65,6 +65,9 @@ impl Driver {
             let conduct = self.conduct.stream_broken(now);
             self.judge(conduct);
         }
+        if let Some(overlay) = overlay.filter(|_| proven.is_some()) {
+            self.link.proofs.add(overlay);
+        }
         let refusal = match proven {
             Some(topic) => match self.serve(topic, send, recv) {
                 Ok(()) => return,
@@ -115,6 +118,7 @@ impl Driver {
             credit: self.link.credit.clone(),
             acks: self.link.acks.clone(),
             broken: self.link.broken.clone(),
+            proofs: self.link.proofs.clone(),
             send,
             recv,
             scope: Scope::Stream(None),

@@ -156,6 +156,7 @@ impl StrangerLink {
         node: VerifyingKey,
         overlay: Overlay,
     ) -> Option<StrangerLink> {
+        let peer = connection.remote_id();
         let mut secret = [0; 32];
         connection
             .export_keying_material(&mut secret, LABEL, &[])
@@ -164,6 +165,7 @@ impl StrangerLink {
         let (send, recv) = connection.open_bi().await.ok()?;
         let start = Start {
             node,
+            peer: VerifyingKey::from_bytes(*peer.as_bytes()).ok()?,
             side: Side::Dialler,
             secret: secret.clone(),
             instance: Instance::from_bytes([7; 16]),

@@ -62,11 +62,13 @@ pub(crate) fn run(
     )
 }
 
-/// Compares once more with those to whom an event is worth it: who brought what was dropped, and who
-/// may not know of a fork yet, its author above all (`docs/protocol/ranges.md#6`).
+/// Compares once more with those to whom an event is worth it: who brought what was dropped, who may have
+/// the rest of a log that continues, and who may not know of a fork yet, its author above all
+/// (`docs/protocol/ranges.md#6`).
 fn compare_again(topics: &Topics, event: &EngineEvent) {
     match event {
         EngineEvent::EarlyDropped { topic, peer } => topics.repair(topic, *peer),
+        EngineEvent::LogGoesOn { topic, author } => topics.fetch_rest(topic, author),
         EngineEvent::Forked { topic, fork, peer } => {
             let author = fork.first.author();
             topics.repair(topic, author);

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
-use crate::event::EventSender;
+use crate::event::{Event, EventSender};
 use crate::inner::blame::Blame;
 use crate::inner::hops::Hops;
 use crate::inner::known::{self, Known};
@@ -196,6 +196,24 @@ impl Desk {
                 label,
                 level,
             } => self.confirmed(topic, peer, label, level),
+            Request::Blocked {
+                topic,
+                peer,
+                link,
+                changes,
+            } => {
+                if let Some(state) = self.topics.get(&topic) {
+                    let (begun, ended) = state.blocked_by(peer, link, changes);
+                    let begun = begun.into_iter().map(|log| Event::NotKept { topic, log });
+                    let ended = ended.into_iter().map(|log| Event::KeptAgain { topic, log });
+                    begun.chain(ended).for_each(|event| self.events.tell(event));
+                }
+            }
+            Request::Unlinked { peer, link } => {
+                for state in self.topics.all() {
+                    state.unlinked(&peer, link);
+                }
+            }
             Request::PeerHas {
                 topic,
                 session,

@@ -6,21 +6,26 @@ use std::sync::{Arc, OnceLock};
 
 use p2panda_core::{Entry, Few, Heights, Label, LogName, Prefix, Tail, Topic, VerifyingKey};
 use p2panda_engine::{PublishError, TopicChange};
-use p2panda_net::{SyncHandle, Watched, Watcher};
+use p2panda_net::{NetEvent, SyncHandle, Watched, Watcher};
+use p2panda_protocol::link::{AuthorLog, BlockChange};
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_store::{BlockedLog, FeedEntry, Reader, StoreError};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::OnceCell;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OnceCell, broadcast};
 use tokio::time::Instant;
 
 use crate::Error;
 use crate::inner::acks::Acks;
 use crate::inner::blocked::Blocked;
+use crate::inner::blocking::Changed;
 use crate::inner::held_heads::{HeldHeads, OfTopic};
 use crate::inner::levels::Levels;
+use crate::inner::not_kept::NotKeptBy;
 use crate::inner::queue::Queue;
 use crate::inner::receipts::{Branches, Place, Receipts};
 use crate::inner::storage::Storage;
+use crate::not_kept::{NotKept, Refusers};
 use crate::publisher::label_of;
 
 /// The topics of a node. Shared by the node, the engine's commit signal and the network.
@@ -30,6 +35,7 @@ pub(crate) struct Topics {
     own: VerifyingKey,
     levels: Levels,
     heads: HeldHeads,
+    blocking: Changed,
 }
 
 impl Topics {
@@ -39,7 +45,13 @@ impl Topics {
             own,
             levels,
             heads: HeldHeads::default(),
+            blocking: Changed::default(),
         }
+    }
+
+    /// The topics of which a log was blocked or continues.
+    pub(crate) fn blocking(&self) -> &Changed {
+        &self.blocking
     }
 
     /// How many heads the sessions of all topics hold.
@@ -75,6 +87,7 @@ impl Topics {
     }
 
     pub(crate) fn leave_all(&self) -> Vec<Arc<TopicState>> {
+        self.blocking.end();
         let states: Vec<_> = self.map().drain().map(|(_, state)| state).collect();
         for state in &states {
             state.end(Leaving::Node);
@@ -94,6 +107,9 @@ impl Topics {
         for (author, seen) in &change.heads.blocked {
             state.blocked.lock().note(*author, seen.is_some());
         }
+        if !change.heads.blocked.is_empty() {
+            self.blocking.add(change.topic);
+        }
         if own {
             state.arrived(change);
             state.delivered(change);
@@ -110,6 +126,21 @@ impl Topics {
             && let Some(sync) = state.sync()
         {
             sync.repair(peer);
+        }
+    }
+
+    /// Asks for the rest of a log, of which this node told that it was seen: its author, or else everybody.
+    pub(crate) fn fetch_rest(&self, topic: &Topic, author: &VerifyingKey) {
+        let Some(state) = self.get(topic) else {
+            return;
+        };
+        let Some(sync) = state.sync() else {
+            return;
+        };
+        let peers = sync.peers();
+        match peers.contains(author) {
+            true => sync.repair(*author),
+            false => peers.into_iter().for_each(|peer| sync.repair(peer)),
         }
     }
 
@@ -138,6 +169,7 @@ pub(crate) struct TopicState {
     arrivals: Watched<Tail<Entry>>,
     feed: Watched<FeedState>,
     receipts: Receipts,
+    not_kept: NotKeptBy,
     sync: OnceLock<SyncHandle>,
     queue: Queue,
     /// The heads of the logs, from the first session on that compares them.
@@ -190,6 +222,7 @@ impl TopicState {
             arrivals: Watched::default(),
             feed: Watched::default(),
             receipts: Receipts::default(),
+            not_kept: NotKeptBy::default(),
             sync: OnceLock::new(),
             queue,
             heads: Mutex::default(),
@@ -349,6 +382,7 @@ impl TopicState {
         (log, label): (Option<LogName>, Label),
         seq: u32,
     ) {
+        self.not_kept.stored(&peer, &self.own_log(log), seq);
         self.receipts.stored(peer, log, seq);
         // Where there is no other branch, nobody has to know.
         if self.receipts.branches(log).is_some() {
@@ -362,6 +396,68 @@ impl TopicState {
         if let (_, Some(seq)) = self.receipts.furthest(log) {
             self.queue.own_held(self.topic, label, seq);
         }
+    }
+
+    /// A quota of a peer blocks logs, or blocks them no longer. Returns which of both.
+    pub(crate) fn blocked_by(
+        &self,
+        peer: VerifyingKey,
+        link: u64,
+        changes: Vec<BlockChange>,
+    ) -> (Vec<NotKept>, Vec<NotKept>) {
+        let news = self.not_kept.said(peer, link, changes);
+        self.receipts.wake();
+        news
+    }
+
+    /// A link with a peer is over.
+    pub(crate) fn unlinked(&self, peer: &VerifyingKey, link: u64) {
+        if self.not_kept.unlinked(peer, link) {
+            self.receipts.wake();
+        }
+    }
+
+    /// What peers do not keep of the topic.
+    pub(crate) fn not_kept(&self) -> &NotKeptBy {
+        &self.not_kept
+    }
+
+    fn own_log(&self, log: Option<LogName>) -> AuthorLog {
+        AuthorLog {
+            author: self.own,
+            label: log.map(|_| label_of(&self.topic, &self.own, log)),
+        }
+    }
+
+    /// The peers that refuse an own operation, and do not have it.
+    pub(crate) fn refusers(&self, place: Place) -> Vec<NotKept> {
+        let mut refusers = self.not_kept.of(&self.own_log(place.log), place.seq);
+        let held_by = self.receipts.held_by(place);
+        refusers.retain(|one| !held_by.contains(&one.peer));
+        refusers
+    }
+
+    /// Why a wait for receipts of an own operation cannot end well, if there are not that many peers that
+    /// have it or may store it.
+    fn refused(&self, place: Place, peers: usize) -> Option<Error> {
+        let refusers = self.refusers(place);
+        if refusers.is_empty() {
+            return None;
+        }
+        let held_by = self.receipts.held_by(place);
+        let open = self.sync().map(SyncHandle::peers).unwrap_or_default();
+        let may_store = |peer: &&VerifyingKey| {
+            !held_by.contains(peer) && refusers.iter().all(|one| one.peer != **peer)
+        };
+        let possible = held_by.len() + open.iter().filter(may_store).count();
+        (possible < peers).then(|| Error::NotKept(Refusers(refusers)))
+    }
+
+    /// The same for these peers.
+    fn refused_by(&self, place: Place, peers: &[VerifyingKey]) -> Option<Error> {
+        let mut refusers = self.refusers(place);
+        refusers.retain(|one| peers.contains(&one.peer));
+        (!refusers.is_empty()).then(|| Error::NotKept(Refusers(refusers)))
     }
 
     /// What peers have of the own log.
@@ -385,14 +481,16 @@ impl TopicState {
     /// Waits until enough peers were sent an operation.
     pub(crate) async fn wait_sent(&self, place: Place, peers: usize) -> Result<(), Error> {
         let is_enough = || self.receipts.sent_to(place).len() >= peers;
-        self.wait_for_receipts(place.log, is_enough).await
+        // Anyone can be sent it, whether or not it is kept.
+        self.wait_for_receipts(place.log, is_enough, || None).await
     }
 
     /// Asks the peers, and waits until enough of them say that they have stored an operation.
     pub(crate) async fn wait_stored(&self, place: Place, peers: usize) -> Result<(), Error> {
         self.confirm(place)?;
         let is_enough = || self.receipts.held_by(place).len() >= peers;
-        self.wait_for_receipts(place.log, is_enough).await
+        let refused = || self.refused(place, peers);
+        self.wait_for_receipts(place.log, is_enough, refused).await
     }
 
     /// The same for these peers.
@@ -407,7 +505,8 @@ impl TopicState {
             let held_by = self.receipts.held_by(place);
             peers.iter().all(|peer| held_by.contains(peer))
         };
-        let waited = self.wait_for_receipts(place.log, is_enough).await;
+        let refused = || self.refused_by(place, peers);
+        let waited = self.wait_for_receipts(place.log, is_enough, refused).await;
         drop(naming);
         waited
     }
@@ -416,9 +515,13 @@ impl TopicState {
         &self,
         log: Option<LogName>,
         is_enough: impl Fn() -> bool,
+        refused: impl Fn() -> Option<Error>,
     ) -> Result<(), Error> {
         loop {
             let changed = self.receipts.changed();
+            // Where a peer refuses, another one that leaves may have been the last to wait for.
+            let refuses = !self.not_kept.is_empty();
+            let mut leaves = self.sync().filter(|_| refuses).map(SyncHandle::events);
             if is_enough() {
                 return Ok(());
             }
@@ -426,9 +529,29 @@ impl TopicState {
             if let Some(Branches { held }) = self.receipts.branches(log) {
                 return Err(PublishError::OwnFork { held }.into());
             }
-            changed.await;
+            if let Some(error) = refused() {
+                return Err(error);
+            }
+            tokio::select! {
+                () = changed => {}
+                () = session_ended(leaves.as_mut()) => {}
+            }
         }
     }
+}
+
+/// Waits until a session is over, of any topic.
+async fn session_ended(events: Option<&mut broadcast::Receiver<NetEvent>>) {
+    if let Some(events) = events {
+        loop {
+            match events.recv().await {
+                Ok(NetEvent::SessionEnded { .. }) | Err(RecvError::Lagged(_)) => return,
+                Ok(_) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// The end of a topic's feed, as it grows.

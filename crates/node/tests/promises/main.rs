@@ -28,6 +28,7 @@ mod persons;
 mod persons_conflicts;
 mod persons_later;
 mod publish;
+mod quotas;
 mod read;
 mod receipts;
 mod recover;

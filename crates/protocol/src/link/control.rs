@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,7 +17,8 @@ use crate::close::CloseCode;
 use crate::discovery::message::Records;
 use crate::draws::Draws;
 use crate::frame::{Decoder, Frame, FrameError};
-use crate::link::message::{Farewell, Instance, Level, Message, MessageError};
+use crate::link::blocked::{BlockChange, Blocked, Blocks};
+use crate::link::message::{self, Farewell, Instance, Level, Message, MessageError};
 use crate::link::nodes::{Come, Told, parts};
 use crate::link::rate::Rate;
 use crate::link::receipts::{ReceiptLog, Receipts, TooMuch};
@@ -35,7 +37,9 @@ const TAG_HELD_BYTES: usize = 20;
 pub struct Start {
     /// Id of this node.
     pub node: VerifyingKey,
-    /// Its side of the connection.
+    /// Id of the peer.
+    pub peer: VerifyingKey,
+    /// The side of this node.
     pub side: Side,
     /// The secret of the connection.
     pub secret: Secret,
@@ -82,6 +86,11 @@ pub enum Input {
     Confirm(ReceiptLog, u32),
     /// The answer to [`Output::WantStored`]; `None`: there will be none.
     Stored(ReceiptLog, Option<Level>),
+    /// A quota of this node blocks these logs of a topic, and no others. What is more than a peer remembers
+    /// is left out.
+    Blocked(Overlay, Arc<Blocks>),
+    /// The peer has proved that it knows the topic of this membership overlay.
+    Proved(Overlay),
     /// This node ends the link. Only the first one is sent.
     Farewell(Farewell),
 }
@@ -123,6 +132,8 @@ pub enum Output {
     },
     /// The peer has stored a log of this node, if the check is right.
     Stored(ReceiptLog, Level),
+    /// A quota of the peer blocks logs of a topic, or blocks them no longer.
+    Blocked(Overlay, Vec<BlockChange>),
     /// The peer ends the link.
     Farewell(Farewell),
     /// Close the connection. The last output.
@@ -230,6 +241,9 @@ pub struct Control {
     nodes: Rate,
     changes: Rate,
     receipts: Receipts,
+    blocked: Blocked,
+    /// When the driver was told to wake this to tell more of it.
+    blocked_at: Option<Time>,
     /// Messages that said nothing.
     ignored: Rate,
     deadline: Time,
@@ -245,6 +259,7 @@ impl Control {
     pub fn new(start: Start, now: Time) -> Control {
         let Start {
             node,
+            peer,
             side,
             secret,
             instance,
@@ -280,6 +295,8 @@ impl Control {
             nodes: Rate::new(limits::LINK_NODES_PER_MINUTE_MAX),
             changes: Rate::new(limits::LINK_CHANGES_PER_MINUTE_MAX),
             receipts: Receipts::new(),
+            blocked: Blocked::new(peer),
+            blocked_at: None,
             ignored: Rate::new(limits::LINK_IGNORED_PER_MINUTE_MAX),
             deadline,
             decoder: Decoder::new(),
@@ -288,7 +305,11 @@ impl Control {
             over: false,
             outputs: VecDeque::from([Output::Wake(deadline)]),
         };
-        control.send(&Message::Hello { instance, record });
+        control.send(&Message::Hello {
+            version: message::VERSION,
+            instance,
+            record,
+        });
         control.send_interest(&tags);
         control
     }
@@ -298,11 +319,16 @@ impl Control {
         if self.over {
             return;
         }
-        if let Err(failure) = self.step(input, now) {
+        let step = self.step(input, now);
+        if step.is_ok() {
+            self.tell_blocked(now);
+        }
+        if let Err(failure) = step {
             self.over = true;
             self.decoder = Decoder::new();
             self.theirs = HashSet::new();
             self.receipts = Receipts::new();
+            self.blocked = Blocked::new(self.node);
             self.part = None;
             let code = failure.close_code();
             self.outputs.push_back(Output::Close(code, failure));
@@ -334,6 +360,7 @@ impl Control {
             + self.theirs.capacity() * TAG_HELD_BYTES
             + come
             + self.receipts.held_bytes()
+            + self.blocked.held_bytes()
     }
 
     fn step(&mut self, input: Input, now: Time) -> Result<(), Failure> {
@@ -361,6 +388,8 @@ impl Control {
                 self.confirm(&log.overlay, log..=log);
             }
             Input::Stored(log, level) => self.tell_stored(log, level),
+            Input::Blocked(overlay, blocks) => self.blocked.set(overlay, blocks),
+            Input::Proved(overlay) => self.blocked.proved(overlay),
             Input::Farewell(farewell) => {
                 if !std::mem::replace(&mut self.has_said_farewell, true) {
                     self.send(&Message::Farewell(farewell));
@@ -385,8 +414,19 @@ impl Control {
     fn receive(&mut self, payload: Bytes, now: Time) -> Result<(), Failure> {
         let bytes = payload.len();
         match (self.heard, self.part.take(), Message::decode(payload)?) {
-            (Heard::Nothing, _, Message::Hello { instance, record }) => {
+            (
+                Heard::Nothing,
+                _,
+                Message::Hello {
+                    version,
+                    instance,
+                    record,
+                },
+            ) => {
                 self.heard = Heard::Hello;
+                if version > message::VERSION_MIN {
+                    self.blocked.known();
+                }
                 self.outputs.push_back(Output::Hello { instance, record });
             }
             (Heard::Nothing, ..) | (.., Message::Hello { .. }) => return Err(Failure::Unexpected),
@@ -448,6 +488,14 @@ impl Control {
                 let was_asked = self.receipts.answered(log, now)?;
                 if let Some(log) = log.filter(|_| was_asked) {
                     self.outputs.push_back(Output::Stored(log, level));
+                }
+            }
+            (_, None, Message::Blocked { overlay, entries }) => {
+                let overlay = self.common_overlay(&overlay);
+                let changes = self.blocked.heard(overlay, entries, now)?;
+                match overlay.zip(changes) {
+                    Some((overlay, changes)) => self.peer_blocks(overlay, changes),
+                    None => self.ignore(bytes, now)?,
                 }
             }
             (_, None, Message::Gossip { overlay, message }) => {
@@ -586,18 +634,22 @@ impl Control {
         });
         self.part_from(overlay);
         self.receipts.end(&overlay);
+        self.blocked.end(&overlay);
     }
 
     /// Until the first Interest is whole, nothing is said of single overlays.
     fn meet(&mut self, overlay: Overlay) {
         if self.common.insert(overlay) && self.is_met() {
             self.outputs.push_back(Output::Common(overlay));
+            self.blocked.meet(overlay);
             self.confirm(&overlay, ReceiptLog::all(overlay));
         }
     }
 
     fn part_from(&mut self, overlay: Overlay) {
         self.receipts.part(&overlay);
+        let changes = self.blocked.part(&overlay);
+        self.peer_blocks(overlay, changes);
         if self.common.remove(&overlay) && self.is_met() {
             self.outputs.push_back(Output::Parted(overlay));
         }
@@ -646,6 +698,28 @@ impl Control {
         if let (Some(log), Some(above)) = (log, next) {
             self.outputs.push_back(Output::WantStored { log, above });
         }
+    }
+
+    fn peer_blocks(&mut self, overlay: Overlay, changes: Vec<BlockChange>) {
+        if !changes.is_empty() {
+            self.outputs.push_back(Output::Blocked(overlay, changes));
+        }
+    }
+
+    /// Tells the peer what is due, and asks to be woken for the rest.
+    fn tell_blocked(&mut self, now: Time) {
+        if !self.is_met() {
+            return;
+        }
+        if let Some((overlay, entries)) = self.blocked.tell(&self.common, now) {
+            let overlay = self.secret.tag(&overlay, self.side);
+            self.send(&Message::Blocked { overlay, entries });
+        }
+        let wake = self.blocked.wake();
+        if let Some(at) = wake.filter(|_| wake != self.blocked_at) {
+            self.outputs.push_back(Output::Wake(at));
+        }
+        self.blocked_at = wake;
     }
 
     fn is_met(&self) -> bool {

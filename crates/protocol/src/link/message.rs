@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::discovery::message::Records;
 use crate::frame::{self, FrameError};
+use crate::link::blocked::{AuthorLog, Block, BlockChange, Quota};
 use crate::link::nodes::Members;
 use crate::link::secret::Tag;
 use crate::record::TransportInfo;
@@ -22,16 +23,21 @@ const GOSSIP: u32 = 4;
 const FAREWELL: u32 = 5;
 const CONFIRM: u32 = 6;
 const STORED: u32 = 7;
+const BLOCKED: u32 = 16;
 /// From here on a receiver skips what it does not know.
-const SKIPPED: u32 = 16;
+const SKIPPED: u32 = 17;
 
 /// The version of this page.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The first version. Those who say it skip [`Message::Blocked`].
+pub const VERSION_MIN: u32 = 1;
 
 /// A key with its length and the smallest signed transport info.
 const NODE_BYTES_MIN: usize = 33 + 1 + 1 + 65 + 1;
 /// A tag with nobody behind it.
 const MEMBERS_BYTES_MIN: usize = 17;
+/// An author and nothing of its first log.
+const BLOCKED_BYTES_MIN: usize = 34;
 
 /// One run of a node's network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +101,8 @@ pub struct Level {
 pub enum Message {
     /// The first one of each side.
     Hello {
+        /// What the sender knows of this page.
+        version: u32,
         /// Which run of the sender this is.
         instance: Instance,
         /// The record of the sender, not verified.
@@ -147,6 +155,13 @@ pub enum Message {
         /// How far.
         level: Level,
     },
+    /// A quota of the sender blocks logs, or blocks them no longer.
+    Blocked {
+        /// The membership overlay of the topic, as the sender names it.
+        overlay: Tag,
+        /// Which logs.
+        entries: Vec<BlockChange>,
+    },
     /// Something of a later version; it says nothing.
     Skipped,
 }
@@ -161,7 +176,7 @@ pub enum MessageError {
     /// The sender speaks version 0.
     #[error("a hello of version 0")]
     Version,
-    /// It holds more records or addresses, or a longer gossip message, than we take.
+    /// It holds more records, addresses or blocked logs, or a longer gossip message, than we take.
     #[error("too much in one message")]
     TooMany,
 }
@@ -170,10 +185,14 @@ impl Message {
     /// Appends this message as one frame.
     pub fn encode(&self, out: &mut BytesMut) -> Result<(), FrameError> {
         frame::encode(out, |out| match self {
-            Message::Hello { instance, record } => {
+            Message::Hello {
+                version,
+                instance,
+                record,
+            } => {
                 Writer::new(out)
                     .uint(HELLO)
-                    .uint(VERSION)
+                    .uint(*version)
                     .array(&instance.0)
                     .array(&[u8::from(record.is_some())]);
                 if let Some(record) = record {
@@ -225,6 +244,7 @@ impl Message {
                 write_label(*label, &mut writer);
                 writer.uint(level.height).array(&level.check);
             }
+            Message::Blocked { overlay, entries } => write_blocked(overlay, entries, out),
             Message::Skipped => {
                 Writer::new(out).uint(SKIPPED);
             }
@@ -262,6 +282,10 @@ impl Message {
                     check: reader.array()?,
                 },
             },
+            BLOCKED => Message::Blocked {
+                overlay: Tag(reader.array()?),
+                entries: read_blocked(&mut reader)?,
+            },
             tag if tag >= SKIPPED => return Ok(Message::Skipped),
             _ => return Err(WireError::Tag.into()),
         };
@@ -281,6 +305,40 @@ fn read_label(reader: &mut Reader) -> Result<Option<Label>, WireError> {
     let is_named = reader.option()?;
     let label = is_named.then(|| reader.array()).transpose()?;
     Ok(label.map(Label::from_bytes))
+}
+
+fn write_blocked(overlay: &Tag, entries: &[BlockChange], out: &mut BytesMut) {
+    let mut writer = Writer::new(out);
+    writer.uint(BLOCKED).array(&overlay.0).count(entries.len());
+    for (log, block) in entries {
+        writer.array(log.author.as_bytes());
+        write_label(log.label, &mut writer);
+        writer.uint(u8::from(block.is_some()));
+        if let Some(block) = block {
+            writer.uint(block.height).uint(block.quota.code());
+        }
+    }
+}
+
+fn read_blocked(reader: &mut Reader) -> Result<Vec<BlockChange>, MessageError> {
+    let count = reader.count(BLOCKED_BYTES_MIN)?;
+    if count > limits::LINK_BLOCKED_ENTRIES_MAX {
+        return Err(MessageError::TooMany);
+    }
+    let entry = |_| -> Result<BlockChange, MessageError> {
+        // Nobody writes under bytes that are no key.
+        let author = VerifyingKey::from_bytes_unchecked(reader.array()?);
+        let label = read_label(reader)?;
+        let block = match reader.option()? {
+            true => Some(Block {
+                height: reader.u32()?,
+                quota: Quota::read(reader.u32()?),
+            }),
+            false => None,
+        };
+        Ok((AuthorLog { author, label }, block))
+    };
+    (0..count).map(entry).collect()
 }
 
 fn write_nodes(more: bool, records: &Records, members: &Members, out: &mut BytesMut) {
@@ -306,7 +364,8 @@ fn write_nodes(more: bool, records: &Records, members: &Members, out: &mut Bytes
 }
 
 fn read_hello(reader: &mut Reader) -> Result<Message, MessageError> {
-    if reader.u32()? < VERSION {
+    let version = reader.u32()?;
+    if version < VERSION_MIN {
         return Err(MessageError::Version);
     }
     let instance = Instance(reader.array()?);
@@ -314,7 +373,11 @@ fn read_hello(reader: &mut Reader) -> Result<Message, MessageError> {
         true => Some(TransportInfo::read(reader)?),
         false => None,
     };
-    Ok(Message::Hello { instance, record })
+    Ok(Message::Hello {
+        version,
+        instance,
+        record,
+    })
 }
 
 fn read_tags(reader: &mut Reader) -> Result<Vec<Tag>, WireError> {
@@ -368,11 +431,39 @@ mod tests {
         out.freeze().slice(4..)
     }
 
+    fn blocked(count: u8) -> Vec<BlockChange> {
+        let entry = |number: u8| {
+            let log = AuthorLog {
+                author: VerifyingKey::from_bytes_unchecked([number; 32]),
+                label: (number % 2 == 0).then(|| Label::from_bytes([number; 32])),
+            };
+            let quota = Quota::read(number.into());
+            let height = 300;
+            (log, (number > 0).then_some(Block { height, quota }))
+        };
+        (0..count).map(entry).collect()
+    }
+
+    #[test]
+    fn as_many_blocked_logs_are_read_as_the_limit_says() {
+        let most = limits::LINK_BLOCKED_ENTRIES_MAX;
+        for (count, fits) in [(most, true), (most + 1, false)] {
+            let message = Message::Blocked {
+                overlay: Tag([1; 16]),
+                entries: blocked(3).into_iter().cycle().take(count).collect(),
+            };
+            let read = Message::decode(payload(&message));
+            let expected = fits.then_some(message).ok_or(MessageError::TooMany);
+            assert_eq!(read, expected);
+        }
+    }
+
     #[test]
     fn every_message_comes_back_as_it_was_written() {
         let tags = vec![Tag([1; 16]), Tag([2; 16])];
         let messages = [
             Message::Hello {
+                version: 1,
                 instance: Instance([7; 16]),
                 record: None,
             },
@@ -416,6 +507,10 @@ mod tests {
                     check: [8; 8],
                 },
             },
+            Message::Blocked {
+                overlay: Tag([7; 16]),
+                entries: blocked(3),
+            },
             Message::Skipped,
         ];
         for message in messages {
@@ -429,7 +524,7 @@ mod tests {
             let refused = Message::decode(Bytes::copy_from_slice(&[tag]));
             assert_eq!(refused, Err(MessageError::Wire(WireError::Tag)));
         }
-        let later = Bytes::from_static(&[16, 1, 2, 3]);
+        let later = Bytes::from_static(&[17, 1, 2, 3]);
         assert_eq!(Message::decode(later), Ok(Message::Skipped));
         let hello = [&[0, 0][..], &[7; 16], &[0]].concat();
         assert_eq!(Message::decode(hello.into()), Err(MessageError::Version));
@@ -443,6 +538,7 @@ mod tests {
             &[1, 0, 0xff, 0xff, 0xff, 0x7f][..],
             &[3, 0, 0xff, 0xff, 0xff, 0x7f][..],
             &[3, 0, 0, 0xff, 0xff, 0xff, 0x7f][..],
+            &[&[16][..], &[0; 16], &[0xff, 0xff, 0xff, 0x7f]].concat()[..],
         ] {
             let decoded = Message::decode(Bytes::copy_from_slice(bytes));
             assert_eq!(decoded, Err(MessageError::Wire(WireError::Eof)));

@@ -157,7 +157,7 @@ fn a_frame_at_the_limit_is_taken_and_one_past_it_ends_the_link() {
         let mut alone = Alone::met(overlays([1]), &overlays([1]));
         let len = limits::LINK_FRAME_BYTES_MAX + more;
         // Of a later version: nothing but its length counts.
-        let frame = [&(len as u32).to_be_bytes()[..], &vec![16; len]].concat();
+        let frame = [&(len as u32).to_be_bytes()[..], &vec![17; len]].concat();
         let mut outputs = Vec::new();
         for part in frame.chunks(1_000) {
             outputs.extend(alone.give(Input::Bytes(Bytes::copy_from_slice(part))));

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod agree;
+mod blocked;
 mod bounds;
 mod members;
 mod order;

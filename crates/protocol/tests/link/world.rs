@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use p2panda_core::{HybridTimestamp, SigningKey, VerifyingKey};
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
-use p2panda_protocol::link::message::Message;
+use p2panda_protocol::link::message::{self, Message};
 use p2panda_protocol::link::{
     Control, Failure, Farewell, Input, Instance, Output, Secret, Side, Start, Tag, Told,
 };
@@ -69,6 +69,7 @@ pub fn start(side: Side, overlays: BTreeSet<Overlay>) -> Start {
     };
     Start {
         node: key(seed).verifying_key(),
+        peer: key(3 - seed).verifying_key(),
         side,
         secret: Secret::new(SECRET),
         instance: Instance::from_bytes([seed as u8; 16]),
@@ -114,6 +115,7 @@ pub fn frame(message: &Message) -> Bytes {
 
 pub fn hello() -> Message {
     Message::Hello {
+        version: message::VERSION,
         instance: Instance::from_bytes([3; 16]),
         record: None,
     }
@@ -267,8 +269,8 @@ impl Node {
                 Output::Farewell(farewell) => self.farewells.push(farewell),
                 Output::Close(_, failure) => self.closed = Some(failure),
                 Output::Hello { .. } | Output::Wake(_) => {}
-                other @ (Output::WantStored { .. } | Output::Stored(..)) => {
-                    panic!("nobody asks for receipts: {other:?}")
+                other @ (Output::WantStored { .. } | Output::Stored(..) | Output::Blocked(..)) => {
+                    panic!("nobody asks for receipts or blocks logs: {other:?}")
                 }
             }
         }

@@ -36,6 +36,7 @@ fn control(entry: &Value) -> Message {
     let more = || entry["more"].as_bool().unwrap();
     match text(&entry["message"]) {
         "hello" => Message::Hello {
+            version: number(&entry["version"]),
             instance: Instance::from_bytes(hex(&entry["instance"]).as_ref().try_into().unwrap()),
             record: (!entry["record"].is_null()).then(|| record(&entry["record"])),
         },
@@ -161,6 +162,7 @@ fn every_payload_of_a_link_is_judged_as_the_vectors_say() {
             Ok(Message::Gossip { .. }) => "gossip",
             Ok(Message::Farewell(_)) => "farewell",
             Ok(Message::Confirm { .. } | Message::Stored { .. }) => "receipt",
+            Ok(Message::Blocked { .. }) => "blocked",
             Ok(Message::Skipped) => "skipped",
             Err(_) => "invalid",
         };

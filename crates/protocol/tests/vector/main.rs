@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod announcements;
+mod blocked;
 mod bodies;
 mod digest;
 mod discovery;
