@@ -140,6 +140,13 @@ pub async fn until_stopped<T>(
                 Event::LogGoesOn { author, .. } => {
                     note(&format!("the log of {author} continues"));
                 }
+                Event::NotKept { log, .. } => note(&format!(
+                    "the log of {} is {log}, from {} on",
+                    log.author, log.from
+                )),
+                Event::KeptAgain { log, .. } => {
+                    note(&format!("{} keeps the log of {} again", log.peer, log.author));
+                }
                 Event::OwnFork { topic, .. } => note(&forked(node, topic).await.to_string()),
                 Event::Space { news, .. } => note(&news.to_string()),
                 Event::RecoveryDue { .. } => note(RENEWAL),

@@ -49,11 +49,16 @@ impl Delivery<'_> {
         }
     }
 
-    /// Waits until one peer has stored it, or was sent it where none can say that it is stored.
+    /// Waits until one peer has stored it, or was sent it where none can say that it is stored; or until only
+    /// peers are left that refuse it because of a quota ([`Receipt::refused_by`]).
     pub async fn wait(&self) -> Result<(), Error> {
-        tokio::select! {
+        let waited = tokio::select! {
             stored = self.stored() => stored,
             sent = self.sent() => sent,
+        };
+        match waited {
+            Err(Error::NotKept(_)) => Ok(()),
+            waited => waited,
         }
     }
 

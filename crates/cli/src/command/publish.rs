@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use futures_lite::future::poll_once;
 use p2panda::{Body, Node, Publisher, Raw, VerifyingKey};
+use p2panda_rpc::api::NotKeptView;
+use p2panda_rpc::daemon::map;
 use p2panda_rpc::delivery::{Delivered, Delivery};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -14,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::args::{NodeArgs, PubArgs};
 use crate::command::contact::note_unreached;
+use crate::command::status::not_kept;
 use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Lines, MESSAGE_BYTES_MAX};
@@ -58,6 +61,9 @@ struct Published {
     published: u64,
     #[serde(flatten)]
     delivered: Delivered,
+    /// Peers that do not keep the newest message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_kept: Vec<NotKeptView>,
     #[serde(skip)]
     interrupted: bool,
 }
@@ -91,6 +97,7 @@ async fn publish_all(
             }
         }
         published.delivered = delivery.delivered();
+        published.not_kept = map::not_kept_of(&newest.refused_by());
     }
     say(
         &Face::Own(node.clone()),
@@ -117,6 +124,9 @@ async fn say(
     if !published.delivered.is_enough && has_newest {
         let is_running = matches!(face, Face::Running(_));
         note(&undelivered(published, publish.temp, is_running));
+        for log in &published.not_kept {
+            note(&not_kept(log));
+        }
         note_unreached(face, publish.topic.topic).await?;
     }
     Ok(outcome)
@@ -126,6 +136,9 @@ async fn say(
 fn undelivered(published: &Published, temp: bool, is_running: bool) -> String {
     let who = match published.delivered.sent {
         0 => "stored here and sent to nobody yet",
+        _ if !published.not_kept.is_empty() => {
+            "stored here and sent, but refused by the peers below"
+        }
         _ => "stored here and sent, but no peer said in time that it has stored it",
     };
     let what = match temp {
@@ -199,6 +212,7 @@ async fn store(
     let mut published = Published {
         published: 0,
         delivered: Delivered::default(),
+        not_kept: Vec::new(),
         interrupted: false,
     };
     let mut batch = Vec::new();
@@ -290,6 +304,7 @@ mod tests {
         let published = Published {
             published: 1,
             delivered: Delivered::default(),
+            not_kept: Vec::new(),
             interrupted: false,
         };
         let plain = "published 1 message; stored by 0 peers, sent to 0";

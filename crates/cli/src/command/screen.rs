@@ -130,10 +130,15 @@ fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<St
             counted(catching_up, "peer", "peers")
         ));
     }
+    let not_kept = stored.not_kept.len() as u64;
     for (count, what) in [
         (stored.waiting, "wait for messages that precede them"),
         (stored.wanted, "lack their content"),
         (stored.blocked, "logs cannot continue here"),
+        (
+            not_kept,
+            "logs are not kept by a peer, whose quota is used up",
+        ),
     ] {
         if count > 0 {
             why.push(format!("{count} {what}"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use p2panda::Topic;
-use p2panda_rpc::api::{BlockedLogView, TopicPosition, TopicStatusResult};
+use p2panda_rpc::api::{BlockedLogView, NotKeptView, TopicPosition, TopicStatusResult};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, StatusArgs};
@@ -67,6 +67,9 @@ struct TopicLine {
     rejected: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blocked: Vec<BlockedLine>,
+    /// Logs of which a peer keeps nothing new.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_kept: Vec<NotKeptView>,
     /// Whether this home publishes nothing more in the topic: a copy of it has published as well.
     own_log_closed: bool,
     /// The durable consumers that read it.
@@ -110,6 +113,7 @@ impl TopicLine {
             forks: status.forks,
             rejected: status.rejected.clone(),
             blocked: status.blocked_logs.iter().map(BlockedLine::new).collect(),
+            not_kept: status.not_kept.clone(),
             own_log_closed: status.own_log_closed,
             consumers: status.positions.iter().map(ConsumerLine::new).collect(),
         }
@@ -138,6 +142,11 @@ impl TopicLine {
             plain.push_str(&format!(
                 "\n  blocked: the log of {author} cannot continue at {seq}: {says}"
             ));
+        }
+        for log in &self.not_kept {
+            let (author, from) = (log.author, log.from);
+            let why = not_kept(log);
+            plain.push_str(&format!("\n  {why}; the log of {author} from {from} on"));
         }
         for consumer in &self.consumers {
             let name = reader(&consumer.name);
@@ -208,6 +217,17 @@ pub fn says(log: &BlockedLogView) -> String {
     }
 }
 
+/// That a peer does not keep something, and why.
+pub fn not_kept(log: &NotKeptView) -> String {
+    let quota = match log.quota.as_str() {
+        "author" => "quota of the author",
+        "topic" => "quota of the topic",
+        "all" => "quota of everything",
+        _ => "another quota",
+    };
+    format!("not kept by {}: {quota}", log.node)
+}
+
 /// What a consumer is called. The position of the node itself has the log id in its name.
 fn reader(name: &str) -> String {
     match name.starts_with("topic ") {
@@ -219,4 +239,27 @@ fn reader(name: &str) -> String {
 fn counted(count: u64, one: &str, many: &str) -> String {
     let what = if count == 1 { one } else { many };
     format!("{count} {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_peer_that_keeps_nothing_is_named_with_its_quota() {
+        let node = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+        for (quota, words) in [
+            ("author", "quota of the author"),
+            ("topic", "quota of the topic"),
+            ("all", "quota of everything"),
+            ("other", "another quota"),
+        ] {
+            let view = serde_json::json!({
+                "node": node, "author": node, "named": false, "from": 3, "quota": quota,
+            });
+            let view: NotKeptView = serde_json::from_value(view).unwrap();
+            assert_eq!(not_kept(&view), format!("not kept by {node}: {words}"));
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! `panda trace`
 
-use p2panda_rpc::api::TraceResult;
+use p2panda_rpc::api::{NotKeptView, TraceResult};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, TraceArgs};
+use crate::command::status::not_kept;
 use crate::face::Facts;
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -40,6 +41,9 @@ struct TraceLine {
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     consumers: Vec<ConsumerLine>,
+    /// Peers that do not keep it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_kept: Vec<NotKeptView>,
     #[serde(skip)]
     says: String,
 }
@@ -73,6 +77,7 @@ impl TraceLine {
                 .map(|place| place.id.to_string())
                 .collect(),
             consumers: consumers.collect(),
+            not_kept: trace.not_kept.clone(),
             says: said(trace),
         }
     }
@@ -92,6 +97,9 @@ impl TraceLine {
         {
             let not = if *acknowledged { "" } else { "not " };
             plain.push_str(&format!("\n  {not}acknowledged by {consumer}"));
+        }
+        for log in &self.not_kept {
+            plain.push_str(&format!("\n  {}", not_kept(log)));
         }
         plain
     }

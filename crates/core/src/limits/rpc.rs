@@ -110,3 +110,5 @@ pub const RPC_INVITE_NAME_BYTES_MAX: usize = 64;
 pub const RPC_INVITE_VALID: Duration = Duration::from_secs(7 * 86_400);
 /// Longest time for which an invite admits keys (`docs/protocol/rpc.md#4`).
 pub const RPC_INVITE_VALID_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// Logs that peers do not keep, in one answer (`docs/protocol/rpc.md#3`).
+pub const RPC_NOT_KEPT_MAX: usize = 1_000;

@@ -4,7 +4,7 @@ use p2panda_core::{Hash, VerifyingKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Bin;
+use super::{Bin, NotKeptView};
 
 /// Content of a message: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -129,6 +129,10 @@ pub struct PublishResult {
     pub held_by: Vec<VerifyingKey>,
     /// Whether the condition was met in time; true without a condition.
     pub waited: bool,
+    /// Peers that do not keep it, because a quota of theirs is used up. If too few others are left, the call
+    /// waits no longer.
+    #[serde(default)]
+    pub not_kept: Vec<NotKeptView>,
 }
 
 /// Parameters of `upload`.

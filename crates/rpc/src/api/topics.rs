@@ -79,7 +79,7 @@ pub struct TopicDeliveredParams {
 }
 
 /// Result of `topic.delivered`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicDeliveredResult {
     /// Sequence number of the node's newest message; none if it published nothing.
     pub newest: Option<u32>,
@@ -92,6 +92,9 @@ pub struct TopicDeliveredResult {
     /// Operations of this node in the topic, over all its logs, that no peer is known to have.
     #[serde(default)]
     pub unsent: u64,
+    /// Peers that do not keep the newest message, because a quota of theirs is used up.
+    #[serde(default)]
+    pub not_kept: Vec<NotKeptView>,
 }
 
 /// Result of `topic.list`.
@@ -143,6 +146,26 @@ pub struct TopicStatusResult {
     pub blocked_logs: Vec<BlockedLogView>,
     /// Number of messages whose content has not arrived; 0 if not counted.
     pub wanted: u64,
+    /// Logs of which a peer keeps nothing new, because a quota of that peer is used up, at most 1 000.
+    #[serde(default)]
+    pub not_kept: Vec<NotKeptView>,
+}
+
+/// A log of which a peer keeps nothing new, because a quota of that peer is used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotKeptView {
+    /// The peer.
+    #[schemars(with = "String")]
+    pub node: VerifyingKey,
+    /// Author of the log.
+    #[schemars(with = "String")]
+    pub author: VerifyingKey,
+    /// Whether it is a log with a name.
+    pub named: bool,
+    /// Sequence number of the first operation that the peer refused.
+    pub from: u32,
+    /// The quota: `all`, `topic`, `author` or `other`.
+    pub quota: String,
 }
 
 /// Position of a consumer in a topic.
@@ -279,6 +302,9 @@ pub struct TraceResult {
     /// Peers that report having stored it.
     #[schemars(with = "Vec<String>")]
     pub stored_by: Vec<VerifyingKey>,
+    /// Peers that report not to keep it, because a quota of theirs is used up.
+    #[serde(default)]
+    pub not_kept: Vec<NotKeptView>,
 }
 
 /// A copy of an operation that arrived.

@@ -241,6 +241,7 @@ pub(crate) async fn topic_delivered(
             sent: 0,
             is_enough: false,
             unsent: unsent(service, topic).await?,
+            not_kept: Vec::new(),
         });
     };
     let delivery = Delivery {
@@ -262,6 +263,7 @@ pub(crate) async fn topic_delivered(
         sent: delivered.sent as u64,
         is_enough: delivered.is_enough,
         unsent: unsent(service, topic).await?,
+        not_kept: map::not_kept_of(&newest.refused_by()),
     })
 }
 
@@ -312,6 +314,7 @@ pub(crate) async fn topic_status(
     let wanted = service.node.topic(topic).wanted_bodies().await;
     Ok(api::TopicStatusResult {
         wanted: wanted.map_err(|error| map::error(&error))?,
+        not_kept: map::not_kept_of(&service.node.topic(topic).not_kept()),
         ..map::topic_status(service.aliases.of(&topic), &status)
     })
 }

@@ -8,6 +8,7 @@ use p2panda::{
     Change, ConsumerError, Error, ErrorKind, Event, Health, PeerState, PublishError, Raw,
     RejectReason, Topic, TraceProgress, TraceState, VerifyingKey,
 };
+use p2panda_core::limits::RPC_NOT_KEPT_MAX;
 
 use crate::api::{self, Bin, Code, Expected, RpcError};
 
@@ -195,6 +196,33 @@ pub fn topic_status(alias: String, status: &p2panda::TopicStatus) -> api::TopicS
             .collect(),
         blocked_logs: status.blocked.iter().map(blocked).collect(),
         wanted: 0,
+        not_kept: Vec::new(),
+    }
+}
+
+/// What peers do not keep, as much of it as one answer has.
+pub fn not_kept_of(logs: &[p2panda::NotKept]) -> Vec<api::NotKeptView> {
+    logs.iter().take(RPC_NOT_KEPT_MAX).map(not_kept).collect()
+}
+
+/// What a peer does not keep.
+fn not_kept(log: &p2panda::NotKept) -> api::NotKeptView {
+    api::NotKeptView {
+        node: log.peer,
+        author: log.author,
+        named: log.label.is_some(),
+        from: log.from,
+        quota: quota(log.quota).to_owned(),
+    }
+}
+
+/// A quota of a peer, in a word.
+fn quota(quota: p2panda::Quota) -> &'static str {
+    match quota {
+        p2panda::Quota::All => "all",
+        p2panda::Quota::Topic => "topic",
+        p2panda::Quota::Author => "author",
+        p2panda::Quota::Other(_) => "other",
     }
 }
 
@@ -236,6 +264,7 @@ pub fn trace(alias: String, trace: &p2panda::Trace) -> api::TraceResult {
             .collect(),
         sent_to: trace.sent_to.clone(),
         stored_by: trace.stored_by.clone(),
+        not_kept: not_kept_of(&trace.not_kept),
     };
     let state = match &trace.state {
         TraceState::Refused { reason: why, .. } => {
@@ -454,6 +483,10 @@ fn about(event: &Event) -> About {
             Some(log.author),
             Some(reason(log.reason).to_owned()),
         ),
+        Event::NotKept { topic, log } | Event::KeptAgain { topic, log } => {
+            let detail = format!("{} of {} from {}", quota(log.quota), log.author, log.from);
+            (Some(*topic), Some(log.peer), Some(detail))
+        }
         Event::LogGoesOn { topic, author } | Event::Damaged { topic, author, .. } => {
             (Some(*topic), Some(*author), None)
         }
@@ -697,6 +730,15 @@ pub(crate) fn log_moved(expected: Expected) -> RpcError {
 
 /// The operation breaks a rule.
 pub(crate) fn refused(reason: &str) -> RpcError {
+    if reason == self::reason(RejectReason::Quota) {
+        let message = "the node keeps no more of this author or topic: a quota is used up";
+        let mut error = RpcError::new(Code::Quota, message).hint(
+            "try again later; there is room when the author prunes, or when the node deletes old \
+            content or raises its quota",
+        );
+        error.data.reason = Some(reason.to_owned());
+        return error;
+    }
     let message = format!("the operation is refused: {reason}");
     let mut error = RpcError::new(Code::RefusedOperation, message)
         .hint("docs/protocol/operations.md and streams.md have the rules");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2panda::{Body, Dependency, NewMessage, Publisher, Receipt};
+use p2panda::{Body, Dependency, Error, NewMessage, Publisher, Receipt};
 use p2panda_core::limits::RPC_RECEIPT_WAIT;
 use tokio::sync::MutexGuard;
 use tokio::time::timeout;
@@ -55,6 +55,7 @@ async fn publish_in(
         sent_to: receipt.sent_to(),
         held_by: receipt.held_by(),
         waited,
+        not_kept: map::not_kept_of(&receipt.refused_by()),
     })
 }
 
@@ -138,6 +139,8 @@ async fn wait_for(receipt: &Receipt, wait: api::Wait) -> Of<bool> {
     };
     match timeout(time, waiting).await {
         Ok(Ok(())) => Ok(true),
+        // It is published; the result names the peers.
+        Ok(Err(Error::NotKept(_))) => Ok(false),
         Ok(Err(error)) => Err(map::error(&error)),
         Err(_) => Ok(false),
     }

@@ -1,6 +1,6 @@
 //! Operations signed by the client.
 
-use p2panda::{Hash, SigningKey, Timestamp};
+use p2panda::{Hash, Quotas, SigningKey, Timestamp};
 use p2panda_core::{Draft, EphemeralMessage, Header, HybridTimestamp, NodeExtensions, Operation};
 use p2panda_rpc::api::{self, Code, Expected, LogNextParams, SubmitParams};
 use p2panda_rpc::client::{Client, ClientError, Credential, NoteStream};
@@ -63,6 +63,35 @@ fn error(outcome: Result<api::SubmitResult, ClientError>) -> p2panda_rpc::api::R
         ClientError::Rpc(error) => error,
         other => panic!("{other}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_author_elsewhere_is_told_of_a_quota() {
+    let quotas = Quotas {
+        author: Some(1_500),
+        ..Quotas::default()
+    };
+    let world = World::with_quotas(quotas, |_| {}).await;
+    let device = device(&world).await;
+    let body = |letter: u8| [&[0x79, 0x03, 0xe8][..], &[letter; 1_000]].concat();
+    let first = device.sign(device.next().await, &body(b'a'));
+    device.submit(&first).await.unwrap();
+    let kept = world.node.kept_bytes().await.unwrap();
+    let next = device.next().await;
+    let second = device.sign(next, &body(b'b'));
+    // However often it asks: the place stays free, and nothing is kept.
+    for _ in 0..3 {
+        let error = error(device.submit(&second).await);
+        assert_eq!(error.kind(), Code::Quota);
+        assert_eq!(error.data.reason.as_deref(), Some("quota"));
+        assert!(error.data.hint.is_some());
+        assert_eq!(device.next().await, next);
+    }
+    assert_eq!(world.node.kept_bytes().await.unwrap(), kept);
+    assert!(device.submit(&first).await.unwrap().duplicate);
+    // One that fits is taken.
+    device.submit(&device.sign(next, b"\x63two")).await.unwrap();
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

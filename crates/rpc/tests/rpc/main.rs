@@ -12,6 +12,7 @@ mod local;
 mod messages;
 mod named_reads;
 mod openrpc;
+mod quotas;
 mod scenario;
 mod spaces;
 mod support;

@@ -52,6 +52,7 @@ pub async fn run(
             sent: count(delivered.sent),
             is_enough: delivered.is_enough,
         };
+        published.not_kept = delivered.not_kept;
         let face = Face::Running(remote.clone());
         say(&face, &publish, &published, delivered.newest.is_some()).await
     };
@@ -77,6 +78,7 @@ async fn store(
     let mut published = Published {
         published: 0,
         delivered: Delivered::default(),
+        not_kept: Vec::new(),
         interrupted: false,
     };
     let mut batch = Vec::new();
