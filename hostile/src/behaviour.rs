@@ -114,6 +114,9 @@ pub enum Behaviour {
     /// Says that it stored what there is not, and asks for receipts of logs that there are not: 20 000
     /// (200 000) messages, answered by `docs/protocol/link.md#10`.
     Receipts,
+    /// Says that it blocks logs of authors who do not exist: 2 000 (20 000) messages with as many logs as they
+    /// may have, answered by `docs/protocol/link.md#12`.
+    BlockedLogs,
     /// Begins operations of 15 MiB in pieces and never ends them: 4 sessions, answered by the progress
     /// rule (`docs/protocol/sync.md#8`) and the budget (`docs/protocol/network.md#11`).
     UnfinishedPieces,
@@ -126,7 +129,7 @@ pub enum Behaviour {
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Behaviour; 32] = [
+    pub const ALL: [Behaviour; 33] = [
         Behaviour::StreamsNobodyAccepts,
         Behaviour::LargestHave,
         Behaviour::UndecodableHeaders,
@@ -156,6 +159,7 @@ impl Behaviour {
         Behaviour::EndlessRanges,
         Behaviour::Announcements,
         Behaviour::Receipts,
+        Behaviour::BlockedLogs,
         Behaviour::UnfinishedPieces,
         Behaviour::MisplacedPieces,
         Behaviour::OversizedPieces,
@@ -193,6 +197,7 @@ impl Behaviour {
             Behaviour::EndlessRanges => "endless ranges",
             Behaviour::Announcements => "announcements",
             Behaviour::Receipts => "receipts",
+            Behaviour::BlockedLogs => "blocked logs",
             Behaviour::UnfinishedPieces => "unfinished pieces",
             Behaviour::MisplacedPieces => "misplaced pieces",
             Behaviour::OversizedPieces => "oversized pieces",
@@ -230,6 +235,7 @@ impl Behaviour {
             Behaviour::EndlessRanges => (500, 5_000),
             Behaviour::Announcements => (1_000, 10_000),
             Behaviour::Receipts => (20_000, 200_000),
+            Behaviour::BlockedLogs => (2_000, 20_000),
             Behaviour::UnfinishedPieces => (4, 4),
             Behaviour::MisplacedPieces => (400, 4_000),
             Behaviour::OversizedPieces => (25, 150),
@@ -399,6 +405,7 @@ impl Attack {
             Behaviour::EndlessRanges => link_topics::endless_ranges(self).await,
             Behaviour::Announcements => link_topics::announcements(self).await,
             Behaviour::Receipts => link_control::receipts(self).await,
+            Behaviour::BlockedLogs => link_control::blocked_logs(self).await,
             Behaviour::UnfinishedPieces => link_pieces::unfinished(self).await,
             Behaviour::MisplacedPieces => link_pieces::misplaced(self).await,
             Behaviour::OversizedPieces => link_pieces::oversized(self).await,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{Hash, Label};
+use p2panda_core::{Hash, Label, VerifyingKey};
 use p2panda_protocol::link::message::{Level, Message};
-use p2panda_protocol::link::{Farewell, Tag};
+use p2panda_protocol::link::{AuthorLog, Block, Farewell, Quota, Tag};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::wire::Writer;
 use tokio::task::JoinSet;
@@ -25,6 +25,8 @@ const RECORDS: usize = 28;
 const RECORD_FRAMES: usize = 14;
 /// Places of one frame.
 const PLACES: usize = 60_000;
+/// Blocked logs of one message.
+const BLOCKED: usize = 256;
 /// Content of a broadcast.
 const CONTENT_BYTES: usize = 3_900;
 /// A peer whose link ended comes back after this.
@@ -183,6 +185,30 @@ pub(crate) async fn receipts(attack: &Attack) -> Result<(), Stopped> {
     Ok(())
 }
 
+/// Says that it blocks more logs than a node remembers, each time others.
+pub(crate) async fn blocked_logs(attack: &Attack) -> Result<(), Stopped> {
+    let mut link = attack.link().await?;
+    let overlay = link.tag(&Overlay::of_sync(&attack.topic()));
+    for number in 0..attack.share() {
+        let entries = (0..BLOCKED).map(|log| {
+            let place = attack.attacker.number << 40 | number << 16 | log;
+            let author = garbage("author", place, 32);
+            let author = author.first_chunk().copied().unwrap_or_default();
+            let log = AuthorLog {
+                author: VerifyingKey::from_bytes_unchecked(author),
+                label: None,
+            };
+            let (height, quota) = (0, Quota::Author);
+            (log, Some(Block { height, quota }))
+        });
+        let entries = entries.collect();
+        link.send(&control(&Message::Blocked { overlay, entries }))
+            .await?;
+    }
+    link.connection.closed().await;
+    Ok(())
+}
+
 /// Broadcasts garbage in the overlay of ephemeral messages, joins and asks there for what there is
 /// not, and says as much in an overlay that is not common.
 pub(crate) async fn gossip_flood(attack: &Attack) -> Result<(), Stopped> {
@@ -252,7 +278,7 @@ async fn say_farewell(attack: &Attack, number: usize) -> Result<(), Stopped> {
 /// Sends messages that a later version might have, as large as a frame may be.
 pub(crate) async fn unknown_tags(attack: &Attack) -> Result<(), Stopped> {
     let mut link = attack.link().await?;
-    let (large, small) = (framed(&[16; 64 * 1024]), framed(&[77]));
+    let (large, small) = (framed(&[17; 64 * 1024]), framed(&[77]));
     for number in 0..attack.share() {
         link.send(if number % 2 == 0 { &large } else { &small })
             .await?;

@@ -73,6 +73,11 @@ async fn receipts_of_what_there_is_not_delay_nobody() {
 }
 
 #[tokio::test]
+async fn blocked_logs_without_end_stay_within_the_budget() {
+    holds(plan(Behaviour::BlockedLogs, 4, 7)).await;
+}
+
+#[tokio::test]
 async fn operations_in_pieces_that_never_end_stay_within_the_budget() {
     holds(plan(Behaviour::UnfinishedPieces, 8, 8)).await;
 }
