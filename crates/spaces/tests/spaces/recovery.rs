@@ -3,8 +3,8 @@
 use p2panda_core::{NetworkId, SigningKey, Topic};
 use p2panda_groups::GroupId;
 use p2panda_spaces::{
-    DeviceChange, Event, LocalError, Log, Pending, RecoveryContent, RecoveryError, Refusal, Role,
-    Settings,
+    Content, DeviceChange, Event, LocalError, Log, Pending, RecoveryContent, RecoveryError,
+    Refusal, Role, Settings,
 };
 
 use crate::native_world::{NOW, Node, deliver, heal_all, nodes, ops, sync};
@@ -54,8 +54,12 @@ impl Node {
 
 /// A person that is the only owner, and a member.
 fn owner_and_member() -> ([Node; 2], GroupId) {
+    owner_in(Settings::with_history())
+}
+
+fn owner_in(settings: Settings) -> ([Node; 2], GroupId) {
     let [mut ada, mut ben] = nodes();
-    ada.create(Settings::with_history(), &[(ben.member(), Role::Editor)]);
+    ada.create(settings, &[(ben.member(), Role::Editor)]);
     ben.space = ada.space;
     ada.publish("before");
     let person = ada.person();
@@ -261,4 +265,77 @@ fn a_recovery_key_is_pending_until_a_space_knows_it() {
     // Nobody can reach it, and nobody waits for it.
     assert!(ada.is_healthy());
     ada.publish("goes on");
+}
+
+/// A file holds no key of a message: who has it opens nothing that was written before, and takes part
+/// from the epoch on that begins with its return (`docs/protocol/recovery.md#6`).
+#[test]
+fn with_a_key_per_message_a_file_opens_none() {
+    let ([mut ada, mut ben], person) = owner_in(Settings::with_a_key_per_message());
+    let file = export(&mut ada, person, 90);
+    ada.publish("after the file");
+    sync(&mut [&mut ada, &mut ben]);
+    ben.publish("by another one");
+    ben.try_do(|spaces, s, desk| spaces.rotate(s, desk))
+        .unwrap();
+    ben.publish("in a later epoch");
+    sync(&mut [&mut ada, &mut ben]);
+    assert!(ben.reads("after the file") && ada.reads("in a later epoch"));
+    let (mut new, key) = restore(9, &file);
+    deliver(&mut new, ops(&ben).iter());
+    assert!(new.shown.is_empty() && new.refused.is_empty());
+    new.restart();
+    new.recover(person, &key).unwrap();
+    assert_eq!(new.role(new.id), Some(Role::Owner));
+    // It has no chain to write in before it begins an epoch.
+    assert!(new.try_publish("too early").unwrap_err().is_retryable());
+    new.restart();
+    new.heal();
+    new.publish("I am back");
+    heal_all(&mut [&mut ben, &mut new]);
+    assert!(ben.reads("I am back"));
+    ben.publish("welcome back");
+    sync(&mut [&mut ben, &mut new]);
+    let shown: Vec<&str> = new.shown.values().map(String::as_str).collect();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert!(new.reads("I am back") && new.reads("welcome back"));
+    assert!(ben.is_healthy() && new.is_healthy());
+    // What was written before stays closed, also with all that members hand out.
+    for op in ops(&ben).into_iter().filter(|op| op.log == Log::Content) {
+        let space = new.s();
+        let content = new
+            .spaces
+            .open_message(&space, &op.author, op.seq, &op.body);
+        assert_eq!(content, Ok(Content::Gone));
+    }
+    // The lost device is revoked, and reads nothing more.
+    new.try_revoke(person, ada.id).unwrap();
+    new.follow(person);
+    new.heal();
+    new.publish("without the lost one");
+    sync(&mut [&mut ada, &mut ben, &mut new]);
+    assert!(ben.reads("without the lost one") && !ada.reads("without the lost one"));
+}
+
+#[test]
+fn a_file_with_a_revoked_key_opens_no_message_either() {
+    let ([mut ada, mut ben], person) = owner_in(Settings::with_a_key_per_message());
+    let file = export(&mut ada, person, 90);
+    let then = ops(&ada);
+    let stolen = SigningKey::from_bytes(&[90; 32]).verifying_key();
+    ada.try_revoke(person, stolen).unwrap();
+    ada.follow(person);
+    ada.publish("after the theft");
+    sync(&mut [&mut ada, &mut ben]);
+    let (mut thief, key) = restore(10, &file);
+    deliver(&mut thief, then.iter());
+    thief.recover(person, &key).unwrap();
+    thief.heal();
+    thief.publish("by the thief");
+    heal_all(&mut [&mut ada, &mut ben, &mut thief]);
+    ben.publish("still without it");
+    sync(&mut [&mut ada, &mut ben, &mut thief]);
+    assert!(!thief.reads("after the theft") && !thief.reads("still without it"));
+    assert!(!ben.reads("by the thief") && !ada.reads("by the thief"));
+    assert!(ada.reads("still without it"));
 }
