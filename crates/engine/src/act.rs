@@ -322,6 +322,7 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
             role,
             is_joining: known.joining.is_some(),
             is_of_devices: spaces.person.is_of_devices(topic),
+            scheme: native.and_then(|(id, spaces)| spaces.scheme(&id)),
         };
         (*topic, state)
     };

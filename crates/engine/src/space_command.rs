@@ -8,7 +8,7 @@ use p2panda_encryption::data::Rekey;
 use p2panda_groups::{GroupId, Member};
 use p2panda_spaces::{
     CardError, Invite, InviteState, LocalError, Pending, PersonCard, PersonMember, RecoveryContent,
-    Role, Settings, SpaceId, TeamMember, Why,
+    Role, Scheme, Settings, SpaceId, TeamMember, Why,
 };
 use thiserror::Error;
 
@@ -147,6 +147,8 @@ pub struct SpaceState {
     pub name: Option<String>,
     /// Our role; none if we are no member, or do not know it yet.
     pub role: Option<Role>,
+    /// How its messages are sealed, once members have told us.
+    pub scheme: Option<Scheme>,
     /// We asked to be let in by an invite, and no owner has answered.
     pub is_joining: bool,
     /// In it, devices of our person tell each other of spaces; the application has nothing to do there.

@@ -21,6 +21,8 @@ export interface SpaceInfo {
   name: string | undefined;
   /** Absent while this page is not a member. */
   role: SpaceRole | undefined;
+  /** How messages are sealed; absent while that is not known. A page cannot open or write those of "message". */
+  scheme: "data" | "message" | undefined;
   /** Whether this page waits for an owner to admit it. */
   joining: boolean;
   /** Whether the space needs a later version of this package. */
@@ -75,8 +77,8 @@ export class Space extends Topic {
 
   async info(): Promise<SpaceInfo> {
     const look = await this.panda.backend.call<SpaceLook>("spaceLook", this.id);
-    const { name, role, joining, needsNewer, members, invites } = look;
-    return { topic: this.id, name, role, joining, needsNewer, members, invites };
+    const { name, role, scheme, joining, needsNewer, members, invites } = look;
+    return { topic: this.id, name, role, scheme, joining, needsNewer, members, invites };
   }
 
   async members(): Promise<Member[]> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use p2panda::{Body, Publisher, Topic, VerifyingKey};
-use p2panda_rpc::api::{self, SpaceRole};
+use p2panda_rpc::api::{self, SpaceRole, SpaceScheme};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -286,6 +286,9 @@ struct SpaceLine {
     /// None: it is not known here, or this node is no member.
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<SpaceRole>,
+    /// None: it is not known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheme: Option<SpaceScheme>,
     /// An owner has not let this node in yet.
     joining: bool,
 }
@@ -296,6 +299,7 @@ impl SpaceLine {
             space: view.topic,
             name: view.name,
             role: view.role,
+            scheme: view.scheme,
             joining: view.joining,
         }
     }
@@ -307,7 +311,12 @@ impl SpaceLine {
             (None, false) => "follows",
         };
         let name = self.name.as_deref().unwrap_or_default();
-        let line = format!("{} {role} {}", self.space, visible(name));
+        // The usual scheme is not named.
+        let scheme = match self.scheme {
+            Some(SpaceScheme::Message) => "(message) ",
+            _ => "",
+        };
+        let line = format!("{} {role} {scheme}{}", self.space, visible(name));
         line.trim_end().to_owned()
     }
 }

@@ -299,3 +299,16 @@ fn the_space_demo_shows_that_each_reads_what_it_may() {
     assert!(table.contains("Each has read exactly that."), "{table}");
     assert!(is_empty(&world.path("tmp")));
 }
+
+#[test]
+fn the_list_says_where_each_message_has_its_own_key() {
+    let world = World::new();
+    let create = ["space", "create", "--scheme", "message", "Brief"];
+    let space = world.ok("owner", &create);
+    assert_eq!(
+        world.ok("owner", &["space", "ls"]),
+        format!("{space} owner (message) Brief")
+    );
+    let listed = world.json("owner", &["space", "ls"]);
+    assert_eq!(listed[0]["scheme"], "message");
+}

@@ -79,6 +79,9 @@ pub struct SpaceView {
     /// Role of the node; none if it is not a member or does not know yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<SpaceRole>,
+    /// How messages are sealed; none if the node does not know yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<SpaceScheme>,
     /// Whether the node asked to join and no owner has admitted it yet.
     pub joining: bool,
 }

@@ -583,12 +583,21 @@ pub(crate) fn role_of(role: api::SpaceRole) -> p2panda::Role {
     }
 }
 
+/// How the messages of a space are sealed.
+fn scheme(scheme: p2panda::Scheme) -> api::SpaceScheme {
+    match scheme {
+        p2panda::Scheme::Data => api::SpaceScheme::Data,
+        p2panda::Scheme::Message => api::SpaceScheme::Message,
+    }
+}
+
 /// A space under the alias of its topic, or under what name it is shown.
 pub fn space(alias: String, state: &p2panda::SpaceState) -> api::SpaceView {
     api::SpaceView {
         topic: alias,
         name: state.name.clone(),
         role: state.role.map(role),
+        scheme: state.scheme.map(scheme),
         joining: state.is_joining,
     }
 }

@@ -70,6 +70,11 @@ async fn a_space_with_a_key_per_message_is_read_again() {
     for _ in 0..2 {
         assert_eq!(first_text(&sam, &made.topic).await, "once");
     }
+    assert_eq!(made.scheme, Some(api::SpaceScheme::Message));
+    let listed = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
+    assert_eq!(listed.spaces, [made]);
+    let other = create(&sam, "Kept").await;
+    assert_eq!(other.scheme, Some(api::SpaceScheme::Data));
 }
 
 #[tokio::test(flavor = "multi_thread")]

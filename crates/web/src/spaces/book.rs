@@ -459,6 +459,14 @@ impl Book {
         me.map(|(_, role)| *role)
     }
 
+    /// How messages are sealed, once that is known.
+    pub fn scheme(&self, topic: &Topic) -> Option<&'static str> {
+        Some(match self.spaces.scheme(&self.id(topic)?)? {
+            Scheme::Data => "data",
+            Scheme::Message => "message",
+        })
+    }
+
     /// Whether we asked to be let in, and no owner has answered.
     pub fn is_joining(&self, topic: &Topic) -> bool {
         let room = self.rooms.get(topic);

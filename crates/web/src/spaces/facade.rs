@@ -48,7 +48,7 @@ export interface SpaceAct {
 }
 export interface SpaceInvite { invite: string; role: SpaceRole; uses: number; until: number; used: number; revoked: boolean }
 export interface SpaceLook {
-  id?: string; name?: string; role?: SpaceRole; joining: boolean; needsNewer: boolean;
+  id?: string; name?: string; role?: SpaceRole; scheme?: "data" | "message"; joining: boolean; needsNewer: boolean;
   members: { key: string; role: SpaceRole }[]; due: string[]; invites: SpaceInvite[];
 }
 /** `data` is one body after the other. */
@@ -290,6 +290,7 @@ pub fn spaces_look(page: u32, topic: &str, now: f64) -> Of<JsLook> {
             ),
             ("name", text(book.name(&topic))),
             ("role", text(book.role(&topic))),
+            ("scheme", text(book.scheme(&topic))),
             ("joining", book.is_joining(&topic).into()),
             ("needsNewer", book.needs_newer(&topic).into()),
             ("members", members.into()),

@@ -103,13 +103,19 @@ class Client:
         return Space(self, topic)
 
     async def spaces(self) -> list[dict[str, Any]]:
-        """The spaces of the node: `topic`, `name`, `role` and `joining` of each."""
+        """The spaces of the node: `topic`, `name`, `role`, `scheme` and `joining` of each."""
         spaces: list[dict[str, Any]] = (await self.call("space.list"))["spaces"]
         return spaces
 
-    async def create_space(self, name: str = "", *, no_history: bool = False) -> Space:
-        """Creates a space with the node as its owner. With `no_history`, newcomers read only later messages."""
-        made = await self.call("space.create", {"name": name, "no_history": no_history})
+    async def create_space(self, name: str = "", *, no_history: bool = False, scheme: str = "data") -> Space:
+        """Creates a space with the node as its owner. With `no_history`, newcomers read only later messages.
+
+        With the scheme `message`, each message has a separate key, which is erased when it is used.
+        """
+        params: dict[str, Any] = {"name": name, "no_history": no_history}
+        if scheme != "data":
+            params["scheme"] = scheme
+        made = await self.call("space.create", params)
         return Space(self, made["topic"])
 
     async def join_space(self, ticket: str) -> Space:
