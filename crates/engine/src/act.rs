@@ -183,10 +183,11 @@ fn create(
 /// Whether a change waits for what is sealed elsewhere. What has to be healed first is, by a draft of
 /// its own.
 fn waits(turn: &mut Turn<'_>, topic: &Topic, change: &SpaceChange) -> Result<bool, StoreError> {
-    let Some(planned) = drafts::planned(change) else {
+    let planned = drafts::planned(change);
+    if planned.is_none() && !drafts::adds(change) {
         return Ok(false);
-    };
-    if planned != Planned::Heal && must_heal(turn, topic) {
+    }
+    if planned != Some(Planned::Heal) && must_heal(turn, topic) {
         if drafts::waits(turn, topic, &Planned::Heal) {
             return Ok(true);
         }
@@ -196,7 +197,7 @@ fn waits(turn: &mut Turn<'_>, topic: &Topic, change: &SpaceChange) -> Result<boo
             let _ = self::change(turn, &topic, SpaceChange::Heal)?;
         }
     }
-    Ok(drafts::waits(turn, topic, &planned))
+    Ok(planned.is_some_and(|planned| drafts::waits(turn, topic, &planned)))
 }
 
 /// Whether somebody has a secret who should not, or there is none that members alone have.
@@ -321,8 +322,8 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
             name: native.and_then(|(id, spaces)| spaces.name(&id)),
             role,
             is_joining: known.joining.is_some(),
-            is_of_devices: spaces.person.is_of_devices(topic),
             scheme: native.and_then(|(id, spaces)| spaces.scheme(&id)),
+            is_of_devices: spaces.person.is_of_devices(topic),
         };
         (*topic, state)
     };
@@ -335,11 +336,16 @@ pub(crate) fn heal_first(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<bool, 
     let Some(id) = turn.state.spaces.id(&topic.topic) else {
         return Ok(false);
     };
-    let Form::Native(native) = &turn.state.spaces.form else {
+    let now = seconds(turn);
+    let spaces = &mut turn.state.spaces;
+    let is_settled = spaces.settle_epoch(&topic.topic);
+    let Form::Native(native) = &mut spaces.form else {
         return Ok(false);
     };
     let sealed = native.spaces.can_seal(id);
-    if sealed.is_err_and(|error| error.is_retryable()) {
+    let (known, context) = native.context(now);
+    let owes = sealed.is_ok() && !is_settled && known.owes_epoch(&id, &context);
+    if owes || sealed.is_err_and(|error| error.is_retryable()) {
         if drafts::waits(turn, &topic.topic, &Planned::Heal) {
             return Ok(true);
         }

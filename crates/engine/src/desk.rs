@@ -64,6 +64,8 @@ pub(crate) fn act_within<T>(
     let mut seed = [0; 32];
     turn.state.rng.fill_bytes(&mut seed);
     let mut rng = ChaCha20Rng::from_seed(seed);
+    let at_once = turn.state.spaces.drafts.at_once(&topic.topic);
+    native.spaces.begin_epochs_at_once(at_once);
     let mut hand = Hand {
         turn: RefCell::new(turn),
         topic: *topic,
@@ -83,8 +85,13 @@ pub(crate) fn act_within<T>(
         done
     };
     let failed = hand.failed.take();
+    let has_deferred = native.spaces.take_deferred();
     turn.state.spaces.form = Form::Native(native);
     turn.state.spaces.touch();
+    if has_deferred {
+        let now_us = turn.now.elapsed_us;
+        turn.state.spaces.owe_epoch(&topic.topic, now_us);
+    }
     match failed {
         Some(Failed::Store(error)) => return Err(error),
         Some(Failed::Publish(error)) => {

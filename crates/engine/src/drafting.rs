@@ -4,9 +4,10 @@
 //! A change that makes a secret for many is drawn, and waits with everything that this node wants in
 //! the same space. When the work is done the change is made with it, if nothing has come between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::Topic;
+use p2panda_core::limits::SPACE_SEALED_AT_ONCE_MAX;
 use p2panda_spaces::Ahead;
 
 use crate::drafted::{DraftWork, Drafted};
@@ -21,6 +22,8 @@ pub(crate) struct Drafts {
     of: BTreeMap<Topic, Drafting>,
     /// What has been begun and not handed out.
     work: Vec<DraftWork>,
+    /// Spaces in which too many drafts were of no use: the next change is made without.
+    given_up: BTreeSet<Topic>,
 }
 
 pub(crate) struct Drafting {
@@ -38,6 +41,20 @@ impl Drafts {
         if !is_on {
             self.of.clear();
             self.work.clear();
+            self.given_up.clear();
+        }
+    }
+
+    /// The next change is made without a draft.
+    pub fn give_up(&mut self, topic: &Topic) {
+        self.given_up.insert(*topic);
+    }
+
+    /// For how many members a change that is made now seals an epoch itself.
+    pub fn at_once(&mut self, topic: &Topic) -> usize {
+        match !self.is_on || self.given_up.remove(topic) {
+            true => usize::MAX,
+            false => SPACE_SEALED_AT_ONCE_MAX,
         }
     }
 

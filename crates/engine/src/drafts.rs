@@ -33,6 +33,7 @@ pub(crate) fn waits(turn: &mut Turn<'_>, topic: &Topic, planned: &Planned) -> bo
     };
     spaces.drafts.forget(topic);
     if lost >= SPACE_DRAFTS_MAX {
+        spaces.drafts.give_up(topic);
         return false;
     }
     let at_once = SPACE_SEALED_AT_ONCE_MAX;
@@ -43,6 +44,11 @@ pub(crate) fn waits(turn: &mut Turn<'_>, topic: &Topic, planned: &Planned) -> bo
             true
         }
     }
+}
+
+/// Whether a change makes somebody a member, which needs a healed space.
+pub(crate) fn adds(change: &SpaceChange) -> bool {
+    matches!(change, SpaceChange::Add(..) | SpaceChange::AddPerson(..))
 }
 
 /// What a change does, as far as secrets are made for many.

@@ -101,6 +101,8 @@ struct SpaceTopic {
     /// When it is healed if it has to be, in elapsed microseconds.
     heal_us: Option<u64>,
     upkeep: Upkeep,
+    /// All members can read what we publish, or nothing more is to be done about that.
+    is_settled: bool,
     /// When we say that we lack something, if we still do then, in elapsed microseconds.
     lacks_us: Option<u64>,
 }
@@ -346,6 +348,20 @@ impl Spaces {
         if let Some(space) = self.topics.get_mut(topic) {
             space.heal_us = Some(space.heal_us.map_or(at_us, |known| known.min(at_us)));
         }
+    }
+
+    /// Whether it is known that a publish needs no epoch to begin first; asked once.
+    pub fn settle_epoch(&mut self, topic: &Topic) -> bool {
+        let space = self.topics.get_mut(topic);
+        space.is_none_or(|space| std::mem::replace(&mut space.is_settled, true))
+    }
+
+    /// An epoch is to begin: at once, or before the next publish.
+    pub fn owe_epoch(&mut self, topic: &Topic, now_us: u64) {
+        if let Some(space) = self.topics.get_mut(topic) {
+            space.is_settled = false;
+        }
+        self.heal_by(topic, now_us);
     }
 
     /// What was computed elsewhere for a space is done, and may be what healing it waits for.

@@ -76,7 +76,7 @@ impl Spaces {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Option<Ahead> {
-        let round = self.round(&id, planned)?;
+        let round = self.round(&id, planned, Some(context))?;
         if round.members.len() <= at_once.saturating_add(1) {
             return None;
         }
@@ -103,7 +103,7 @@ impl Spaces {
     /// Whether a change would use what was drawn for it: nothing has come between.
     pub fn fits_ahead(&self, ahead: &Ahead, planned: &Planned, context: &Context<'_>) -> bool {
         let space = self.spaces.get(&ahead.space);
-        let round = self.round(&ahead.space, planned);
+        let round = self.round(&ahead.space, planned, Some(context));
         space
             .zip(round)
             .is_some_and(|(space, round)| ahead.fits(space, &round, context))
@@ -111,7 +111,7 @@ impl Spaces {
 
     /// Whether a change makes a secret for those who stay.
     pub fn makes_secret(&self, id: &SpaceId, planned: &Planned) -> bool {
-        self.round(id, planned).is_some()
+        self.round(id, planned, None).is_some()
     }
 
     /// The next change uses this if it fits, and makes a secret of its own if it does not. Nothing
@@ -138,8 +138,19 @@ impl Spaces {
         Some(ahead.draft)
     }
 
-    /// The first secret that a change makes.
-    fn round(&self, id: &SpaceId, planned: &Planned) -> Option<Round> {
+    /// Whether what was drawn before is for this.
+    pub(crate) fn is_drawn(&self, id: &SpaceId, round: &Round, context: &Context<'_>) -> bool {
+        let drawn = self.spaces.get(id).zip(self.ahead.as_ref());
+        drawn.is_some_and(|(space, ahead)| ahead.fits(space, round, context))
+    }
+
+    /// The first secret that a change makes; of epochs that lack, only those that a context shows.
+    fn round(
+        &self,
+        id: &SpaceId,
+        planned: &Planned,
+        context: Option<&Context<'_>>,
+    ) -> Option<Round> {
         let space = self.spaces.get(id).filter(|space| space.native.is_some())?;
         let group = space.founded?.group;
         space.speaks().ok()?;
@@ -157,7 +168,13 @@ impl Spaces {
         };
         let round = match planned {
             Planned::Heal if is_behind => removal(&before, secret(&wanted)),
-            Planned::Heal if space.encryption.rekey() == Rekey::None => None,
+            Planned::Heal if space.encryption.rekey() == Rekey::None => {
+                let begins = context.is_some_and(|context| space.lacks_epoch(context));
+                begins.then_some(Round {
+                    removed: None,
+                    members: before,
+                })
+            }
             Planned::Heal | Planned::Rotate => Some(Round {
                 removed: None,
                 members: before,

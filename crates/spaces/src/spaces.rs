@@ -33,6 +33,10 @@ pub struct Spaces {
     pub(crate) notes: Vec<Note>,
     /// What was drawn for the next change.
     pub(crate) ahead: Option<Ahead>,
+    /// For how many members a root is made with an addition.
+    pub(crate) at_once: usize,
+    /// An epoch was left to the next healing, since it has more.
+    pub(crate) has_deferred: bool,
 }
 
 /// What is between a space and sending into it.
@@ -75,6 +79,8 @@ impl Spaces {
             signed_dirty: BTreeSet::new(),
             notes: Vec::new(),
             ahead: None,
+            at_once: usize::MAX,
+            has_deferred: false,
         }
     }
 

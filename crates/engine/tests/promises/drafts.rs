@@ -13,12 +13,12 @@ use p2panda_core::{
 };
 use p2panda_encryption::{Lifetime, OwnKeys, SecretKey};
 use p2panda_engine::{
-    Command, DraftWork, Fault, Incoming, Lanes, NewMessage, PublishError, Published, Role, Source,
-    SpaceChange, SpaceCommand, SpaceError, thread,
+    Command, DraftWork, Fault, Incoming, Lanes, NewMessage, PublishError, Published, Role,
+    Settings, Source, SpaceChange, SpaceCommand, SpaceError, thread,
 };
 use p2panda_spaces::Spaces;
 
-use crate::spaces::{Peer, SECOND_US, TOPIC, change, create};
+use crate::spaces::{Peer, SECOND_US, TOPIC, change, create, create_as};
 
 const ELSEWHERE: Topic = Topic::from_bytes([8; 32]);
 
@@ -64,8 +64,12 @@ fn comes(peer: &mut Peer, operation: Operation) {
 /// Alice's space with bob, an owner, carol, an editor, and so many others that a secret for those who
 /// stay when carol goes is for this many.
 fn space_for(recipients: usize) -> [Peer; 3] {
+    space_as(Settings::with_history(), recipients)
+}
+
+fn space_as(settings: Settings, recipients: usize) -> [Peer; 3] {
     let mut alice = Peer::new(1);
-    alice.ask(create()).unwrap();
+    alice.ask(create_as(settings)).unwrap();
     let mut bob = Peer::following(2, &mut alice);
     let mut carol = Peer::following(3, &mut alice);
     let members = [(bob.id(), Role::Owner), (carol.id(), Role::Editor)];
@@ -89,10 +93,14 @@ fn space_for(recipients: usize) -> [Peer; 3] {
 type Answer<T> = Receiver<T>;
 
 fn removes(member: VerifyingKey) -> (Command, Answer<Result<(), SpaceError>>) {
+    changes(SpaceChange::Remove(member))
+}
+
+fn changes(change: SpaceChange) -> (Command, Answer<Result<(), SpaceError>>) {
     let (sender, answer) = channel();
     let command = Command::Space(SpaceCommand::Change {
         topic: TOPIC,
-        change: SpaceChange::Remove(member),
+        change,
         reply: Box::new(move |answer| sender.send(answer).unwrap()),
     });
     (command, answer)
@@ -354,4 +362,69 @@ fn without_a_thread_for_it_everything_is_sealed_at_once() {
     let (remove, removed) = removes(carol.id());
     alice.process(remove);
     assert_eq!(removed.try_recv().unwrap(), Ok(()));
+}
+
+/// A space of the message scheme with many members, and somebody who is to be added.
+fn space_with_a_newcomer() -> [Peer; 3] {
+    let settings = Settings::with_a_key_per_message();
+    let [mut alice, bob, _] = space_as(settings, SPACE_SEALED_AT_ONCE_MAX + 1);
+    let dave = Peer::following(4, &mut alice);
+    [alice, bob, dave]
+}
+
+#[test]
+fn an_addition_to_many_begins_its_epoch_elsewhere() {
+    let [mut alice, mut bob, mut dave] = space_with_a_newcomer();
+    let (add, added) = changes(SpaceChange::Add(dave.id(), Role::Editor));
+    alice.process(add);
+    assert_eq!(added.try_recv().unwrap(), Ok(()), "it is made at once");
+    assert!(has(&mut alice, &dave.id()));
+    let (here, is_here) = publishes(TOPIC, "for all");
+    let (there, is_there) = publishes(ELSEWHERE, "\x61x");
+    alice.process(here);
+    alice.process(there);
+    assert!(is_there.try_recv().unwrap().is_ok(), "nothing holds it up");
+    assert!(is_here.try_recv().is_err(), "it waits for the epoch");
+    let done = work(&mut alice).seal();
+    alice.process(done.into());
+    assert!(is_here.try_recv().unwrap().is_ok());
+    assert!(alice.engine().take_work().is_empty());
+    assert!(alice.look().unwrap().is_healed());
+    for peer in [&mut bob, &mut dave] {
+        peer.hear(&alice);
+        assert_eq!(peer.shown(), ["for all"]);
+    }
+}
+
+#[test]
+fn an_epoch_that_lost_its_race_begins_on_the_thread() {
+    let [mut alice, mut bob, mut dave] = space_with_a_newcomer();
+    let id = dave.id();
+    alice
+        .ask(change(SpaceChange::Add(id, Role::Editor)))
+        .unwrap();
+    for role in [Role::Editor, Role::Reader] {
+        let outdated = work(&mut alice);
+        bob_does_something(&mut bob, &mut alice, role);
+        alice.process(outdated.seal().into());
+    }
+    assert!(alice.engine().take_work().is_empty(), "the third is made");
+    alice.publish("for all").unwrap();
+    dave.hear(&alice);
+    assert_eq!(dave.shown(), ["for all"]);
+}
+
+/// An epoch that was owed begins before the next publish, also where nothing else has come since.
+#[test]
+fn a_crash_before_an_epoch_begins_leaves_no_reader_out() {
+    let [mut alice, _bob, mut dave] = space_with_a_newcomer();
+    let id = dave.id();
+    alice
+        .ask(change(SpaceChange::Add(id, Role::Editor)))
+        .unwrap();
+    drop(work(&mut alice));
+    alice.crash();
+    alice.publish("for all").unwrap();
+    dave.hear(&alice);
+    assert_eq!(dave.shown(), ["for all"]);
 }

@@ -11,6 +11,7 @@ use rand_core::CryptoRng;
 use super::body::{self, Body, Chained};
 use super::chains::Found;
 use super::{Content, Forge, Scheme};
+use crate::ahead::Round;
 use crate::event::{Refusal, Verdict};
 use crate::graph::{Graph, Kind};
 use crate::local::{Desk, LocalError};
@@ -110,10 +111,39 @@ impl Spaces {
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Result<(), LocalError> {
-        match self.known(space)?.lacks_epoch(desk.context) {
-            true => self.renew(space, desk),
-            false => Ok(()),
+        let known = self.known(space)?;
+        if !known.lacks_epoch(desk.context) {
+            return Ok(());
         }
+        let round = Round {
+            removed: None,
+            members: secret(&known.roles),
+        };
+        let is_many = round.members.len() > self.at_once.saturating_add(1);
+        if is_many && !self.is_drawn(&space, &round, desk.context) {
+            self.has_deferred = true;
+            return Ok(());
+        }
+        self.renew(space, desk)
+    }
+
+    /// From now on an addition and a welcome begin an epoch only if no more than this many others are
+    /// sent its root; otherwise the next [`Spaces::heal`] does, with what was drawn for it
+    /// ([`Planned::Heal`](crate::Planned::Heal)). Without a call, all do.
+    pub fn begin_epochs_at_once(&mut self, most: usize) {
+        self.at_once = most;
+    }
+
+    /// Whether an epoch was left to the next healing since the last call.
+    pub fn take_deferred(&mut self) -> bool {
+        std::mem::take(&mut self.has_deferred)
+    }
+
+    /// Whether we, or members that can be reached, could not read or write what is sealed now: an epoch is to
+    /// begin first.
+    pub fn owes_epoch(&self, space: &SpaceId, context: &Context<'_>) -> bool {
+        let known = self.spaces.get(space).filter(|it| it.founded.is_some());
+        known.is_some_and(|known| known.lacks_epoch(context))
     }
 
     /// Erases the chains of epochs that ended long ago. Call it now and then, and store

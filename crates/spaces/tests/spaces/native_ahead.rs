@@ -153,3 +153,38 @@ fn healing_stops_where_there_is_no_room() {
         assert_eq!(lacking(&mut alone), left);
     }
 }
+
+/// In the message scheme an addition begins an epoch: at once, or when what was drawn for it is ready.
+#[test]
+fn an_epoch_for_many_begins_with_what_was_drawn_for_it() {
+    let [mut a, mut b, mut c, mut d] = nodes();
+    let mut e = Node::new(9);
+    e.announce();
+    let others = [(b.member(), Role::Owner), (c.member(), Role::Editor)];
+    a.create(Settings::with_a_key_per_message(), &others);
+    sync(&mut [&mut a, &mut b, &mut c, &mut d, &mut e]);
+    a.spaces.begin_epochs_at_once(3);
+    a.add(d.member(), Role::Editor);
+    assert!(!a.spaces.take_deferred(), "three are no more than three");
+    assert!(a.is_healthy());
+    assert!(draw(&mut a, &Planned::Heal, 0).is_none());
+    a.add(e.member(), Role::Editor);
+    assert!(a.spaces.take_deferred() && !a.is_healthy());
+    // Healing alone leaves it.
+    let ahead = sealed(draw(&mut a, &Planned::Heal, 3).unwrap());
+    a.heal();
+    assert!(a.spaces.take_deferred() && !a.is_healthy());
+    assert!(fits(&mut a, &ahead, &Planned::Heal));
+    a.try_do(|spaces, s, desk| {
+        spaces.go_by(ahead);
+        spaces.heal(s, desk)
+    })
+    .unwrap();
+    assert!(!a.spaces.forget_ahead() && !a.spaces.take_deferred());
+    assert!(a.is_healthy());
+    a.publish("for all");
+    sync(&mut [&mut a, &mut b, &mut c, &mut d, &mut e]);
+    for node in [&b, &c, &d, &e] {
+        assert!(node.reads("for all"));
+    }
+}
