@@ -434,6 +434,7 @@ fn error_step(error: &PublishError) -> Option<&'static str> {
             "somebody who was removed may still have the newest secret: `panda space rotate` makes another \
             one, and so does this node by itself once it knows all members; run it again then"
         }
+        PublishError::Ended => "`panda space create` makes another one; add its members there",
         PublishError::Held => {
             "stay online with that peer, for example with `panda sub`, and run it again"
         }

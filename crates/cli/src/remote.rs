@@ -291,6 +291,7 @@ pub fn same(error: &api::RpcError) -> Option<p2panda::Error> {
         PublishError::OwnFork { held: true },
         PublishError::OwnFork { held: false },
         PublishError::Unhealed,
+        PublishError::Ended,
         PublishError::Held,
     ];
     let consumer = [

@@ -307,6 +307,7 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
         excess: health.map_or_else(Vec::new, |health| health.excess.clone()),
         behind: health.is_some_and(|health| health.behind),
         rekey: health.map_or(Rekey::None, |health| health.rekey),
+        secrets_left: spaces.secrets_left(&id),
     })
 }
 
@@ -321,8 +322,8 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
             id: known.id,
             name: native.and_then(|(id, spaces)| spaces.name(&id)),
             role,
-            is_joining: known.joining.is_some(),
             scheme: native.and_then(|(id, spaces)| spaces.scheme(&id)),
+            is_joining: known.joining.is_some(),
             is_of_devices: spaces.person.is_of_devices(topic),
         };
         (*topic, state)

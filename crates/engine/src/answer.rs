@@ -114,6 +114,9 @@ pub enum PublishError {
     /// made yet.
     #[error("the space has to be healed first")]
     Unhealed,
+    /// The same, and no new one can be made any more: the space has had as many as it can have.
+    #[error("the space has used up its secrets: create another one and add its members there")]
+    Ended,
     /// The log has used its last sequence number.
     #[error("the log is full")]
     SeqNumExhausted,

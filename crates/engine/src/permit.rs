@@ -275,6 +275,7 @@ pub(crate) fn take(
                     heal_soon(turn, &other);
                 }
             }
+            Told::NearsEnd(left) => tell(turn, topic, SpaceNews::NearsEnd { left }),
             Told::Request { newcomer, invite } => asked(turn, topic, newcomer, invite),
             Told::Overruled {
                 operation,

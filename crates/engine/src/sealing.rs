@@ -2,6 +2,7 @@
 //! (`docs/protocol/spaces.md#9`).
 
 use p2panda_core::{Dependency, Hash};
+use p2panda_spaces::LocalError;
 use p2panda_store::StoreError;
 
 use crate::answer::PublishError;
@@ -34,6 +35,7 @@ pub(crate) fn seal(
     };
     let sealed = match native.spaces.seal_message(id, body, rng) {
         Ok(sealed) => sealed,
+        Err(LocalError::Ended { .. }) => return Ok(Err(PublishError::Ended)),
         Err(error) if error.is_retryable() => return Ok(Err(PublishError::Unhealed)),
         Err(_) => return Ok(Err(PublishError::Sealed)),
     };

@@ -210,6 +210,8 @@ pub struct SpaceLook {
     pub behind: bool,
     /// Whether a new secret is needed.
     pub rekey: Rekey,
+    /// How many more secrets the space can have.
+    pub secrets_left: usize,
 }
 
 /// Why nothing resulted from it.

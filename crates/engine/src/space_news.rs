@@ -85,6 +85,12 @@ pub enum SpaceNews {
         /// The operation after which it is so.
         operation: Hash,
     },
+    /// The space can have only so many more secrets; when there are none left, nobody can be removed any
+    /// more: make another space in time.
+    NearsEnd {
+        /// How many are left.
+        left: usize,
+    },
     /// A control message has no effect, since its author may not do what it says.
     Refused {
         /// The operation.
@@ -174,6 +180,11 @@ impl fmt::Display for SpaceNews {
             SpaceNews::Frozen { .. } => {
                 f.write_str("the last owner is gone: nobody can change members any more")
             }
+            SpaceNews::NearsEnd { left } => write!(
+                f,
+                "the space can make {left} more secrets, the last ones for removals only: create another \
+                 space and add its members there"
+            ),
             SpaceNews::Refused {
                 operation,
                 author,
@@ -269,6 +280,12 @@ mod tests {
                     "this node brought the space up to date, made a new secret, handed secrets to {a}, \
                      removed {b}, for whom the invite had no place left"
                 ),
+            ),
+            (
+                SpaceNews::NearsEnd { left: 100 },
+                "the space can make 100 more secrets, the last ones for removals only: create another \
+                 space and add its members there"
+                    .to_owned(),
             ),
             (
                 SpaceNews::Refused {

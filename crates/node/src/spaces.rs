@@ -80,6 +80,10 @@ pub struct SpaceMembers {
     pub pending_teams: Vec<GroupId>,
     /// Those that lack secrets and can be reached: they are handed them soon.
     pub lacking: Vec<VerifyingKey>,
+    /// How many more secrets the space can have: each removal needs one, in the message scheme also each
+    /// addition. With none left, nobody can be removed any more; at 1 000, 100 and 10
+    /// [`SpaceNews::NearsEnd`](crate::SpaceNews) says so.
+    pub secrets_left: usize,
     /// Whether all is done for what the members are now: nobody lacks anything, and no new secret is
     /// needed.
     pub is_healed: bool,
@@ -345,6 +349,7 @@ impl<M> Space<M> {
             pending: look.pending,
             pending_teams: look.pending_teams,
             lacking: look.lacking,
+            secrets_left: look.secrets_left,
         }))
     }
 

@@ -163,6 +163,13 @@ pub enum Event {
         /// Secrets that content names; in the message scheme, epochs.
         secrets: Vec<SecretId>,
     },
+    /// The space can have only so many more secrets, and then no removal any more.
+    NearsEnd {
+        /// The space.
+        space: SpaceId,
+        /// How many.
+        left: usize,
+    },
     /// The verdict about content messages of an author has changed.
     Range {
         /// The space.

@@ -4,17 +4,18 @@ mod error;
 
 pub use error::LocalError;
 
+use p2panda_core::limits::SPACE_SECRETS_RESERVED_MAX;
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;
 use p2panda_encryption::data::{Draft, OperationError, Payload, Prepared, Rekey, Sent};
-use p2panda_groups::{Action, Arguments, GroupId, Member, bound_group_id};
+use p2panda_groups::{Access, Action, Arguments, GroupId, Member, bound_group_id};
 use rand_core::CryptoRng;
 
 use crate::ahead::Round;
 use crate::event::Event;
 use crate::graph::{Kind, Node};
 use crate::receive::{directs_of, drain, ejected, members_changed, pointed, view_of};
-use crate::sealed::{Control, Forge, Note};
+use crate::sealed::{Control, Forge, Note, Scheme};
 use crate::space::{Founded, Roles, Space, secret};
 use crate::spaces::Spaces;
 use crate::steps::Turn;
@@ -158,6 +159,7 @@ impl Spaces {
         }
         for action in &actions {
             self.allowed(group, action.clone())?;
+            self.leaves_secrets(space, action)?;
         }
         self.leaves_an_owner(&group, &actions)?;
         match self.stays(space) {
@@ -241,6 +243,7 @@ impl Spaces {
     ) -> Done {
         let group = self.founded(space)?.group;
         self.allowed(group, action.clone())?;
+        self.leaves_secrets(space, &action)?;
         let me = Member::Individual(self.me);
         if !self.has_secrets(space) && action != (Action::Remove { member: me }) {
             return Err(LocalError::NotWelcomed);
@@ -329,6 +332,7 @@ impl Spaces {
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Done {
+        self.has_secrets_left(space, SPACE_SECRETS_RESERVED_MAX)?;
         self.merge(space, desk)?;
         self.renew(space, desk)?;
         Ok(self.events())
@@ -340,6 +344,7 @@ impl Spaces {
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Result<(), LocalError> {
         let founded = self.founded(space)?;
+        self.has_secrets_left(space, 0)?;
         let round = Round {
             removed: None,
             members: secret(&self.known(space)?.roles),
@@ -353,6 +358,31 @@ impl Spaces {
         let prepared = draft.seal()?;
         let auth = known.removal.unwrap_or(founded.auth);
         self.publish_pointer(space, (founded.group, auth), Some(prepared), desk)
+    }
+
+    /// Whether a change needs a secret that the space cannot have any more, or keeps for removals.
+    fn leaves_secrets(&self, space: SpaceId, action: &Action) -> Result<(), LocalError> {
+        let me = Member::Individual(self.me);
+        let reads = |access: Access| Role::from(access).has_secrets();
+        let begins = self.known(space)?.scheme() == Scheme::Message;
+        match action {
+            Action::Remove { member } if *member != me => self.has_secrets_left(space, 0),
+            Action::Demote { access, .. } if !reads(*access) => self.has_secrets_left(space, 0),
+            Action::Add { access, .. } | Action::Promote { access, .. }
+                if begins && reads(*access) =>
+            {
+                self.has_secrets_left(space, SPACE_SECRETS_RESERVED_MAX)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has_secrets_left(&self, space: SpaceId, spare: usize) -> Result<(), LocalError> {
+        let left = self.known(space)?.secrets_left();
+        match left > spare {
+            true => Ok(()),
+            false => Err(LocalError::Ended { left }),
+        }
     }
 
     /// Between our own nodes others refuse what a member without secrets says, also that it leaves:

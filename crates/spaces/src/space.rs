@@ -2,7 +2,7 @@
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
-use p2panda_core::limits::DEPENDENCIES_MAX;
+use p2panda_core::limits::{DEPENDENCIES_MAX, GROUP_SECRETS_MAX, SPACE_SECRETS_LEFT_TOLD};
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::{Context, SuiteConfig, data};
 use p2panda_groups::{GroupId, Groups, View};
@@ -44,6 +44,8 @@ pub(crate) struct Space {
     pub(crate) stored: Option<Option<Founded>>,
     /// What it has beyond the form of 0.7.1, if it is of that of our own nodes.
     pub(crate) native: Option<Native>,
+    /// So many secrets it can have.
+    pub(crate) secrets_max: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,7 @@ impl Space {
             displaced_changed: BTreeSet::new(),
             stored: None,
             native: None,
+            secrets_max: GROUP_SECRETS_MAX,
         }
     }
 
@@ -240,6 +243,15 @@ impl Space {
         }
     }
 
+    /// How many more secrets it can have: newcomers are handed a key of each.
+    pub(crate) fn secrets_left(&self) -> usize {
+        let had = match &self.native {
+            Some(native) => native.ring.len(),
+            None => self.encryption.secrets().len(),
+        };
+        self.secrets_max.saturating_sub(had)
+    }
+
     /// Whether it gives secrets to a device that should have none any more.
     pub(crate) fn is_overdue(&self, wanted: &Roles) -> bool {
         !secret(&self.roles).is_subset(&secret(wanted))
@@ -256,8 +268,14 @@ impl Space {
         let Some(native) = &mut self.native else {
             return;
         };
-        let space = self.id;
+        let (space, most) = (self.id, self.secrets_max);
+        let before = most.saturating_sub(native.ring.len());
         let (keys, mut secrets) = native.ring.learn(self.encryption.secrets());
+        let left = most.saturating_sub(native.ring.len());
+        let mut told = SPACE_SECRETS_LEFT_TOLD.iter();
+        if told.any(|at| left <= *at && *at < before) {
+            events.push(Event::NearsEnd { space, left });
+        }
         if let Some(epochs) = epochs {
             secrets = epochs;
         }

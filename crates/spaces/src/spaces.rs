@@ -159,6 +159,20 @@ impl Spaces {
         })
     }
 
+    /// How many more secrets a space can have. With none it has its last members: nobody can be removed
+    /// any more (`docs/protocol/spaces.md#8`).
+    pub fn secrets_left(&self, space: &SpaceId) -> usize {
+        self.spaces.get(space).map_or(0, Space::secrets_left)
+    }
+
+    /// Lowers the number of secrets that a space can have until it is loaded again, for tests of its end.
+    #[doc(hidden)]
+    pub fn lower_secrets_max(&mut self, space: &SpaceId, most: usize) {
+        if let Some(known) = self.spaces.get_mut(space) {
+            known.secrets_max = most;
+        }
+    }
+
     /// The roles as the graph of groups has them, also where the space does not know yet.
     pub(crate) fn wanted(&self, space: &Space) -> Roles {
         let group = space.founded.map(|founded| founded.group);

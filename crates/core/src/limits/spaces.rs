@@ -70,6 +70,14 @@ pub const SPACE_OPERATIONS_MAX: usize = 10_000;
 
 /// What one control message says of invites (`docs/protocol/spaces.md#16`).
 pub const SPACE_NOTES_MAX: usize = 64;
+/// Secrets of a space that only removals and healing may use: the last ones
+/// (`docs/protocol/spaces.md#8`).
+pub const SPACE_SECRETS_RESERVED_MAX: usize = 100;
+
+/// Numbers of secrets left at which the members of a space are told
+/// (`docs/protocol/spaces.md#8`).
+pub const SPACE_SECRETS_LEFT_TOLD: [usize; 4] = [1_000, 100, 10, 0];
+
 
 /// Owners to whom a request to be let in is sealed (`docs/protocol/spaces.md#16`).
 pub const SPACE_REQUEST_BOXES_MAX: usize = 16;

@@ -39,6 +39,8 @@ pub(crate) enum Told {
     },
     /// A device said of which person it is, or that its person leaves.
     Person(VerifyingKey, Option<GroupId>),
+    /// The space can have only so many more secrets.
+    NearsEnd(usize),
     /// A group in the space has changed: there may be something to heal.
     Nested(GroupId),
     /// Owners decided against each other.
@@ -346,6 +348,7 @@ pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
                 author,
                 status,
             }),
+            Event::NearsEnd { left, .. } => all.push(Told::NearsEnd(left)),
             Event::Keys { keys: new, .. } => keys.extend(new.iter().map(|key| *key.as_bytes())),
             Event::Secrets { secrets, .. } => {
                 let secrets = secrets.iter().map(|secret| *secret.as_bytes());

@@ -102,6 +102,15 @@ pub enum LocalError {
     /// In the message scheme nobody reads what was written before.
     #[error("a space of the message scheme has no history")]
     History,
+    /// The space has had nearly as many secrets as it can have, or all.
+    #[error(
+        "the space has {left} secrets left, for removals only: create another space and add its \
+         members there"
+    )]
+    Ended {
+        /// How many it can still have.
+        left: usize,
+    },
     /// What we signed is not accepted.
     #[error(transparent)]
     Process(#[from] ProcessError),

@@ -2,7 +2,7 @@
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
-use p2panda_core::limits::{DEPENDENCIES_MAX, SPACE_BOXES_MAX, SPACE_NAMED_MAX};
+use p2panda_core::limits::{DEPENDENCIES_MAX, GROUP_SECRETS_MAX, SPACE_BOXES_MAX, SPACE_NAMED_MAX};
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::{Prepared, SecretId};
 use p2panda_encryption::{Context, Kind as DirectKind, OwnKeys, OwnKeysError, Secret};
@@ -134,16 +134,20 @@ impl Control<'_> {
             .map(|direct| direct.recipient);
         let boxes = self.boxes(welcomed.collect(), &key, context, rng)?;
         let id = KeyId::of(&key);
+        let keys = match creates || boxes.is_empty() {
+            true => Vec::new(),
+            false => native.ring.others(&id),
+        };
+        if keys.len() > GROUP_SECRETS_MAX {
+            return Err(LocalError::Ended { left: 0 });
+        }
         let structure = Structure {
             dependencies: self.dependencies.to_vec(),
             operations: self.operations()?,
             pointer: self.pointer.map(|pointer| (pointer.group, pointer.auth)),
             directs,
             heights: self.heights.clone(),
-            keys: match creates || boxes.is_empty() {
-                true => Vec::new(),
-                false => native.ring.others(&id),
-            },
+            keys,
             asks: self.asks,
             settings: native.settings.filter(|_| creates),
             notes: self.notes.to_vec(),
@@ -409,17 +413,33 @@ impl Spaces {
         data: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<Outgoing, LocalError> {
-        match self.writable_content(id)?.scheme() {
-            Scheme::Data => self.seal_content(id, data, rng),
-            Scheme::Message => {
-                let body = self.seal_once(id, data, rng)?;
-                Ok(outgoing(self.known(id)?, body))
+        let sealed = match self.writable_content(id).map(Space::scheme) {
+            Ok(Scheme::Data) => self.seal_content(id, data, rng),
+            Ok(Scheme::Message) => {
+                let body = self.seal_once(id, data, rng);
+                body.and_then(|body| Ok(outgoing(self.known(id)?, body)))
             }
-        }
+            Err(error) => Err(error),
+        };
+        sealed.map_err(|error| self.or_ended(id, error))
     }
 
     /// Whether [`Spaces::seal_message`] works now; changes nothing.
     pub fn can_seal(&self, id: SpaceId) -> Result<(), LocalError> {
+        self.finds_key(id).map_err(|error| self.or_ended(id, error))
+    }
+
+    /// What healing cannot mend any more, since it would need a secret.
+    fn or_ended(&self, id: SpaceId, error: LocalError) -> LocalError {
+        let known = self.spaces.get(&id);
+        let known = known.filter(|known| !known.has_many_heads() && error.is_retryable());
+        match known.map(Space::secrets_left) {
+            Some(left @ 0) => LocalError::Ended { left },
+            _ => error,
+        }
+    }
+
+    fn finds_key(&self, id: SpaceId) -> Result<(), LocalError> {
         let space = self.writable_content(id)?;
         match space.scheme() {
             Scheme::Data => space.encryption.sending().map(drop)?,

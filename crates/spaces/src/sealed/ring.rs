@@ -22,6 +22,11 @@ impl Ring {
         self.keys.get(id)
     }
 
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The key that came last; after a restart any.
     pub(crate) fn newest(&self) -> Option<&Secret> {
         let newest = self.newest.and_then(|id| self.keys.get(&id));

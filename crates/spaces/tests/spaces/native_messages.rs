@@ -1,6 +1,7 @@
 //! Spaces with a key for each message (`docs/protocol/spaces-message.md`).
 
-use p2panda_spaces::{Content, LocalError, Role, Scheme, Settings};
+use p2panda_core::limits::{SPACE_SECRETS_LEFT_TOLD, SPACE_SECRETS_RESERVED_MAX};
+use p2panda_spaces::{Content, Event, LocalError, Role, Scheme, Settings};
 
 use crate::native_world::{Node, deliver, heal_all, nodes, ops, sync};
 
@@ -156,4 +157,89 @@ fn a_reader_that_is_made_an_editor_writes_in_the_same_epoch() {
     b.publish("now");
     sync(&mut [&mut a, &mut b]);
     assert!(a.reads("now"));
+}
+
+fn rotate(node: &mut Node) -> Result<(), LocalError> {
+    node.try_do(|spaces, s, desk| spaces.rotate(s, desk))
+}
+
+/// The numbers of secrets left that members were told.
+fn told(node: &Node) -> Vec<usize> {
+    let events = node.events.iter();
+    let left = events.filter_map(|event| match event {
+        Event::NearsEnd { left, .. } => Some(*left),
+        _ => None,
+    });
+    left.collect()
+}
+
+#[test]
+fn a_space_says_so_before_it_has_used_up_its_secrets() {
+    for settings in [settings(), Settings::with_history()] {
+        let [mut a, mut b, mut c] = nodes();
+        a.create(settings, &[(b.member(), Role::Editor)]);
+        sync(&mut [&mut a, &mut b, &mut c]);
+        let space = a.s();
+        let had = 10_000 - a.spaces.secrets_left(&space);
+        let most = had + SPACE_SECRETS_RESERVED_MAX + 2;
+        for node in [&mut a, &mut b, &mut c] {
+            node.spaces.lower_secrets_max(&space, most);
+        }
+        // Two more are for anything, and each is told.
+        assert!(told(&a).is_empty());
+        rotate(&mut a).unwrap();
+        rotate(&mut a).unwrap();
+        sync(&mut [&mut a, &mut b, &mut c]);
+        assert_eq!((told(&a), told(&b)), (vec![100], vec![100]));
+        let left = SPACE_SECRETS_LEFT_TOLD[1];
+        assert_eq!(left, SPACE_SECRETS_RESERVED_MAX);
+        assert_eq!(rotate(&mut a), Err(LocalError::Ended { left }));
+        // Additions begin an epoch in the message scheme only.
+        let c_id = c.member();
+        let added = a.try_do(|spaces, s, desk| spaces.add(s, c_id, Role::Editor, desk));
+        match a.spaces.scheme(&space) {
+            Some(Scheme::Message) => assert_eq!(added, Err(LocalError::Ended { left })),
+            _ => added.unwrap(),
+        }
+        // The last one is for a removal, and then the members stay as they are, and write.
+        for node in [&mut a, &mut b] {
+            let had = most - node.spaces.secrets_left(&space);
+            node.spaces.lower_secrets_max(&space, had + 1);
+        }
+        let members = a.members();
+        a.remove(b.member());
+        assert_eq!(told(&a).last(), Some(&0));
+        assert!(!a.members().contains_key(&b.id) && members.contains_key(&b.id));
+        a.publish("goes on");
+        let left = 0;
+        assert_eq!(rotate(&mut a), Err(LocalError::Ended { left }));
+        if a.members().contains_key(&c.id) {
+            let gone = a.try_do(|spaces, s, desk| spaces.remove(s, c_id, desk));
+            assert_eq!(gone, Err(LocalError::Ended { left }));
+            assert!(a.members().contains_key(&c.id), "nothing was signed");
+            a.publish("still for both");
+        }
+    }
+}
+
+/// Where a member removed itself, the others need a secret that they cannot have any more.
+#[test]
+fn a_publish_into_a_space_that_has_ended_says_so() {
+    let [mut a, mut b] = pair();
+    let space = a.s();
+    b.try_do(|spaces, s, desk| {
+        let me = p2panda_groups::Member::Individual(spaces.me());
+        spaces.remove(s, me, desk)
+    })
+    .unwrap();
+    let had = 10_000 - a.spaces.secrets_left(&space);
+    a.spaces.lower_secrets_max(&space, had);
+    sync(&mut [&mut a, &mut b]);
+    let left = 0;
+    assert_eq!(a.try_publish("no"), Err(LocalError::Ended { left }));
+    let healed = a.try_do(|spaces, s, desk| spaces.heal(s, desk));
+    assert_eq!(healed, Err(LocalError::Ended { left }));
+    a.spaces.lower_secrets_max(&space, had + 1);
+    a.heal();
+    a.publish("after one more");
 }
