@@ -1,5 +1,6 @@
 //! Our own identity, pre-keys and one-time keys (`docs/protocol/encryption.md#6`).
 
+use p2panda_core::limits::PRE_KEY_CLOCK_SKEW_S;
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -73,6 +74,8 @@ struct Stored {
     prekey: PreKey,
     secret: SecretKey,
     signature: XSignature,
+    /// It opened a first message of a hybrid channel, which its thief can open as well.
+    is_used: bool,
 }
 
 impl OwnKeys {
@@ -117,6 +120,7 @@ impl OwnKeys {
             prekey,
             secret,
             signature,
+            is_used: false,
         };
         self.prekeys.insert(key, stored);
         prekey
@@ -179,6 +183,46 @@ impl OwnKeys {
     pub fn remove_expired(&mut self, now: u64) {
         self.prekeys
             .retain(|_, stored| stored.prekey.lifetime.is_valid(now));
+        self.retain_of_prekeys();
+    }
+
+    /// Whether the pre-key that others use now opened a first message of a hybrid channel, and was drawn so
+    /// many seconds ago: draw the next one, so that this one can be removed
+    /// ([`OwnKeys::remove_used`]).
+    pub fn is_newest_used(&self, now: u64, after_s: u64) -> bool {
+        let newest = self.hybrid_bundle(now).map(|bundle| bundle.signed_prekey);
+        newest.is_ok_and(|newest| {
+            let stored = self.prekeys.get(&newest.key);
+            stored.is_some_and(|stored| stored.is_used) && has_passed(&newest, now, after_s)
+        })
+    }
+
+    /// Removes pre-keys that opened first messages of hybrid channels, if the next one was drawn so many
+    /// seconds ago: nobody opens these messages again. Tells whether there were any.
+    pub fn remove_used(&mut self, now: u64, after_s: u64) -> bool {
+        let mut ranked: Vec<PreKey> = self.prekeys.values().map(|stored| stored.prekey).collect();
+        ranked.sort_unstable_by_key(rank);
+        let next = ranked.iter().skip(1);
+        let replaced = ranked.iter().zip(next);
+        let replaced = replaced.filter(|(_, next)| has_passed(next, now, after_s));
+        let replaced: Vec<PublicKey> = replaced.map(|(prekey, _)| prekey.key).collect();
+        let before = self.prekeys.len();
+        self.prekeys
+            .retain(|key, stored| !(stored.is_used && replaced.contains(key)));
+        self.retain_of_prekeys();
+        self.prekeys.len() < before
+    }
+
+    /// A first message of a hybrid channel was opened with a pre-key.
+    pub(crate) fn used(&mut self, prekey: &PublicKey) {
+        if self.hybrid.contains_key(prekey) {
+            self.prekeys.update(prekey, |stored| {
+                !std::mem::replace(&mut stored.is_used, true)
+            });
+        }
+    }
+
+    fn retain_of_prekeys(&mut self) {
         let prekeys = &self.prekeys;
         self.hybrid.retain(|prekey, _| prekeys.contains_key(prekey));
         self.onetime
@@ -266,6 +310,15 @@ impl OwnKeys {
     }
 }
 
+/// Whether a pre-key was drawn so many seconds ago.
+fn has_passed(prekey: &PreKey, now: u64, after_s: u64) -> bool {
+    let drawn = prekey
+        .lifetime
+        .not_before
+        .saturating_add(PRE_KEY_CLOCK_SKEW_S);
+    now >= drawn.saturating_add(after_s)
+}
+
 /// Identity secret and the next id of a one-time key.
 struct Header(SecretKey, u64);
 
@@ -335,13 +388,18 @@ impl Wire for OwnKeys {
 
 impl Wire for Stored {
     fn write(&self, w: &mut Writer) {
-        w.map(3).text("prekey").item(&self.prekey);
+        w.map(3 + usize::from(self.is_used));
+        if self.is_used {
+            w.text("used").bool(true);
+        }
+        w.text("prekey").item(&self.prekey);
         w.text("secret").item(&self.secret);
         w.text("signature").item(&self.signature);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Stored, DecodeError> {
         let mut fields = Fields::open(r)?;
+        let is_used = fields.optional("used", |r| Ok(r.bool()?))?;
         let prekey = fields.required("prekey", PreKey::read)?;
         let secret = fields.required("secret", SecretKey::read)?;
         let signature = fields.required("signature", XSignature::read)?;
@@ -350,6 +408,7 @@ impl Wire for Stored {
             prekey,
             secret,
             signature,
+            is_used: is_used.unwrap_or(false),
         })
     }
 }

@@ -428,6 +428,7 @@ impl Session {
                 // Its absence was an error in `open`, and nothing else runs in between.
                 let _ = keys.use_one_time(id);
             }
+            keys.used(&first.prekey);
             self.opened
                 .retain(|(prekey, _)| keys.prekey_secret(prekey).is_ok());
             self.opened.push((first.prekey, first.ephemeral));

@@ -319,3 +319,52 @@ fn no_part_of_a_hybrid_bundle_can_be_exchanged() {
     };
     assert!(borrowed.verify(NOW).is_err());
 }
+
+/// A pre-key that opened a first message is removed some time after the next one was drawn. What comes
+/// later in the channel still opens.
+#[test]
+fn a_used_pre_key_is_removed_after_the_next_one() {
+    let mut rng = life_rng("used", 0);
+    let mut devices = devices(2, 4, &mut rng);
+    let members = others(&devices);
+    let (drawn, kept_s) = (START + 1, 1_000);
+    let [alice, bob] = &mut devices[..] else {
+        panic!("two")
+    };
+    let later = drawn + kept_s;
+    assert!(
+        !bob.person.keys.is_newest_used(later, kept_s),
+        "nothing came"
+    );
+    let context = alice.person.context(NOW);
+    let create = alice.group.create(&members, &context, &mut rng).unwrap();
+    let (_, create) = alice.commit(create, &mut rng);
+    bob.take(create);
+    let keys = &mut bob.person.keys;
+    assert!(!keys.is_newest_used(later - 1, kept_s));
+    assert!(keys.is_newest_used(later, kept_s));
+    assert!(
+        !keys.remove_used(later + kept_s, kept_s),
+        "it is the newest"
+    );
+    let rows = keys.changes().into_iter();
+    let rows: Vec<_> = rows.filter_map(|row| Some((row.key, row.value?))).collect();
+    let stored = rows.iter().map(|(key, value)| (key, &**value));
+    assert_eq!(p2panda_encryption::OwnKeys::load(stored).unwrap(), *keys);
+
+    keys.rotate_hybrid_prekey(Lifetime::starting(later, 1_000_000), &mut rng);
+    assert!(!keys.is_newest_used(later + kept_s, kept_s));
+    assert!(!keys.remove_used(later + kept_s - 1, kept_s));
+    assert!(keys.remove_used(later + kept_s, kept_s));
+    assert!(!keys.remove_used(later + kept_s, kept_s), "it is removed");
+    let context = alice.person.context(NOW);
+    let update = alice.group.update(&context, &mut rng).unwrap();
+    let (_, update) = alice.commit(update, &mut rng);
+    assert!(matches!(bob.take(update), Event::Changed { .. }));
+    // The same first message from somebody else, or again, finds no pre-key.
+    let context = alice.person.context(NOW);
+    alice.group.restart(members[0]);
+    let update = alice.group.update(&context, &mut rng).unwrap();
+    let (_, update) = alice.commit(update, &mut rng);
+    assert!(matches!(bob.take(update), Event::Failed { .. }));
+}

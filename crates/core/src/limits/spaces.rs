@@ -29,6 +29,11 @@ pub const SPACE_BUNDLES_STEP_MAX: usize = 64;
 /// (`docs/protocol/streams.md#7`).
 pub const PRE_KEY_RENEWED_S: u64 = 6 * 7 * 24 * 60 * 60;
 
+/// Age at which a pre-key that opened a first message is replaced, and time after which the replaced one
+/// is erased, in seconds, for a node in a space of the message scheme
+/// (`docs/protocol/spaces-message.md#8`).
+pub const PRE_KEY_USED_KEPT_S: u64 = 7 * 24 * 60 * 60;
+
 /// Dependencies of one message in a space (`docs/protocol/spaces.md#12`).
 pub const SPACE_DEPENDENCIES_MAX: usize = 512;
 
@@ -65,11 +70,6 @@ pub const SPACE_EXPIRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// (`docs/protocol/spaces-message.md#7`).
 pub const SPACE_EXPIRY_STEP_ROWS_MAX: usize = 512;
 
-/// Operations on groups that one control message carries (`docs/protocol/spaces.md#9`).
-pub const SPACE_OPERATIONS_MAX: usize = 10_000;
-
-/// What one control message says of invites (`docs/protocol/spaces.md#16`).
-pub const SPACE_NOTES_MAX: usize = 64;
 /// Secrets of a space that only removals and healing may use: the last ones
 /// (`docs/protocol/spaces.md#8`).
 pub const SPACE_SECRETS_RESERVED_MAX: usize = 100;
@@ -78,6 +78,11 @@ pub const SPACE_SECRETS_RESERVED_MAX: usize = 100;
 /// (`docs/protocol/spaces.md#8`).
 pub const SPACE_SECRETS_LEFT_TOLD: [usize; 4] = [1_000, 100, 10, 0];
 
+/// Operations on groups that one control message carries (`docs/protocol/spaces.md#9`).
+pub const SPACE_OPERATIONS_MAX: usize = 10_000;
+
+/// What one control message says of invites (`docs/protocol/spaces.md#16`).
+pub const SPACE_NOTES_MAX: usize = 64;
 
 /// Owners to whom a request to be let in is sealed (`docs/protocol/spaces.md#16`).
 pub const SPACE_REQUEST_BOXES_MAX: usize = 16;

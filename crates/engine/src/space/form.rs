@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;
-use p2panda_core::limits::{PRE_KEY_LIFETIME_DEFAULT_S, PRE_KEY_RENEWED_S};
+use p2panda_core::limits::{PRE_KEY_LIFETIME_DEFAULT_S, PRE_KEY_RENEWED_S, PRE_KEY_USED_KEPT_S};
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, Row, SecretKey};
 use p2panda_groups::{GroupId, Status};
 use p2panda_spaces::{
-    Event, Glance, ReceiveError, Refusal, RoleChange, SpaceId, Spaces, Verdict, Wait,
+    Event, Glance, ReceiveError, Refusal, RoleChange, Scheme, SpaceId, Spaces, Verdict, Wait,
 };
 
 /// Which of an author's two logs an operation of a space is in.
@@ -131,15 +131,26 @@ impl Native {
 
     /// The keys by which others reach us are drawn again, if they are not good for long; whether
     /// they were.
+    ///
+    /// In a space of the message scheme those that opened first messages do not stay for long.
     pub fn renew(&mut self, now: u64, rng: &mut ChaCha20Rng) -> bool {
         let later = now.saturating_add(PRE_KEY_RENEWED_S);
-        if self.keys.hybrid_bundle(later).is_ok() {
-            return false;
+        let kept_s = PRE_KEY_USED_KEPT_S;
+        let has_short_lived = self.has_message_scheme();
+        let is_used = has_short_lived && self.keys.is_newest_used(now, kept_s);
+        let is_removed = has_short_lived && self.keys.remove_used(now, kept_s);
+        if self.keys.hybrid_bundle(later).is_ok() && !is_used {
+            return is_removed;
         }
         self.draw_prekey(now, rng);
         self.keys.remove_expired(now);
         self.registry.remove_expired(now);
         true
+    }
+
+    fn has_message_scheme(&self) -> bool {
+        let mut ids = self.spaces.ids();
+        ids.any(|id| self.spaces.scheme(&id) == Some(Scheme::Message))
     }
 
     fn draw_prekey(&mut self, now: u64, rng: &mut ChaCha20Rng) {
@@ -337,6 +348,7 @@ pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
             }
             Event::AsksToLeave { device, .. } => all.push(Told::Person(device, None)),
             Event::Nested { group, .. } => all.push(Told::Nested(group)),
+            Event::NearsEnd { left, .. } => all.push(Told::NearsEnd(left)),
             Event::Groups(event) => all.push(Told::Conflict(event)),
             Event::Group {
                 operation,
@@ -348,7 +360,6 @@ pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
                 author,
                 status,
             }),
-            Event::NearsEnd { left, .. } => all.push(Told::NearsEnd(left)),
             Event::Keys { keys: new, .. } => keys.extend(new.iter().map(|key| *key.as_bytes())),
             Event::Secrets { secrets, .. } => {
                 let secrets = secrets.iter().map(|secret| *secret.as_bytes());

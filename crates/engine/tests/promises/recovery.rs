@@ -61,7 +61,7 @@ impl Peer {
     }
 
     /// What a file holds, as a node writes it.
-    fn export(&mut self, seed: u8) -> Vec<u8> {
+    pub fn export(&mut self, seed: u8) -> Vec<u8> {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let earlier = self.begin(&key);
         let file = self.content(&key);
@@ -75,7 +75,7 @@ impl Peer {
         }
     }
 
-    fn restore(&mut self, file: &[u8], revoke_others: bool) -> Result<(), SpaceError> {
+    pub fn restore(&mut self, file: &[u8], revoke_others: bool) -> Result<(), SpaceError> {
         let content = Arc::new(RecoveryContent::decode(file).unwrap());
         self.ask(recovery(|reply| RecoveryCommand::Restore {
             content,
@@ -85,7 +85,7 @@ impl Peer {
     }
 
     /// Whether the space of the tests waits for something.
-    fn waits(&mut self) -> bool {
+    pub fn waits(&mut self) -> bool {
         let pending = self.my_person().pending;
         pending.iter().any(|(topic, _)| *topic == TOPIC)
     }

@@ -2,7 +2,7 @@
 //! a time (`docs/protocol/spaces-message.md#7`).
 
 use p2panda_core::Timestamp;
-use p2panda_core::limits::{SPACE_EXPIRY_INTERVAL, SPACE_PLAINTEXT_KEPT};
+use p2panda_core::limits::{PRE_KEY_USED_KEPT_S, SPACE_EXPIRY_INTERVAL, SPACE_PLAINTEXT_KEPT};
 use p2panda_engine::{Command, Fault, Incoming, NewMessage, Role, Settings, Source, SpaceChange};
 use p2panda_store::Change;
 
@@ -10,10 +10,12 @@ use crate::spaces::{Peer, TOPIC, asked, change, create_as, exchange};
 
 /// An owner and an editor.
 fn pair() -> [Peer; 2] {
+    pair_as(Settings::with_a_key_per_message())
+}
+
+fn pair_as(settings: Settings) -> [Peer; 2] {
     let mut alice = Peer::new(1);
-    alice
-        .ask(create_as(Settings::with_a_key_per_message()))
-        .unwrap();
+    alice.ask(create_as(settings)).unwrap();
     let mut bob = Peer::following(2, &mut alice);
     alice
         .ask(change(SpaceChange::Add(bob.id(), Role::Editor)))
@@ -193,4 +195,64 @@ fn plaintext_of_the_data_scheme_stays() {
     alice.publish("kept").unwrap();
     alice.goes_by(SPACE_PLAINTEXT_KEPT * 3);
     assert_eq!(alice.shown(), ["kept"]);
+}
+
+/// A pre-key under which a root came is good for a week, not for twelve
+/// (`docs/protocol/spaces-message.md#8`).
+#[test]
+fn a_pre_key_that_opened_a_root_is_replaced_in_a_week() {
+    use std::time::Duration;
+    let hour = Duration::from_secs(3_600);
+    let week = Duration::from_secs(PRE_KEY_USED_KEPT_S);
+    for (settings, renewed) in [
+        (Settings::with_a_key_per_message(), 1),
+        (Settings::with_history(), 0),
+    ] {
+        let [mut alice, mut bob] = pair_as(settings);
+        let before = bob.operations().len();
+        bob.goes_by(week - hour);
+        assert_eq!(bob.operations().len(), before);
+        bob.goes_by(hour * 2);
+        assert_eq!(bob.operations().len(), before + renewed);
+        // Once, since nobody has used the new one.
+        bob.goes_by(week + hour);
+        assert_eq!(bob.operations().len(), before + renewed);
+        alice.now = bob.now;
+        exchange(&mut [&mut alice, &mut bob]);
+        bob.crash();
+        alice.publish("from alice").unwrap();
+        bob.publish("from bob").unwrap();
+        exchange(&mut [&mut alice, &mut bob]);
+        for peer in [&alice, &bob] {
+            assert_eq!(peer.shown().len(), 2);
+        }
+    }
+}
+
+/// A recovery file holds no key of a message (`docs/protocol/recovery.md#6`).
+#[test]
+fn a_restored_device_reads_what_is_written_after_it_came() {
+    let [mut alice, mut bob] = pair();
+    alice.publish("before the file").unwrap();
+    let file = alice.export(90);
+    alice.publish("after the file").unwrap();
+    exchange(&mut [&mut alice, &mut bob]);
+    assert_eq!(bob.shown().len(), 2);
+    let mut new = Peer::new(7);
+    new.restore(&file, false).unwrap();
+    new.crash();
+    exchange(&mut [&mut bob, &mut new]);
+    assert!(!new.waits());
+    assert!(new.shown().is_empty(), "nothing of it opens");
+    assert_eq!(new.sealed(), 0, "and nothing waits to be opened");
+    new.publish("I am back").unwrap();
+    exchange(&mut [&mut bob, &mut new]);
+    bob.publish("welcome back").unwrap();
+    exchange(&mut [&mut bob, &mut new]);
+    let mut shown = new.shown();
+    shown.sort();
+    assert_eq!(shown, ["I am back", "welcome back"]);
+    assert_eq!(bob.shown().len(), 4);
+    new.crash();
+    assert_eq!(new.shown().len(), 2);
 }
