@@ -8,6 +8,7 @@ pub mod mdns;
 pub mod ranges;
 #[cfg(feature = "node")]
 pub mod rpc;
+pub mod space_messages;
 pub mod spaces;
 pub mod ticket;
 
@@ -19,6 +20,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ranges::seeds(),
         link::seeds(),
         spaces::seeds(),
+        space_messages::seeds(),
         ticket::seeds(),
     ]
     .concat()

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_fuzz::{encryption, link, mdns, ranges, seeds, spaces, ticket};
+use p2panda_fuzz::{encryption, link, mdns, ranges, seeds, space_messages, spaces, ticket};
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 13] = [
     ("encryption_decoders", encryption::decoders),
     ("encryption_two_party", encryption::two_party),
     ("encryption_group", encryption::group),
@@ -19,6 +19,8 @@ const TARGETS: [Target; 11] = [
     ("link_control", link::control),
     ("spaces_decoder", spaces::decoder),
     ("spaces_machine", spaces::machine),
+    ("spaces_bodies", space_messages::decoders),
+    ("spaces_messages", space_messages::machine),
     ("ticket_text", ticket::text),
 ];
 

@@ -82,6 +82,8 @@ extern crate self as p2panda_spaces;
 mod ahead;
 mod device_link;
 mod event;
+#[doc(hidden)]
+pub mod fuzzed;
 mod graph;
 mod holders;
 mod local;

@@ -22,11 +22,11 @@ use zeroize::Zeroizing;
 
 use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
-#[cfg(test)]
-pub(crate) use body::{Body, Envelope, open, seal};
 pub(crate) use body::{
-    GroupOperation, STRUCTURE, Structure, read_array, read_key, read_list, read_optional,
+    Body, GroupOperation, STRUCTURE, Structure, read_array, read_key, read_list, read_optional,
 };
+#[cfg(test)]
+pub(crate) use body::{Envelope, open, seal};
 pub use body::{KeyId, Scheme, Settings};
 pub(crate) use chains::Chains;
 pub(crate) use floor::SUITE;
