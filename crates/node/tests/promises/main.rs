@@ -35,6 +35,7 @@ mod recover;
 mod recoveries;
 mod refuse;
 mod space_invites;
+mod space_messages;
 mod space_uses;
 mod spaces;
 mod teams;
