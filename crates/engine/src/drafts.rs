@@ -48,7 +48,7 @@ pub(crate) fn waits(turn: &mut Turn<'_>, topic: &Topic, planned: &Planned) -> bo
 
 /// Whether a change makes somebody a member, which needs a healed space.
 pub(crate) fn adds(change: &SpaceChange) -> bool {
-    matches!(change, SpaceChange::Add(..) | SpaceChange::AddPerson(..))
+    matches!(change, SpaceChange::Add(..) | SpaceChange::AddGroup(..))
 }
 
 /// What a change does, as far as secrets are made for many.

@@ -116,11 +116,8 @@ pub use p2panda_engine::{
     AtRest, ConfirmError, Corrupt, Decision, Deed, DeviceChange, GroupId, IngestReport,
     InviteError, Keychain, KeychainError, LinkEnd, Member, NewDevice, Passphrase, PassphraseError,
     Pending, PersonLook as PersonState, PersonMember, PublishError, Quotas,
-    Refusal as SpaceRefusal, Retention, Role, Settings, SpaceError, SpaceNews, SpaceState,
+    Refusal as SpaceRefusal, Retention, Role, Scheme, Settings, SpaceError, SpaceNews, SpaceState,
     StorageWait, TeamLook as TeamState, TeamMember, Why,
-    InviteError, Keychain, KeychainError, LinkEnd, NewDevice, Passphrase, PassphraseError, Pending,
-    PersonLook as PersonState, PersonMember, PublishError, Quotas, Refusal as SpaceRefusal,
-    Retention, Role, Scheme, Settings, SpaceError, SpaceNews, SpaceState, StorageWait, Why,
 };
 pub use p2panda_net::{
     CatchUp, ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,

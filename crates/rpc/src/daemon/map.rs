@@ -584,10 +584,11 @@ pub(crate) fn role_of(role: api::SpaceRole) -> p2panda::Role {
 }
 
 /// How the messages of a space are sealed.
-fn scheme(scheme: p2panda::Scheme) -> api::SpaceScheme {
+fn scheme(scheme: p2panda::Scheme) -> Option<api::SpaceScheme> {
     match scheme {
-        p2panda::Scheme::Data => api::SpaceScheme::Data,
-        p2panda::Scheme::Message => api::SpaceScheme::Message,
+        p2panda::Scheme::Data => Some(api::SpaceScheme::Data),
+        p2panda::Scheme::Message => Some(api::SpaceScheme::Message),
+        _ => None,
     }
 }
 
@@ -597,7 +598,7 @@ pub fn space(alias: String, state: &p2panda::SpaceState) -> api::SpaceView {
         topic: alias,
         name: state.name.clone(),
         role: state.role.map(role),
-        scheme: state.scheme.map(scheme),
+        scheme: state.scheme.and_then(scheme),
         joining: state.is_joining,
     }
 }

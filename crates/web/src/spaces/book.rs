@@ -461,10 +461,11 @@ impl Book {
 
     /// How messages are sealed, once that is known.
     pub fn scheme(&self, topic: &Topic) -> Option<&'static str> {
-        Some(match self.spaces.scheme(&self.id(topic)?)? {
-            Scheme::Data => "data",
-            Scheme::Message => "message",
-        })
+        match self.spaces.scheme(&self.id(topic)?)? {
+            Scheme::Data => Some("data"),
+            Scheme::Message => Some("message"),
+            _ => None,
+        }
     }
 
     /// Whether we asked to be let in, and no owner has answered.
