@@ -1,38 +1,39 @@
-//! For how long content is kept, and when it is looked through (`docs/protocol/streams.md#22`).
+//! Retention: the age at which content is deleted, and the schedule of the search for it
+//! (`docs/protocol/streams.md#22`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use p2panda_core::Topic;
 
-/// For how long content of others is kept.
+/// The age at which content of other authors is deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// In every topic that is not named. `None`: for all time.
+    /// Age in every topic that `topics` does not name. `None`: never.
     pub age: Option<Duration>,
-    /// In these topics.
+    /// Age in single topics.
     pub topics: BTreeMap<Topic, Option<Duration>>,
-    /// Also what consumers have not settled yet, and views have not applied.
+    /// Whether to delete also what consumers have not settled and views have not applied.
     pub unread: bool,
 }
 
 impl Retention {
-    /// Whether something is deleted at all.
+    /// Whether any topic has an age.
     pub fn is_any(&self) -> bool {
         self.age.is_some() || self.topics.values().any(Option::is_some)
     }
 
-    /// Of a topic.
+    /// Returns the age in a topic.
     pub(crate) fn of(&self, topic: &Topic) -> Option<Duration> {
         self.topics.get(topic).copied().unwrap_or(self.age)
     }
 }
 
-/// When topics are looked through.
+/// Schedule of the search through all topics.
 #[derive(Default)]
 pub(crate) struct Aging {
     pub due_us: u64,
-    /// The last topic of the round that goes on.
+    /// The last topic that the running round has searched.
     pub after: Option<Topic>,
 }
 

@@ -1,4 +1,4 @@
-//! What we do about our person: devices are linked and revoked, and all spaces follow
+//! Links and revokes devices of our person, and applies this in all its spaces
 //! (`docs/protocol/spaces.md#18`).
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::team;
 use crate::tell_devices::{self, follow_kept};
 use crate::turn::Turn;
 
-/// Bytes of a space in a card: an array of a topic and an id.
+/// Encoded bytes of a space in a card: an array of a topic and an id.
 const CARD_SPACE_BYTES: usize = 69;
 
 pub(crate) fn take(turn: &mut Turn<'_>, command: PersonCommand) -> Result<(), StoreError> {
@@ -61,7 +61,7 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: PersonCommand) -> Result<(), St
             turn.answer(reply, taken);
         }
     }
-    // What was decided takes effect at once, as far as one transaction may.
+    // The change takes effect at once in as many spaces as fit into one transaction.
     due(turn)
 }
 
@@ -88,7 +88,7 @@ fn create_group(turn: &mut Turn<'_>) -> Result<GroupId, SpaceError> {
     Ok(id)
 }
 
-/// Topics in whose spaces we are a member.
+/// Returns the topics of the spaces in which this node is a member.
 fn topics_of_ours(turn: &Turn<'_>) -> Vec<Topic> {
     let (spaces, me) = (&turn.state.spaces, turn.state.author);
     let all = spaces.topics().map(|(topic, _)| *topic);
@@ -147,7 +147,7 @@ fn to_do(turn: &mut Turn<'_>, change: DeviceChange) {
     to_do_in(turn, &topics, change);
 }
 
-/// The same in these topics.
+/// Adds a change to the tasks in these topics.
 pub(crate) fn to_do_in(turn: &mut Turn<'_>, topics: &[Topic], change: DeviceChange) {
     for topic in topics.iter().copied() {
         let person = &mut turn.state.spaces.person;
@@ -194,7 +194,7 @@ fn bundle(turn: &mut Turn<'_>) -> Result<Bytes, SpaceError> {
 fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     let mut card = whole_card(turn)?;
     if card.of_devices.is_some() {
-        // The others are told there.
+        // The new device learns the others from the device space.
         let spaces = std::mem::take(&mut card.spaces);
         let room = room_for_spaces(&card);
         card.spaces = spaces.into_iter().take(room).collect();
@@ -202,7 +202,7 @@ fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     Ok(card)
 }
 
-/// The card with all spaces.
+/// Returns the card with all spaces.
 pub(crate) fn whole_card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     let spaces = &turn.state.spaces;
     let (Some(id), Form::Native(native)) = (spaces.person.id, &spaces.form) else {
@@ -217,7 +217,7 @@ pub(crate) fn whole_card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     Ok(card)
 }
 
-/// How many spaces a card can name that goes over a link of devices.
+/// Returns how many spaces a card that goes over a device link can name.
 fn room_for_spaces(card: &PersonCard) -> usize {
     let bytes = DEVICE_LINK_PARTS_MAX * DEVICE_LINK_PART_BYTES_MAX;
     let left = bytes.saturating_sub(card.encode().len());
@@ -262,7 +262,7 @@ fn take_card(turn: &mut Turn<'_>, card: &PersonCard) -> Result<Result<(), SpaceE
     Ok(Ok(()))
 }
 
-/// Spaces follow, some in each batch.
+/// Applies changes of the person in its spaces, some in each batch.
 pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
     turn.state.spaces.person.retry(now_us);
@@ -277,7 +277,8 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// One space follows, as far as that is possible now. What is done is stored with what did it.
+/// Applies changes in one space, as far as possible now, and stores the result in the same
+/// transaction.
 fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
     let Some((person, id)) = turn.state.spaces.person.id.zip(turn.state.spaces.id(topic)) else {
         return Ok(());
@@ -285,7 +286,7 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
     let by = turn.state.spaces.recovery.restoring().cloned();
     if !left(turn, &id, &person).is_empty() && !waits_for_recovery(turn, &id) {
         let topic = turn.resolve(topic)?;
-        // What cannot be done now stays, and is tried again when something comes.
+        // What is not possible now stays, and is tried again when a message arrives.
         let mine = Pending::Change(DeviceChange::Add(turn.state.author));
         let done = act(turn, &topic, |spaces, desk| {
             let mut events = Vec::new();
@@ -305,7 +306,7 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
     let native = turn.state.spaces.native(topic);
     let is_in = native.is_some_and(|(id, native)| native.spaces.role(&id, &me).is_some());
     let waits_for_owner = left.contains(&Pending::Introduce);
-    // A space that is restored, and that has not let us in.
+    // While restoring: a space that this node has not joined.
     let waits_for_us = !is_in && turn.state.spaces.recovery.restoring().is_some();
     for what in todo {
         if waits_for_owner || waits_for_us || left.contains(&what) {
@@ -338,7 +339,7 @@ fn left(turn: &Turn<'_>, id: &SpaceId, person: &GroupId) -> Vec<Pending> {
     }
 }
 
-/// Whether neither we nor the key by which we restore are members of a space, as far as is known here.
+/// Whether, as far as is known here, neither this node nor its recovery key is a member of a space.
 fn waits_for_recovery(turn: &Turn<'_>, id: &SpaceId) -> bool {
     let spaces = &turn.state.spaces;
     let (Some(key), Form::Native(native)) = (spaces.recovery.restoring(), &spaces.form) else {
@@ -348,7 +349,8 @@ fn waits_for_recovery(turn: &Turn<'_>, id: &SpaceId) -> bool {
     !is_in(&turn.state.author) && !is_in(&key.verifying_key())
 }
 
-/// The key by which we restore is erased when no space waits for it; who should renew a file is reminded.
+/// Erases the recovery key when no space needs it any more, and reminds of a file that should be
+/// renewed.
 fn end_restoring(turn: &mut Turn<'_>) {
     let mine = Pending::Change(DeviceChange::Add(turn.state.author));
     let spaces = &mut turn.state.spaces;

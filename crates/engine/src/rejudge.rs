@@ -1,6 +1,6 @@
-//! Content that passed has another verdict now: what was shown is taken back, what was withheld is
-//! shown (`docs/protocol/streams.md#7`). A range may have any number of operations, so this is done in
-//! steps, and what is left is stored.
+//! Judges content again whose verdict has changed: what was shown is withdrawn, what was withheld
+//! is shown (`docs/protocol/streams.md#7`). A range may have any number of operations, so this runs
+//! in steps, and the rest is stored.
 
 use p2panda_core::Header;
 use p2panda_store::{Change, LogKey, Ready, SealedOperation, StoreError};
@@ -12,8 +12,8 @@ use crate::space::ranges::Range;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// A range has another verdict: what passed in this batch follows at once, the rest as far as this
-/// transaction may still go.
+/// Begins to judge a range again: at once what passed the order stage in this batch, and of the
+/// rest as much as fits into this transaction.
 pub(crate) fn begin(turn: &mut Turn<'_>, range: Range) -> Result<(), StoreError> {
     let topic = turn.resolve(&range.topic)?;
     judge_arrived(turn, &topic, &range);
@@ -21,7 +21,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, range: Range) -> Result<(), StoreError>
     step(turn)
 }
 
-/// Goes on with what is left.
+/// Continues with the first range that is left.
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     while !turn.batch.rejudging.is_used_up() {
         let Some((number, range)) = turn.state.spaces.rejudged.first() else {
@@ -33,7 +33,7 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Goes through stored operations of a range, and says from where on something is left.
+/// Judges stored operations of a range, and returns the seq at which to continue.
 fn judge_stored(turn: &mut Turn<'_>, range: &Range) -> Result<u32, StoreError> {
     let topic = turn.resolve(&range.topic)?;
     let [_, content] = turn.state.spaces.names();
@@ -41,7 +41,7 @@ fn judge_stored(turn: &mut Turn<'_>, range: &Range) -> Result<u32, StoreError> {
     let Some(log) = turn.log(&topic, &label)?.cloned() else {
         return Ok(range.end);
     };
-    // What has not passed is judged when it does.
+    // Operations that have not passed the order stage are judged when they do.
     let passed = log.ordered_seq.map_or(0, |seq| seq.saturating_add(1));
     let (from, below) = (range.first.max(log.first_seq), range.end.min(passed));
     if from >= below {
@@ -77,7 +77,7 @@ fn judge(
     let is_shown = is_shown(turn, operation);
     let ready = match content {
         Content::Stands(data) if !is_shown => Some(Ready::Opened(data)),
-        // A later change of the verdict may have come before this step.
+        // The verdict may have changed again before this step.
         Content::Stands(_) => None,
         Content::Gone if !is_shown => kept(turn, (log, header.seq()))?,
         Content::Gone => None,
@@ -90,7 +90,7 @@ fn judge(
     Ok(())
 }
 
-/// What the feed shows of content that passed in this batch.
+/// Returns what the feed shows of content that passed in this batch.
 fn restated(content: Content, before: Option<Ready>) -> Option<Ready> {
     match content {
         Content::Stands(data) => Some(Ready::Opened(data)),
@@ -99,7 +99,7 @@ fn restated(content: Content, before: Option<Ready>) -> Option<Ready> {
     }
 }
 
-/// The same for what passed in this batch, which nobody has been shown.
+/// Judges what passed in this batch, which no reader has seen.
 fn judge_arrived(turn: &mut Turn<'_>, topic: &TopicRef, range: &Range) {
     let [_, content] = turn.state.spaces.names();
     let label = topic.own_log(&range.author, Some(content)).label;
@@ -125,7 +125,7 @@ fn judge_arrived(turn: &mut Turn<'_>, topic: &TopicRef, range: &Range) {
     }
 }
 
-/// An operation that passed before gets another place in the feed.
+/// Gives an operation that passed before another offset in the feed.
 pub(crate) fn show(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -148,7 +148,7 @@ pub(crate) fn show(
     });
 }
 
-/// A stored operation that passed in this batch, which nobody has been shown.
+/// Finds a stored operation among those that passed in this batch, which no reader has seen.
 fn passed_now<'t>(turn: &'t mut Turn<'_>, operation: &SealedOperation) -> Option<&'t mut Ordered> {
     let mut passed = turn.batch.ordered.iter_mut();
     passed.find(|ordered| match &ordered.location {
@@ -157,7 +157,7 @@ fn passed_now<'t>(turn: &'t mut Turn<'_>, operation: &SealedOperation) -> Option
     })
 }
 
-/// Whether the feed shows it, with what this batch does to it.
+/// Whether the feed shows an operation after this batch.
 fn is_shown(turn: &Turn<'_>, operation: &SealedOperation) -> bool {
     let late = turn.batch.late.iter().rev();
     let mut of_it = late.filter(|late| match &late.location {

@@ -1,4 +1,4 @@
-//! Content that passed before: what opens of it now, and of what opens once only, what was stored
+//! Opens content again that passed before; of content that opens only once, reads what was stored
 //! (`docs/protocol/spaces-message.md#7`).
 
 use p2panda_core::Header;
@@ -8,28 +8,28 @@ use crate::space::form::Content;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// Opens the body of an operation of a space, which erases a key where there is one for each message.
+/// Opens the body of an operation of a space. In the message scheme this erases its key.
 pub(crate) fn open(turn: &mut Turn<'_>, topic: &TopicRef, header: &Header, body: &[u8]) -> Content {
     let spaces = &mut turn.state.spaces;
     let id = spaces.id(&topic.topic);
-    // A key may be erased by it.
+    // Opening may have erased a key.
     spaces.touch();
     let form = &mut spaces.form;
     form.open_content(id, &header.author(), header.seq(), body)
 }
 
-/// The header of a stored operation; none if it is damaged.
+/// Decodes the header of a stored operation. `None` if it is damaged.
 pub(crate) fn header_of(operation: &SealedOperation) -> Option<Header> {
     Header::decode_unverified(operation.header.clone()).ok()
 }
 
-/// It stands, and nobody can say any more what it said.
+/// The entry of an operation that counts but whose plaintext no longer exists.
 pub(crate) fn lost() -> Ready {
     Ready::Changed(Change::Expired)
 }
 
-/// What is shown of content that stands after all and was opened before; none if nothing was ever
-/// shown of it.
+/// Returns the entry of content that counts again and was opened before. `None` if it was never
+/// shown.
 pub(crate) fn kept(
     turn: &Turn<'_>,
     (log, seq): (LogKey, u32),

@@ -18,10 +18,10 @@ use crate::space::form::Form;
 use crate::space_command::SpaceError;
 use crate::turn::Turn;
 
-/// What was told: of which spaces, and whether the person is in them.
+/// The reported spaces, and whether the person is a member.
 type Told = BTreeMap<(Topic, SpaceId), bool>;
 
-/// Makes the space of the devices of a person, unless there is one.
+/// Creates the device space of a person, unless it exists.
 pub(crate) fn ensure(
     turn: &mut Turn<'_>,
     person: GroupId,
@@ -48,14 +48,14 @@ pub(crate) fn ensure(
         known.id = Some(id);
     }
     turn.state.spaces.person.set_of_devices(topic, id);
-    // That it was made is nothing that the application has to hear of.
+    // The application gets no event for it.
     turn.batch
         .events
         .retain(|event| !matches!(event, EngineEvent::Space { topic: of, .. } if *of == topic));
     Ok(Ok(()))
 }
 
-/// Follows a space and keeps its topic, on behalf of the person.
+/// Follows a space for the person, and keeps its topic.
 pub(crate) fn follow_kept(
     turn: &mut Turn<'_>,
     topic: &Topic,
@@ -68,7 +68,7 @@ pub(crate) fn follow_kept(
     Ok(followed.map(drop))
 }
 
-/// Follows spaces of which other devices told us, and tells them of ours, some in each batch.
+/// Follows spaces that other devices reported, and reports ours, some in each batch.
 pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     if !turn.state.spaces.person.take_tells() {
         return Ok(());
@@ -96,7 +96,7 @@ fn follow_told(turn: &mut Turn<'_>, told: &Told) -> Result<(), StoreError> {
         .filter(|((topic, _), is_in)| **is_in && !spaces.is_space(topic));
     let new: Vec<(Topic, SpaceId)> = new.map(|(about, _)| *about).collect();
     for (topic, id) in new.iter().take(PERSON_STEP_MAX) {
-        // Where our keys cannot be published now, they are with those of all topics.
+        // If our keys cannot be published now, they are published later with those of all topics.
         let _ = follow_kept(turn, topic, Some(*id))?;
     }
     if new.len() > PERSON_STEP_MAX {
@@ -117,7 +117,7 @@ fn tell(
     let may = turn.state.spaces.native(&topic);
     let may = may.is_some_and(|(_, native)| native.spaces.may_write(&id));
     if tellings.is_empty() || !may {
-        // What cannot be told now is when the space of the devices changes.
+        // What cannot be reported now is reported when the device space changes.
         return Ok(());
     }
     let has_more = tellings.len() > SPACE_NOTES_MAX;
@@ -140,7 +140,7 @@ fn tell(
     Ok(())
 }
 
-/// Where we could not publish, that is tried again after a while: no message of others may ever come.
+/// Schedules another attempt where publishing failed, because no message of others may ever come.
 pub(crate) fn tried(turn: &mut Turn<'_>, topic: Topic, done: &Result<(), SpaceError>) {
     let now_us = turn.now.elapsed_us;
     let person = &mut turn.state.spaces.person;
@@ -166,7 +166,7 @@ fn recovery(turn: &Turn<'_>, person: &GroupId, told: &BTreeMap<VerifyingKey, u64
         .collect()
 }
 
-/// Spaces that we can read, of which the devices have not been told.
+/// Returns spaces that we can read and that the other devices do not know.
 fn joined(turn: &Turn<'_>, of_devices: &Topic, told: &Told) -> Vec<Telling> {
     let (spaces, me) = (&turn.state.spaces, turn.state.author);
     let is_new = |topic: &Topic| {
@@ -182,7 +182,7 @@ fn joined(turn: &Turn<'_>, of_devices: &Topic, told: &Told) -> Vec<Telling> {
         .collect()
 }
 
-/// Spaces that the person left, of which the devices have not been told.
+/// Returns spaces that the person left without the other devices knowing.
 fn left(turn: &mut Turn<'_>, person: &GroupId, told: &Told) -> Vec<Telling> {
     let all: Vec<Topic> = turn.state.spaces.person.left().collect();
     let mut left = Vec::new();

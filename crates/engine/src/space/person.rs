@@ -1,4 +1,4 @@
-//! The person of this node, and what spaces have not heard of it (`docs/protocol/spaces.md#18`).
+//! The person of this node, and what is left to do in spaces for it (`docs/protocol/spaces.md#18`).
 
 use std::collections::BTreeSet;
 
@@ -12,21 +12,21 @@ use zeroize::Zeroizing;
 use super::team::OwnTeams;
 use crate::now::micros;
 
-/// The first byte of the key of a sealed row that says which person this node is a device of.
+/// First byte of the key of the sealed row that names the person of this node.
 pub(crate) const PERSON_ROW: u8 = 5;
-/// The same of one that says what a space is to hear of it.
+/// First byte of the key of a sealed row that names what is left to do in a space.
 pub(crate) const TODO_ROW: u8 = 6;
 
 const INTRODUCE: u8 = 0;
 const ADD: u8 = 1;
 const REVOKE: u8 = 2;
-/// That the person left a space, which its devices have not been told.
+/// Value of a row: the person left the space, and its other devices do not know.
 const LEFT: u8 = 3;
 
-/// Behind the first byte of the key of the row of the person: the space of its devices.
+/// Rest of the key of the row that names the device space of the person.
 const OF_DEVICES: &[u8] = &[1];
 
-/// What is to be done: in which topic, and what.
+/// A topic, and what is left to do in its space.
 type Todo = (Topic, Pending);
 
 /// The person of this node.
@@ -36,32 +36,32 @@ pub(crate) struct OwnPerson {
     todo: BTreeSet<Todo>,
     changed: Vec<Todo>,
     is_new: bool,
-    /// Where the devices tell each other of spaces.
+    /// The device space, and its topic.
     of_devices: Option<(Topic, SpaceId)>,
-    /// Topics of spaces that the person left, of which the devices have not been told.
+    /// Topics of spaces that the person left without the other devices knowing.
     left: BTreeSet<Topic>,
     changed_left: Vec<Topic>,
     pub teams: OwnTeams,
     plans: Plans,
 }
 
-/// What is tried when. It is not stored: after a restart everything is tried.
+/// When each task is tried. Not stored: after a restart all of them are tried.
 #[derive(Default)]
 pub(crate) struct Plans {
-    /// Topics in which something may be done now.
+    /// Topics in which a task may succeed now.
     due: BTreeSet<Topic>,
-    /// Something may be told, or followed, now.
+    /// Whether the device space may have news, or lack some of ours.
     tells: bool,
-    /// Topics in which we could not publish.
+    /// Topics in which this node failed to publish.
     failed: BTreeSet<Topic>,
-    /// When that is tried again, in elapsed microseconds.
+    /// Time of the next attempt in these topics, in elapsed microseconds.
     retry_us: Option<u64>,
-    /// How long that was waited for.
+    /// The last wait before an attempt, in microseconds.
     wait_us: u64,
 }
 
 impl Plans {
-    /// What failed is tried again later, after twice as long each time.
+    /// Schedules another attempt in a topic. The wait doubles with each failure.
     fn failed(&mut self, topic: Topic, now_us: u64) {
         self.failed.insert(topic);
         if self.retry_us.is_none() {
@@ -71,7 +71,7 @@ impl Plans {
         }
     }
 
-    /// We could publish.
+    /// Ends the attempts in a topic: publishing succeeded.
     fn done(&mut self, topic: &Topic) {
         if self.failed.remove(topic) && self.failed.is_empty() {
             self.retry_us = None;
@@ -83,13 +83,14 @@ impl Plans {
 }
 
 impl OwnPerson {
-    /// This node is a device of that person from now on.
+    /// Sets the person of this node.
     pub fn set(&mut self, id: GroupId) {
         self.id = Some(id);
         self.is_new = true;
     }
 
-    /// We are a member of a space from now on: it hears of our person, and our other devices of it.
+    /// Notes that this node became a member of a space: the space is to learn its person, and the
+    /// other devices are to learn the space.
     pub fn came_in(&mut self, topic: Topic) {
         if self.id.is_some() {
             self.add(topic, Pending::Introduce);
@@ -97,7 +98,8 @@ impl OwnPerson {
         }
     }
 
-    /// We are no member of a space any more: our other devices may have to be told.
+    /// Notes that this node is no longer a member of a space: the other devices may have to learn
+    /// that.
     pub fn went_out(&mut self, topic: Topic) {
         if self.of_devices.is_some() && self.left.insert(topic) {
             self.changed_left.push(topic);
@@ -105,59 +107,60 @@ impl OwnPerson {
         }
     }
 
-    /// The devices were told that the person left a space, or that is not so.
+    /// Ends the task to report that the person left a space: it was reported, or the person is a
+    /// member.
     pub fn end_left(&mut self, topic: Topic) {
         if self.left.remove(&topic) {
             self.changed_left.push(topic);
         }
     }
 
-    /// Spaces that the person left, of which the devices have not been told.
+    /// Returns the topics of spaces that the person left without the other devices knowing.
     pub fn left(&self) -> impl Iterator<Item = Topic> + '_ {
         self.left.iter().copied()
     }
 
-    /// The space of the person's devices, from now on.
+    /// Sets the device space of the person.
     pub fn set_of_devices(&mut self, topic: Topic, id: SpaceId) {
         self.of_devices = Some((topic, id));
         self.is_new = true;
         self.plans.tells = true;
     }
 
-    /// The topic and the space in which the devices tell each other of spaces.
+    /// Returns the device space, and its topic.
     pub fn of_devices(&self) -> Option<(Topic, SpaceId)> {
         self.of_devices
     }
 
-    /// Whether a topic carries the space of the devices.
+    /// Whether a topic carries the device space.
     pub fn is_of_devices(&self, topic: &Topic) -> bool {
         self.of_devices.is_some_and(|(known, _)| known == *topic)
     }
 
-    /// Something may be told, or followed, by now.
+    /// Requests a check of the device space.
     pub fn tell_soon(&mut self) {
         self.plans.tells = self.of_devices.is_some();
     }
 
-    /// Whether it may; once.
+    /// Returns whether a check was requested, and clears the request.
     pub fn take_tells(&mut self) -> bool {
         std::mem::take(&mut self.plans.tells)
     }
 
-    /// Something is to be done in a space.
+    /// Adds a task in a space.
     pub fn add(&mut self, topic: Topic, what: Pending) {
         self.keep(topic, what);
         self.plans.due.insert(topic);
     }
 
-    /// Something is left to do in a space, and was tried.
+    /// Keeps a task that was tried and is not done.
     pub fn keep(&mut self, topic: Topic, what: Pending) {
         if self.todo.insert((topic, what)) {
             self.changed.push((topic, what));
         }
     }
 
-    /// It is done, or there is no need any more.
+    /// Removes a task that is done or no longer needed.
     pub fn end(&mut self, topic: Topic, what: Pending) {
         if self.todo.remove(&(topic, what)) {
             self.changed.push((topic, what));
@@ -170,7 +173,7 @@ impl OwnPerson {
         self.plans.due.insert(topic);
     }
 
-    /// What waits in a space may be possible by now.
+    /// Marks the tasks in a space as possible now.
     pub fn look(&mut self, topic: &Topic) {
         if self.of(topic).next().is_some() || self.teams.of(topic).next().is_some() {
             self.plans.due.insert(*topic);
@@ -178,12 +181,12 @@ impl OwnPerson {
         self.plans.tells |= self.is_of_devices(topic);
     }
 
-    /// Whether something can be tried now.
+    /// Whether a task can be tried now.
     pub fn is_due(&self) -> bool {
         !self.plans.due.is_empty() || self.plans.tells
     }
 
-    /// Topics in which something may be done now, at most so many.
+    /// Takes at most `max` topics in which a task may succeed now.
     pub fn take_due(&mut self, max: usize) -> Vec<Topic> {
         let due: Vec<Topic> = self.plans.due.iter().take(max).copied().collect();
         for topic in &due {
@@ -192,22 +195,22 @@ impl OwnPerson {
         due
     }
 
-    /// We could not publish in a space: that is tried again after a while.
+    /// Schedules another attempt in a space in which publishing failed.
     pub fn failed(&mut self, topic: Topic, now_us: u64) {
         self.plans.failed(topic, now_us);
     }
 
-    /// We could publish there.
+    /// Ends the attempts in a space: publishing succeeded.
     pub fn done(&mut self, topic: &Topic) {
         self.plans.done(topic);
     }
 
-    /// When what failed is tried again, in elapsed microseconds.
+    /// Time of the next attempt of what failed, in elapsed microseconds.
     pub fn retry_us(&self) -> Option<u64> {
         self.plans.retry_us
     }
 
-    /// What failed may be tried again, if it is time for it.
+    /// Makes failed tasks possible again once their wait is over.
     pub fn retry(&mut self, now_us: u64) {
         if self.plans.retry_us.take_if(|at| *at <= now_us).is_some() {
             for topic in std::mem::take(&mut self.plans.failed) {
@@ -217,17 +220,17 @@ impl OwnPerson {
         }
     }
 
-    /// What is tried when; nothing is until it is put back.
+    /// Takes the schedule out. Nothing is tried until it is put back.
     pub fn take_plans(&mut self) -> Plans {
         std::mem::take(&mut self.plans)
     }
 
-    /// The reverse of [`OwnPerson::take_plans`].
+    /// Puts the schedule back that [`OwnPerson::take_plans`] took.
     pub fn set_plans(&mut self, plans: Plans) {
         self.plans = plans;
     }
 
-    /// What is to be done in a space.
+    /// Returns the tasks in a space.
     pub fn of(&self, topic: &Topic) -> impl Iterator<Item = Pending> + '_ {
         let first = (*topic, Pending::Introduce);
         let from = self.todo.range(first..);
@@ -236,12 +239,12 @@ impl OwnPerson {
         of_topic.map(|(_, what)| *what)
     }
 
-    /// All that is to be done.
+    /// Returns all tasks.
     pub fn all(&self) -> impl Iterator<Item = Todo> + '_ {
         self.todo.iter().copied()
     }
 
-    /// A row as it is stored, without the first byte of its key; whether it is one.
+    /// Loads a stored row, without the first byte of its key. `None` if the row is damaged.
     pub fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Option<()> {
         match kind {
             PERSON_ROW if name == OF_DEVICES => {
@@ -282,7 +285,7 @@ impl OwnPerson {
         Some(())
     }
 
-    /// Rows that have changed.
+    /// Takes the rows that have changed.
     pub fn take_changed(&mut self) -> Vec<Row> {
         let mut rows = self.teams.take_changed();
         if std::mem::take(&mut self.is_new)
@@ -399,7 +402,7 @@ mod tests {
         assert_eq!(person.retry_us(), None, "it was done for another reason");
         person.failed(topics[0], now_us);
         assert_eq!(person.retry_us(), Some(now_us + first_us));
-        // What is read again is not tried at once.
+        // Rows that are loaded again do not make a task possible.
         let plans = person.take_plans();
         person.load(
             TODO_ROW,

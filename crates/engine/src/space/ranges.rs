@@ -1,4 +1,4 @@
-//! Content of which the verdict has changed, as far as it was not gone through
+//! Content whose verdict has changed and that was not judged again yet
 //! (`docs/protocol/streams.md#7`).
 
 use std::collections::BTreeMap;
@@ -7,18 +7,18 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_encryption::Row;
 use zeroize::Zeroizing;
 
-/// Part of an author's content log that stands differently.
+/// Part of an author's content log whose verdict has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub topic: Topic,
     pub author: VerifyingKey,
-    /// What is left of it: from here on, and below the end.
+    /// First seq that is left to judge.
     pub first: u32,
     pub end: u32,
     pub stands: bool,
 }
 
-/// Ranges of which something is left, in the order in which they are gone through.
+/// Ranges that are not finished, in the order in which they are judged.
 #[derive(Default)]
 pub(crate) struct Ranges {
     left: BTreeMap<u64, Range>,
@@ -30,7 +30,7 @@ impl Ranges {
         self.left.is_empty()
     }
 
-    /// Adds one. It takes the place of those of the same log that lie in it.
+    /// Adds a range. It replaces those of the same log that it contains.
     pub fn add(&mut self, range: Range) {
         let covers = |other: &Range| {
             let is_same = (other.topic, other.author) == (range.topic, range.author);
@@ -47,13 +47,13 @@ impl Ranges {
         self.changed.push(last + 1);
     }
 
-    /// The first one.
+    /// Returns the first range, with its number.
     pub fn first(&self) -> Option<(u64, Range)> {
         let (number, range) = self.left.first_key_value()?;
         Some((*number, *range))
     }
 
-    /// A range goes on at `from`; at its end there is nothing left of it.
+    /// Continues a range at `from`, and removes it when it is finished.
     pub fn go_on(&mut self, number: u64, from: u32) {
         if let Some(range) = self.left.get_mut(&number) {
             range.first = from;
@@ -64,7 +64,7 @@ impl Ranges {
         }
     }
 
-    /// Takes over a stored row.
+    /// Loads a stored row.
     pub fn load(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
         let number = u64::from_be_bytes(name.try_into().ok()?);
         let (topic, rest) = value.split_first_chunk::<32>()?;
@@ -85,7 +85,7 @@ impl Ranges {
         Some(())
     }
 
-    /// Rows to be stored, under keys that begin with `kind`.
+    /// Takes the rows that have changed, under keys that begin with `kind`.
     pub fn take_changed(&mut self, kind: u8) -> Vec<Row> {
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();

@@ -1,4 +1,4 @@
-//! Recovery keys: which were written to files, and which one we restore by
+//! The recovery keys that were written to files, and the one that restores this node
 //! (`docs/protocol/recovery.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,21 +10,22 @@ use zeroize::Zeroizing;
 
 use crate::now::{Now, micros};
 
-/// The first byte of the key of a sealed row about a recovery key.
+/// First byte of the key of a sealed row about a recovery key.
 pub(crate) const RECOVERY_ROW: u8 = 10;
-/// The same of the one by which we restore.
+/// First byte of the key of the sealed row with the recovery key that restores this node.
 pub(crate) const RESTORING_ROW: u8 = 11;
 
 /// The recovery keys that this node knows of.
 #[derive(Default)]
 pub(crate) struct Recovery {
-    /// When their files were written, in seconds since 1970; 0: they may be none.
+    /// Time at which the file of each key was written, in seconds since 1970; 0 if it may not have
+    /// been written.
     written: BTreeMap<VerifyingKey, u64>,
     changed: BTreeSet<VerifyingKey>,
-    /// The key by which we restore, until all spaces have let us in.
+    /// The recovery key that restores this node, until this node is a member of all its spaces.
     restoring: Option<SigningKey>,
     is_changed: bool,
-    /// When we look next whether to remind, in elapsed microseconds.
+    /// Time of the next check for a reminder, in elapsed microseconds.
     remind_us: Option<u64>,
 }
 
@@ -64,28 +65,28 @@ impl Recovery {
         is_due(Some(written), seconds).then_some(written)
     }
 
-    /// When we look next whether to remind.
+    /// Returns the time of the next check for a reminder.
     pub fn next_wake(&self) -> Option<u64> {
         self.remind_us
     }
 
-    /// The key by which we restore.
+    /// Returns the recovery key that restores this node.
     pub fn restoring(&self) -> Option<&SigningKey> {
         self.restoring.as_ref()
     }
 
-    /// We restore by this key.
+    /// Sets the recovery key that restores this node.
     pub fn restore(&mut self, key: SigningKey) {
         self.restoring = Some(key);
         self.is_changed = true;
     }
 
-    /// No space waits for the key any more.
+    /// Erases the key: no space needs it any more.
     pub fn end(&mut self) {
         self.is_changed |= self.restoring.take().is_some();
     }
 
-    /// A row as it is stored, without the first byte of its key; none if it is damaged.
+    /// Loads a stored row, without the first byte of its key. `None` if the row is damaged.
     pub fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Option<()> {
         match kind {
             RECOVERY_ROW => {
@@ -102,7 +103,7 @@ impl Recovery {
         Some(())
     }
 
-    /// Rows that have changed.
+    /// Takes the rows that have changed.
     pub fn take_changed(&mut self) -> Vec<Row> {
         let mut rows = Vec::new();
         for key in std::mem::take(&mut self.changed) {
@@ -123,7 +124,7 @@ impl Recovery {
     }
 }
 
-/// The newest date of a file.
+/// Returns the time of the newest file.
 pub(crate) fn newest(written: impl Iterator<Item = u64>) -> Option<u64> {
     written.max().filter(|written| *written > 0)
 }
