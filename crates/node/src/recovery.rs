@@ -1,4 +1,4 @@
-//! Recovery of a person who has lost all devices.
+//! Recovery of a person that has lost all devices.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ pub struct RecoveryPlace {
     first: Option<NamedTempFile>,
 }
 
-/// A recovery file that its passphrase has opened. Erased when dropped.
+/// An opened recovery file. Erased when dropped.
 pub struct RecoveryFile {
     content: RecoveryContent,
 }
@@ -78,21 +78,21 @@ pub struct RecoveryFile {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
-    /// It does not open.
+    /// The file does not open.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It opens, and holds something else.
+    /// The file opens, but its content is invalid.
     #[error(transparent)]
     Content(#[from] p2panda_engine::RecoveryError),
-    /// It is of another network than the node.
+    /// The file belongs to another network than the node.
     #[error("the recovery file is for network {file}, and this node is in {node}")]
     OtherNetwork {
-        /// That of the file.
+        /// Network of the file.
         file: NetworkId,
-        /// That of the node.
+        /// Network of the node.
         node: NetworkId,
     },
-    /// A file is never replaced.
+    /// The file exists; no file is ever replaced.
     #[error("{} already exists; choose another name", path.display())]
     Exists {
         /// Its path.
@@ -109,7 +109,7 @@ pub enum RecoveryError {
 }
 
 impl Node {
-    /// Recovery files of the person whose device this node is.
+    /// Returns access to the recovery files of the person whose device this node is.
     pub fn recovery(&self) -> Recovery {
         Recovery {
             node: self.clone(),
@@ -124,8 +124,8 @@ impl Recovery {
     /// is none. Earlier recovery files of the person, also of its other devices, are of no use any more once
     /// this one is there: their keys are revoked in all spaces ([`Recovery::keeping_earlier`]).
     ///
-    /// Spaces that are made or joined later are not in it: write it again from time to time
-    /// ([`Event::RecoveryDue`](crate::Event::RecoveryDue) reminds of that).
+    /// The file does not contain spaces that are created or joined later. Write it again from time
+    /// to time ([`Event::RecoveryDue`](crate::Event::RecoveryDue) is a reminder).
     ///
     /// # Errors
     /// [`Error::Recovery`]: the file exists, or cannot be written; [`Error::Space`]: the person has too
@@ -136,7 +136,7 @@ impl Recovery {
         passphrase: &Passphrase,
     ) -> Result<(), Error> {
         let path = path.as_ref().to_owned();
-        // What is wrong with the place is said before anything changes.
+        // Find out whether the file can be written before anything changes.
         let mut place = blocking(move || Ok(RecoveryPlace::new(path)?)).await?;
         let mut export = self.begin_export(passphrase).await?;
         loop {
@@ -183,16 +183,17 @@ impl Recovery {
         self
     }
 
-    /// All other devices of the person are revoked when a file is restored.
+    /// Makes [`Recovery::restore`] revoke all other devices of the person.
     #[must_use]
     pub fn revoking_others(mut self) -> Recovery {
         self.revoke_others = true;
         self
     }
 
-    /// Makes this node a new device of the person, and follows its spaces: what the secrets of the file open
-    /// is shown as soon as any node has given it. [`Person::pending`](crate::Person::pending) says which
-    /// spaces have not let this device in.
+    /// Makes this node a new device of the person, and follows its spaces. Messages that the
+    /// secrets of the file open are shown as soon as they have synced.
+    /// [`Person::pending`](crate::Person::pending) lists the spaces that this device has not joined
+    /// yet.
     ///
     /// # Errors
     /// [`Error::Recovery`]: the file is of another network; [`Error::Space`]: this node follows spaces, or
@@ -228,7 +229,7 @@ impl Recovery {
         Ok(look.exported.map(time))
     }
 
-    /// Whether a file should be written again, since the last one is older than 30 days.
+    /// Whether the file should be written again: the last one is older than 30 days.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -236,7 +237,7 @@ impl Recovery {
         Ok(self.node.person().look().await?.is_renewal_due)
     }
 
-    /// What a file holds now, sealed.
+    /// Seals what a file should hold now.
     async fn sealed(&self, key: &SigningKey, passphrase: &Passphrase) -> Result<Bytes, Error> {
         let content = self.ask(|reply| RecoveryCommand::Content {
             key: Box::new(key.clone()),
@@ -270,7 +271,7 @@ impl Recovery {
         Ok(written.await??)
     }
 
-    /// Whether spaces have not heard that a device is revoked.
+    /// Whether a revocation has not reached all spaces.
     async fn is_revoking(&self) -> Result<bool, Error> {
         let pending = self.node.person().pending().await?;
         let mut left = pending.iter().map(|(_, what)| what);
@@ -360,8 +361,8 @@ impl RecoveryPlace {
 }
 
 impl RecoveryFile {
-    /// Opens a recovery file. Takes as much memory and time as its passphrase costs: 64 MiB, and up to some
-    /// seconds.
+    /// Opens a recovery file. Deriving the key from the passphrase takes 64 MiB of memory and up to
+    /// some seconds.
     ///
     /// # Errors
     /// [`RecoveryError`]: what is wrong with the file, or that the passphrase is another one.
@@ -373,7 +374,7 @@ impl RecoveryFile {
         let failed = |source| io(path, source);
         let file = std::fs::File::open(path).map_err(failed)?;
         let mut bytes = Vec::new();
-        // One byte more shows that there are too many.
+        // One byte above the limit shows that the file is too large.
         let mut file = file.take(RECOVERY_FILE_BYTES_MAX as u64 + 1);
         file.read_to_end(&mut bytes).map_err(failed)?;
         RecoveryFile::from_bytes(&bytes, passphrase)
@@ -392,17 +393,17 @@ impl RecoveryFile {
         Ok(RecoveryFile { content })
     }
 
-    /// The network of the person's nodes: that of the node that restores it.
+    /// Returns the network of the person. The node that restores the file must be in it.
     pub fn network_id(&self) -> NetworkId {
         self.content.network
     }
 
-    /// When it was written.
+    /// Returns when the file was written.
     pub fn written(&self) -> SystemTime {
         time(self.content.written)
     }
 
-    /// The topics of the spaces in it.
+    /// Returns the topics of its spaces.
     pub fn topics(&self) -> impl Iterator<Item = Topic> + '_ {
         self.content.card.spaces.iter().map(|(topic, _)| *topic)
     }
@@ -423,7 +424,7 @@ fn io(path: &Path, source: std::io::Error) -> RecoveryError {
     RecoveryError::Io { path, source }
 }
 
-/// A file of another name where the recovery file will be; nothing may be there.
+/// Creates a temporary file next to the path of the recovery file, which must not exist.
 fn temporary(path: &Path) -> Result<NamedTempFile, RecoveryError> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => Err(exists(path)),
@@ -432,7 +433,7 @@ fn temporary(path: &Path) -> Result<NamedTempFile, RecoveryError> {
     }
 }
 
-/// Its owner alone may read it.
+/// Creates a file that only its owner may read.
 fn temporary_next_to(path: &Path) -> Result<NamedTempFile, RecoveryError> {
     let made = NamedTempFile::new_in(directory(path));
     made.map_err(|error| io(path, error))
@@ -450,7 +451,7 @@ fn exists(path: &Path) -> RecoveryError {
     RecoveryError::Exists { path }
 }
 
-/// All of it is on the disk before it has its name.
+/// Writes and syncs the file before it gets its name.
 fn write(
     mut file: NamedTempFile,
     bytes: &[u8],

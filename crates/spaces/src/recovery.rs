@@ -1,5 +1,5 @@
-//! A person that has lost all devices: what its recovery file holds, and how a new device comes in by it
-//! (`docs/protocol/recovery.md`).
+//! Recovery of a person that has lost all devices: the secrets in its recovery file, and how the
+//! new device joins its spaces (`docs/protocol/recovery.md`).
 
 mod content;
 #[cfg(test)]
@@ -27,7 +27,7 @@ use crate::{KeyId, Pointer, Role, SpaceId};
 pub use content::{RecoveryContent, RecoveryError, SpaceSecrets};
 
 impl Spaces {
-    /// The secrets of a space, all that we hold; none where we have none.
+    /// Returns all secrets of a space that this node holds. `None` without any.
     pub fn secrets_of(&self, space: &SpaceId) -> Option<SpaceSecrets> {
         let (known, native) = self.native(space)?;
         let secrets = known.encryption.secrets();
@@ -41,8 +41,8 @@ impl Spaces {
         (!all.is_empty()).then_some(all)
     }
 
-    /// Takes in the secrets of a space of which nothing else is known yet: what is sealed under them opens
-    /// when it comes. Where something is known, nothing changes.
+    /// Stores the secrets of a space of which this node knows nothing else: messages under them
+    /// open when they arrive. Changes nothing in a known space.
     pub fn take_secrets(&mut self, id: SpaceId, secrets: &SpaceSecrets) {
         if self.spaces.contains_key(&id) {
             return;
@@ -58,8 +58,8 @@ impl Spaces {
         self.spaces.insert(id, space);
     }
 
-    /// Comes into a space as a device that a recovery key has added to its person: with one pointer to
-    /// operations that this key signs. The role is that of the person.
+    /// Joins a space as a device that a recovery key has added to its person, with one pointer to
+    /// operations that this key signs. The device gets the role of the person.
     pub fn recover<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -90,7 +90,7 @@ impl Spaces {
             let events = self.take_signed(by, &draft.arguments)?;
             self.told.extend(events);
         } else if self.reads(&space, &self.me) {
-            // There is nothing more that this key can do.
+            // This key can do no more.
             return Ok(self.events());
         }
         self.merge_if_in(space, desk)?;
@@ -101,14 +101,14 @@ impl Spaces {
         Ok(self.events())
     }
 
-    /// Whether a key is a member that is given secrets, as the messages of a space make it.
+    /// Whether, according to the messages of a space, a key is a member that receives secrets.
     fn reads(&self, space: &SpaceId, key: &VerifyingKey) -> bool {
         let known = self.spaces.get(space);
         let role = known.and_then(|known| known.roles.get(key));
         role.is_some_and(|role| role.has_secrets())
     }
 
-    /// Members name all last messages before they point to something.
+    /// Members name all last messages before they publish a pointer.
     fn merge_if_in<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -120,8 +120,8 @@ impl Spaces {
         }
     }
 
-    /// Whether we are a member that is given secrets by an operation on a group, which the space does not
-    /// know.
+    /// Whether an operation on a group that the space does not know makes this node a member that
+    /// receives secrets.
     fn comes_in(&self, space: &SpaceId, auth: &Hash) -> bool {
         let known = self.spaces.get(space);
         let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
@@ -137,8 +137,8 @@ impl Spaces {
         role.is_some_and(Role::has_secrets)
     }
 
-    /// Whether the author of a pointer is a member by what it points to, which somebody else must have
-    /// signed.
+    /// Whether the operations that a pointer names make its author a member. Somebody else must
+    /// have signed them.
     pub(crate) fn is_admitted_by(
         &self,
         author: VerifyingKey,
@@ -155,8 +155,8 @@ impl Spaces {
         Ok(roles.get(&author).is_some_and(|role| role.has_secrets()))
     }
 
-    /// Whether what a message of somebody who is no member carries may make its author one: all operations
-    /// are by members at its past, or by those whom they add, and one adds the author.
+    /// Whether the operations that a message carries may make its author a member: members in its
+    /// past signed all of them, or keys that those added, and one of them adds the author.
     pub(crate) fn may_admit(
         &self,
         id: SpaceId,
@@ -187,7 +187,7 @@ impl Spaces {
     }
 }
 
-/// Whom an operation adds.
+/// Returns the member that an operation adds.
 fn added(operation: &GroupOperation) -> Option<VerifyingKey> {
     match operation.arguments.action {
         Action::Add {

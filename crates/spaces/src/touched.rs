@@ -6,8 +6,7 @@ use std::ops::Deref;
 use crate::SpaceId;
 use crate::space::Space;
 
-/// All spaces. What is handed out to be changed is noted, so that storing costs nothing for the spaces
-/// in which nothing happened.
+/// All spaces. Mutable access is recorded, so that storing costs nothing for unchanged spaces.
 #[derive(Default)]
 pub(crate) struct Touched {
     spaces: BTreeMap<SpaceId, Space>,
@@ -15,7 +14,7 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// Those of stored rows: nothing is to be stored.
+    /// Spaces loaded from rows, none of them changed.
     pub(crate) fn stored(spaces: BTreeMap<SpaceId, Space>) -> Touched {
         Touched {
             spaces,
@@ -47,7 +46,7 @@ impl Touched {
         self.spaces.remove(id);
     }
 
-    /// Calls a function for each space that was handed out since the last call.
+    /// Calls a function for each space that was accessed mutably since the last call.
     pub(crate) fn settle(&mut self, mut each: impl FnMut(&mut Space)) {
         for id in std::mem::take(&mut self.touched) {
             if let Some(space) = self.spaces.get_mut(&id) {

@@ -1,10 +1,10 @@
-//! What crosses the loopback interface, where the system lets us see it.
+//! Captures packets on the loopback interface, if the system permits it.
 
 /// Records packets until it is finished or dropped.
 pub struct Capture(#[cfg(target_os = "linux")] linux::Running);
 
 impl Capture {
-    /// Begins; none where that is not permitted.
+    /// Starts a capture. `None` if that is not permitted.
     pub fn begin() -> Option<Capture> {
         #[cfg(target_os = "linux")]
         return linux::Running::begin().map(Capture);
@@ -12,7 +12,7 @@ impl Capture {
         None
     }
 
-    /// Everything that was seen; none if it was too much.
+    /// Returns all captured bytes. `None` if the limit was exceeded.
     pub fn finish(self) -> Option<Vec<u8>> {
         #[cfg(target_os = "linux")]
         return self.0.finish();
@@ -32,11 +32,11 @@ mod linux {
     use rustix::net::sockopt::{Timeout, set_socket_timeout};
     use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with};
 
-    /// More than the demo sends by far; others may use the interface meanwhile.
+    /// Far more than the demo sends; other programs may use the interface too.
     const BYTES_MAX: usize = 1024 * 1024 * 1024;
-    /// A packet, also one that the kernel has not cut into segments yet.
+    /// The largest packet, including one that the kernel has not segmented yet.
     const PACKET_BYTES: usize = 128 * 1024;
-    /// How often to look whether it is to end.
+    /// Interval at which the thread checks whether to end.
     const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
     pub struct Running {
@@ -65,7 +65,7 @@ mod linux {
     fn record(socket: &OwnedFd, ends: &AtomicBool) -> Option<Vec<u8>> {
         let (mut all, mut packet) = (Vec::new(), vec![0; PACKET_BYTES]);
         while !ends.load(Ordering::Relaxed) {
-            // Without a packet it is looked again whether it ends.
+            // Without a packet, check again whether to end.
             let Ok((length, _)) = recv(socket, packet.as_mut_slice(), RecvFlags::empty()) else {
                 continue;
             };

@@ -11,10 +11,10 @@ use super::Face;
 use crate::failure::Failure;
 use crate::remote::Remote;
 
-/// How long the node that runs is asked to wait at once: as long as it does (rpc.md 15).
+/// Wait of one request to the running node, its maximum (rpc.md 15).
 const WAIT_MS: u64 = 30_000;
 
-/// A link that the node offers.
+/// A link that this node offers.
 pub enum Linking {
     Own(DeviceOffer),
     Running(RunningLink),
@@ -26,14 +26,15 @@ pub enum Joining {
     Running(RunningLink),
 }
 
-/// A link of the node that runs.
+/// A link of the running node.
 pub struct RunningLink {
     remote: Remote,
     link: String,
 }
 
 impl Face {
-    /// The devices, and what spaces have not been told. Topics are named in full.
+    /// Returns the devices, and the changes that have not reached all spaces. Topics are named in
+    /// full.
     pub async fn devices(&self) -> Result<api::DeviceListResult, Failure> {
         let remote = match self {
             Face::Own(node) => {
@@ -67,7 +68,7 @@ impl Face {
         Ok(())
     }
 
-    /// Offers a link: the code, and a ticket without a node in it.
+    /// Offers a link. Returns its code, and a ticket without a node.
     pub async fn offer_device(&self) -> Result<(String, Ticket, Linking), Failure> {
         let remote = match self {
             Face::Own(node) => {
@@ -102,7 +103,7 @@ impl Face {
 }
 
 impl Linking {
-    /// The digits to compare, once the other device is there.
+    /// Waits for the other device, and returns the digits to compare.
     pub async fn digits(&mut self) -> Result<String, Failure> {
         match self {
             Linking::Own(offer) => Ok(offer.digits().await?),
@@ -110,7 +111,7 @@ impl Linking {
         }
     }
 
-    /// Both devices show the same: the new one, once it knows that.
+    /// Confirms that both devices show the same digits. Returns the new device once it knows.
     pub async fn confirm(self, digits: &str) -> Result<VerifyingKey, Failure> {
         let link = match self {
             Linking::Own(offer) => return Ok(offer.link(digits).await?.id),
@@ -136,7 +137,7 @@ impl Linking {
 }
 
 impl Joining {
-    /// The digits to show, once the other device is there.
+    /// Waits for the other device, and returns the digits to show.
     pub async fn digits(&mut self) -> Result<String, Failure> {
         match self {
             Joining::Own(joining) => Ok(joining.digits().await?),
@@ -144,7 +145,7 @@ impl Joining {
         }
     }
 
-    /// Waits until they were confirmed there.
+    /// Waits until the digits are confirmed on the other device.
     pub async fn join(self) -> Result<(), Failure> {
         match self {
             Joining::Own(joining) => Ok(joining.join().await?),
@@ -174,7 +175,7 @@ impl RunningLink {
         Ok(())
     }
 
-    /// Waits until the link is in another state, or has ended.
+    /// Waits until the link changes its state or ends.
     async fn other_than(&self, after: State) -> Result<api::DeviceWaitResult, Failure> {
         loop {
             let params = api::DeviceWaitParams {
@@ -192,7 +193,7 @@ impl RunningLink {
     }
 }
 
-/// Why a link came to nothing, said as if the command had opened the node.
+/// Converts the reason why a link ended to the error of a command that opens the node itself.
 fn ended(text: String) -> Failure {
     let all = [
         LinkEnd::Done,

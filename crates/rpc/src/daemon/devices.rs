@@ -23,14 +23,14 @@ fn failed(error: Error) -> RpcError {
     map::error(&error)
 }
 
-/// Links with other devices that are under way, or have ended a while ago.
+/// Links with other devices, running or ended a short time ago.
 #[derive(Debug, Default)]
 pub(crate) struct Links(Mutex<BTreeMap<String, Link>>);
 
-/// One of them; it runs in a task of its own.
+/// One link, which runs in its own task.
 #[derive(Clone, Debug)]
 struct Link {
-    /// This node shows the code: a person confirms here.
+    /// Whether this node shows the code, so that a person confirms here.
     offers: bool,
     orders: mpsc::Sender<Order>,
     at: watch::Receiver<api::DeviceWaitResult>,
@@ -50,7 +50,7 @@ struct Told {
 }
 
 impl Links {
-    /// Room for one more: those that have ended make it.
+    /// Makes room for a link by removing ended ones, and registers it.
     fn begin(&self, offers: bool) -> Of<(String, Told)> {
         let mut links = self.0.lock();
         if links.len() >= RPC_DEVICE_LINKS_MAX {
@@ -118,7 +118,7 @@ impl Told {
         });
     }
 
-    /// What a person decides, before the code is of no use any more.
+    /// Waits for the decision of a person, until the code expires.
     async fn order(&mut self) -> Option<Order> {
         let order = timeout(DEVICE_LINK_LIFETIME, self.orders.recv()).await;
         order.ok().flatten()
@@ -129,7 +129,7 @@ fn refused() -> Error {
     Error::DeviceLink(p2panda::ConfirmError::Ended(p2panda::LinkEnd::Refused))
 }
 
-/// The device that shows the code.
+/// Runs a link on the device that shows the code.
 async fn offered(mut offer: DeviceOffer, mut told: Told) {
     let digits = tokio::select! {
         digits = offer.digits() => digits,
@@ -158,7 +158,7 @@ async fn offered(mut offer: DeviceOffer, mut told: Told) {
     }
 }
 
-/// The device that takes it. `me` is this node.
+/// Runs a link on the device that takes the code. `me` is this node.
 async fn accepted(mut joining: DeviceJoining, me: VerifyingKey, mut told: Told) {
     let digits = tokio::select! {
         digits = joining.digits() => digits,
@@ -171,7 +171,7 @@ async fn accepted(mut joining: DeviceJoining, me: VerifyingKey, mut told: Told) 
             return joining.refuse().await;
         }
     }
-    // Refusing here is dropping it: the other device is told by that.
+    // Dropping the link refuses it, and tells the other device.
     let joined = tokio::select! {
         joined = joining.join() => joined,
         _ = told.order() => Err(refused()),
@@ -222,7 +222,7 @@ pub(crate) async fn link(
     Ok(result)
 }
 
-/// The code of a parameter, and who may be the other device.
+/// Parses the code of a parameter, and the ticket with possible other devices.
 fn code(text: &str) -> Of<(DeviceCode, Option<Ticket>)> {
     let invalid = |why: String| {
         RpcError::new(Code::InvalidParams, format!("no code of a device: {why}"))
@@ -279,7 +279,7 @@ pub(crate) async fn wait(
     let mut link = session.service.links.get(&params.link)?;
     let wait = Duration::from_millis(params.wait_ms).min(RPC_DEVICE_LINK_WAIT);
     let other = link.at.wait_for(|at| at.state != params.after);
-    // Without a change the answer is how it is; a task that is gone says nothing more.
+    // Without a change the answer is the present state; a finished task reports nothing more.
     let _ = timeout(wait, other).await;
     let at = link.at.borrow().clone();
     Ok(at)

@@ -1,4 +1,4 @@
-//! Why we cannot do something.
+//! Errors of local actions.
 
 use p2panda_encryption::data::{CommitError, OperationError};
 use p2panda_encryption::{DeliverError, OwnKeysError};
@@ -9,64 +9,65 @@ use crate::receive::ProcessError;
 use crate::sealed::InviteError;
 use crate::{Role, SpaceId};
 
-/// Why we cannot do something. Where nothing was signed, nothing has changed.
+/// Why an action of this node failed. If nothing was signed, nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LocalError {
-    /// There is no such space.
+    /// This node does not know the space.
     #[error("the space {0} is unknown")]
     UnknownSpace(SpaceId),
-    /// There is one with this id.
+    /// A space with this id exists.
     #[error("the space {0} exists")]
     SpaceExists(SpaceId),
-    /// We have no role that allows it.
+    /// Our role does not allow the action.
     #[error("our role does not allow it: {0:?}")]
     Role(Option<Role>),
-    /// We are an owner and have no secrets of the space yet: somebody has to heal it.
+    /// We are an owner without secrets of the space: another member has to heal it first.
     #[error("nobody has given us the secrets of the space yet")]
     NotWelcomed,
-    /// The group has no owner afterwards.
+    /// The action would leave the space without an owner.
     #[error("the last owner would be gone")]
     LastOwner,
-    /// Publishing would use a secret that somebody has who is no member, or there is none: heal
-    /// first, and try again.
+    /// There is no secret, or a former member knows it: heal first, then try again.
     #[error("the space has to be healed first")]
     HealFirst,
-    /// Encryption refuses.
+    /// The encryption of the group refuses the action.
     #[error(transparent)]
     Encryption(#[from] OperationError),
-    /// Something could not be sealed.
+    /// Sealing failed.
     #[error(transparent)]
     Deliver(#[from] DeliverError),
-    /// Our own keys.
+    /// An error of our own keys.
     #[error(transparent)]
     OwnKeys(#[from] OwnKeysError),
-    /// What was drafted does not fit any more: a fault of the caller's order of calls.
+    /// The draft is outdated: the caller changed the group between drafting and publishing.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// The invite does not allow it.
+    /// The invite does not allow the request.
     #[error(transparent)]
     Invite(#[from] InviteError),
-    /// No keys of an owner are known.
+    /// This node knows no keys of an owner.
     #[error("no keys of an owner are known")]
     Unreachable,
-    /// More members than one message can welcome: make the space with fewer and add the others.
+    /// One message cannot welcome so many members: create the space with fewer, then add the
+    /// others.
     #[error("too many members for one message")]
     TooManyMembers,
-    /// The device is none of the person's, or the person is not known.
+    /// The key is not a device of the person, or this node does not know the person.
     #[error("it is no device of this person")]
     NoDevice,
-    /// A person has a device.
+    /// A person must keep one device.
     #[error("the last device of the person would be gone")]
     LastDevice,
-    /// A person has so many devices, and no more.
+    /// The person has as many devices as the limit allows.
     #[error("the person has as many devices as it can have")]
     TooManyDevices,
-    /// What was revoked once is not linked again: make new keys.
+    /// A revoked key cannot be linked again: create new keys on that device.
     #[error("the device was revoked; it needs new keys")]
     RevokedDevice,
-    /// It was removed from a space in which our person is no owner: as one of its devices it would put the
-    /// person out there. Make new keys, or have an owner add it first.
+    /// The key was removed from a space in which our person is not an owner. Linking it would
+    /// remove the person from that space. Create new keys on that device, or ask an owner to add it
+    /// first.
     #[error("the device was removed from a space of this person; it needs new keys")]
     RemovedDevice,
     /// The group is no team, or not known here, or not in the space.
@@ -87,19 +88,19 @@ pub enum LocalError {
     /// It is a member by a team only: change the team, or remove that from the space.
     #[error("it is a member by the team {0}; change the team, or remove the team from the space")]
     ByTeam(GroupId),
-    /// What the space knows of the recovery key does not allow it, or not yet.
+    /// In this space the recovery key is not, or not yet, a member.
     #[error("the space does not know the recovery key as a member")]
     NotRecoverable,
-    /// More bytes than can be sealed.
+    /// The data is above the limit for sealing.
     #[error("too large to be sealed")]
     TooLarge,
-    /// The space, or one of its groups, is of the other form of messages.
+    /// The space, or one of its groups, uses the other form of messages.
     #[error("the space has another form of messages")]
     Form,
-    /// The space demands a suite that this version of the software does not speak.
+    /// The space requires a suite that this version does not support.
     #[error("the space demands suite {0}, which this version does not speak")]
     Suite(u8),
-    /// In the message scheme nobody reads what was written before.
+    /// In the message scheme members never read earlier messages.
     #[error("a space of the message scheme has no history")]
     History,
     /// The space has had nearly as many secrets as it can have, or all.
@@ -111,13 +112,13 @@ pub enum LocalError {
         /// How many it can still have.
         left: usize,
     },
-    /// What we signed is not accepted.
+    /// The rules of groups refuse the operation that we signed.
     #[error(transparent)]
     Process(#[from] ProcessError),
 }
 
 impl LocalError {
-    /// Whether it works after [`Spaces::heal`](crate::Spaces::heal).
+    /// Whether the action succeeds after [`Spaces::heal`](crate::Spaces::heal).
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,

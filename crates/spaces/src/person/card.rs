@@ -1,4 +1,4 @@
-//! What a new device is given of its person (`docs/protocol/spaces.md#18`).
+//! The card of a person, which a new device receives (`docs/protocol/spaces.md#18`).
 
 use p2panda_core::cbor::{self, Reader};
 use p2panda_core::limits::{PERSON_OPERATIONS_MAX, PERSON_SPACES_MAX};
@@ -16,24 +16,24 @@ use crate::{Invalid, SpaceId};
 
 const VERSION: u64 = 2;
 
-/// What a new device is given of its person. Secret: it names topics.
+/// What a new device receives about its person. Secret, because it names topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PersonCard {
     /// The group of the person's devices.
     pub person: GroupId,
-    /// The operations on it as they were signed, each after those that it depends on.
+    /// The signed operations on this group, each after its dependencies.
     pub operations: Vec<Vec<u8>>,
     /// The spaces in which the person is a member.
     pub spaces: Vec<(Topic, SpaceId)>,
-    /// Where its devices tell each other of spaces.
+    /// The device space, and its topic.
     pub of_devices: Option<(Topic, SpaceId)>,
 }
 
-/// Why a card is not taken; nothing that counts in a space has changed.
+/// Why a card is refused. In the spaces nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CardError {
-    /// It is no card.
+    /// The bytes are not a card.
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// An operation is about another group, has a wrong signature or breaks the rules of groups.
@@ -42,12 +42,12 @@ pub enum CardError {
 }
 
 impl PersonCard {
-    /// The space of the devices, if there is one, and then the others.
+    /// The device space, if there is one, then the others.
     pub fn followed(&self) -> impl Iterator<Item = &(Topic, SpaceId)> {
         self.of_devices.iter().chain(&self.spaces)
     }
 
-    /// The bytes.
+    /// Encodes the card.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
         w.array(5).uint(VERSION).bytes(self.person.as_bytes());
@@ -70,7 +70,7 @@ impl PersonCard {
         w.into_bytes()
     }
 
-    /// Reads what [`PersonCard::encode`] wrote.
+    /// Decodes the output of [`PersonCard::encode`].
     pub fn decode(bytes: &[u8]) -> Result<PersonCard, Invalid> {
         let mut r = Reader::checked(bytes, cbor::VALUE)?;
         if r.array()? != 5 || r.uint()? != VERSION {
@@ -98,7 +98,7 @@ fn read_space(r: &mut Reader<'_>) -> Result<(Topic, SpaceId), Invalid> {
 }
 
 impl Spaces {
-    /// What a new device of a person is given, without spaces. [`LocalError::NoDevice`]: we do not
+    /// Returns the card of a person, without spaces. [`LocalError::NoDevice`]: this node does not
     /// know the person.
     pub fn card(&self, person: GroupId) -> Result<PersonCard, LocalError> {
         let ids = self.operations_of(&person);
@@ -116,8 +116,7 @@ impl Spaces {
         })
     }
 
-    /// Takes the operations on the group of a person in. What is in a space does not change by
-    /// that.
+    /// Processes the operations on the group of a person. This changes nothing in a space.
     pub fn take_card(&mut self, card: &PersonCard) -> Result<Vec<Event>, CardError> {
         let mut operations = Vec::with_capacity(card.operations.len());
         for bytes in &card.operations {
@@ -138,7 +137,7 @@ impl Spaces {
         Ok(events)
     }
 
-    /// Signs an operation by a key that need not be ours, and takes it in.
+    /// Signs an operation with a key that may be another than ours, and processes it.
     pub(crate) fn take_signed(
         &mut self,
         by: &SigningKey,

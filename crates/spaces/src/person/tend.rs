@@ -1,4 +1,4 @@
-//! What owners do about persons (`docs/protocol/spaces.md#18`).
+//! The work of owners for persons (`docs/protocol/spaces.md#18`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ impl Spaces {
         let mut wanted = vec![(Member::Group(*person), of_group)];
         for device in self.devices(person) {
             let device = Member::Individual(device);
-            // An entry that is removed takes the person out: one that was there stays.
+            // Removing an entry would remove the person, so an existing one stays.
             let wants = role.filter(|role| *role == Role::Owner || records.contains_key(&device));
             wanted.push((device, wants));
         }
@@ -91,8 +91,8 @@ impl Spaces {
         })
     }
 
-    /// Whether a device that our person revoked has an entry of its own there, as that of an owner, which we
-    /// may remove: until then secrets are given to it.
+    /// Whether a device that our person revoked has an own entry in a space, such as that of an
+    /// owner, which we may remove. Until then it receives secrets.
     pub(crate) fn keeps_revoked(&self, space: &Space) -> bool {
         let Some(group) = space.founded.map(|founded| founded.group) else {
             return false;
@@ -117,7 +117,7 @@ impl Spaces {
         })
     }
 
-    /// Whether healing may bring the entries of a person up to date: an owner stays.
+    /// Whether healing may update the entries of a person: an owner must remain.
     fn may_tend(&self, group: &GroupId, person: &GroupId) -> bool {
         let role = self.role_of_person(group, person);
         let actions = self.person_actions(group, person, role);
@@ -129,8 +129,8 @@ impl Spaces {
         !self.person_tasks(space).is_empty()
     }
 
-    /// Takes persons in that introduced themselves, gives new devices of owners their entries, removes
-    /// those of revoked ones, lets persons go that asked for it. Part of healing.
+    /// Part of healing: makes persons members that introduced themselves, adds entries of new
+    /// devices of owners, removes those of revoked devices, and removes persons that asked for it.
     pub(crate) fn tend_persons<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -148,7 +148,7 @@ impl Spaces {
         Ok(())
     }
 
-    /// Whether somebody is an owner after all of these.
+    /// Whether the space has an owner after these actions.
     pub(crate) fn leaves_an_owner(
         &self,
         group: &GroupId,
@@ -175,15 +175,15 @@ impl Spaces {
         }
     }
 
-    /// Whether we are given secrets by the groups as they are now.
+    /// Whether the groups, as they are now, make this node a member that receives secrets.
     pub(crate) fn stays(&self, space: SpaceId) -> bool {
         let known = self.spaces.get(&space);
         let role = known.and_then(|known| self.wanted(known).get(&self.me).copied());
         role.is_some_and(Role::has_secrets)
     }
 
-    /// Where what the space lacks would put our person out, and we may mend that: both with one
-    /// pointer.
+    /// If the operations that the space lacks would remove our person, and we may prevent that:
+    /// publishes both in one pointer.
     pub(crate) fn keep_own_person<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -206,7 +206,7 @@ impl Spaces {
         Ok(())
     }
 
-    /// Persons, and which role they are to have.
+    /// Returns persons to change, with the role that they should have.
     fn person_tasks(&self, space: &SpaceId) -> BTreeMap<GroupId, Option<Role>> {
         let known = self
             .spaces
@@ -257,7 +257,7 @@ impl Spaces {
         tasks
     }
 
-    /// Persons that asked to be removed, and are members since before that.
+    /// Returns persons that asked to be removed after they became members.
     fn leaving(&self, space: &SpaceId, group: &GroupId) -> BTreeSet<GroupId> {
         let graph = self.spaces.get(space).map(|known| &known.graph);
         let now = memberships(&self.groups.now(), group);

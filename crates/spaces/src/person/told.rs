@@ -14,12 +14,12 @@ use crate::sealed::{Forge, Note};
 use crate::spaces::Spaces;
 use crate::{Role, SpaceId};
 
-/// What a device says of a space to the other devices of its person.
+/// A report of a device about a space to the other devices of its person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Telling {
-    /// The person is in the space.
+    /// The person is a member of the space.
     Joined(Topic, SpaceId),
-    /// It is in it no longer.
+    /// The person is no longer a member.
     Left(Topic, SpaceId),
     /// A device is a recovery key, whose file was written at that time in seconds since 1970; 0: not yet.
     Recovery(VerifyingKey, u64),
@@ -35,12 +35,12 @@ impl From<Telling> for Note {
     }
 }
 
-/// The notes about one space that no later one has seen, with what they say.
+/// The last reports about one space, and whether they say that the person is a member.
 type Last = Vec<(Hash, bool)>;
 
 impl Spaces {
-    /// The spaces of which devices told each other in the space of a person, and whether the person is in
-    /// them.
+    /// Returns the spaces that were reported in the device space of a person, and whether the
+    /// person is a member.
     pub fn told_spaces(&self, of_devices: &SpaceId) -> BTreeMap<(Topic, SpaceId), bool> {
         let Some(known) = self.spaces.get(of_devices) else {
             return BTreeMap::new();
@@ -91,8 +91,8 @@ impl Spaces {
         told
     }
 
-    /// Tells the other devices of our person, in the space of its devices, at most 64 at once. Fails where
-    /// we may not publish there, so that nothing is told to a device that is revoked.
+    /// Publishes at most 64 reports in the device space of our person. Fails if this node may not
+    /// publish there, so that a revoked device learns nothing.
     pub fn tell_devices<R: CryptoRng, F: Forge>(
         &mut self,
         of_devices: SpaceId,
@@ -106,7 +106,7 @@ impl Spaces {
         if tellings.len() > SPACE_NOTES_MAX {
             return Err(LocalError::TooLarge);
         }
-        // The last messages are named, so that what is said replaces what they say.
+        // Naming the last messages makes these reports replace theirs.
         self.merge(of_devices, desk)?;
         self.notes = tellings.iter().map(|telling| (*telling).into()).collect();
         let done = self.plain(of_devices, false, desk);
@@ -114,12 +114,12 @@ impl Spaces {
         done.map(|()| self.events())
     }
 
-    /// Whether we may write in a space now, and seal to nobody who should not read.
+    /// Whether we may write in a space now without sealing to a former member.
     pub fn may_write(&self, space: &SpaceId) -> bool {
         self.writable(*space).is_ok()
     }
 
-    /// Whether a device of a person has a role in a space, as its messages make it.
+    /// Whether, according to the messages of a space, a device of a person has a role in it.
     pub fn has_person(&self, space: &SpaceId, person: &GroupId) -> bool {
         let devices: BTreeSet<VerifyingKey> = self.devices(person).into_iter().collect();
         let roles = self.spaces.get(space).map(|known| &known.roles);
@@ -127,8 +127,8 @@ impl Spaces {
     }
 }
 
-/// One more note about a space: those that it has seen do not count any more, and it does not count if one
-/// of them has seen it.
+/// Adds a report about a space. It replaces those in its past, and is dropped if one of them has it
+/// in its past.
 fn says(graph: &Graph, last: &mut Last, (id, is_in): (Hash, bool)) {
     if last.iter().any(|(later, _)| graph.precedes(&id, later)) {
         return;

@@ -1,4 +1,4 @@
-//! What is in a recovery file (`docs/protocol/recovery.md#4`).
+//! Content of a recovery file (`docs/protocol/recovery.md#4`).
 
 use p2panda_core::cbor::{self, Reader};
 use p2panda_core::limits::{GROUP_SECRETS_MAX, PERSON_SPACES_MAX};
@@ -13,24 +13,24 @@ use crate::{Invalid, PersonCard};
 
 const VERSION: u64 = 1;
 
-/// Why the content of a recovery file is none.
+/// Why the content of a recovery file is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
-    /// Another version of the software wrote it.
+    /// A newer version wrote it.
     #[error("the recovery file was written by a newer p2panda; run a newer version")]
     Newer,
-    /// It holds something else.
+    /// Its content is not that of a recovery file.
     #[error("the recovery file opens, but its content is invalid")]
     Invalid(#[from] Invalid),
 }
 
-/// What a person needs who has lost all devices. Erased when dropped.
+/// What restores a person that has lost all devices. Erased when dropped.
 #[derive(Debug)]
 pub struct RecoveryContent {
     /// The network of the person's nodes.
     pub network: NetworkId,
-    /// A key that is a device of the person.
+    /// The recovery key, which is a device of the person.
     pub key: SigningKey,
     /// When it was written, in seconds since 1970.
     pub written: u64,
@@ -43,19 +43,19 @@ pub struct RecoveryContent {
 /// The secrets of one space.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SpaceSecrets {
-    /// Those of content, from which a structure key each follows.
+    /// The secrets of content. Each also gives a structure key.
     pub(super) secrets: SecretBundle,
-    /// The other structure keys.
+    /// Structure keys without a secret of content.
     pub(super) keys: Vec<Secret>,
 }
 
 impl SpaceSecrets {
-    /// Whether there are none.
+    /// Whether the space has no secrets.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty() && self.keys.is_empty()
     }
 
-    /// How many secrets of content there are.
+    /// Number of secrets of content.
     pub fn len(&self) -> usize {
         self.secrets.len()
     }
@@ -80,7 +80,7 @@ impl SpaceSecrets {
 }
 
 impl RecoveryContent {
-    /// The bytes, which a passphrase seals.
+    /// Encodes the content, to be sealed with a passphrase.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
         w.array(6).uint(VERSION).bytes(self.network.as_bytes());
@@ -93,7 +93,7 @@ impl RecoveryContent {
         w.into_bytes()
     }
 
-    /// Reads what [`RecoveryContent::encode`] wrote.
+    /// Decodes the output of [`RecoveryContent::encode`].
     ///
     /// # Errors
     /// [`RecoveryError`].

@@ -19,8 +19,7 @@ fn world() -> [Node; 3] {
     [ada, ben, eve]
 }
 
-/// Points to an operation by this key, whether or not that means anything: nothing of ours would make the
-/// message.
+/// Publishes a pointer to an operation by this key, valid or not: this library would not.
 fn claims(node: &mut Node, by: &SigningKey, action: Action) -> Hash {
     let id = node.s();
     let (space, native) = node.spaces.native(&id).unwrap();

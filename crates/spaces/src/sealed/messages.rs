@@ -23,14 +23,14 @@ use crate::{Role, SpaceId};
 const BOUND: &str = "message";
 
 impl Space {
-    /// How content is sealed.
+    /// Returns the scheme that seals content.
     pub(crate) fn scheme(&self) -> Scheme {
         let native = self.native.as_ref();
         let settings = native.and_then(|native| native.settings);
         settings.map_or(Scheme::Data, |settings| settings.scheme)
     }
 
-    /// Takes over the roots that came, each of which begins an epoch; none in another scheme.
+    /// Begins an epoch for each root that arrived. Returns `None` in another scheme.
     pub(crate) fn learn_roots(&mut self, now: u64) -> Option<Vec<SecretId>> {
         let native = self.native.as_mut()?;
         let roots = self.encryption.take_roots();
@@ -55,7 +55,7 @@ impl Space {
         Some(epochs)
     }
 
-    /// The epoch in which our next message is sealed.
+    /// Returns the epoch of our next message.
     pub(crate) fn sending_epoch(&self) -> Result<Hash, LocalError> {
         let secret = self.encryption.sending()?.id();
         let native = self.native.as_ref().ok_or(LocalError::Form)?;
@@ -63,8 +63,8 @@ impl Space {
         epoch.ok_or(LocalError::HealFirst)
     }
 
-    /// Whether a new secret is needed; in the message scheme also for those who cannot read what we
-    /// would write now.
+    /// Whether a new secret is needed; in the message scheme also for members that could not read
+    /// our next message.
     pub(crate) fn rekey(&self, context: &Context<'_>) -> Rekey {
         match self.encryption.rekey() {
             Rekey::None if self.lacks_epoch(context) => Rekey::Advised(Reason::Unknown),
@@ -72,7 +72,7 @@ impl Space {
         }
     }
 
-    /// Whether we, or members that can be reached, have no chain in the epoch that we would seal in.
+    /// Whether we, or members that can be reached, have no chain in the epoch of our next message.
     pub(crate) fn lacks_epoch(&self, context: &Context<'_>) -> bool {
         let role = self.roles.get(&self.me).copied();
         let reads = role.is_some_and(Role::has_secrets) && self.encryption.members().is_ok();
@@ -91,7 +91,7 @@ impl Space {
     }
 }
 
-/// Who was sent the root of an epoch, and who made it.
+/// Returns the recipients of the root of an epoch, and its author.
 fn standing(graph: &Graph, epoch: &Hash) -> Option<BTreeSet<VerifyingKey>> {
     let node = graph.get(epoch)?;
     match &node.kind {
@@ -146,7 +146,7 @@ impl Spaces {
         known.is_some_and(|known| known.lacks_epoch(context))
     }
 
-    /// Erases the chains of epochs that ended long ago. Call it now and then, and store
+    /// Erases the chains of epochs that ended long ago. Call this regularly, and store
     /// [`Spaces::changes`].
     pub fn expire_epochs(&mut self, now: u64) {
         let with_chains = self.spaces.values();
@@ -159,7 +159,7 @@ impl Spaces {
         }
     }
 
-    /// How a space encrypts; none for an unknown one.
+    /// Returns the scheme of a space. `None` if it is unknown.
     pub fn scheme(&self, space: &SpaceId) -> Option<Scheme> {
         let known = self.spaces.get(space).filter(|s| s.founded.is_some())?;
         Some(known.scheme())

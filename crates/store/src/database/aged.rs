@@ -144,14 +144,14 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Bytes of a log's bodies that were deleted by age, and not by a prune since.
+    /// Returns the bytes of a log's bodies that were deleted by age and not pruned since.
     pub fn aged_bytes(&self, log: LogKey) -> Result<u64, StoreError> {
         let sql = "SELECT bytes FROM aged WHERE log = ?1";
         let found = self.cached(sql)?.query_row([log.0], |row| unsigned(row, 0));
         Ok(found.optional()?.unwrap_or(0))
     }
 
-    /// Called when a log is pruned: bytes deleted before then count for the prune.
+    /// Called when a log is pruned: the bytes deleted by age then count as pruned.
     pub(crate) fn prune_aged(&mut self, log: LogKey, below: u32) -> Result<(), StoreError> {
         let sql = "UPDATE aged SET bytes = (SELECT coalesce(sum(bytes), 0) FROM aged_body
                 WHERE log = ?1 AND seq >= ?2)

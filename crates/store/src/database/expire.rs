@@ -30,7 +30,8 @@ impl Tx<'_> {
         (after, before): (u64, Timestamp),
         rows_max: usize,
     ) -> Result<Expired, StoreError> {
-        // What follows a point that is noted was delivered so soon after it, or has a point of its own.
+        // An entry after a recorded point was delivered within this time of it, or has an own
+        // point.
         let wait_us = u64::try_from(FEED_TIME_WAIT.as_micros()).unwrap_or(u64::MAX);
         let noted = before.as_micros().saturating_sub(wait_us);
         let sql = "SELECT offset - 1 FROM feed_time WHERE topic = ?1 AND at >= ?2

@@ -1,4 +1,4 @@
-//! What bodies were opened to, written again when it is to be sealed from now on, or not any more
+//! Rewrites stored plaintext when it is to be sealed from now on, or no longer
 //! (`docs/protocol/at-rest.md#5`).
 
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::database::sql::{int, unsigned};
 use crate::database::tx::Tx;
 use crate::database::writer::Database;
 
-/// How far rows were looked through, and for which way: an arrival number, big-endian, and 1 for sealed.
+/// Progress of the rewrite: an arrival number, big-endian, then 1 for sealed or 0 for clear.
 const LOOKED: &str = "plaintexts_looked";
 
 impl Database {
-    /// From now on plaintext that is sealed can be opened, by readers that are open, too, and what is written is
-    /// sealed if `seals` says so. Once for each open.
+    /// Sets what opens sealed plaintext, also for open readers, and whether new plaintext is
+    /// sealed. Call it once per open.
     pub fn set_plaintexts(&mut self, by: Arc<dyn Plaintexts>, seals: bool) {
-        // Set twice, the first one counts.
+        // The first call counts.
         let _ = self.sealing.0.set(Set { by, seals });
     }
 
-    /// Whether there may be rows that are not stored as new ones are.
+    /// Whether rows may exist that are not stored as new ones are.
     pub fn has_other_plaintexts(&self) -> Result<bool, StoreError> {
         let Some(set) = self.sealing.0.get() else {
             return Ok(false);
@@ -49,7 +49,8 @@ fn looked(connection: &Connection) -> rusqlite::Result<Option<(u64, bool)>> {
 }
 
 impl Tx<'_> {
-    /// Writes plaintext as new one is written, looking at no more than this; whether there are more.
+    /// Rewrites stored plaintext as new plaintext is stored, within these bounds. Returns whether
+    /// there is more.
     pub fn restore_plaintexts(&mut self, slice: Slice) -> Result<bool, StoreError> {
         let sealing = self.database().sealing.clone();
         let Some(set) = sealing.0.get() else {
@@ -88,7 +89,7 @@ impl Tx<'_> {
         Ok(more)
     }
 
-    /// One that does not open stays as it is.
+    /// Rewrites one row; a row that does not open stays as it is.
     fn restore_plaintext(
         &mut self,
         arrival: u64,
@@ -111,7 +112,7 @@ impl Tx<'_> {
     }
 
     fn put_opened(&mut self, arrival: u64, stored: &Stored<'_>) -> Result<(), StoreError> {
-        // Overwritten where it is, since the new one is not as long.
+        // Overwrites the old bytes first, because the new value has another length.
         let sql = "UPDATE operation SET opened = zeroblob(length(opened)) WHERE arrival = ?1";
         self.cached(sql)?.execute([int(arrival)])?;
         let sql = "UPDATE operation SET opened = ?2, opened_by = ?3 WHERE arrival = ?1";
@@ -121,7 +122,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The header of an operation, as it is stored.
+    /// Returns the stored header of an operation.
     pub(crate) fn header_at(&self, arrival: u64) -> Result<Vec<u8>, StoreError> {
         let sql = "SELECT header FROM operation WHERE arrival = ?1";
         let found = self

@@ -1,4 +1,4 @@
-//! Groups that keep only what follows from the secrets that members are sent
+//! Groups that keep only secrets derived from the ones that members are sent
 //! (`docs/protocol/spaces-message.md#2`).
 
 use super::Group;
@@ -9,18 +9,18 @@ use crate::secret::Secret;
 use crate::sessions::Context;
 use crate::{Member, OperationId};
 
-/// What a secret of the group was derived from: handed out once, and stored nowhere.
+/// The root from which a secret of the group was derived. Returned once, and never stored.
 #[derive(Debug)]
 pub struct Root {
-    /// The operation that brought it.
+    /// The operation that carried it.
     pub operation: OperationId,
-    /// The secret that follows from it.
+    /// The secret derived from it.
     pub id: SecretId,
-    /// The bytes.
+    /// The root itself.
     pub secret: Secret,
 }
 
-/// The roots that came since they were taken out.
+/// The roots that arrived since the last call of [`Group::take_roots`].
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     is_split: bool,
@@ -28,7 +28,7 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// A secret that is drawn.
+    /// Returns the secret to keep for a new random one.
     pub(super) fn drawn(&self, secret: Secret, date: u64) -> GroupSecret {
         let secret = GroupSecret::new(secret, date);
         match self.is_split {
@@ -37,7 +37,8 @@ impl Roots {
         }
     }
 
-    /// What a control message brought; a welcome hands out what is kept.
+    /// Converts the secrets of a control message to those to keep. A welcome already carries kept
+    /// ones.
     pub(super) fn of(&self, output: Output) -> Output {
         match output {
             Output::Secret(secret) if self.is_split => Output::Secret(secret.split()),
@@ -57,19 +58,19 @@ impl Roots {
 }
 
 impl<M: Membership> Group<M> {
-    /// From now on members are sent roots, of which the group keeps only what follows from them: take
-    /// each root after each call ([`Group::take_roots`]), derive keys that die, and drop it. All
-    /// members do the same. It is not stored: say it again after [`Group::load`].
+    /// Makes the group send roots and keep only secrets derived from them. After each call, take
+    /// the roots ([`Group::take_roots`]), derive keys that are erased on use, and drop the roots.
+    /// All members must do the same. Not stored: call it again after [`Group::load`].
     pub fn split(&mut self) {
         self.roots.is_split = true;
     }
 
-    /// The roots that came since the last call. Nobody can be sent them again.
+    /// Returns the roots that arrived since the last call. They cannot be sent to anybody again.
     pub fn take_roots(&mut self) -> Vec<Root> {
         std::mem::take(&mut self.roots.came)
     }
 
-    /// Whether a message to a member can be sealed now.
+    /// Whether a message can be sealed to a member now.
     pub fn reaches(&self, member: &Member, context: &Context<'_>) -> bool {
         self.agreement.reaches(member, context)
     }
