@@ -1,4 +1,4 @@
-//! What can be asked of spaces.
+//! Requests about spaces.
 
 use std::sync::Arc;
 
@@ -15,50 +15,50 @@ use thiserror::Error;
 use crate::answer::PublishError;
 use crate::reply::Reply;
 
-/// What can be asked of spaces.
+/// Requests about spaces.
 #[non_exhaustive]
 pub enum SpaceCommand {
-    /// Makes a space in a topic; we are its owner.
+    /// Creates a space in a topic, with this node as its owner.
     Create {
-        /// The topic; it carries no space so far.
+        /// The topic, which must not carry a space.
         topic: Topic,
-        /// What the creator decides, for all its life.
+        /// Settings, which never change.
         settings: Settings,
-        /// What it is called; only members learn it.
+        /// Name of the space, which only members learn.
         name: Option<String>,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
-    /// From now on a topic carries a space: of the logs `control` and `content` in it, nothing is shown
-    /// that is not permitted and opened (`docs/protocol/streams.md#7`). Our keys are published there,
-    /// so that an owner can make us a member.
+    /// Follows a space in a topic: of the logs `control` and `content`, only what is permitted and
+    /// opened is shown (`docs/protocol/streams.md#7`). Publishes our keys there, so that an owner
+    /// can make us a member.
     Follow {
         /// The topic that this is about.
         topic: Topic,
-        /// Which space, if an invite names it; otherwise the first one into which we are welcomed.
+        /// The space, if an invite names it; otherwise the first one that welcomes us.
         id: Option<SpaceId>,
-        /// Whether it did not before; called when that is synced to disk.
+        /// Whether the topic was not followed before; called when that is synced to disk.
         reply: Reply<Result<bool, SpaceError>>,
     },
-    /// Follows the space of an invite and asks to be let in, unless we are a member. The request waits
-    /// in the topic for an owner (`docs/protocol/spaces.md#16`).
+    /// Follows the space of an invite and asks to join it, unless we are a member. The request
+    /// waits in the topic for an owner (`docs/protocol/spaces.md#16`).
     Join {
         /// The topic that this is about.
         topic: Topic,
-        /// What was handed to us.
+        /// The invite.
         invite: Box<Invite>,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
-    /// Makes an invite.
+    /// Creates an invite.
     Offer {
         /// The topic that carries the space.
         topic: Topic,
         /// The role of those who join by it.
         role: Role,
-        /// How many may join.
+        /// Number of newcomers that may join by it.
         uses: u64,
-        /// Until when, in seconds since 1970.
+        /// Time at which it expires, in seconds since 1970.
         expires_at: u64,
         /// The invite, a secret; called when that is synced to disk.
         reply: Reply<Result<Invite, SpaceError>>,
@@ -67,30 +67,30 @@ pub enum SpaceCommand {
     Change {
         /// The topic that carries it.
         topic: Topic,
-        /// How.
+        /// The change.
         change: SpaceChange,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
-    /// Who is a member.
+    /// Describes a space: its members and its state.
     Look {
         /// The topic that carries the space.
         topic: Topic,
-        /// At which control operation; now, if not said.
+        /// Control operation at which to describe it; `None`: now.
         at: Option<Hash>,
-        /// None if this is not known.
+        /// `None` if this is not known.
         reply: Reply<Option<SpaceLook>>,
     },
-    /// Why somebody is a member, or is not.
+    /// Explains why a key is a member, or is not.
     Why {
         /// The topic that carries the space.
         topic: Topic,
-        /// Who.
+        /// The key.
         member: VerifyingKey,
-        /// None if the space is not known here.
+        /// `None` if the space is not known here.
         reply: Reply<Option<Why>>,
     },
-    /// The invites of a space, those too that are used up or revoked.
+    /// Lists the invites of a space, including used and revoked ones.
     Invites {
         /// The topic that carries the space.
         topic: Topic,
@@ -103,7 +103,7 @@ pub enum SpaceCommand {
         topic: Topic,
         /// The message.
         data: Bytes,
-        /// What is to be sent.
+        /// The sealed message.
         reply: Reply<Result<Bytes, SpaceError>>,
     },
     /// Opens an ephemeral message of a space.
@@ -112,46 +112,46 @@ pub enum SpaceCommand {
         topic: Topic,
         /// Who signed it.
         author: VerifyingKey,
-        /// The message as it came.
+        /// The received message.
         body: Bytes,
-        /// None if it does not open, or its author may not write.
+        /// `None` if it does not open, or its author may not write.
         reply: Reply<Option<Bytes>>,
     },
-    /// Whether a topic carries a space, as far as we were told.
+    /// Whether this node follows a space in a topic.
     IsSpace {
         /// The topic that this is about.
         topic: Topic,
         /// The answer.
         reply: Reply<bool>,
     },
-    /// Something about the person whose device this node is.
+    /// A request about the person whose device this node is.
     Person(PersonCommand),
-    /// Something about the recovery of that person.
+    /// A request about the recovery of that person.
     Recovery(RecoveryCommand),
     /// Something about teams.
     Team(TeamCommand),
-    /// The topics that carry spaces, sorted.
+    /// Lists the topics that carry spaces, sorted.
     List {
-        /// With the spaces, as far as they are known.
+        /// The topics, and the state of each space.
         reply: Reply<Vec<(Topic, SpaceState)>>,
     },
 }
 
-/// What this node is in a space.
+/// State of this node in a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpaceState {
-    /// Which it is, once that is known.
+    /// Id of the space, once it is known.
     pub id: Option<SpaceId>,
-    /// What it is called, where members of it know that.
+    /// Name of the space, if this node is a member and there is one.
     pub name: Option<String>,
-    /// Our role; none if we are no member, or do not know it yet.
+    /// Our role. `None` if we are not a member, or do not know it yet.
     pub role: Option<Role>,
     /// How its messages are sealed, once members have told us.
     pub scheme: Option<Scheme>,
-    /// We asked to be let in by an invite, and no owner has answered.
+    /// Whether we asked to join by an invite, and no owner has answered.
     pub is_joining: bool,
-    /// In it, devices of our person tell each other of spaces; the application has nothing to do there.
+    /// Whether it is the device space of our person, which applications do not use.
     pub is_of_devices: bool,
 }
 
@@ -159,54 +159,54 @@ pub struct SpaceState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpaceChange {
-    /// Makes somebody a member.
+    /// Adds a member.
     Add(VerifyingKey, Role),
     /// Makes a person or a team a member, or gives it another role; its group is known here, from another
     /// space or since it was made here.
     AddGroup(GroupId, Role),
     /// Takes the membership of a person or a team away.
     RemoveGroup(GroupId),
-    /// Gives a member another role.
+    /// Changes the role of a member.
     SetRole(VerifyingKey, Role),
-    /// Takes a membership away; ours too, unless we are the last owner.
+    /// Removes a member; this may be us, unless we are the last owner.
     Remove(VerifyingKey),
-    /// Takes several memberships away, with one new secret.
+    /// Removes several members, with one new secret.
     RemoveAll(Vec<VerifyingKey>),
-    /// Makes a new secret.
+    /// Creates a new secret.
     Rotate,
-    /// Brings the space up to date, and hands secrets to anyone who lacks them and can be reached.
+    /// Updates the space, and sends secrets to each member that lacks them and can be reached.
     Heal,
-    /// Says that we lack something.
+    /// Reports that we lack secrets.
     Ask,
-    /// Takes an invite back. Who came by it stays.
+    /// Revokes an invite. Members that joined by it stay.
     Revoke(VerifyingKey),
-    /// Calls the space by another name.
+    /// Changes the name of the space.
     Name(String),
 }
 
-/// A space as it is.
+/// Members and state of a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpaceLook {
-    /// Which it is.
+    /// Id of the space.
     pub id: SpaceId,
     /// The members, sorted.
     pub members: Vec<(VerifyingKey, Role)>,
-    /// The same by person; empty of a past.
+    /// The members by person; empty for a past state.
     pub persons: Vec<PersonMember>,
     /// The teams in it; none of a past.
     pub teams: Vec<TeamMember>,
-    /// What the space has not heard of our own person.
+    /// Changes of our own person that have not reached the space.
     pub pending: Vec<Pending>,
     /// The teams that we have changed, of which the space has not heard.
     pub pending_teams: Vec<GroupId>,
-    /// Persons are to be taken in, brought up to date or let go, by us as an owner.
+    /// Whether we, as an owner, have persons to add, update or remove.
     pub tends: bool,
-    /// Members that lack secrets and can be reached: they are handed them soon.
+    /// Members that lack secrets and can be reached: they are sent the secrets soon.
     pub lacking: Vec<VerifyingKey>,
-    /// Members beyond what their invite allows, whom an owner removes.
+    /// Members above the number that their invite allows; an owner removes them.
     pub excess: Vec<VerifyingKey>,
-    /// Changes of groups that the space does not know yet.
+    /// Whether groups have changes that the space does not know yet.
     pub behind: bool,
     /// Whether a new secret is needed.
     pub rekey: Rekey,
@@ -214,26 +214,26 @@ pub struct SpaceLook {
     pub secrets_left: usize,
 }
 
-/// Why nothing resulted from it.
+/// Why a request about a space failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SpaceError {
-    /// The topic carries no space, or it is not known here yet.
+    /// The topic carries no space, or this node does not know it yet.
     #[error("the topic carries no space that is known here")]
     Unknown,
-    /// It carries one already.
+    /// The topic already carries a space.
     #[error("the topic already carries a space")]
     Exists,
-    /// What belongs to it could not be published.
+    /// Its operations could not be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// Keys of a device are none, or not good by now.
+    /// The keys of a device are damaged or have expired.
     #[error("the keys of the device are damaged or have expired")]
     Bundle,
-    /// What a device was given of its person.
+    /// The card of a person is refused.
     #[error(transparent)]
     Card(#[from] CardError),
-    /// Devices of a person tell each other of spaces there; nobody else changes it.
+    /// The space is the device space of a person, which only its devices change.
     #[error(
         "devices of this person tell each other of spaces there; it is changed by linking and revoking them"
     )]
@@ -241,7 +241,7 @@ pub enum SpaceError {
     /// This node is a device of another person.
     #[error("this node is a device of another person")]
     OtherPerson,
-    /// A recovery file is restored by a node without spaces only.
+    /// Only a node without spaces and without a person can restore a recovery file.
     #[error("this node follows spaces or is a device of a person; restore the file with a new one")]
     NotEmpty,
     /// While a recovery file was written, another device revoked its key.
@@ -253,7 +253,7 @@ pub enum SpaceError {
 }
 
 impl SpaceLook {
-    /// Whether nobody lacks anything, and no new secret is needed.
+    /// Whether no member lacks secrets, and no new secret is needed.
     pub fn is_healed(&self) -> bool {
         let needs = [&self.lacking, &self.excess];
         !self.behind
@@ -264,7 +264,7 @@ impl SpaceLook {
 }
 
 impl SpaceChange {
-    /// Whether it is part of the upkeep of a space.
+    /// Whether the change is part of the upkeep of a space.
     pub(crate) fn is_upkeep(&self) -> bool {
         use SpaceChange::{Ask, Heal, Rotate};
         matches!(self, Rotate | Heal | Ask)
@@ -283,7 +283,7 @@ impl SpaceError {
 }
 
 impl SpaceCommand {
-    /// Whether a power cut must take nothing of it back.
+    /// Whether its result must survive a power cut.
     pub(crate) fn must_sync(&self) -> bool {
         match self {
             SpaceCommand::Person(command) => return command.must_sync(),
@@ -365,65 +365,66 @@ pub struct TeamLook {
     pub pending: Vec<Topic>,
 }
 
-/// What can be asked of the person whose device this node is (`docs/protocol/spaces.md#18`).
+/// Requests about the person whose device this node is (`docs/protocol/spaces.md#18`).
 #[non_exhaustive]
 pub enum PersonCommand {
-    /// Makes the person's group, with this node as its device, unless there is one.
+    /// Creates the person's group, with this node as its device, unless it exists.
     Create {
         /// Its id; called when that is synced to disk.
         reply: Reply<Result<GroupId, SpaceError>>,
     },
-    /// Makes another node a device of the person, which is made if there is none. Spaces follow.
+    /// Adds another node as a device of the person, which is created if necessary. The person's
+    /// spaces follow.
     Add {
         /// Its key.
         device: VerifyingKey,
-        /// The keys by which it is reached, as [`PersonCommand::Bundle`] gives them there; may be empty.
+        /// Its public keys, as [`PersonCommand::Bundle`] returns them there; may be empty.
         bundle: Bytes,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
-    /// Makes a device none any more. Spaces follow.
+    /// Revokes a device. The person's spaces follow.
     Revoke {
         /// Its key.
         device: VerifyingKey,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
-    /// The person and its devices.
+    /// Describes the person and its devices.
     Look {
         /// The answer.
         reply: Reply<PersonLook>,
     },
-    /// The keys by which this node is reached.
+    /// Returns the public keys of this node.
     Bundle {
         /// The bytes; called when that is synced to disk.
         reply: Reply<Result<Bytes, SpaceError>>,
     },
-    /// What a new device is given.
+    /// Returns the card for a new device.
     Card {
         /// The answer.
         reply: Reply<Result<PersonCard, SpaceError>>,
     },
-    /// This node is a device of that person from now on, and follows its spaces.
+    /// Makes this node a device of the person of a card, and follows its spaces.
     TakeCard {
-        /// What another device gave.
+        /// The card, from another device.
         card: Box<PersonCard>,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
 }
 
-/// What can be asked of a person's recovery (`docs/protocol/recovery.md`).
+/// Requests about the recovery of a person (`docs/protocol/recovery.md`).
 #[non_exhaustive]
 pub enum RecoveryCommand {
-    /// A recovery key is a device of the person from now on, which is made if there is none.
+    /// Adds a recovery key as a device of the person, which is created if necessary.
     Begin {
         /// Its public half.
         key: VerifyingKey,
         /// The recovery keys of the person before; called when that is synced to disk.
         reply: Reply<Result<Vec<VerifyingKey>, SpaceError>>,
     },
-    /// What a file holds now.
+    /// Returns what a recovery file should hold now.
     Content {
         /// The recovery key.
         key: Box<SigningKey>,
@@ -432,22 +433,23 @@ pub enum RecoveryCommand {
         /// The answer.
         reply: Reply<Result<RecoveryContent, SpaceError>>,
     },
-    /// The file of a recovery key is there: earlier keys are revoked.
+    /// Reports that the file of a recovery key is written: earlier keys are revoked.
     Written {
         /// The key.
         key: VerifyingKey,
         /// Those that it replaces.
         earlier: Vec<VerifyingKey>,
-        /// Nothing is written after this: the date is noted. That is so too where no key is revoked.
+        /// Whether the file is not written again after this, so that its date is recorded. Always
+        /// so if no key is revoked.
         is_last: bool,
-        /// How many keys are revoked; called when that is synced to disk.
+        /// Number of revoked keys; called when that is synced to disk.
         reply: Reply<Result<usize, SpaceError>>,
     },
-    /// This node becomes a device of a person by its recovery file.
+    /// Makes this node a device of a person by its recovery file.
     Restore {
-        /// What is in the file.
+        /// Content of the file.
         content: Arc<RecoveryContent>,
-        /// All other devices are revoked.
+        /// Whether to revoke all other devices.
         revoke_others: bool,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
@@ -458,25 +460,25 @@ pub enum RecoveryCommand {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PersonLook {
-    /// Its group; none if this node is the device of none.
+    /// Its group. `None` if this node is not a device of a person.
     pub id: Option<GroupId>,
     /// Its devices, sorted.
     pub devices: Vec<VerifyingKey>,
-    /// The topic in which its devices tell each other of spaces.
+    /// The topic of its device space.
     pub of_devices: Option<Topic>,
-    /// What spaces have not heard of it.
+    /// Changes of the person that have not reached all spaces, by topic.
     pub pending: Vec<(Topic, Pending)>,
     /// Those of the devices that are recovery keys, also of files that other devices wrote.
     pub recovery: Vec<VerifyingKey>,
     /// When a recovery file that is still valid was written last, by whichever device, in seconds since
     /// 1970.
     pub exported: Option<u64>,
-    /// That is so long ago that it should be written again.
+    /// Whether the file is so old that it should be written again.
     pub is_renewal_due: bool,
 }
 
 impl PersonCommand {
-    /// Whether a power cut must take nothing of it back.
+    /// Whether its result must survive a power cut.
     pub(crate) fn must_sync(&self) -> bool {
         !matches!(
             self,

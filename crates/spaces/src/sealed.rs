@@ -1,4 +1,4 @@
-//! Spaces between our own nodes, in the form of which nobody else learns who is in them
+//! The sealed form of spaces, between our own nodes: nobody else learns the members
 //! (`docs/protocol/spaces.md#9`).
 
 mod body;
@@ -36,7 +36,7 @@ pub(crate) use publish::{Control, Forge};
 pub(crate) use ring::{Ring, copy};
 pub(crate) use runs::{Run, Runs};
 
-/// An operation of a space as it came: signature, topic and log were checked.
+/// A received operation of a space whose signature, topic and log were checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     /// The id of the operation.
@@ -54,9 +54,9 @@ pub struct Received<'a> {
 /// The two logs of an author in the topic of a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Log {
-    /// Who is a member, and secrets; never pruned.
+    /// Membership and secrets; never pruned.
     Control,
-    /// What the application says.
+    /// Messages of the application.
     Content,
 }
 
@@ -70,13 +70,13 @@ impl Log {
     }
 }
 
-/// What is to be signed and published as an operation.
+/// An operation to sign and publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outgoing {
     /// The space.
     pub space: SpaceId,
-    /// In which log of ours.
+    /// The log of ours that it belongs to.
     pub log: Log,
     /// The control messages that the header names, and no others.
     pub dependencies: Vec<Hash>,
@@ -84,43 +84,43 @@ pub struct Outgoing {
     pub body: Vec<u8>,
 }
 
-/// What actions of ours need from the one who holds our signing key and our logs.
+/// What local actions need from the owner of the signing key and of the logs.
 pub trait Signer {
     /// Signs these bytes.
     fn sign(&mut self, bytes: &[u8]) -> Signature;
 
-    /// Signs an operation, keeps it to be published, and gives its id.
+    /// Signs an operation, queues it for publishing, and returns its id.
     fn publish(&mut self, outgoing: Outgoing) -> Hash;
 
-    /// How many entries of an author's content log in the topic of the space are here, or were
-    /// here and are pruned: the sequence number of the next one.
+    /// Returns the next sequence number of an author's content log in the topic of the space,
+    /// pruned entries included.
     fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64;
 
-    /// Whether healing may hand secrets to one more member now; the others stay in
+    /// Whether healing may send secrets to one more member now; the others stay in
     /// [`Spaces::health`](crate::Spaces::health).
     fn has_room(&self) -> bool {
         true
     }
 }
 
-/// Publishes in the form of our own nodes: what a [`Desk`](crate::Desk) forges with.
+/// Publishes in the sealed form, for a [`Desk`](crate::Desk).
 #[derive(Debug)]
 pub struct Sealed<'s, S>(pub &'s mut S);
 
-/// What an operation waits for; nothing has changed.
+/// What an operation waits for. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Wait {
-    /// For control messages that it names.
+    /// Control messages that it names.
     #[error("{} control messages before it are missing", .0.len())]
     Missing(Vec<Hash>),
-    /// For a structure key ([`Event::Keys`](crate::Event::Keys), [`Glance::Keys`]).
+    /// A structure key ([`Event::Keys`](crate::Event::Keys), [`Glance::Keys`]).
     #[error("the structure key {0} is missing")]
     Key(KeyId),
-    /// For a version of the software that speaks this suite, which an owner of the space demands.
+    /// A version of the software that supports this suite, which an owner of the space requires.
     #[error("the space demands suite {0}, which this version does not speak")]
     Suite(u8),
-    /// For a time in which there is nothing else to do: it touches too many others.
+    /// A time without other work, because it affects too many other operations.
     #[error("it touches too many other operations")]
     Postponed,
 }
@@ -129,23 +129,23 @@ pub enum Wait {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// It can be processed later: hand it in again.
+    /// It can be processed later: pass it in again.
     #[error(transparent)]
     Wait(#[from] Wait),
-    /// It is no message of a space and never has an effect.
+    /// It is not a message of a space and never has an effect.
     #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 
-/// What the outside of a control operation has for us, also while it waits.
+/// What a control operation shows without being opened, also while it waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Glance {
     /// Nothing.
     Nothing,
-    /// New keys of its author: a member that lacked something may be reached now.
+    /// New keys of its author: a member that lacks secrets may be reached now.
     Bundle,
-    /// Its author asks to be let in by an invite, and the invite signed that. An owner decides
+    /// Its author asks to join by an invite, which signed the request. An owner decides
     /// ([`Spaces::admit_newcomer`](crate::Spaces::admit_newcomer)).
     Request {
         /// The space.
@@ -153,44 +153,45 @@ pub enum Glance {
         /// The invite.
         invite: VerifyingKey,
     },
-    /// It welcomes us: what waits for these keys can be handed in again.
+    /// It welcomes us: pass in again what waits for these keys.
     Keys {
-        /// The space. Who is in none of this topic yet may be in this one from now on.
+        /// The space. A node that is a member of no space in this topic may join this one.
         space: SpaceId,
-        /// Keys that are new.
+        /// The new keys.
         keys: Vec<KeyId>,
     },
 }
 
-/// What became of a content message.
+/// Outcome of a content message.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
-    /// It is open. Deliver it if it stands.
+    /// It was opened. Deliver it if its verdict says so.
     Opened {
         /// The author's role at the past that the message names.
         role: Role,
-        /// Whether it stands now; a change is told ([`Event::Range`](crate::Event::Range)).
+        /// Its verdict now; [`Event::Range`](crate::Event::Range) reports a change.
         verdict: Verdict,
         /// The data.
         data: Zeroizing<Vec<u8>>,
     },
-    /// We lack its secret: ask again when it is there
+    /// We lack its secret: pass it in again once that has arrived
     /// ([`Event::Secrets`](crate::Event::Secrets)).
     Sealed {
-        /// Which; in the message scheme the name of its epoch.
+        /// The secret; in the message scheme the name of its epoch.
         secret: SecretId,
     },
-    /// It does not stand, and is not opened: in the message scheme its key is kept until it does.
+    /// Its verdict withholds it, so it is not opened. In the message scheme its key is kept until
+    /// the verdict changes.
     Withheld,
-    /// In the message scheme: it stands, and its key was erased, because it was opened or because it is too old, or
-    /// is of a time before we came. Nothing opens it any more.
+    /// In the message scheme: its key was erased because it was opened or is too old, or it was
+    /// written before we joined. Nothing opens it any more.
     Gone,
     /// It has no effect, at all nodes.
     Refused(Refusal),
 }
 
-/// What a space has beyond the form of 0.7.1.
+/// State of a space that the form of 0.7.1 does not have.
 #[derive(Debug, Default)]
 pub(crate) struct Native {
     /// Once the space was founded.
@@ -199,6 +200,6 @@ pub(crate) struct Native {
     /// In the message scheme only.
     pub(crate) chains: Chains,
     pub(crate) runs: Runs,
-    /// What the row says; none if there is none.
+    /// The stored settings; `None` without a row.
     pub(crate) stored: Option<Option<Settings>>,
 }

@@ -1,4 +1,4 @@
-//! Who asked to join a space by an invite, while an owner has not decided
+//! Requests to join a space by an invite on which no owner has decided
 //! (`docs/protocol/streams.md#7`).
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,12 +8,12 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_encryption::Row;
 use zeroize::Zeroizing;
 
-/// Requests of one space. They are decided about in passes, some in each batch.
+/// Requests to join one space. A pass decides on them, some in each batch.
 #[derive(Default)]
 pub(crate) struct Requests {
-    /// Who asked, by which invite; the first one came first.
+    /// Newcomers and their invites, in the order of arrival.
     all: VecDeque<(VerifyingKey, VerifyingKey)>,
-    /// How many the pass has before it.
+    /// Number of requests left in the pass.
     left: usize,
     /// When the pass continues, in elapsed microseconds.
     due_us: Option<u64>,
@@ -21,7 +21,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Somebody asked. Of too many the first one is forgotten.
+    /// Adds a request. Above the limit, drops the oldest.
     pub fn came(&mut self, newcomer: VerifyingKey, invite: VerifyingKey) {
         self.all.retain(|(known, _)| *known != newcomer);
         if self.all.len() >= SPACE_REQUESTS_MAX
@@ -33,7 +33,7 @@ impl Requests {
         self.changed.insert(newcomer, Some(invite));
     }
 
-    /// All are checked by then, unless that is so already.
+    /// Schedules a pass at a time, unless one is scheduled earlier.
     pub fn look_by(&mut self, at_us: u64) {
         self.left = self.all.len();
         if self.left > 0 {
@@ -41,7 +41,7 @@ impl Requests {
         }
     }
 
-    /// The pass ends; what is left is checked then.
+    /// Ends the pass; the remaining requests wait for the next one at this time.
     pub fn wait_until(&mut self, at_us: u64) {
         self.left = self.all.len();
         self.due_us = (self.left > 0).then_some(at_us);
@@ -51,7 +51,7 @@ impl Requests {
         self.due_us
     }
 
-    /// The next ones of the pass. Who is not decided about goes back ([`Requests::keep`]).
+    /// Takes the next requests of the pass. Undecided ones must be put back ([`Requests::keep`]).
     pub fn take_next(&mut self) -> Vec<(VerifyingKey, VerifyingKey)> {
         let count = self.left.min(SPACE_ADMIT_STEP_MAX).min(self.all.len());
         self.left -= count;
@@ -61,23 +61,23 @@ impl Requests {
         self.all.drain(..count).collect()
     }
 
-    /// It is not decided yet.
+    /// Puts an undecided request back.
     pub fn keep(&mut self, newcomer: VerifyingKey, invite: VerifyingKey) {
         self.all.push_back((newcomer, invite));
     }
 
-    /// It is decided.
+    /// Removes a decided request.
     pub fn end(&mut self, newcomer: &VerifyingKey) {
         self.changed.insert(*newcomer, None);
     }
 
-    /// One that was stored.
+    /// Loads a stored request.
     pub fn load(&mut self, newcomer: VerifyingKey, invite: VerifyingKey) {
         self.all.push_back((newcomer, invite));
         self.look_by(0);
     }
 
-    /// Rows that have changed.
+    /// Takes the rows that have changed.
     pub fn take_changed(&mut self, kind: u8, topic: &Topic) -> Vec<Row> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let row = |(newcomer, invite): (VerifyingKey, Option<VerifyingKey>)| Row {
@@ -88,7 +88,7 @@ impl Requests {
     }
 }
 
-/// Topic, newcomer and invite of a row.
+/// Decodes topic, newcomer and invite of a row.
 pub(crate) fn read(name: &[u8], value: &[u8]) -> Option<(Topic, VerifyingKey, VerifyingKey)> {
     let (topic, newcomer) = name.split_first_chunk()?;
     let newcomer = VerifyingKey::from_bytes(newcomer.try_into().ok()?).ok()?;
@@ -118,7 +118,7 @@ mod tests {
             requests.came(*newcomer, key(99_999));
         }
         assert_eq!(requests.all.len(), SPACE_REQUESTS_MAX);
-        // Asking again takes no second place.
+        // A repeated request takes no second place.
         requests.came(keys[0], key(99_999));
         assert_eq!(requests.all.len(), SPACE_REQUESTS_MAX);
         requests.take_changed(4, &topic);

@@ -1,12 +1,12 @@
-//! How often a node does something in a space that nobody asked for, and how many bytes it makes of
-//! that (`docs/protocol/streams.md#7`).
+//! Bounds, per hour, on how often a node heals a space by itself and on the bytes that it publishes
+//! (`docs/protocol/streams.md#7`).
 
 use p2panda_core::limits::{SPACE_HEALS_PER_HOUR_MAX, SPACE_UPKEEP_BYTES_PER_HOUR_MAX};
 use zeroize::Zeroizing;
 
 const HOUR_US: u64 = 60 * 60 * 1_000_000;
 
-/// What was done in the hour that is under way, by the wall clock: it outlasts a restart.
+/// Upkeep in the current hour by the wall clock. Stored, so it survives a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Upkeep {
     since_us: u64,
@@ -15,10 +15,11 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Counts one more and gives how many bytes it may make, or says how long the hour still lasts.
+    /// Counts one more heal and returns how many bytes it may publish, or returns how long the hour
+    /// still lasts.
     pub fn take(&mut self, wall_us: u64) -> Result<u64, u64> {
         if wall_us < self.since_us {
-            // The clock was put back: nothing more is allowed for that, nor is it closed for long.
+            // The clock was set back: the count stays, and the hour begins again.
             self.since_us = wall_us;
         }
         let ends_us = self.since_us.saturating_add(HOUR_US);
@@ -36,12 +37,12 @@ impl Upkeep {
         Ok(left)
     }
 
-    /// This many bytes were made of it.
+    /// Counts published bytes.
     pub fn made(&mut self, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// The row: since when, how often, how many bytes.
+    /// Encodes the row: start of the hour, heals, bytes.
     pub fn write(&self) -> Zeroizing<Vec<u8>> {
         let parts = [
             &self.since_us.to_be_bytes()[..],
@@ -51,7 +52,7 @@ impl Upkeep {
         Zeroizing::new(parts.concat())
     }
 
-    /// None: it is damaged.
+    /// Decodes the row. `None` if it is damaged.
     pub fn read(row: &[u8]) -> Option<Upkeep> {
         let (since, rest) = row.split_first_chunk()?;
         let (heals, bytes) = rest.split_first_chunk()?;

@@ -1,4 +1,4 @@
-//! Invites: who holds one may ask to be let in, and an owner admits it
+//! Invites: the holder of one may ask to join, and an owner admits it
 //! (`docs/protocol/spaces.md#16`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
@@ -24,19 +24,19 @@ const VERSION: u64 = 1;
 const SIGNED: &[u8] = b"p2panda space request v1";
 const BOX: &[u8] = b"p2panda space request box v1";
 
-/// What is handed to somebody who may ask to be let in: secret, and no more than a courier has.
+/// Lets its holder ask to join. Secret; it gives no more than a courier has.
 #[derive(Clone, Debug)]
 pub struct Invite {
-    /// The space. A welcome into another one is not what was asked for.
+    /// The space. A welcome into another one is refused.
     pub space: SpaceId,
-    /// Owners, to whom requests are sealed: the one that offered it first.
+    /// Owners, to whom requests are sealed; the one that made the invite comes first.
     pub owners: Vec<VerifyingKey>,
     /// Signs requests.
     pub key: SigningKey,
 }
 
 impl Invite {
-    /// The bytes for a ticket.
+    /// Encodes the invite for a ticket.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
         w.array(4).uint(VERSION).bytes(self.space.as_bytes());
@@ -48,7 +48,7 @@ impl Invite {
         w.into_bytes()
     }
 
-    /// Reads what [`Invite::encode`] wrote.
+    /// Decodes the output of [`Invite::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Invite, Invalid> {
         let mut r = Reader::checked(bytes, cbor::VALUE)?;
         if r.array()? != 4 || r.uint()? != VERSION {
@@ -66,8 +66,8 @@ impl Invite {
         Ok(invite)
     }
 
-    /// The body of a request of ours, for our control log in the topic of the invite; sealed to the
-    /// owners that the invite names, as far as their keys are known.
+    /// Returns the body of our request, for our control log in the topic of the invite. It is
+    /// sealed to the owners that the invite names and whose keys are known.
     pub fn request<R: CryptoRng>(
         &self,
         me: &VerifyingKey,
@@ -101,13 +101,13 @@ impl Invite {
     }
 }
 
-/// What an invite signs: who asks, and by which keys it is reached.
+/// Returns what an invite signs: the newcomer and its keys.
 fn to_sign(space: &SpaceId, newcomer: &VerifyingKey, bundle: &HybridBundle) -> Vec<u8> {
     let (space, newcomer) = (space.as_bytes(), newcomer.as_bytes());
     [SIGNED, space, newcomer, &bundle.encode()].concat()
 }
 
-/// Opens a request that is sealed to us; gives the space and the invite.
+/// Opens a request that is sealed to us. Returns the space and the invite.
 pub(super) fn open_request(
     request: &Request,
     author: &VerifyingKey,
@@ -125,27 +125,27 @@ pub(super) fn open_request(
     Some((space, invite))
 }
 
-/// What a control message of an owner says of invites, or of the space.
+/// A statement in a control message, about invites, the space or a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     Offer(Offer),
     Revoke(VerifyingKey),
-    /// The pointer lets somebody in who asked by an invite.
+    /// The pointer admits a newcomer that asked by an invite.
     Admit {
         invite: VerifyingKey,
         newcomer: VerifyingKey,
     },
-    /// The space is called so.
+    /// The name of the space.
     Name(String),
-    /// The channels of the space are of this suite or a greater one from here on.
+    /// From here on, channels of the space use at least this suite.
     Floor(u8),
     /// The author is a device of this person.
     Person(GroupId),
     /// The person of the author asks the owners to remove it.
     Leaves,
-    /// To the other devices of a person: it is in the space of that topic.
+    /// To the other devices of a person: the person is a member of the space in that topic.
     Joined(Topic, SpaceId),
-    /// It is in it no longer.
+    /// The person is no longer a member.
     Left(Topic, SpaceId),
     /// To them as well: that device is a recovery key, and when its file was written.
     Recovery(VerifyingKey, u64),
@@ -158,16 +158,16 @@ pub(crate) enum Note {
 pub struct Offer {
     /// Names the invite.
     pub invite: VerifyingKey,
-    /// The role of those who come by it.
+    /// The role of those who join by it.
     pub role: Role,
-    /// How many may come.
+    /// Number of newcomers that may join by it.
     pub uses: u64,
-    /// Until when, in seconds since 1970, by the clock of the owner that admits.
+    /// Time at which it expires, in seconds since 1970, by the clock of the owner that admits.
     pub expires_at: u64,
 }
 
 impl Note {
-    /// Whether any member may say it, not only owners.
+    /// Whether any member may state it, not only owners.
     pub(crate) fn is_of_member(&self) -> bool {
         matches!(self, Note::Person(_) | Note::Leaves | Note::Team(..))
     }
@@ -262,22 +262,23 @@ fn read_told(r: &mut Reader<'_>) -> Result<(Topic, SpaceId), Invalid> {
     Ok((topic, SpaceId::from_bytes(read_array(r)?)))
 }
 
-/// What became of an invite, as a function of the messages.
+/// State of an invite, as a function of the messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InviteState {
-    /// What was offered.
+    /// The offer.
     pub offer: Offer,
-    /// The owner that offered it.
+    /// The owner that made it.
     pub by: VerifyingKey,
-    /// An owner took it back.
+    /// Whether an owner revoked it.
     pub is_revoked: bool,
-    /// Who came by it, by the ids of the messages that let them in: the first of these stay.
+    /// Who joined by it, with the ids of the messages that admitted them: the first ones stay.
     pub admitted: Vec<(Hash, VerifyingKey)>,
 }
 
 impl InviteState {
-    /// Those who came by it beyond what it allows, because owners let them in at the same time.
+    /// Returns those who joined by it above the allowed number, because owners admitted them at the
+    /// same time.
     pub fn excess(&self) -> Vec<(Hash, VerifyingKey)> {
         let (mut seen, mut excess) = (BTreeSet::new(), Vec::new());
         for (id, newcomer) in &self.admitted {
@@ -290,29 +291,29 @@ impl InviteState {
     }
 }
 
-/// Why somebody is not let in by an invite.
+/// Why a newcomer is not admitted by an invite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InviteError {
     /// The members know no such invite.
     #[error("the members know no such invite")]
     Unknown,
-    /// An owner took it back.
+    /// An owner revoked it.
     #[error("the invite was revoked")]
     Revoked,
-    /// By our clock it is too late.
+    /// It has expired by our clock.
     #[error("the invite has expired")]
     Expired,
-    /// As many as it allows have come by it.
+    /// The allowed number has joined by it.
     #[error("the invite is used up")]
     UsedUp,
-    /// It is a member, or was let in by this invite before.
+    /// The newcomer is a member, or was admitted by this invite before.
     #[error("the invite has let this node in before, or it is a member")]
     AlreadyIn,
 }
 
 impl Spaces {
-    /// Makes an invite and tells the other members of it. Only owners do.
+    /// Creates an invite and announces it to the other members. Only for owners.
     pub fn offer<R: CryptoRng, S: Signer>(
         &mut self,
         space: SpaceId,
@@ -339,7 +340,7 @@ impl Spaces {
         })
     }
 
-    /// Calls the space by another name, which only members learn. Only owners do.
+    /// Changes the name of the space, which only members learn. Only for owners.
     pub fn set_name<R: CryptoRng, S: Signer>(
         &mut self,
         space: SpaceId,
@@ -352,8 +353,8 @@ impl Spaces {
         }
     }
 
-    /// What the space is called: of the names that no later one replaces, that of the smallest message
-    /// id.
+    /// Returns the name of the space: of the names that no later one replaces, the one with the
+    /// smallest message id.
     pub fn name(&self, space: &SpaceId) -> Option<String> {
         let graph = &self.spaces.get(space)?.graph;
         let named = |id: &&Hash| {
@@ -368,7 +369,7 @@ impl Spaces {
         })
     }
 
-    /// Takes an invite back. Who came by it stays.
+    /// Revokes an invite. Members that joined by it stay.
     pub fn revoke<R: CryptoRng, S: Signer>(
         &mut self,
         space: SpaceId,
@@ -395,8 +396,8 @@ impl Spaces {
         done
     }
 
-    /// Lets somebody in who asked by an invite ([`Glance::Request`](crate::Glance::Request)), if
-    /// the invite allows it by what we know and by our clock.
+    /// Admits a newcomer that asked by an invite ([`Glance::Request`](crate::Glance::Request)), if
+    /// the invite allows it as far as we know and by our clock.
     pub fn admit_newcomer<R: CryptoRng, S: Signer>(
         &mut self,
         space: SpaceId,
@@ -410,8 +411,8 @@ impl Spaces {
         self.change_with(space, Action::Add { member, access }, vec![note], desk)
     }
 
-    /// The role that somebody gets who asked by an invite, if the invite allows it by what we know and
-    /// by this time.
+    /// Returns the role of a newcomer that asked by an invite, if the invite allows it as far as we
+    /// know and at this time.
     pub fn admits(
         &self,
         space: &SpaceId,
@@ -438,13 +439,13 @@ impl Spaces {
         }
     }
 
-    /// The invites of a space.
+    /// Returns the invites of a space.
     pub fn invites(&self, space: &SpaceId) -> BTreeMap<VerifyingKey, InviteState> {
         let known = self.spaces.get(space);
         known.map_or_else(BTreeMap::new, |known| invites(&known.graph))
     }
 
-    /// Removes those who came by an invite beyond what it allows. Part of healing.
+    /// Part of healing: removes those who joined by an invite above the number that it allows.
     pub(crate) fn remove_excess<R: CryptoRng, F: super::Forge>(
         &mut self,
         space: SpaceId,
@@ -458,8 +459,8 @@ impl Spaces {
         Ok(())
     }
 
-    /// Who came by an invite beyond what it allows and is still a member, as far as we may remove
-    /// it.
+    /// Returns the members that joined by an invite above the number that it allows, and that we
+    /// may remove.
     pub(crate) fn excess(&self, space: &SpaceId) -> BTreeSet<VerifyingKey> {
         let Some(known) = self.spaces.get(space) else {
             return BTreeSet::new();
@@ -474,7 +475,7 @@ impl Spaces {
                 Some(Kind::Pointer(pointed)) => Some(pointed.auth),
                 _ => None,
             };
-            // Who was added once more by somebody who meant it stays.
+            // A member that was added again on purpose stays.
             let admitted = known.admitted.get(member).copied();
             known.roles.contains_key(member) && (admitted.is_none() || admitted == by)
         };
@@ -483,7 +484,7 @@ impl Spaces {
     }
 }
 
-/// What the messages of a space say of invites. Only what owners said counts.
+/// Collects the invites from the messages of a space. Only statements of owners count.
 fn invites(graph: &Graph) -> BTreeMap<VerifyingKey, InviteState> {
     let mut states: BTreeMap<VerifyingKey, InviteState> = BTreeMap::new();
     let mut notes: Vec<(Hash, VerifyingKey, &Note)> = Vec::new();

@@ -1,4 +1,4 @@
-//! What we do ourselves, in both forms: how it is written down (`docs/protocol/spaces.md#9`).
+//! Local actions: encoding of our messages, in both forms (`docs/protocol/spaces.md#9`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -20,16 +20,16 @@ use crate::space::Space;
 use crate::spaces::Spaces;
 use crate::{Pointer, Role, SpaceId, SpacesArgs};
 
-/// A control message of ours on its way to be written down.
+/// A control message of ours before it is encoded.
 pub struct Control<'c> {
     pub(crate) me: VerifyingKey,
     pub(crate) space: &'c Space,
     pub(crate) groups: &'c Groups,
-    /// Operations on groups as they were signed.
+    /// Signed operations on groups.
     pub(crate) signed: &'c BTreeMap<Hash, Vec<u8>>,
     pub(crate) dependencies: &'c [Hash],
     pub(crate) pointer: Option<&'c Pointer>,
-    /// Operations on groups that it carries, with what they have seen.
+    /// Operations on groups that it carries, with those in their past.
     pub(crate) carries: &'c [Hash],
     pub(crate) prepared: Option<&'c Prepared>,
     pub(crate) heights: &'c BTreeMap<VerifyingKey, u64>,
@@ -37,12 +37,13 @@ pub struct Control<'c> {
     pub(crate) notes: &'c [Note],
 }
 
-/// How messages of ours are written down and signed.
+/// Encodes and signs messages of ours.
 pub trait Forge {
-    /// An operation on a group; gives its id, and the signed bytes where it is signed on its own.
+    /// Signs an operation on a group. Returns its id, and the signed bytes if it has its own
+    /// signature.
     fn auth(&mut self, me: &VerifyingKey, arguments: &Arguments) -> (Hash, Option<Vec<u8>>);
 
-    /// A control message.
+    /// Publishes a control message.
     fn control<R: CryptoRng>(
         &mut self,
         control: &Control<'_>,
@@ -50,10 +51,10 @@ pub trait Forge {
         rng: &mut R,
     ) -> Result<Hash, LocalError>;
 
-    /// How much of an author's content is here.
+    /// Returns how much of an author's content is stored.
     fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64;
 
-    /// Whether one more member may be handed secrets now.
+    /// Whether secrets may be sent to one more member now.
     fn has_room(&self) -> bool {
         true
     }
@@ -165,7 +166,7 @@ impl Control<'_> {
         Ok(Body::Control(envelope).encode())
     }
 
-    /// The key of before the message; of a create its own.
+    /// Returns the structure key from before the message; for a create, its own.
     fn key(&self) -> Result<Secret, LocalError> {
         let made = self.prepared.and_then(Prepared::secret);
         if let Some(secret) = made.filter(|_| self.space.founded.is_none()) {
@@ -178,7 +179,7 @@ impl Control<'_> {
         if let Some(secret) = eligible.or_else(|| secrets.latest()) {
             return Ok(secret.derive(STRUCTURE));
         }
-        // Anyone who welcomed us has it.
+        // Each member that welcomed us has it.
         let native = self.space.native.as_ref();
         let key = native.and_then(|native| native.ring.newest());
         key.map(copy).ok_or(LocalError::NotWelcomed)
@@ -207,7 +208,8 @@ impl Control<'_> {
         Ok(boxes)
     }
 
-    /// The operations that the space was not told of and that those it carries have seen.
+    /// Returns the operations in the past of those that it carries and that the space does not
+    /// know.
     fn operations(&self) -> Result<Vec<GroupOperation>, LocalError> {
         if self.carries.is_empty() {
             return Ok(Vec::new());
@@ -225,8 +227,8 @@ impl Control<'_> {
 }
 
 impl Spaces {
-    /// Makes a space with these members and us, an owner unless listed otherwise, in the form of
-    /// our own nodes. Gives its id, which is a secret of the members.
+    /// Creates a space of the sealed form with these members and us, as an owner unless listed with
+    /// another role. Returns its id, which is a secret of the members.
     pub fn create_sealed<R: CryptoRng, S: Signer>(
         &mut self,
         settings: Settings,
@@ -266,13 +268,13 @@ impl Spaces {
         Ok((id, self.events()))
     }
 
-    /// The body by which others reach us first, for the control log of each space. Draw a pre-key
-    /// before ([`OwnKeys::rotate_hybrid_prekey`]).
+    /// Returns the body with our keys, which the control log of each space begins with. Draw a
+    /// pre-key before ([`OwnKeys::rotate_hybrid_prekey`]).
     pub fn bundle_body(keys: &OwnKeys, now: u64) -> Result<Vec<u8>, OwnKeysError> {
         Ok(Body::Bundle(keys.hybrid_bundle(now)?.clone()).encode())
     }
 
-    /// Says in the space that there are control messages which we cannot open: others hand us all
+    /// Reports in the space that we cannot open some control messages, so that others send us all
     /// keys and secrets again.
     pub fn ask<R: CryptoRng, S: Signer>(
         &mut self,
@@ -283,7 +285,7 @@ impl Spaces {
         Ok(self.events())
     }
 
-    /// Asks where we were welcomed and could not open it, which nobody else can tell: once, until
+    /// Asks in a space whose welcome we could not open, which others cannot know: once, until
     /// somebody answers.
     pub(crate) fn ask_if_deaf<R: CryptoRng, F: Forge>(
         &mut self,
@@ -304,7 +306,8 @@ impl Spaces {
         }
     }
 
-    /// Names last control messages until there are as many as a header takes.
+    /// Publishes messages that name the last control messages, until a header has room for all of
+    /// them.
     pub(crate) fn merge<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -326,7 +329,8 @@ impl Spaces {
         self.plain_with(id, asks, &[], desk)
     }
 
-    /// A message without pointer that carries operations on groups, with what they have seen.
+    /// Publishes a message without pointer that carries operations on groups, with those in their
+    /// past.
     pub(crate) fn plain_with<R: CryptoRng, F: Forge>(
         &mut self,
         id: SpaceId,
@@ -395,7 +399,7 @@ impl Spaces {
         all.iter().map(outgoing).collect()
     }
 
-    /// A space of the data scheme into which we may seal content.
+    /// Returns a space of the data scheme in which we may seal content.
     fn writable_data(&self, id: SpaceId) -> Result<&Space, LocalError> {
         let space = self.writable_content(id)?;
         match space.scheme() {
@@ -467,7 +471,7 @@ impl Spaces {
         Seal::new(space, &self.me, "ephemeral")?.body(data, rng)
     }
 
-    /// The space, if we may write now and seal to nobody who should not read.
+    /// Returns the space if we may write now without sealing to a former member.
     pub(crate) fn writable(&self, id: SpaceId) -> Result<&Space, LocalError> {
         let space = self.spaces.get(&id).filter(|space| space.founded.is_some());
         let space = space.ok_or(LocalError::UnknownSpace(id))?;
