@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use p2panda::{
-    ConsumerError, Ended, ErrorKind, Hash, NetworkId, PublishError, Subscription, ViewError,
+    ConsumerError, Ended, ErrorKind, Hash, NetworkId, OpenErrorKind, PublishError, Subscription,
+    ViewError,
 };
 use p2panda_rpc::api::Code;
 use p2panda_rpc::client::ClientError;
@@ -393,6 +394,9 @@ fn node_line(error: &p2panda::Error) -> String {
         p2panda::Error::Publish(error) if error_step(error).is_some() => {
             error_step(error).unwrap_or_default()
         }
+        p2panda::Error::Open(error) if open_step(error.kind()).is_some() => {
+            open_step(error.kind()).unwrap_or_default()
+        }
         p2panda::Error::View(ViewError::Unknown) => "`panda view ls` lists them",
         p2panda::Error::Consumer(ConsumerError::NoTopics) => "name one with --topic",
         p2panda::Error::Consumer(ConsumerError::Unknown) => "`panda consumer ls` lists them",
@@ -440,6 +444,18 @@ fn error_step(error: &PublishError) -> Option<&'static str> {
         }
         PublishError::SeqNumExhausted => "publish to another topic",
         PublishError::TooManyParents { .. } => "name fewer messages that it follows",
+        _ => return None,
+    })
+}
+
+/// What to do about a home directory that cannot be opened, if its kind does not say it.
+fn open_step(kind: &OpenErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        OpenErrorKind::NoMemory => "end other programs, or raise the memory limit of this one",
+        OpenErrorKind::KeyTwice { .. } => {
+            "move node.key out of the home directory, or leave node.key out of the configuration"
+        }
+        OpenErrorKind::KeyElsewhere { .. } => "name a new key with node.key in the configuration",
         _ => return None,
     })
 }

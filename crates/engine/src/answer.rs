@@ -112,7 +112,7 @@ pub enum PublishError {
     Sealed,
     /// Somebody who is no member any more holds the secret of the space, and a new one could not be
     /// made yet.
-    #[error("the space has to be healed first")]
+    #[error("the space has no secret that only its members know")]
     Unhealed,
     /// The same, and no new one can be made any more: the space has had as many as it can have.
     #[error("the space has used up its secrets: create another one and add its members there")]
@@ -127,7 +127,7 @@ pub enum PublishError {
     )]
     Restored,
     /// Our own newer operations have not come back from peers yet.
-    #[error("our own newer operations have not come back from peers yet")]
+    #[error("newer operations of this node have not come back from peers yet")]
     PullingOwnLog,
     /// A copy of this directory published to the same log elsewhere.
     #[error(
@@ -140,10 +140,10 @@ pub enum PublishError {
         held: bool,
     },
     /// Too much waits for a peer to send our own newer operations.
-    #[error("too many publishes wait for our own newer operations from a peer")]
+    #[error("too many publishes wait for newer operations of this node from a peer")]
     Held,
     /// The storage took nothing for as long as a publish waits (`docs/protocol/streams.md#18`).
-    #[error("nothing can be stored at the moment: {0}")]
+    #[error("storing is not possible at the moment: {0}")]
     Storage(StorageWait),
 }
 
@@ -162,7 +162,7 @@ pub enum StorageWait {
     #[error("another process keeps the database locked")]
     Busy,
     /// There is no room on the disk.
-    #[error("there is no room on the disk")]
+    #[error("the disk is full")]
     Full,
 }
 

@@ -219,7 +219,7 @@ pub struct SpaceLook {
 #[non_exhaustive]
 pub enum SpaceError {
     /// The topic carries no space, or this node does not know it yet.
-    #[error("the topic carries no space that is known here")]
+    #[error("this node knows no space in the topic")]
     Unknown,
     /// The topic already carries a space.
     #[error("the topic already carries a space")]
@@ -234,12 +234,10 @@ pub enum SpaceError {
     #[error(transparent)]
     Card(#[from] CardError),
     /// The space is the device space of a person, which only its devices change.
-    #[error(
-        "devices of this person tell each other of spaces there; it is changed by linking and revoking them"
-    )]
+    #[error("this is the device space of a person; link or revoke devices to change it")]
     DeviceSpace,
     /// This node is a device of another person.
-    #[error("this node is a device of another person")]
+    #[error("this node is already a device of another person")]
     OtherPerson,
     /// Only a node without spaces and without a person can restore a recovery file.
     #[error("this node follows spaces or is a device of a person; restore the file with a new one")]

@@ -12,7 +12,7 @@ pub enum ConsumerError {
     )]
     InvalidName,
     /// There is no consumer of this name.
-    #[error("there is no consumer of this name")]
+    #[error("no consumer has this name")]
     Unknown,
     /// A consumer needs topics.
     #[error("a new consumer needs a topic")]
@@ -21,10 +21,10 @@ pub enum ConsumerError {
     #[error("the {0} of a consumer cannot be changed now")]
     Conflict(&'static str),
     /// This setting has an impossible value.
-    #[error("this {0} is not possible")]
+    #[error("this {0} is invalid")]
     Invalid(&'static str),
     /// The filter admits nothing.
-    #[error("this filter admits nothing")]
+    #[error("no message can match this filter")]
     InvalidFilter,
     /// The consumer is open and allows one reader at a time.
     #[error("the consumer is open and allows only one reader at a time")]
@@ -48,7 +48,7 @@ pub enum ConsumerError {
     #[error("the feed does not have this operation")]
     UnknownOperation,
     /// There is no such dead letter.
-    #[error("there is no such dead letter")]
+    #[error("no dead letter has this number")]
     UnknownDeadLetter,
     /// A limit is reached.
     #[error("the limit of {0} is reached")]

@@ -21,23 +21,23 @@ use crate::{Message, Pointer, SpaceId, SpacesArgs};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProcessError {
-    /// What it names is not here: hand it in again when it is.
-    #[error("{} messages before it are missing", .0.len())]
+    /// Messages that it names have not arrived: pass it in again when they have.
+    #[error("{} messages that it names have not arrived", .0.len())]
     Missing(Vec<Hash>),
-    /// It points to a message that is no operation on a group.
-    #[error("{0} is no operation on a group")]
+    /// It points to a message that is not an operation on a group.
+    #[error("the message points to {0}, which is not an operation on a group")]
     NoGroupOperation(Hash),
-    /// The operation on a group, which is wrong forever.
+    /// The operation on a group is invalid and stays so.
     #[error(transparent)]
     Group(#[from] p2panda_groups::ProcessError),
-    /// The operation on a group touches too many others: hand it in again when there is nothing
-    /// else to do.
-    #[error("the operation touches too many others")]
+    /// The operation on a group affects too many others at once: pass it in again when there is no
+    /// other work.
+    #[error("the operation affects too many others at once; process it again later")]
     Postponed,
-    /// The space has another form of messages.
-    #[error("the space has another form of messages")]
+    /// The space uses the other form of messages.
+    #[error("the space uses the other form of messages")]
     Form,
-    /// The key bundle.
+    /// The key bundle is refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }

@@ -112,16 +112,16 @@ pub struct Sealed<'s, S>(pub &'s mut S);
 #[non_exhaustive]
 pub enum Wait {
     /// Control messages that it names.
-    #[error("{} control messages before it are missing", .0.len())]
+    #[error("{} control messages that it names have not arrived", .0.len())]
     Missing(Vec<Hash>),
     /// A structure key ([`Event::Keys`](crate::Event::Keys), [`Glance::Keys`]).
     #[error("the structure key {0} is missing")]
     Key(KeyId),
     /// A version of the software that supports this suite, which an owner of the space requires.
-    #[error("the space demands suite {0}, which this version does not speak")]
+    #[error("the space requires suite {0}, which this version does not support; update this node")]
     Suite(u8),
     /// A time without other work, because it affects too many other operations.
-    #[error("it touches too many other operations")]
+    #[error("it affects too many other operations at once; process it again later")]
     Postponed,
 }
 

@@ -81,7 +81,7 @@ fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
     let unknown = world.at("home", &["consumer", "info", "jobs"]);
     let unknown = { unknown }.output().unwrap();
     assert_eq!(unknown.status.code(), Some(23), "{}", stderr(&unknown));
-    let said = "panda: there is no consumer of this name; `panda consumer ls` lists them\n";
+    let said = "panda: no consumer has this name; `panda consumer ls` lists them\n";
     assert_eq!(stderr(&unknown), said);
 }
 

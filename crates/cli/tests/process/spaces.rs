@@ -154,7 +154,7 @@ fn invalid_space_commands_fail_in_one_line() {
         (
             &["space", "leave", &space],
             6,
-            "the last owner would be gone",
+            "make another member an owner first",
         ),
         (
             &["space", "role", &space, &owner, "king"],

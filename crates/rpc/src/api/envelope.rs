@@ -79,14 +79,14 @@ impl Incoming {
         let id = match id.transpose() {
             Ok(id) if id.as_ref().is_none_or(is_short) => id,
             _ => {
-                let error = RpcError::new(Code::InvalidRequest, "the id is not possible")
+                let error = RpcError::new(Code::InvalidRequest, "the id is invalid")
                     .hint("an id is a whole number or a text of at most 64 bytes");
                 return Err((RequestId::Null, error));
             }
         };
         if shape.jsonrpc != "2.0" {
             let error = RpcError::new(Code::InvalidRequest, "\"jsonrpc\" is not \"2.0\"")
-                .hint("only JSON-RPC 2.0 is spoken");
+                .hint("send JSON-RPC 2.0");
             return Err((id.unwrap_or(RequestId::Null), error));
         }
         let params = match shape.params {

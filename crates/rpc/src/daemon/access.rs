@@ -471,7 +471,7 @@ impl Gate {
         match is_own || access.origins.iter().any(|listed| listed == origin) {
             true => Ok(()),
             false => Err(
-                RpcError::new(Code::Forbidden, "pages of this origin may not ask")
+                RpcError::new(Code::Forbidden, "pages of this origin have no access")
                     .hint("add it to `origins` in the node's configuration"),
             ),
         }

@@ -36,7 +36,7 @@ pub(crate) async fn access_invite(
 ) -> Of<api::AccessInviteResult> {
     let service = session.service.clone();
     if service.gate.access().unknown_keys != Unknown::Invite {
-        let error = RpcError::new(Code::Invalid, "this node admits nobody by invite");
+        let error = RpcError::new(Code::Invalid, "this node does not admit keys by invite");
         return Err(error.hint("set access.unknown_keys = \"invite\" and reload the configuration"));
     }
     let mut topics = BTreeSet::new();
@@ -94,7 +94,7 @@ pub(crate) async fn access_revoke(
 /// What waits for the disk, off the threads of connections.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Of<T> + Send + 'static) -> Of<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| RpcError::new(Code::Internal, "the work did not end"))?
+    done.map_err(|_| RpcError::new(Code::Internal, "the request failed unexpectedly"))?
 }
 
 pub(crate) async fn node_status(
@@ -164,7 +164,7 @@ pub(crate) async fn peer_add(
         Ok(NamedAddr::Socket(addr)) => net.add_peer(params.node, addr),
         Ok(NamedAddr::Host(host)) => net.add_peer_host(params.node, host),
         Err(error) => {
-            let error = RpcError::new(Code::InvalidParams, format!("no address: {error}"));
+            let error = RpcError::new(Code::InvalidParams, format!("not an address: {error}"));
             return Err(error.hint("write 192.0.2.7:9000, [2001:db8::7]:9000 or node.example:9000"));
         }
     }
@@ -405,7 +405,7 @@ pub(crate) async fn view_list(
 ) -> Of<api::ViewListResult> {
     if who.topics.is_some() {
         let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
-        return Err(error.hint("views concern all topics, this credential only some"));
+        return Err(error.hint("views are about all topics; use a credential for all of them"));
     }
     let views = session.service.node.views().await;
     let views = views.map_err(|error| map::error(&error))?;

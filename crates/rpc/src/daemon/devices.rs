@@ -57,7 +57,7 @@ impl Links {
             links.retain(|_, link| !(is_over(link.at.borrow().state) || link.orders.is_closed()));
         }
         if links.len() >= RPC_DEVICE_LINKS_MAX {
-            let error = RpcError::new(Code::Limit, "so many links with devices are under way");
+            let error = RpcError::new(Code::Limit, "too many links with devices are in progress");
             return Err(
                 error.hint("end one with device.refuse, or wait: each ends after 10 minutes")
             );
@@ -83,7 +83,7 @@ impl Links {
     fn get(&self, name: &str) -> Of<Link> {
         let found = self.0.lock().get(name).cloned();
         found.ok_or_else(|| {
-            RpcError::new(Code::NotFound, "there is no such link")
+            RpcError::new(Code::NotFound, "no link has this id")
                 .hint("device.link and device.accept begin one; it ends after 10 minutes")
         })
     }
@@ -225,8 +225,11 @@ pub(crate) async fn link(
 /// Parses the code of a parameter, and the ticket with possible other devices.
 fn code(text: &str) -> Of<(DeviceCode, Option<Ticket>)> {
     let invalid = |why: String| {
-        RpcError::new(Code::InvalidParams, format!("no code of a device: {why}"))
-            .hint("the other device shows it: 26 characters, or a ticket that begins with `panda:`")
+        RpcError::new(
+            Code::InvalidParams,
+            format!("not the code of a device: {why}"),
+        )
+        .hint("the other device shows it: 26 characters, or a ticket that begins with `panda:`")
     };
     match text.parse::<Ticket>() {
         Ok(ticket) => match ticket.device().cloned() {

@@ -101,7 +101,7 @@ impl Invites {
         }
         if now.as_secs() > invite.expires || invite.keys.len() >= invite.uses as usize {
             let error = RpcError::new(Code::Unauthenticated, "the invite has ended, or is used up");
-            return Err(error.hint("ask who runs the node for another one"));
+            return Err(error.hint("ask the operator of the node for another one"));
         }
         invite.keys.insert(proof.key);
         let admitted = invite.clone();

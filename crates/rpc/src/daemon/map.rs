@@ -732,8 +732,11 @@ pub fn space_why(why: &p2panda::Why) -> api::SpaceWhyResult {
 /// The log goes on elsewhere.
 pub(crate) fn log_moved(expected: Expected) -> RpcError {
     let seq = expected.seq;
-    let mut error = RpcError::new(Code::LogMoved, format!("the log goes on at {seq}"))
-        .hint("check that the log is yours up to there, and sign again at `expected`");
+    let mut error = RpcError::new(
+        Code::LogMoved,
+        format!("the next operation of the log has seq {seq}"),
+    )
+    .hint("check that the log is yours up to there, and sign again at `expected`");
     error.data.expected = Some(expected);
     error
 }

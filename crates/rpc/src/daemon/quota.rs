@@ -92,7 +92,10 @@ impl Client {
         buckets.requests = (buckets.requests + seconds * requests).min(requests);
         buckets.bytes = (buckets.bytes + seconds * bytes_max).min(bytes_max);
         if buckets.requests < 1.0 || buckets.bytes < 1.0 {
-            let error = RpcError::new(Code::Quota, "more requests than this client may make");
+            let error = RpcError::new(
+                Code::Quota,
+                "this client has reached its limit of requests per second",
+            );
             return Err(error.hint("wait a second, and send several messages in one publish.batch"));
         }
         buckets.requests -= 1.0;
@@ -105,8 +108,11 @@ impl Client {
     pub(crate) fn connect(&self) -> Result<OwnedSemaphorePermit, RpcError> {
         let permit = Arc::clone(&self.connections).try_acquire_owned();
         permit.map_err(|_| {
-            RpcError::new(Code::Quota, "this client has as many connections as it may")
-                .hint("close one, or use one for everything")
+            RpcError::new(
+                Code::Quota,
+                "this client has reached its limit of connections",
+            )
+            .hint("close one, or use one for everything")
         })
     }
 

@@ -429,7 +429,7 @@ fn signed_note(subscription: u64, alias: &str, signed: Bytes, opened: &Ephemeral
 pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> Of<SubscribeResult> {
     if who.topics.is_some() {
         let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
-        return Err(error.hint("events concern all topics, this credential only some"));
+        return Err(error.hint("events are about all topics; use a credential for all of them"));
     }
     let opens_spaces = who.opens_spaces();
     follow_events(session, &who, Vec::new(), move |event| {
@@ -492,7 +492,7 @@ fn follow_events(
 }
 
 pub(crate) fn closed() -> RpcError {
-    RpcError::new(Code::Closed, "the node ends").hint("connect again once it is back")
+    RpcError::new(Code::Closed, "the node shuts down").hint("connect again once it is back")
 }
 
 pub(crate) async fn tell_end(notes: &mpsc::Sender<String>, subscription: u64, error: RpcError) {

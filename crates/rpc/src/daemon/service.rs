@@ -155,7 +155,10 @@ impl Service {
             let kept = kept.map_err(|error| map::error(&error))?;
             // A page of them is counted, no more.
             if kept.len() >= rooms.topics_max.min(TOPICS_PAGE_ROWS) {
-                let error = RpcError::new(Code::Limit, "this node keeps as many topics as it may");
+                let error = RpcError::new(
+                    Code::Limit,
+                    "this node has reached its limit of kept topics",
+                );
                 return Err(error.hint("ask its operator to raise the limit"));
             }
             let kept = self.node.topic(topic).keep(true).await;

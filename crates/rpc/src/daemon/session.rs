@@ -161,8 +161,13 @@ impl Session {
         who.check(M::NEED)?;
         let takes_part = [Need::Publish, Need::SpaceRead, Need::SpaceAdmin];
         if self.service.is_relay && takes_part.contains(&M::NEED) {
-            let error = RpcError::new(Code::Forbidden, "this node is a relay: it takes no part");
-            return Err(error.hint("ask another node, or give this one another node.role"));
+            let error = RpcError::new(
+                Code::Forbidden,
+                "this node is a relay, which only stores and passes on",
+            );
+            return Err(
+                error.hint("ask another node, or set another node.role in the configuration")
+            );
         }
         Ok((who, read::<M>(params)?))
     }

@@ -88,7 +88,7 @@ pub(crate) async fn join(
     let space = match (&params.ticket, &params.topic) {
         (Some(ticket), None) => {
             let ticket: Ticket = ticket.parse().map_err(|error| {
-                RpcError::new(Code::InvalidParams, format!("no ticket: {error}"))
+                RpcError::new(Code::InvalidParams, format!("not a ticket: {error}"))
                     .hint("space.invite makes them; they begin with `panda:`")
             })?;
             may(&ticket.topic())?;

@@ -14,22 +14,22 @@ use crate::{Role, SpaceId};
 #[non_exhaustive]
 pub enum LocalError {
     /// This node does not know the space.
-    #[error("the space {0} is unknown")]
+    #[error("this node does not know space {0}; wait until its messages have synced")]
     UnknownSpace(SpaceId),
     /// A space with this id exists.
-    #[error("the space {0} exists")]
+    #[error("space {0} already exists")]
     SpaceExists(SpaceId),
     /// Our role does not allow the action.
-    #[error("our role does not allow it: {0:?}")]
+    #[error("our role ({0:?}) does not allow this; ask an owner of the space")]
     Role(Option<Role>),
     /// We are an owner without secrets of the space: another member has to heal it first.
-    #[error("nobody has given us the secrets of the space yet")]
+    #[error("no member has sent us the secrets of the space yet; stay online and try again")]
     NotWelcomed,
     /// The action would leave the space without an owner.
-    #[error("the last owner would be gone")]
+    #[error("the space would have no owner; make another member an owner first")]
     LastOwner,
     /// There is no secret, or a former member knows it: heal first, then try again.
-    #[error("the space has to be healed first")]
+    #[error("the space has no secret that only its members know; heal it first")]
     HealFirst,
     /// The encryption of the group refuses the action.
     #[error(transparent)]
@@ -47,28 +47,28 @@ pub enum LocalError {
     #[error(transparent)]
     Invite(#[from] InviteError),
     /// This node knows no keys of an owner.
-    #[error("no keys of an owner are known")]
+    #[error("no keys of an owner have arrived yet; stay online and try again")]
     Unreachable,
     /// One message cannot welcome so many members: create the space with fewer, then add the
     /// others.
-    #[error("too many members for one message")]
+    #[error("one message cannot welcome so many members; add some of them later")]
     TooManyMembers,
     /// The key is not a device of the person, or this node does not know the person.
-    #[error("it is no device of this person")]
+    #[error("the key is not a device of this person")]
     NoDevice,
     /// A person must keep one device.
-    #[error("the last device of the person would be gone")]
+    #[error("the person would have no device; link another one first")]
     LastDevice,
     /// The person has as many devices as the limit allows.
-    #[error("the person has as many devices as it can have")]
+    #[error("the person has the most devices possible; revoke one first")]
     TooManyDevices,
     /// A revoked key cannot be linked again: create new keys on that device.
-    #[error("the device was revoked; it needs new keys")]
+    #[error("the device was revoked; create new keys on it and link it again")]
     RevokedDevice,
     /// The key was removed from a space in which our person is not an owner. Linking it would
     /// remove the person from that space. Create new keys on that device, or ask an owner to add it
     /// first.
-    #[error("the device was removed from a space of this person; it needs new keys")]
+    #[error("the device was removed from a space of this person; create new keys on it")]
     RemovedDevice,
     /// The group is no team, or not known here, or not in the space.
     #[error("it is no team that is known here")]
@@ -89,19 +89,19 @@ pub enum LocalError {
     #[error("it is a member by the team {0}; change the team, or remove the team from the space")]
     ByTeam(GroupId),
     /// In this space the recovery key is not, or not yet, a member.
-    #[error("the space does not know the recovery key as a member")]
+    #[error("the recovery key is not a member of the space, as far as has synced; stay online")]
     NotRecoverable,
     /// The data is above the limit for sealing.
-    #[error("too large to be sealed")]
+    #[error("the data is too large to be sealed; split it")]
     TooLarge,
     /// The space, or one of its groups, uses the other form of messages.
-    #[error("the space has another form of messages")]
+    #[error("the space uses the other form of messages")]
     Form,
     /// The space requires a suite that this version does not support.
-    #[error("the space demands suite {0}, which this version does not speak")]
+    #[error("the space requires suite {0}, which this version does not support; update this node")]
     Suite(u8),
     /// In the message scheme members never read earlier messages.
-    #[error("a space of the message scheme has no history")]
+    #[error("a space of the message scheme cannot give newcomers its history; turn that off")]
     History,
     /// The space has had nearly as many secrets as it can have, or all.
     #[error(

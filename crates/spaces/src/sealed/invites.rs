@@ -296,7 +296,7 @@ impl InviteState {
 #[non_exhaustive]
 pub enum InviteError {
     /// The members know no such invite.
-    #[error("the members know no such invite")]
+    #[error("the members do not know this invite")]
     Unknown,
     /// An owner revoked it.
     #[error("the invite was revoked")]
@@ -308,7 +308,7 @@ pub enum InviteError {
     #[error("the invite is used up")]
     UsedUp,
     /// The newcomer is a member, or was admitted by this invite before.
-    #[error("the invite has let this node in before, or it is a member")]
+    #[error("this node is a member, or the invite has admitted it before")]
     AlreadyIn,
 }
 

@@ -34,14 +34,17 @@ pub enum OpenErrorKind {
     },
     /// An older version wrote it, and it is to be read only: anyone who opens it brings it up to
     /// date.
-    #[error("{} was written by an older version: open it once where it can be written",
+    #[error("{} was written by an older version: open it once with write access",
         dir.display())]
     Older {
         /// The directory.
         dir: PathBuf,
     },
     /// It lies on read-only media, and the process that had it open was killed.
-    #[error("{} was not closed cleanly, and is read-only, so it cannot be repaired", dir.display())]
+    #[error(
+        "{} was not closed cleanly, and cannot be repaired on a read-only file system",
+        dir.display()
+    )]
     NotClosed {
         /// The directory.
         dir: PathBuf,
@@ -67,13 +70,16 @@ pub enum OpenErrorKind {
         dir: PathBuf,
     },
     /// The caller keeps the key, but the directory has a key file.
-    #[error("{} has a node.key, and the key is kept elsewhere", dir.display())]
+    #[error("{} contains a node.key, although its key is kept elsewhere", dir.display())]
     KeyTwice {
         /// The directory.
         dir: PathBuf,
     },
     /// The caller keeps the key, so the directory cannot get a new one.
-    #[error("the key of {} is kept elsewhere: the other one has to be made there", dir.display())]
+    #[error(
+        "the key of {} is kept elsewhere, so a new identity needs a new key there",
+        dir.display()
+    )]
     KeyElsewhere {
         /// The directory.
         dir: PathBuf,
@@ -111,13 +117,13 @@ pub enum OpenErrorKind {
         dir: PathBuf,
     },
     /// The keychain does not give the secret that opens what is sealed in the database.
-    #[error("the keychain does not open what is sealed: {why}")]
+    #[error("the keychain does not give the secret of the sealed rows: {why}")]
     Keychain {
         /// Why, in the words of the keychain.
         why: String,
     },
     /// There is not enough memory to try a passphrase.
-    #[error("a passphrase takes 64 MiB of memory, which are not there")]
+    #[error("not enough memory: trying a passphrase takes 64 MiB")]
     NoMemory,
     /// A file or directory could not be read or written; the cause is a [`std::io::Error`].
     #[error("{}", path.display())]

@@ -88,10 +88,10 @@ pub enum Acted {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DeedError {
     /// The topic carries no space, or it is not known here yet.
-    #[error("the topic carries no space that is known here")]
+    #[error("this page knows no space in the topic")]
     Unknown,
     /// It carries one already.
-    #[error("the topic carries a space already")]
+    #[error("the topic already carries a space")]
     Exists,
     /// The space does not allow it, or not now.
     #[error(transparent)]
