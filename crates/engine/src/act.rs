@@ -356,7 +356,7 @@ pub(crate) fn heal_first(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<bool, 
     Ok(false)
 }
 
-/// What is due by time: spaces are healed, keys renewed, newcomers ask and are let in.
+/// Does what is due by time: heals spaces, renews keys, asks to join, admits newcomers.
 pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
     if !turn.state.spaces.publishes(now_us) {

@@ -1,5 +1,5 @@
-//! How somebody comes into a space by an invite (`docs/protocol/spaces.md#16`): it asks, and an owner
-//! lets it in.
+//! Joining a space by an invite (`docs/protocol/spaces.md#16`): a newcomer asks, and an owner admits
+//! it.
 
 use chacha20::rand_core::Rng;
 use p2panda_core::limits::SPACE_HEAL_WAIT;
@@ -72,7 +72,7 @@ pub(crate) fn join(
     Ok(Ok(()))
 }
 
-/// What is due: we ask to be let in, and let others in.
+/// Does what is due: asks to join, and admits others.
 pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
     for topic in turn.state.spaces.take_asking(now_us) {
@@ -82,7 +82,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     for topic in turn.state.spaces.deciding(now_us) {
         let topic = turn.resolve(&topic)?;
         if turn.state.spaces.drafts.is_under_way(&topic.topic) {
-            // Who is let in would make what is computed of no use.
+            // An admission would invalidate what is being computed.
             let later_us = after_a_while(turn);
             if let Some(requests) = turn.state.spaces.requests_mut(&topic.topic) {
                 requests.wait_until(later_us);
@@ -163,7 +163,7 @@ fn decide(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
 /// Outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Decided {
-    /// Its author is let in, or will not be.
+    /// Its author is admitted, or never will be.
     Yes,
     /// We are not an owner, or do not know the invite.
     NotYet,

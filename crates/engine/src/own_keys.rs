@@ -76,7 +76,7 @@ fn publish_keys(
     if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
         known.keys_until = until;
     }
-    // Anyone who asked to be let in under earlier keys asks once more.
+    // A request to join under earlier keys is repeated.
     let now_us = turn.now.elapsed_us;
     turn.state.spaces.ask_by(&topic.topic, now_us);
     Ok(Ok(true))

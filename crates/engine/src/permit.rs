@@ -131,7 +131,7 @@ fn control(
         free.extend(spaces.came(&topic.topic, Awaited::Change));
     }
     spaces.person.look(&topic.topic);
-    // Who may be let in may be decided now.
+    // Requests to join may be decided now.
     let now_us = turn.now.elapsed_us;
     if let Some(requests) = spaces.requests_mut(&topic.topic) {
         requests.look_by(now_us);
@@ -354,7 +354,7 @@ fn lacks_key(turn: &mut Turn<'_>, topic: &TopicRef) {
     turn.state.spaces.lacks_from(&topic.topic, at_us);
 }
 
-/// Somebody asks to be let in. The owner that offered the invite decides at once, others after a random
+/// Somebody asks to join. The owner that offered the invite decides at once, others after a random
 /// time.
 fn asked(turn: &mut Turn<'_>, topic: &TopicRef, newcomer: VerifyingKey, invite: VerifyingKey) {
     let me = turn.state.author;

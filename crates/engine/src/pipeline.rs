@@ -8,7 +8,7 @@ use crate::{deliver, intake, order, prune, retention, seal, write};
 
 type Stage = fn(&mut Turn<'_>) -> Result<(), StoreError>;
 
-/// What happens to the operations that ingest let in.
+/// The stages for operations that ingest accepted.
 const STAGES: [Stage; 6] = [
     prune::step, // delete what a prune flag allows to delete
     order::step, // dependencies before dependents; what lacks one waits;

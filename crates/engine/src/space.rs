@@ -36,7 +36,7 @@ use waits::{Awaited, Waits};
 
 /// The first byte of the key of a sealed row that says that a topic carries a space.
 const TOPIC_ROW: u8 = 3;
-/// The same of one that says who asked to be let in.
+/// First byte of the key of a sealed row about a request to join.
 const REQUEST_ROW: u8 = 4;
 
 /// The same of one that says what was done in a space that nobody asked for.
@@ -79,11 +79,11 @@ pub(crate) struct Known {
     pub id: Option<SpaceId>,
     /// Until when the keys are good that we published there; 0: none are.
     pub keys_until: u64,
-    /// By which invite we ask to be let in.
+    /// The invite with which we ask to join.
     pub joining: Option<Joining>,
 }
 
-/// An invite by which we ask to be let in.
+/// An invite with which we ask to join.
 #[derive(Clone, Debug)]
 pub(crate) struct Joining {
     pub invite: Invite,
@@ -96,7 +96,7 @@ struct SpaceTopic {
     known: Known,
     waits: Waits,
     requests: Requests,
-    /// When we ask to be let in, in elapsed microseconds.
+    /// Time of our next request to join, in elapsed microseconds.
     ask_us: Option<u64>,
     /// When it is healed if it has to be, in elapsed microseconds.
     heal_us: Option<u64>,
@@ -419,14 +419,14 @@ impl Spaces {
             .collect()
     }
 
-    /// Who asked to be let in.
+    /// The requests to join.
     pub fn requests_mut(&mut self, topic: &Topic) -> Option<&mut Requests> {
         let space = self.topics.get_mut(topic)?;
         self.requested.insert(*topic);
         Some(&mut space.requests)
     }
 
-    /// We ask to be let in by then, if we hold an invite.
+    /// Schedules our request to join, if we hold an invite.
     pub fn ask_by(&mut self, topic: &Topic, at_us: u64) {
         let joining = |space: &&mut SpaceTopic| space.known.joining.is_some();
         if let Some(space) = self.topics.get_mut(topic).filter(joining) {
@@ -434,7 +434,7 @@ impl Spaces {
         }
     }
 
-    /// Topics in whose spaces we ask to be let in now.
+    /// Topics in whose spaces we ask to join now.
     pub fn take_asking(&mut self, now_us: u64) -> Vec<Topic> {
         let due = |space: &mut SpaceTopic| space.ask_us.take_if(|at| *at <= now_us).is_some();
         let topics = self.topics.iter_mut();

@@ -43,10 +43,10 @@ pub enum SpaceNews {
     RecoveryKey {
         /// Which.
         key: VerifyingKey,
-        /// Whether its file lets a new device into the space.
+        /// Whether its file gives a new device access to the space.
         is_in: bool,
     },
-    /// This node let somebody in who asked by an invite.
+    /// This node admitted somebody who asked by an invite.
     Admitted {
         /// Who.
         newcomer: VerifyingKey,

@@ -22,7 +22,7 @@ pub(crate) struct Journal {
 impl Groups {
     /// Begins a transaction, or moves the beginning of the one that is open to here.
     ///
-    /// What was taken in since can be given back with [`Groups::rollback`], for instance when a
+    /// What was processed since can be undone with [`Groups::rollback`], for instance when a
     /// database could not store its rows.
     pub fn begin(&mut self) {
         self.journal = Some(Journal {
@@ -35,12 +35,12 @@ impl Groups {
         });
     }
 
-    /// Ends the transaction that is open and keeps what was taken in.
+    /// Ends the transaction that is open and keeps what was processed.
     pub fn commit(&mut self) {
         self.journal = None;
     }
 
-    /// Ends the transaction that is open, as if nothing had been taken in since
+    /// Ends the transaction that is open, as if nothing had been processed since
     /// [`Groups::begin`]. Costs as much as there are operations, without resolving any.
     pub fn rollback(&mut self) {
         let Some(journal) = self.journal.take() else {

@@ -107,7 +107,7 @@ impl Config {
     }
 }
 
-/// The address book of the last run, taken in entry by entry: it never needs more memory than the
+/// The address book of the last run, read entry by entry: it never needs more memory than the
 /// book itself, however much was stored.
 #[derive(Debug)]
 pub struct Known(pub(crate) Book);

@@ -132,7 +132,7 @@ struct Driver {
     tell_at: Instant,
     /// Overlays that are common were told.
     met: bool,
-    /// Those that were told are not taken in.
+    /// Reported nodes are not processed.
     is_new: bool,
     /// Which of them began or ended since.
     common_changes: BTreeMap<Overlay, bool>,
@@ -325,7 +325,7 @@ impl Driver {
         self.control.handle(input, self.shared.clock.now());
     }
 
-    /// What the machine wants done. Records are taken in here, some at a time.
+    /// What the machine wants done. Records are processed here, some at a time.
     async fn take_outputs(&mut self) {
         while let Some(output) = self.control.poll() {
             match output {
@@ -426,7 +426,7 @@ impl Driver {
         self.outbox.iter().map(Bytes::len).sum()
     }
 
-    /// Closes the connection. A peer that is to blame is not let in again at once.
+    /// Closes the connection. A peer at fault is not admitted again at once.
     fn end(&mut self, code: CloseCode) {
         if matches!(code, CloseCode::Violation | CloseCode::Limit) {
             self.shared.connections.broke_rules(self.link.peer);

@@ -144,8 +144,8 @@ impl Spaces {
         self.kept(topic).await
     }
 
-    /// Asks to be let into the space of an invite, and follows it. The request waits in the topic until an
-    /// owner that is online takes it in, by that owner's clock; any node that holds the topic carries it.
+    /// Asks to join the space of an invite, and follows it. The request waits in the topic until an
+    /// owner that is online admits it, by that owner's clock; any node that holds the topic carries it.
     /// Nobody answers to an invite that is used up, revoked or has expired. [`Space::state`] says
     /// whether it waits, and [`Event::Space`](crate::Event::Space) when this node is a member.
     ///
@@ -362,7 +362,8 @@ impl<M> Space<M> {
         Ok(look.map_or_else(Vec::new, |look| look.lacking))
     }
 
-    /// What this node is in the space: its role, the name of the space, whether it waits to be let in.
+    /// State of this node in the space: its role, the name of the space, whether it waits to be
+    /// admitted.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown; [`Error::Space`]: it is no space any more.
@@ -389,7 +390,7 @@ impl<M> Space<M> {
         why.await
     }
 
-    /// Makes an invite when awaited: a string by which somebody may ask to be let in with this role.
+    /// Creates an invite when awaited: a string with which somebody may ask to join with this role.
     pub fn invite(&self, role: Role) -> InviteRequest {
         InviteRequest::new(self.node.clone(), self.topic, role)
     }

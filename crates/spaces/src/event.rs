@@ -53,7 +53,7 @@ pub enum Event {
         /// Who, sorted by member.
         changes: Vec<RoleChange>,
     },
-    /// A member says of which person it is a device: an owner takes that in.
+    /// A member states which person it is a device of: an owner admits the person.
     Introduced {
         /// The space.
         space: SpaceId,

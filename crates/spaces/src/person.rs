@@ -56,7 +56,7 @@ pub enum DeviceChange {
 /// What a space lacks of a person. Given by [`Spaces::pending`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pending {
-    /// The space knows no person, but a device of it: an owner takes the person in.
+    /// The space knows a device of the person, not the person: an owner admits it.
     Introduce,
     /// A device, or its own entry as an owner.
     Change(DeviceChange),
@@ -565,7 +565,7 @@ fn person(person: Option<GroupId>, devices: Vec<(VerifyingKey, Role)>) -> Option
 /// For another key that is a device of a person too, as that of a recovery.
 impl Spaces {
     /// Signs a change of a person's devices by a key that is one of its devices and is not ours, and
-    /// takes it in; [`Spaces::card`] has it then. Nothing is published.
+    /// processes it; [`Spaces::card`] then contains it. Nothing is published.
     pub fn sign_device_change(
         &mut self,
         by: &p2panda_core::SigningKey,

@@ -472,7 +472,7 @@ pub(crate) fn ejected(
 
 type Fed = (Hash, VerifyingKey, Vec<Hash>, Payload);
 
-/// Hands something to encryption and takes what comes of it.
+/// Passes a message to the encryption of the group and processes the result.
 pub(crate) fn feed(
     space: &mut Space,
     groups: &p2panda_groups::Groups,

@@ -52,7 +52,7 @@ pub struct Health {
     pub lacking: Vec<VerifyingKey>,
     /// Members beyond what their invite allows, where we are an owner and remove them.
     pub excess: Vec<VerifyingKey>,
-    /// Persons whom we take in, bring up to date or let go, where we are an owner or manage a team.
+    /// Persons that we, as an owner or a manager of a team, have to add, update or remove.
     pub persons: bool,
 }
 

@@ -38,10 +38,10 @@ export const en = {
   courier: "carries",
   takeOut: "Remove",
   takeOutSure: "Remove this member? What is written afterwards, it cannot read.",
-  joining: "You asked to be let in. Somebody who is an owner of this room has to be here.",
+  joining: "You asked to join. An owner of this room has to be online.",
   ejected: "You are no member of this room any more.",
   inviteSealed:
-    "Who has this link can ask to be let in: up to 32 people, within a week. The browser of who made the room lets them in while it is open.",
+    "Anyone with this link can ask to join: up to 32 people, within a week. The browser that made the room admits them while it is open.",
   trustPage:
     "That holds as long as you trust where this page came from. What the node never shows, only others can tell you.",
   persisted: "The browser promised to keep your key and messages.",
@@ -95,7 +95,7 @@ export const en = {
   passphraseWrong: "The passphrase is another one.",
   keyTitle: "Your key",
   renewText:
-    "If your key writes in two places, make a new one. In encrypted rooms you ask to be let in again.",
+    "If your key writes in two places, make a new one. In encrypted rooms you ask to join again.",
   renew: "Make a new key",
   renewSure: "Make a new key? Your messages stay. Others see you under another key from then on.",
   renewed: "Your page has a new key.",
@@ -109,7 +109,7 @@ export const en = {
       "Your key writes somewhere else, too. Make a new one: “Make a new key”.",
     "own-log-forked": "Your key has written something else somewhere. Make a new one.",
     "unknown-topic": "The node does not keep this room. What you write stays in this browser.",
-    unauthenticated: "The node does not let you in. What you write stays in this browser.",
+    unauthenticated: "The node refuses your access. What you write stays in this browser.",
     limit: "The node has no place for another room.",
     forbidden: "The node does not allow this page.",
     "storage-full": "The browser gives no more storage.",

@@ -103,7 +103,7 @@ pub enum DeviceCommand {
         /// ask on the terminal]
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
-        /// How long to wait until all spaces have let this device in
+        /// How long to wait until all spaces have admitted this device
         #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
         wait: Duration,
         /// Print a JSON object

@@ -120,7 +120,7 @@ pub async fn run(
             let done = followed(face, wait, interrupt).await?;
             if done == Outcome::Done {
                 note(
-                    "all spaces have let it in; write a new recovery file with `panda device export`",
+                    "all spaces have admitted it; write a new recovery file with `panda device export`",
                 );
             }
             Ok(done)

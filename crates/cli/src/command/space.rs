@@ -450,11 +450,11 @@ async fn joined(
     if outcome == Outcome::StoredOnly {
         note(match face {
             Face::Own(_) => {
-                "no owner has let this node in yet: the request stays in the topic and goes along with the \
+                "no owner has admitted this node yet: the request stays in the topic and goes along with the \
                 next command"
             }
             Face::Running(_) => {
-                "no owner has let this node in yet: the request stays in the topic, and the node that \
+                "no owner has admitted this node yet: the request stays in the topic, and the node that \
                 runs goes on with it"
             }
         });

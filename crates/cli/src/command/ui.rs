@@ -13,7 +13,7 @@ struct UiLine<'a> {
     url: &'a str,
 }
 
-/// Prints the address of the status page, which lets anyone in who opens it in time.
+/// Prints the address of the status page, which works for anyone who opens it in time.
 pub async fn run(args: &NodeArgs, ui: UiArgs) -> Result<Outcome, Failure> {
     let Some(remote) = Face::running(args, false).await? else {
         return Err(crate::open::nothing_runs(args));

@@ -389,7 +389,7 @@ impl Story {
             let state = story.space(who).await?.state().await?;
             Ok::<_, Failure>(!state.is_joining && state.role.is_some())
         };
-        self.until(who, "somebody lets it in", came).await
+        self.until(who, "a member admits it", came).await
     }
 
     /// Publishes as soon as that is possible.

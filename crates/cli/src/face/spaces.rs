@@ -84,7 +84,7 @@ impl Face {
         }
     }
 
-    /// Asks to be let into the space of an invite.
+    /// Asks to join the space of an invite.
     pub async fn join_space(&self, ticket: &Ticket) -> Result<api::SpaceView, Failure> {
         match self {
             Face::Own(node) => view(&node.spaces().join(ticket).await?).await,

@@ -84,7 +84,7 @@ pub const SPACE_OPERATIONS_MAX: usize = 10_000;
 /// What one control message says of invites (`docs/protocol/spaces.md#16`).
 pub const SPACE_NOTES_MAX: usize = 64;
 
-/// Owners to whom a request to be let in is sealed (`docs/protocol/spaces.md#16`).
+/// Owners to whom a request to join is sealed (`docs/protocol/spaces.md#16`).
 pub const SPACE_REQUEST_BOXES_MAX: usize = 16;
 
 /// Owners that an invite names (`docs/protocol/spaces.md#16`).
@@ -93,11 +93,11 @@ pub const SPACE_INVITE_OWNERS_MAX: usize = 2;
 /// Bytes of the name of a space (`docs/protocol/spaces.md#15`).
 pub const SPACE_NAME_BYTES_MAX: usize = 256;
 
-/// Requests to be let in that a node keeps for one space while it cannot decide about them
+/// Requests to join that a node keeps for one space while it cannot decide on them
 /// (`docs/protocol/streams.md#7`).
 pub const SPACE_REQUESTS_MAX: usize = 1_024;
 
-/// Requests to be let in that a node decides about in one transaction
+/// Requests to join that a node decides on in one transaction
 /// (`docs/protocol/streams.md#7`).
 pub const SPACE_ADMIT_STEP_MAX: usize = 16;
 

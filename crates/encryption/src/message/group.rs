@@ -55,7 +55,7 @@ pub enum CommitError {
     /// The group has changed since the draft: draft the operation again.
     #[error("the group has changed since the draft")]
     Stale,
-    /// Our own chain cannot take the operation in.
+    /// Our own chain cannot process the operation.
     #[error(transparent)]
     Process(#[from] ProcessError),
 }
@@ -589,7 +589,7 @@ impl<M: Membership> Group<M> {
         }
         match control.change() {
             // It made the seed itself, or we were added at the same time and our chain, which
-            // begins with one that it knows, did not take the seed in.
+            // begins with one that it knows, did not process the seed.
             Some(Change::Remove { removed }) if *removed == sender || !has_seed => {
                 self.leavers.insert(*removed);
             }

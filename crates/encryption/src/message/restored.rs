@@ -105,7 +105,7 @@ impl<M: Membership> Agreement<M> {
     }
 
     /// Takes what a newer copy of us made. A seed in it is lost, so that a random chain replaces
-    /// ours: nothing comes of the old one any more.
+    /// ours: the old one has no effect any more.
     pub(super) fn process_own(
         &mut self,
         (operation, control, recipients): (OperationId, &Control, &[(Kind, Member)]),

@@ -32,7 +32,7 @@ pub(crate) enum Told {
     Bundle,
     /// The topic carries this space.
     Space(SpaceId),
-    /// Somebody asks to be let in by an invite.
+    /// Somebody asks to join by an invite.
     Request {
         newcomer: VerifyingKey,
         invite: VerifyingKey,

@@ -210,7 +210,7 @@ fn a_crash_before_a_draft_is_used_takes_nothing_with_it() {
     assert!(removed.recv().is_err(), "it was not done");
     assert!(has(&mut alice, &carol.id()));
     assert_eq!(alice.operations().len(), operations);
-    // What comes of it is of no use to anybody.
+    // Nobody uses its result.
     alice.process(lost.seal().into());
     assert!(has(&mut alice, &carol.id()));
     alice.publish("for all").unwrap();

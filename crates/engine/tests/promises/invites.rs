@@ -122,7 +122,7 @@ fn a_used_invite_lets_nobody_else_in_nor_the_same_one_twice() {
     let mut carol = joining(3, &invite, &mut [&mut alice]);
     exchange(&mut [&mut alice, &mut bob, &mut carol]);
     assert!(!alice.is_member(&carol.id()) && carol.state().is_joining);
-    // Who was removed does not come back by the invite that let it in.
+    // A removed member does not rejoin by the invite that admitted it.
     alice.ask(change(SpaceChange::Remove(bob.id()))).unwrap();
     exchange(&mut [&mut alice, &mut bob]);
     bob.try_join(&invite).unwrap();

@@ -48,10 +48,10 @@ pub fn record_of(
 /// is not over for the node.
 pub async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
     let told = async { while !try_to_tell(teller, seed, node, records).await {} };
-    timeout(PATIENCE, told).await.expect("let in in time");
+    timeout(PATIENCE, told).await.expect("admitted in time");
 }
 
-/// Returns false if the node did not let the teller in.
+/// Returns false if the node did not admit the teller.
 async fn try_to_tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) -> bool {
     let connection = teller
         .dial(node, b"p2panda/confidential_discovery/v1")

@@ -120,7 +120,7 @@ pub(crate) enum Given {
     Pruned(PrunedRow),
 }
 
-/// What comes of looking for something to give.
+/// Result of the search for something to deliver.
 enum Found {
     Given(Given),
     /// The content of this entry has to be read.

@@ -42,7 +42,7 @@ async fn two_devices_read_the_same_and_a_revoked_one_nothing_later() {
     let person = b.person().id().await.unwrap();
     assert_eq!(b2.person().id().await.unwrap(), person);
     let second = the_same(&b2, &spaces[0]).await;
-    // An owner takes the person in.
+    // An owner admits the person.
     has_members(&second, 3).await;
     has_followed(&b).await;
     let look = spaces[0].look().await.unwrap().unwrap();

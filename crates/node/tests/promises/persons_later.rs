@@ -103,7 +103,7 @@ async fn a_space_that_one_device_joins_is_followed_by_the_others() {
     a.spaces().follow(space.topic()).await.unwrap();
     space.add(a.id(), Role::Editor).await.unwrap();
     let second = follows(&a2, space.topic()).await;
-    // The owner takes the person in.
+    // The owner admits the person.
     has_members(&second, 3).await;
     second.publish("from the second").await.unwrap();
     let (_tx, mut rx) = space.stream().await.unwrap();

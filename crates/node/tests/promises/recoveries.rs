@@ -62,7 +62,7 @@ async fn a_new_device_reads_and_writes_with_a_courier_alone() {
     let space = new.spaces().get(topic).await.unwrap().unwrap();
     let (tx, mut rx) = space.stream().await.unwrap();
     assert_eq!(said(&mut rx).await.text().unwrap(), "before");
-    until("the space has let it in", || async {
+    until("the space has admitted it", || async {
         new.person().pending().await.unwrap().is_empty()
     })
     .await;

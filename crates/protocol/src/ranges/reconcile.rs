@@ -49,7 +49,7 @@ pub struct Start {
 pub enum Output {
     /// Write this frame.
     Send(Bytes),
-    /// The peer's height of this node's own log. Once, first of all that comes of the peer.
+    /// The peer's height of this node's own log. Once, before anything else about the peer.
     PeerHas {
         /// `None` if it has nothing of it.
         own_seq: Option<u32>,

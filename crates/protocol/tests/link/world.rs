@@ -162,7 +162,7 @@ impl Alone {
         drain(&mut self.control)
     }
 
-    /// What comes of these messages, without what is written.
+    /// The outputs for these messages, without written bytes.
     pub fn receive(&mut self, messages: &[Message]) -> Vec<Output> {
         let frames: Vec<u8> = messages.iter().flat_map(frame).collect();
         sent(self.give(Input::Bytes(frames.into()))).1

@@ -201,7 +201,7 @@ impl Session {
                     return Err(error.hint("send `Authorization: Bearer TOKEN`"));
                 }
             };
-            // A nonce is good once, no matter what comes of it.
+            // A nonce is valid once, whether the attempt succeeds or not.
             let challenge = self.challenge.lock().take();
             let nonce = challenge.filter(|(_, until)| Instant::now() <= *until);
             let nonce = nonce.map(|(nonce, _)| nonce);

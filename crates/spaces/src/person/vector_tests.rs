@@ -35,7 +35,7 @@ fn person_of(node: &mut Node) -> GroupId {
     made.unwrap().0
 }
 
-/// An owner, and a person with two devices that introduces itself, is taken in, and leaves.
+/// An owner, and a person with two devices that introduces itself, is admitted, and leaves.
 fn comes_and_goes() -> (Node, Node, GroupId) {
     let [mut ada, mut ben, mut ben2] = nodes();
     ada.create(Settings::with_history(), &[(ben.member(), Role::Editor)]);

@@ -171,7 +171,7 @@ pub(crate) enum Body {
     Message(Chained),
 }
 
-/// Somebody asks to be let in by an invite.
+/// Somebody asks to join by an invite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) bundle: HybridBundle,

@@ -214,7 +214,8 @@ impl Spaces {
         Ok(person != founded.group && !nested.any(|(nested, _)| nested == person))
     }
 
-    /// Whether what a message says of invites belongs to what it does: who is let in is added.
+    /// Whether the statements of a message about invites fit its actions: an admitted newcomer is
+    /// added.
     fn fit(&self, structure: &Structure) -> bool {
         let auth = structure
             .pointer
@@ -538,7 +539,7 @@ impl Spaces {
         }
     }
 
-    /// What is to be done with a content message that was taken in; none for others.
+    /// The next step for a processed content message; `None` for others.
     pub fn verdict_of(
         &self,
         id: &SpaceId,

@@ -322,7 +322,7 @@ impl Life {
 
     fn end(&mut self) {
         self.sync_all();
-        // Persons that introduce themselves are taken in, and devices that come by that heal, too.
+        // Persons that introduce themselves are admitted, and devices that join by that heal, too.
         let rounds = match (&self.persons, self.scheme) {
             (Some(_), _) if self.team.is_some() => 7,
             (Some(_), _) => 5,

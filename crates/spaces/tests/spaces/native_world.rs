@@ -65,7 +65,7 @@ pub struct Pen<'p> {
     key: &'p SigningKey,
     topic: &'p mut Topic,
     published: &'p mut Vec<Hash>,
-    /// How much of each content log was taken in.
+    /// How much of each content log was processed.
     heights: &'p BTreeMap<VerifyingKey, u64>,
     /// How many operations there is room for.
     room: usize,

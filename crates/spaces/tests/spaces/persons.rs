@@ -223,7 +223,7 @@ fn a_person_is_added_and_gets_other_roles_as_a_whole() {
     assert!(ada.is_healthy() && ben.reads("without both"));
 }
 
-/// The one that removes knows the device as a member by itself, while another owner takes its person in.
+/// The one that removes knows the device as a member by itself, while another owner admits its person.
 #[test]
 fn a_removed_member_does_not_stay_through_its_person() {
     let [mut ada, mut ben, mut cai, mut cai2] = nodes();

@@ -61,7 +61,7 @@ pub struct News {
     pub joined: bool,
     /// We hold none any more.
     pub ejected: bool,
-    /// Who was let in by an invite.
+    /// Newcomers admitted by an invite.
     pub admitted: Vec<VerifyingKey>,
     /// Who was not, and why.
     pub turned_away: Vec<(VerifyingKey, String)>,
@@ -468,7 +468,7 @@ impl Book {
         }
     }
 
-    /// Whether we asked to be let in, and no owner has answered.
+    /// Whether we asked to join, and no owner has answered.
     pub fn is_joining(&self, topic: &Topic) -> bool {
         let room = self.rooms.get(topic);
         room.is_some_and(|room| room.joining.is_some())

@@ -27,7 +27,7 @@ pub enum Deed {
         /// Who is in it from the beginning, apart from us. Their keys are known from other topics.
         members: Vec<(VerifyingKey, Role)>,
     },
-    /// Asks to be let in by an invite, once an owner can be reached.
+    /// Asks to join by an invite, once an owner can be reached.
     Join(Box<Invite>),
     /// Publishes our keys there, and draws new ones where they are not good for long.
     Keys,

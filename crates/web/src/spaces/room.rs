@@ -89,7 +89,7 @@ impl Operation {
     }
 }
 
-/// An invite by which we ask to be let in.
+/// An invite with which we ask to join.
 #[derive(Clone, Debug)]
 pub(crate) struct Joining {
     pub invite: Invite,
@@ -104,7 +104,7 @@ pub(crate) struct Room {
     /// Until when the keys are good that we published there; 0: none are.
     pub keys_until: u64,
     pub joining: Option<Joining>,
-    /// Who asked to be let in, and by which invite.
+    /// Requests to join: newcomers and their invites.
     pub requests: BTreeMap<VerifyingKey, VerifyingKey>,
     /// Where processed control operations are.
     pub controls: BTreeMap<Hash, (VerifyingKey, u32)>,

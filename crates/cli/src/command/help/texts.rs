@@ -4,7 +4,7 @@ pub const SPACES: &str = "\
 A space is a topic whose content only its members can read. Members have roles: courier (stores and
 forwards, without keys), reader, editor, owner.
 
-  SPACE=$(panda space create \"our house\")       you are its owner
+  SPACE=$(panda space create \"our club\")       you are its owner
   panda space invite $SPACE --uses 3             a ticket; stay online with `panda node run`
   panda space join panda:...                     on the other machine
   date | panda space publish $SPACE              only members read it

@@ -39,7 +39,7 @@ pub async fn run(
             wait_ms: milliseconds(publish.wait),
         };
         if !published.interrupted {
-            // What comes of it is asked for below.
+            // The request below returns the result.
             tokio::select! {
                 waited = remote.call::<api::TopicDelivered>(&asked) => drop(waited?),
                 () = interrupt.wait() => {}
