@@ -204,6 +204,44 @@ fn comments_use_the_words_of_the_field() {
 }
 
 #[test]
+fn all_crates_name_the_same_oldest_compiler() {
+    let folders = [
+        "crates",
+        "sim",
+        "hostile",
+        "bench/Cargo.toml",
+        "bench/instructions",
+        "bench/network",
+        "packages",
+    ];
+    let of_workspace = files(&["Cargo.toml"], "Cargo.toml");
+    let is_named = |line: &&str| line.starts_with("rust-version");
+    let version = of_workspace["Cargo.toml"].lines().find(is_named).unwrap();
+    let manifests = files(&folders, "Cargo.toml");
+    assert!(manifests.len() > 15, "the crates are not where they were");
+    for (name, text) in manifests {
+        let named = text.lines().find(is_named).unwrap_or_default();
+        let is_same = named == "rust-version.workspace = true" || named == version;
+        assert!(is_same, "{name} does not name {version}");
+    }
+}
+
+#[test]
+fn the_hosted_run_calls_every_step_of_the_gate() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let (gate, hosted) = (read(".ci/run"), read(".github/workflows/gate.yml"));
+    let mut lines = gate.lines();
+    let steps = lines.find_map(|line| line.strip_prefix("steps=(")).unwrap();
+    let steps: BTreeSet<&str> = steps.trim_end_matches(')').split(' ').collect();
+    let (_, matrix) = hosted.split_once("steps:\n").unwrap();
+    let called = matrix
+        .lines()
+        .map_while(|line| line.trim().strip_prefix("- "));
+    let called: BTreeSet<&str> = called.flat_map(|line| line.split(' ')).collect();
+    assert_eq!(called, steps);
+}
+
+#[test]
 fn a_test_name_fits_one_line() {
     let mut found = Vec::new();
     for (name, text) in sources() {
