@@ -32,7 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>, topics: Arc<Served<TopicHandle>>) {
         };
         // With half of the places taken, a caller first has to prove its address.
         let busy = handshakes.available_permits() < limits::HANDSHAKES_MAX / 2
-            || shared.door.count(&Purpose::Handshake(prefix))
+            || shared.admissions.count(&Purpose::Handshake(prefix))
                 >= limits::HANDSHAKES_PER_PREFIX_MAX / 2;
         if busy && !incoming.remote_addr_validated() {
             // An error means that it was validated after all; the caller tries again.
@@ -40,7 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>, topics: Arc<Served<TopicHandle>>) {
             continue;
         }
         let (Some(place), Ok(permit)) = (
-            shared.door.handshake(prefix),
+            shared.admissions.handshake(prefix),
             handshakes.clone().try_acquire_owned(),
         ) else {
             incoming.refuse();
@@ -120,7 +120,7 @@ async fn serve_sync(
     peer: VerifyingKey,
     connection: Connection,
 ) -> Result<(), CloseCode> {
-    let admitted = shared.door.admit(Purpose::Sync(peer));
+    let admitted = shared.admissions.admit(Purpose::Sync(peer));
     let mut admitted = admitted.ok_or(CloseCode::Refused)?;
     let topic = dial::answer(shared, &connection)
         .await
@@ -131,7 +131,7 @@ async fn serve_sync(
     if !admitted.also(Purpose::SyncOn(peer, topic)) {
         return Err(CloseCode::Refused);
     }
-    let sessions = shared.door.count(&Purpose::SyncOn(peer, topic));
+    let sessions = shared.admissions.count(&Purpose::SyncOn(peer, topic));
     let extra = sessions > limits::SESSIONS_PER_PAIR;
     if !shared.connections.agreed(&connection, extra) {
         return Err(CloseCode::Refused);
@@ -167,7 +167,7 @@ async fn serve_discovery(
 
 /// Hands the connection over to the task that drives it.
 async fn serve_link(shared: &Shared, peer: VerifyingKey, connection: Connection) {
-    let Some(_admitted) = shared.door.admit(Purpose::Link(peer)) else {
+    let Some(_admitted) = shared.admissions.admit(Purpose::Link(peer)) else {
         return close(&connection, CloseCode::Refused);
     };
     let closed = connection.weak_handle().closed();
@@ -180,7 +180,7 @@ async fn serve_link(shared: &Shared, peer: VerifyingKey, connection: Connection)
 
 /// How many of them a peer has is bounded where the oldest one can make room.
 async fn serve_gossip(shared: &Shared, peer: VerifyingKey, connection: Connection) {
-    match shared.door.enter() {
+    match shared.admissions.enter() {
         Some(_admitted) => shared.gossip.serve(peer, connection).await,
         None => close(&connection, CloseCode::Refused),
     }

@@ -39,23 +39,23 @@ impl Purpose {
 
 /// Counts what was admitted.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Door {
-    inside: Arc<Mutex<HashMap<Purpose, usize>>>,
+pub(crate) struct Admissions {
+    counts: Arc<Mutex<HashMap<Purpose, usize>>>,
 }
 
-/// A place inside; dropping it gives it back.
+/// An admitted connection, stream or session; dropping it makes room for another one.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    door: Door,
+    admissions: Admissions,
     purposes: Vec<Purpose>,
     charge: Option<Charge>,
 }
 
-impl Door {
-    /// A place for a TLS handshake. `None`: too many of them come from there.
+impl Admissions {
+    /// Admits a TLS handshake. `None`: too many come from that prefix.
     pub(crate) fn handshake(&self, prefix: Prefix) -> Option<Admitted> {
         let mut admitted = Admitted {
-            door: self.clone(),
+            admissions: self.clone(),
             purposes: Vec::new(),
             charge: None,
         };
@@ -64,10 +64,10 @@ impl Door {
             .then_some(admitted)
     }
 
-    /// How many are inside for a purpose.
+    /// Returns how many are admitted for a purpose.
     pub(crate) fn count(&self, purpose: &Purpose) -> usize {
-        let inside = self.inside.lock();
-        inside.get(purpose).copied().unwrap_or_default()
+        let counts = self.counts.lock();
+        counts.get(purpose).copied().unwrap_or_default()
     }
 
     pub(crate) fn admit(&self, purpose: Purpose) -> Option<Admitted> {
@@ -75,7 +75,7 @@ impl Door {
         admitted.also(purpose).then_some(admitted)
     }
 
-    /// A place for a session on a link that is inside: it takes none of those for connections. What it
+    /// Admits a session on an admitted link, which takes no place of a connection. What it
     /// costs is counted with everything else that the peer makes this node hold.
     pub(crate) fn session(
         &self,
@@ -90,7 +90,7 @@ impl Door {
 
     fn stream(&self, peer: VerifyingKey, topic: Topic) -> Option<Admitted> {
         let mut admitted = Admitted {
-            door: self.clone(),
+            admissions: self.clone(),
             purposes: Vec::with_capacity(1),
             charge: None,
         };
@@ -98,10 +98,10 @@ impl Door {
         admitted.also(purpose).then_some(admitted)
     }
 
-    /// For a purpose whose places are counted elsewhere.
+    /// Admits for a purpose that is counted elsewhere.
     pub(crate) fn enter(&self) -> Option<Admitted> {
         let mut admitted = Admitted {
-            door: self.clone(),
+            admissions: self.clone(),
             purposes: Vec::new(),
             charge: None,
         };
@@ -112,8 +112,8 @@ impl Door {
 impl Admitted {
     /// Counts for another purpose as well, if there is room.
     pub(crate) fn also(&mut self, purpose: Purpose) -> bool {
-        let mut inside = self.door.inside.lock();
-        let count = inside.entry(purpose.clone()).or_default();
+        let mut counts = self.admissions.counts.lock();
+        let count = counts.entry(purpose.clone()).or_default();
         if *count >= purpose.max() {
             return false;
         }
@@ -125,12 +125,12 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut inside = self.door.inside.lock();
+        let mut counts = self.admissions.counts.lock();
         for purpose in &self.purposes {
-            let count = inside.entry(purpose.clone()).or_default();
+            let count = counts.entry(purpose.clone()).or_default();
             *count = count.saturating_sub(1);
             if *count == 0 {
-                inside.remove(purpose);
+                counts.remove(purpose);
             }
         }
     }
@@ -260,26 +260,26 @@ mod tests {
 
     #[test]
     fn a_place_that_was_given_back_can_be_taken_again() {
-        let door = Door::default();
+        let admissions = Admissions::default();
         let peer = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let topic = Topic::from_bytes([2; 32]);
         let mut inside = Vec::new();
         for _ in 0..limits::SESSIONS_PER_TOPIC_MAX {
-            let mut admitted = door.admit(Purpose::Sync(peer)).unwrap();
+            let mut admitted = admissions.admit(Purpose::Sync(peer)).unwrap();
             assert!(admitted.also(Purpose::SyncOn(peer, topic)));
             inside.push(admitted);
         }
-        let mut refused = door.admit(Purpose::Sync(peer)).unwrap();
+        let mut refused = admissions.admit(Purpose::Sync(peer)).unwrap();
         assert!(!refused.also(Purpose::SyncOn(peer, topic)));
         inside.clear();
         assert!(refused.also(Purpose::SyncOn(peer, topic)));
         drop(refused);
-        assert!(door.inside.lock().is_empty());
+        assert!(admissions.counts.lock().is_empty());
     }
 
     #[test]
     fn sessions_on_links_take_no_place_of_connections() {
-        let door = Door::default();
+        let admissions = Admissions::default();
         let peer = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let topic = |number: usize| {
             let mut bytes = [0; 32];
@@ -288,16 +288,16 @@ mod tests {
         };
         let topics = 0..limits::CONNECTIONS_MAX + 1;
         let inside: Vec<_> = topics
-            .map(|number| door.stream(peer, topic(number)).unwrap())
+            .map(|number| admissions.stream(peer, topic(number)).unwrap())
             .collect();
-        assert!(door.admit(Purpose::Link(peer)).is_some());
-        let more = || door.stream(peer, topic(0));
+        assert!(admissions.admit(Purpose::Link(peer)).is_some());
+        let more = || admissions.stream(peer, topic(0));
         let others: Vec<_> = (1..limits::LINK_STREAMS_PER_TOPIC_MAX)
             .map(|_| more().unwrap())
             .collect();
         assert!(more().is_none());
         drop((inside, others));
-        assert!(door.inside.lock().is_empty());
+        assert!(admissions.counts.lock().is_empty());
     }
 
     #[test]

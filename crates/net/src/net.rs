@@ -13,7 +13,7 @@ use p2panda_protocol::record::{Address, TransportInfo};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::admission::{Door, Visitors};
+use crate::admission::{Admissions, Visitors};
 use crate::alpns::Alpns;
 use crate::blocked::Blocked;
 use crate::book::{AddressBook, sockets};
@@ -124,7 +124,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         lan: Lan::default(),
         own: watch::Sender::new(None),
         requests,
-        door: Door::default(),
+        admissions: Admissions::default(),
         visitors: Visitors::default(),
         revisits: Revisits::default(),
         sessions: Sessions::new(signals.clone()),

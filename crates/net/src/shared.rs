@@ -12,7 +12,7 @@ use p2panda_protocol::record::{RecordError, TransportInfo};
 use p2panda_protocol::sync::Limits;
 use tokio::sync::{mpsc, watch};
 
-use crate::admission::{Door, Visitors};
+use crate::admission::{Admissions, Visitors};
 use crate::alpns::Alpns;
 use crate::blocked::Blocked;
 use crate::book::AddressBook;
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     /// Sync sessions that a topic looks for.
     pub(crate) sessions_sought: usize,
     pub(crate) requests: mpsc::Sender<Request>,
-    pub(crate) door: Door,
+    pub(crate) admissions: Admissions,
     pub(crate) visitors: Visitors,
     pub(crate) revisits: Revisits,
     pub(crate) overlays: Overlays,

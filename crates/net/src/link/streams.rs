@@ -106,7 +106,7 @@ impl Driver {
         let connections = &self.shared.connections;
         connections.needed(&self.link.connection);
         let charge = || connections.session_charge(&self.link.connection);
-        let Some(admitted) = self.shared.door.session(peer, topic, charge) else {
+        let Some(admitted) = self.shared.admissions.session(peer, topic, charge) else {
             return Err(full(send, recv));
         };
         let proof = self.link.secret.proof(&topic, self.link.side);
