@@ -136,7 +136,7 @@ pub enum Command {
     /// Create encrypted spaces, invite people, manage who may read and write
     #[command(subcommand)]
     Space(SpaceCommand),
-    /// Link a second device, list and revoke devices, come back by a recovery file
+    /// Link a second device, list and revoke devices, restore from a recovery file
     #[command(subcommand)]
     Device(DeviceCommand),
     /// Read with named consumers, inspect them, move them
@@ -470,7 +470,7 @@ pub struct KeepArgs {
 /// `docs/protocol/consumers.md`
 #[derive(Debug, Subcommand)]
 pub enum ConsumerCommand {
-    /// List all
+    /// List all consumers
     #[command(after_help = "Example:\n  panda consumer ls --json")]
     Ls {
         /// Print one JSON object per consumer
@@ -622,7 +622,7 @@ pub enum DeadCommand {
 /// `docs/protocol/views.md`
 #[derive(Debug, Subcommand)]
 pub enum ViewCommand {
-    /// List all versions
+    /// List all views with their versions
     #[command(
         after_help = "Only reads: works while the application runs.\n\nExample:\n  panda view ls \
             --home ./app"

@@ -212,7 +212,7 @@ pub struct EventsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ContextCommand {
-    /// List all; the current one has a star
+    /// List all contexts; the current one has a star
     #[command(after_help = "Example:\n  panda context ls")]
     Ls {
         /// Print one JSON object per context

@@ -72,6 +72,8 @@ limit it to these topics. SIGHUP reloads all of this. A proxy provides TLS (docs
   panda --node attic status";
 
 pub const WATCH: &str = "\
+These commands show whether a node is well:
+
   panda status            one screen: addresses, peers, what is behind and why
   panda events            events, line by line
   panda top               rates, every second
