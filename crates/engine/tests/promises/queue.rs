@@ -1,6 +1,5 @@
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use p2panda_engine::{Command, Engine, Incoming, NewMessage, Options, thread};
 
@@ -192,7 +191,6 @@ fn the_write_ahead_log_stays_small_with_a_pausing_reader() {
     let queue = thread::spawn(engine, thread::system_clock(), Box::new(|_| ()));
     let body = "x".repeat(64 * 1024);
     let largest = Arc::new(Mutex::new(0));
-    let start = Instant::now();
     for _ in 0..40 {
         let answers: Vec<_> = (0..50)
             .map(|_| {
@@ -211,10 +209,6 @@ fn the_write_ahead_log_stays_small_with_a_pausing_reader() {
         *largest = bytes.max(*largest);
     }
     let largest = *largest.lock().unwrap();
-    assert!(
-        largest < 64 << 20,
-        "{largest} bytes after {:?}",
-        start.elapsed()
-    );
+    assert!(largest < 64 << 20, "{largest} bytes");
     queue.close().unwrap();
 }

@@ -99,6 +99,7 @@ async fn a_visitor_without_a_topic_is_visited_until_it_has_one() {
         }
     };
     let after = timeout(PATIENCE, dialled).await.expect("dialled in time");
+    // Sockets do not run under a paused clock: only its time tells a revisit from a visit of the walk.
     assert!(after < Duration::from_secs(28), "{after:?}");
     for node in [node, other] {
         node.net.shutdown().await;
