@@ -299,7 +299,7 @@ test("a page brings rooms to a node that has places for them", patient, async (t
     ({ code }) => code === "limit",
   );
   await panda.topic(newTopic()).publish("hi");
-  assert.match((await full).message, /as many topics/);
+  assert.match((await full).message, /limit of kept topics/);
 });
 
 test(
