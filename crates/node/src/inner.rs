@@ -1,5 +1,5 @@
-//! What the public types are made of: the queue into the engine, the readers of the store, the state
-//! of each topic, and the desk that serves the network.
+//! The internals of the public types: the queue into the engine, the readers of the store, the state
+//! of each topic, and the responder that serves the network.
 
 pub(crate) mod acks;
 pub(crate) mod blame;

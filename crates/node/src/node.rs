@@ -28,7 +28,7 @@ use crate::inner::levels::Levels;
 use crate::inner::named::Registry;
 use crate::inner::new_logs::NewLogs;
 use crate::inner::queue::Queue;
-use crate::inner::serve::{Desk, serve};
+use crate::inner::serve::{Responder, serve};
 use crate::inner::space_topics::SpaceTopics;
 use crate::inner::storage::Storage;
 use crate::inner::topic::{TopicState, Topics};
@@ -137,7 +137,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         }
     };
     let hops = Arc::default();
-    let desk = Desk {
+    let responder = Responder {
         id: signing_key.verifying_key(),
         levels,
         storage: storage.clone(),
@@ -149,7 +149,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         hops: Arc::clone(&hops),
         events: events.clone(),
     };
-    tokio::spawn(serve(incoming, desk));
+    tokio::spawn(serve(incoming, responder));
     blocking::start(topics.clone(), storage.clone(), quotas);
     tokio::spawn(consumers.clone().end_idle(queue.clone()));
     let open = (topics.clone(), consumers.clone(), views.clone());

@@ -33,16 +33,16 @@ use crate::inner::topic::Topics;
 use crate::inner::verify::verify;
 
 /// Serves the network until it is gone.
-pub(crate) async fn serve(mut requests: mpsc::Receiver<Request>, desk: Desk) {
+pub(crate) async fn serve(mut requests: mpsc::Receiver<Request>, responder: Responder) {
     let sessions = Sessions::default();
     while let Some(request) = requests.recv().await {
-        desk.take(request, &sessions);
+        responder.take(request, &sessions);
     }
 }
 
-/// What is needed to answer.
+/// Answers the requests of the network.
 #[derive(Clone)]
-pub(crate) struct Desk {
+pub(crate) struct Responder {
     pub(crate) id: VerifyingKey,
     pub(crate) levels: Levels,
     pub(crate) storage: Storage,
@@ -83,7 +83,7 @@ struct Over;
 /// The sessions that something is to be done for. Shared with those who do it.
 type Sessions = Arc<Mutex<HashMap<SessionId, VecDeque<Job>>>>;
 
-impl Desk {
+impl Responder {
     fn take(&self, request: Request, sessions: &Sessions) {
         match request {
             Request::Heights { topic, reply } => self.heights(topic, reply),
@@ -253,7 +253,7 @@ impl Desk {
 
     /// A peer says how far it has stored the own log: true only of the branch that this node has.
     fn confirmed(&self, topic: Topic, peer: VerifyingKey, named: Option<Label>, level: Level) {
-        let (desk, own) = (self.clone(), self.id);
+        let (responder, own) = (self.clone(), self.id);
         tokio::spawn(async move {
             let label = named.unwrap_or(own.into());
             let read = move |reader: &Reader| {
@@ -261,14 +261,14 @@ impl Desk {
                 let id = reader.operation_id(&topic, &label, level.height)?;
                 Ok((log.filter(|log| log.author == own), id))
             };
-            let (log, id) = match desk.storage.read(read).await {
+            let (log, id) = match responder.storage.read(read).await {
                 Ok(found) => found,
                 Err(Error::Closed) => return,
                 Err(error) => return tracing::error!(%error, "a receipt cannot be compared"),
             };
             let is_own = named.is_none() || log.is_some();
             let ours = is_own && id.is_some_and(|id| check_of(&id) == level.check);
-            match desk.topics.get(&topic).filter(|_| ours) {
+            match responder.topics.get(&topic).filter(|_| ours) {
                 Some(state) => {
                     let name = log.map(|log| log.name);
                     state.stored_by(peer, (name, label), level.height);
@@ -397,7 +397,7 @@ impl Desk {
                 (report.await?, counted)
             }
         };
-        let desk = self.clone();
+        let responder = self.clone();
         tokio::spawn(async move {
             let Ok(report) = report.await else {
                 return;
@@ -405,13 +405,13 @@ impl Desk {
             if let Some(number) = number
                 && all_stored(&report)
             {
-                desk.known.add_stored(number, &complete);
+                responder.known.add_stored(number, &complete);
             }
             if let Some(counted) = counted {
-                desk.new_logs.settle(&counted, report.new_logs);
+                responder.new_logs.settle(&counted, report.new_logs);
             }
             if report.dropped > 0 {
-                desk.topics.repair(&topic, peer);
+                responder.topics.repair(&topic, peer);
             }
             // The session may be gone by now.
             let _ = reply.send(Stored {
@@ -495,7 +495,7 @@ mod tests {
 
     const TOPIC: Topic = Topic::from_bytes([7; 32]);
 
-    fn desk(dir: &std::path::Path) -> (Desk, TopicNumber) {
+    fn responder(dir: &std::path::Path) -> (Responder, TopicNumber) {
         let options = Options {
             guard_dir: None,
             ..Options::default()
@@ -506,7 +506,7 @@ mod tests {
         let (_, health) = HealthSender::new();
         let own = SigningKey::from_bytes(&[9; 32]).verifying_key();
         let engine = thread::spawn(engine, thread::system_clock(), Box::new(|_| ()));
-        let desk = Desk {
+        let responder = Responder {
             id: own,
             topics: Topics::new(own, levels.clone()),
             levels,
@@ -518,8 +518,8 @@ mod tests {
             hops: Arc::default(),
             events: EventSender::new(),
         };
-        let (state, _) = desk.topics.join(TOPIC, &desk.queue);
-        (desk, state.number())
+        let (state, _) = responder.topics.join(TOPIC, &responder.queue);
+        (responder, state.number())
     }
 
     fn operation(body: &[u8]) -> Operation {
@@ -561,7 +561,7 @@ mod tests {
     }
 
     /// A session of a peer brings it; the answer says how many were invalid.
-    async fn bring(desk: &Desk, peer: u8, operation: &Operation) -> usize {
+    async fn bring(responder: &Responder, peer: u8, operation: &Operation) -> usize {
         let (reply, stored) = oneshot::channel();
         let request = Request::Store {
             topic: TOPIC,
@@ -571,51 +571,53 @@ mod tests {
             operations: vec![received(operation.clone())],
             reply,
         };
-        desk.take(request, &Sessions::default());
+        responder.take(request, &Sessions::default());
         stored.await.unwrap().invalid
     }
 
     #[tokio::test]
     async fn what_was_stored_is_recognised_when_it_comes_again() {
         let dir = tempfile::tempdir().unwrap();
-        let (desk, topic) = desk(dir.path());
+        let (responder, topic) = responder(dir.path());
         let one = operation(b"\x63one");
-        assert_eq!(bring(&desk, 2, &one).await, 0);
+        assert_eq!(bring(&responder, 2, &one).await, 0);
         let mut again = vec![received(one)];
-        desk.known.leave_out(topic, &mut again);
+        responder.known.leave_out(topic, &mut again);
         assert!(again.is_empty());
     }
 
     #[tokio::test]
     async fn what_is_recognised_costs_no_check_of_a_signature_or_a_body() {
         let dir = tempfile::tempdir().unwrap();
-        let (desk, topic) = desk(dir.path());
+        let (responder, topic) = responder(dir.path());
         // Any check would find them invalid.
         let bad = [b"\x63one", b"\x63two"].map(|body| spoiled(&operation(body)));
-        assert_eq!(bring(&desk, 2, &bad[0]).await, 1);
-        desk.known.add_stored(topic, &[bad[0].header.id()]);
+        assert_eq!(bring(&responder, 2, &bad[0]).await, 1);
+        responder.known.add_stored(topic, &[bad[0].header.id()]);
         for peer in 2..7 {
-            assert_eq!(bring(&desk, peer, &bad[0]).await, 0);
+            assert_eq!(bring(&responder, peer, &bad[0]).await, 0);
         }
         // Verified and not known to be stored: the signature is not checked again, the body is.
-        desk.known.add_verified(&[Incoming::Valid(bad[1].clone())]);
+        responder
+            .known
+            .add_verified(&[Incoming::Valid(bad[1].clone())]);
         let mut other_body = bad[1].clone();
         other_body.body = Some(Bytes::from_static(b"\x63six"));
-        assert_eq!(bring(&desk, 2, &other_body).await, 1);
-        assert_eq!(bring(&desk, 2, &bad[1]).await, 0);
+        assert_eq!(bring(&responder, 2, &other_body).await, 1);
+        assert_eq!(bring(&responder, 2, &bad[1]).await, 0);
     }
 
     #[tokio::test]
     async fn only_the_author_of_a_log_is_told_how_far_it_is_stored() {
         let dir = tempfile::tempdir().unwrap();
-        let (desk, _) = desk(dir.path());
+        let (responder, _) = responder(dir.path());
         let [author, other] =
             [1, 2].map(|byte| SigningKey::from_bytes(&[byte; 32]).verifying_key());
         let named = operation_in(LogName::of("one").ok(), b"\x63one");
         let first = operation(b"\x63two");
         assert_ne!(named.header.label(), author);
         for operation in [&named, &first] {
-            assert_eq!(bring(&desk, 3, operation).await, 0);
+            assert_eq!(bring(&responder, 3, operation).await, 0);
         }
         let ask = |author, label: Option<Label>| {
             let (reply, level) = oneshot::channel();
@@ -626,7 +628,7 @@ mod tests {
                 above: None,
                 reply,
             };
-            desk.take(request, &Sessions::default());
+            responder.take(request, &Sessions::default());
             level
         };
         let label = Some(Label::from(named.header.label()));
@@ -642,19 +644,19 @@ mod tests {
     #[tokio::test]
     async fn another_header_at_a_known_place_is_evidence() {
         let dir = tempfile::tempdir().unwrap();
-        let (desk, _) = desk(dir.path());
+        let (responder, _) = responder(dir.path());
         let (one, other) = (operation(b"\x63one"), operation(b"\x63two"));
         for peer in 2..4 {
-            assert_eq!(bring(&desk, peer, &one).await, 0);
+            assert_eq!(bring(&responder, peer, &one).await, 0);
         }
-        assert_eq!(bring(&desk, 4, &other).await, 0);
+        assert_eq!(bring(&responder, 4, &other).await, 0);
         // What is refused is not known, however often it comes.
-        assert_eq!(bring(&desk, 4, &other).await, 0);
+        assert_eq!(bring(&responder, 4, &other).await, 0);
         let read = |reader: &Reader| {
             let refused = reader.rejected_page(&TOPIC, 0, 10)?;
             Ok((reader.forks(&TOPIC, 10)?, refused))
         };
-        let (forks, refused) = desk.storage.read(read).await.unwrap();
+        let (forks, refused) = responder.storage.read(read).await.unwrap();
         assert_eq!(forks.len(), 1);
         assert_eq!(forks[0].second, *other.header.as_bytes());
         assert_eq!(refused.len(), 1);
