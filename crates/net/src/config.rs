@@ -20,11 +20,11 @@ pub struct Config {
     pub signing_key: SigningKey,
     /// Separates networks: nodes of different networks never exchange a byte of payload.
     pub network_id: NetworkId,
-    /// Where to listen with IPv4; port 0 picks a free one. A specific address is the only one
-    /// that is announced; with the unspecified address every interface is.
+    /// IPv4 address to listen on; port 0 picks a free port. A specific address is the only one
+    /// announced; the unspecified address announces every interface.
     pub bind_v4: SocketAddrV4,
-    /// Where to listen with IPv6, or not at all. The unspecified address may fail silently
-    /// where a machine has no IPv6.
+    /// IPv6 address to listen on, if any. The unspecified address may fail silently on a machine
+    /// without IPv6.
     pub bind_v6: Option<SocketAddrV6>,
     /// Whether the node's record names its addresses. Without them only those nodes reach it that it
     /// has connected to (`docs/protocol/network.md#3`).
@@ -35,7 +35,7 @@ pub struct Config {
     pub bootstrap: Vec<Bootstrap>,
     /// Bootstrap nodes whose addresses change, or are known by name only.
     pub hosts: Vec<BootstrapHost>,
-    /// What to do on the local network.
+    /// Behaviour on the local network.
     pub mdns: Mdns,
     /// Largest gossip message in bytes; every node of a network must use the same number.
     pub gossip_message_bytes_max: usize,
@@ -152,7 +152,7 @@ impl std::fmt::Debug for Relay {
     }
 }
 
-/// What a node does with multicast DNS (`docs/protocol/network.md#5`).
+/// Use of multicast DNS (`docs/protocol/network.md#5`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mdns {
     /// Nothing.
@@ -164,11 +164,11 @@ pub enum Mdns {
     Active,
 }
 
-/// What a node takes a path for until it has measured it (`docs/protocol/network.md#1`).
+/// Assumptions about a path that was not measured yet (`docs/protocol/network.md#1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PathGuess {
-    /// How long it takes there and back.
+    /// Assumed round-trip time.
     pub round_trip: Duration,
     /// Bytes that leave on it before the peer has acknowledged anything.
     pub flight_bytes: u64,
@@ -180,8 +180,8 @@ pub struct PathGuess {
 }
 
 impl PathGuess {
-    /// What a path is taken for on which this round trip is to be expected: with less in flight,
-    /// and without what a slow path has no room for.
+    /// Returns the assumptions about a path with this expected round trip: a slow path carries less
+    /// in flight.
     pub(crate) fn expecting(self, round_trip: Duration) -> Self {
         let mut path = Self { round_trip, ..self };
         if round_trip >= limits::SLOW_PATH_ROUND_TRIP {
@@ -222,25 +222,26 @@ pub struct Timings {
     pub handshake_timeout: Duration,
     /// A whole discovery session.
     pub discovery_timeout: Duration,
-    /// How long leaving a topic waits for the peers to confirm.
+    /// Time limit for peers to confirm when a topic is left.
     pub leave_timeout: Duration,
     /// An overlay without enough neighbours asks other known nodes again after a tenth of the time
     /// for which it has lacked them, but not sooner than this.
     pub rejoin_first: Duration,
     /// Longest wait between two such attempts.
     pub rejoin_max: Duration,
-    /// How long a gossip connection may be of no use to any overlay, or twenty round trips where
-    /// that is more.
+    /// Time for which a gossip connection may stay unused by all overlays, or twenty round trips if
+    /// that is longer.
     pub gossip_duty_wait: Duration,
-    /// How long a peer for whose session there is no room is asked to wait.
+    /// Time that a peer is asked to wait if there is no room for its session.
     pub full_wait: Duration,
-    /// How long a link may be of no use (`docs/protocol/link.md#5`).
+    /// Time for which a link may stay unused (`docs/protocol/link.md#5`).
     pub link_duty_wait: Duration,
-    /// How often the clocks are compared to notice that the machine slept.
+    /// Interval at which the clocks are compared, to detect that the machine slept.
     pub clock_check: Duration,
-    /// How long a host name is left alone at first whose addresses do not answer; the wait doubles.
+    /// First wait before a host name is resolved again whose addresses do not answer; the wait
+    /// doubles.
     pub name_retry_first: Duration,
-    /// What a path is taken for that was not measured.
+    /// Assumptions about an unmeasured path.
     pub path: PathGuess,
 }
 

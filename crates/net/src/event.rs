@@ -61,7 +61,7 @@ pub enum NetEvent {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// What is about to be exchanged.
+        /// Estimate of what both sides will exchange.
         expected: Transfer,
     },
     /// A catch-up that takes longer is still in progress.
@@ -72,9 +72,9 @@ pub enum NetEvent {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// What is to be exchanged, an estimate.
+        /// Estimate of what both sides will exchange.
         expected: Transfer,
-        /// What was exchanged so far.
+        /// Exchanged so far.
         transfer: Transfer,
     },
     /// Everything was sent, and everything received is durable: the session is live.
@@ -85,7 +85,7 @@ pub enum NetEvent {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// What was exchanged so far.
+        /// Exchanged so far.
         transfer: Transfer,
     },
     /// A sync session is over.
@@ -100,7 +100,7 @@ pub enum NetEvent {
         ok: bool,
         /// Why it ended.
         reason: SessionEnd,
-        /// What was exchanged in all.
+        /// Exchanged in the whole session.
         transfer: Transfer,
     },
     /// A peer answered, and serves no session of this topic for now. It is asked again later.
@@ -119,7 +119,7 @@ pub enum NetEvent {
     ClockDiffers {
         /// Node id of the peer.
         peer: VerifyingKey,
-        /// How far, at least.
+        /// The least difference that is certain.
         by: ClockDifference,
     },
     /// The state of contact with a node that the configuration names has changed.
@@ -181,11 +181,11 @@ pub struct RefusalStatus {
     pub reason: Refusal,
     /// When it did so last, by this node's clock.
     pub at: SystemTime,
-    /// How often, since a session was live.
+    /// Number of refusals since a session was last live.
     pub times: u32,
 }
 
-/// What crossed, or is about to cross, in a session: header and body bytes, without framing.
+/// Operations and bytes that a session exchanges: header and body bytes, without framing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transfer {
@@ -199,7 +199,7 @@ pub struct Transfer {
     pub received_bytes: u64,
 }
 
-/// What is known of a node.
+/// State of a node, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerStatus {
@@ -221,8 +221,8 @@ pub struct PeerStatus {
     pub state: PeerState,
     /// State of contact with it, if the configuration names it.
     pub contact: Option<ContactStatus>,
-    /// How far its clock is from this node's, at least, if it differs much: by the record that it
-    /// handed over last, since the start.
+    /// The least difference between its clock and this node's, if it is large, according to the
+    /// last record that it handed over since the start.
     pub clock: Option<ClockDifference>,
     /// Running sync sessions with it.
     pub sessions: Vec<SessionStatus>,
@@ -332,19 +332,19 @@ pub struct SessionStatus {
     pub live: bool,
 }
 
-/// How far a catch-up is.
+/// Progress of a catch-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CatchUp {
-    /// What is to be exchanged, an estimate.
+    /// Estimate of what both sides will exchange.
     pub expected: Transfer,
-    /// What was exchanged so far; told again about once a second.
+    /// Exchanged so far; updated about once a second.
     pub transfer: Transfer,
 }
 
-/// What was sent and received since the start, and what peers make us hold
-/// (`docs/protocol/network.md#11`). Bytes in UDP datagrams are those of all
-/// connections, acknowledgements, retransmissions and gossip included.
+/// Traffic since the start, and memory that peers make this node hold
+/// (`docs/protocol/network.md#11`). Bytes in UDP datagrams cover all connections, with
+/// acknowledgements, retransmissions and gossip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -368,9 +368,10 @@ pub struct Counters {
     pub budget_used_bytes: u64,
     /// The most bytes that they made us hold at once.
     pub budget_peak_bytes: u64,
-    /// How often a peer used its share of the budget up and was made to wait.
+    /// Number of times that a peer used up its share of the budget and had to wait.
     pub peers_slowed: u64,
-    /// How often the connections of a peer were closed because of what it made us hold.
+    /// Number of times that the connections of a peer were closed because of the memory that it
+    /// made this node hold.
     pub peers_closed: u64,
     /// Topics, and ephemeral streams, that peers are not told of because there are too many.
     pub untold_topics: u64,

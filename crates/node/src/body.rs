@@ -1,4 +1,4 @@
-//! What an application publishes: one CBOR item (`docs/protocol/operations.md#7`).
+//! Content that an application publishes: one CBOR item (`docs/protocol/operations.md#7`).
 
 use bytes::Bytes;
 use p2panda_core::cbor::{self, CborError, Reader, Writer};

@@ -56,7 +56,7 @@ pub struct Builder {
     pub(crate) seal_messages: bool,
 }
 
-/// Where a node keeps its data.
+/// Location of a node's data.
 #[derive(Debug)]
 pub(crate) enum Place {
     Unknown,
@@ -64,7 +64,7 @@ pub(crate) enum Place {
     Temporary,
 }
 
-/// Where the fork guard keeps its file.
+/// Location of the fork guard's file.
 #[derive(Debug)]
 pub(crate) enum GuardDir {
     Default,
@@ -201,14 +201,14 @@ impl Builder {
         self
     }
 
-    /// How long a message waits for the messages that precede it, once no peer is expected to
-    /// bring them; 5 s by default.
+    /// Sets how long a message waits for those that precede it once no peer is expected to send
+    /// them; 5 s by default.
     pub fn causal_wait(mut self, wait: Duration) -> Self {
         self.causal_wait = wait;
         self
     }
 
-    /// How long a message waits at most for the messages that precede it; 10 min by default
+    /// Sets how long a message waits at most for those that precede it; 10 min by default
     /// (`docs/protocol/streams.md#6`).
     pub fn causal_wait_max(mut self, wait: Duration) -> Self {
         self.causal_wait_max = wait;
@@ -231,9 +231,9 @@ impl Builder {
         self
     }
 
-    /// How many logs that are new here a peer that is not trusted may bring to a topic at once, and
-    /// how many more each second; 10 000 and 500 if not said. A peer that brings more is slowed,
-    /// and nothing is lost (`docs/protocol/sync.md#10`).
+    /// Limits how many logs that are new here an untrusted peer may bring to a topic at once, and
+    /// how many more each second; 10 000 and 500 by default. A peer that brings more is slowed, and
+    /// nothing is lost (`docs/protocol/sync.md#10`).
     pub fn new_logs_max(mut self, at_once: u32, per_second: u32) -> Self {
         self.new_logs = (at_once, per_second);
         self
@@ -246,8 +246,9 @@ impl Builder {
         self
     }
 
-    /// How many bytes of others are kept on the disk at most (`docs/protocol/streams.md#21`); no limits if
-    /// not said. What is above a quota is refused, and nothing that is kept is deleted.
+    /// Limits how many bytes of others are kept on the disk (`docs/protocol/streams.md#21`);
+    /// unlimited by default. Operations above a quota are refused, and nothing that is kept is
+    /// deleted.
     pub fn quotas(mut self, quotas: Quotas) -> Self {
         self.quotas = quotas;
         self
@@ -317,16 +318,16 @@ impl Builder {
         self
     }
 
-    /// Where the secret comes from that opens what is sealed in the database; [`AtRest::KeyFile`]
-    /// if not said, with which anyone who has the whole directory can open it
+    /// Sets the source of the secret that opens sealed rows in the database. The default is
+    /// [`AtRest::KeyFile`], with which anyone who has the whole directory can open them
     /// (`docs/protocol/at-rest.md#2`).
     pub fn at_rest(mut self, source: AtRest) -> Self {
         self.at_rest = source;
         self
     }
 
-    /// Where it came from so far: with it, the next start changes the source, and without it a start
-    /// with another source than before fails.
+    /// Names the previous source, so that this start changes it. Without it, a start with another
+    /// source than before fails.
     pub fn at_rest_before(mut self, source: AtRest) -> Self {
         self.at_rest_before = Some(source);
         self

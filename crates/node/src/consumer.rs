@@ -24,8 +24,8 @@ use crate::message::Message;
 use crate::node::Node;
 use crate::subscription::{typed, untyped};
 
-/// How to open a named consumer. Made by [`Node::consumer`]. A setting that is not given keeps its
-/// stored value, or has the default for a new consumer.
+/// Settings with which to open a named consumer. Made by [`Node::consumer`]. A setting that is not
+/// given keeps its stored value, or has the default for a new consumer.
 #[must_use = "does nothing until it is opened"]
 pub struct ConsumerRequest<M = Raw> {
     node: Node,
@@ -86,26 +86,26 @@ impl<M> ConsumerRequest<M> {
         self
     }
 
-    /// Where it begins to read; an existing consumer is moved there. [`ConsumerStart::Resume`] by
-    /// default.
+    /// Sets where it begins to read; an existing consumer is moved there. [`ConsumerStart::Resume`]
+    /// by default.
     pub fn start(mut self, start: ConsumerStart) -> Self {
         self.asked.start = Some(start);
         self
     }
 
-    /// Where a new consumer, or an added topic, begins; an existing consumer is not moved.
+    /// Sets where a new consumer, or an added topic, begins; an existing consumer is not moved.
     pub fn start_if_new(mut self, start: ConsumerStart) -> Self {
         self.asked.start_if_new = Some(start);
         self
     }
 
-    /// How messages are acknowledged; [`Acking::Explicit`] by default.
+    /// Sets how messages are acknowledged; [`Acking::Explicit`] by default.
     pub fn acking(mut self, acking: Acking) -> Self {
         self.asked.acking = Some(acking);
         self
     }
 
-    /// How messages are distributed to readers; [`ConsumerMode::Exclusive`] by default.
+    /// Sets how messages are distributed to readers; [`ConsumerMode::Exclusive`] by default.
     pub fn mode(mut self, mode: ConsumerMode) -> Self {
         self.asked.mode = Some(mode);
         self
@@ -406,7 +406,7 @@ impl<M> Batch<'_, M> {
         self
     }
 
-    /// How long to wait for messages.
+    /// Sets how long to wait for messages.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
         self

@@ -1,4 +1,4 @@
-//! What can go wrong with a named consumer (`docs/protocol/consumers.md#13`).
+//! Errors of named consumers (`docs/protocol/consumers.md#13`).
 
 use p2panda_engine::consumer::TokenError;
 

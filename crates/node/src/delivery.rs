@@ -1,4 +1,4 @@
-//! What a named consumer delivers, and how it is settled (`docs/protocol/consumers.md#2`).
+//! Deliveries of named consumers, and how they are settled (`docs/protocol/consumers.md#2`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::consumer_settings::micros;
 use crate::inner::named::Named;
 use crate::message::Message;
 
-/// What a named consumer delivers: a message, or that something was pruned before it was settled.
+/// A delivery of a named consumer: a message, or a report that messages were pruned before they
+/// were settled.
 #[derive(Debug)]
 pub struct Delivery<M = Raw> {
     named: Arc<Named>,
@@ -148,7 +149,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// What was pruned; `None` if this is a message.
+    /// Returns what was pruned; `None` if this is a message.
     pub fn pruned(&self) -> Option<&Pruned> {
         match &self.what {
             What::Message { .. } => None,
@@ -164,7 +165,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// How often this consumer has delivered the message, including this time.
+    /// Returns how often this consumer has delivered the message, including this time.
     pub fn count(&self) -> u32 {
         match &self.what {
             What::Message { count, .. } => *count,
@@ -172,7 +173,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// Who signed the message, or the log of which something was pruned.
+    /// Returns the author of the message, or of the log in which messages were pruned.
     pub fn author(&self) -> VerifyingKey {
         match &self.what {
             What::Message { message, .. } => message.author(),

@@ -64,7 +64,7 @@ struct Running {
     progress: watch::Receiver<Progress>,
 }
 
-/// What a person decided.
+/// Decision of a person.
 enum Order {
     Confirm {
         digits: String,
@@ -77,7 +77,7 @@ enum Order {
     Refuse,
 }
 
-/// How far a link has come.
+/// Progress of a link.
 #[derive(Default)]
 struct Progress {
     digits: Option<String>,
@@ -295,7 +295,7 @@ impl Running {
         Err(ended(self.progress.borrow().end))
     }
 
-    /// What the link gave, once it is over.
+    /// Waits for the end of the link, and returns its result.
     async fn until_end<T>(
         &mut self,
         result: impl FnOnce(&Progress) -> Option<T>,
@@ -383,7 +383,7 @@ impl Driver {
 
     async fn carry_out(&mut self, output: LinkOutput) {
         match output {
-            // What is not sent now is repeated.
+            // A frame that is not sent now is repeated.
             LinkOutput::Send(frame) => drop(self.publisher.publish(frame).await),
             LinkOutput::Digits(digits) => self.told.send_modify(|it| it.digits = Some(digits)),
             LinkOutput::Answer(answer) => self.told.send_modify(|it| it.answer = Some(answer)),

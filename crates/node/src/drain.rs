@@ -108,7 +108,7 @@ impl Node {
     /// # Errors
     /// As [`Node::shutdown`].
     pub async fn shutdown_after(&self, wait: Duration) -> Result<Vec<Unsent>, Error> {
-        // What ends the wait early shows below.
+        // If the wait ends early, the call below reports why.
         let _ = tokio::time::timeout(wait, self.drained()).await;
         let unsent = self.unsent().await;
         self.shutdown().await?;

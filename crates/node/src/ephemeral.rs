@@ -205,7 +205,7 @@ pub struct EphemeralMessage<M = Raw> {
 }
 
 impl<M> EphemeralMessage<M> {
-    /// Who signed it.
+    /// Returns the author, who signed it.
     pub fn author(&self) -> VerifyingKey {
         self.author
     }

@@ -37,7 +37,7 @@ impl<M> Message<M> {
         Self { entry, value, acks }
     }
 
-    /// Who signed it.
+    /// Returns the author, who signed it.
     pub fn author(&self) -> VerifyingKey {
         self.entry.header.author()
     }
@@ -75,14 +75,14 @@ impl<M> Message<M> {
         self.entry.header.as_bytes()
     }
 
-    /// What the author published, one CBOR item: the stored body, or what it was opened to. Empty
+    /// Returns what the author published, one CBOR item: the stored body, or its plaintext. Empty
     /// when the message reports a change.
     pub fn raw(&self) -> &[u8] {
         self.content().unwrap_or_default()
     }
 
-    /// What the message says about its operation instead of having content of its own; `None` for a
-    /// message with content (`docs/protocol/streams.md#9.1`).
+    /// Returns the change that the message reports about its operation in place of content; `None`
+    /// for a message with content (`docs/protocol/streams.md#9.1`).
     pub fn change(&self) -> Option<Change> {
         match self.entry.content {
             Content::Change(change) => Some(change),

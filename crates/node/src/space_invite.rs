@@ -10,7 +10,7 @@ use p2panda_engine::{InviteState, Role, SpaceCommand};
 use crate::Error;
 use crate::node::Node;
 
-/// How long an invite is valid by default.
+/// Default validity of an invite.
 const EXPIRES: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Creates an invite to a space when awaited. Made by [`Space::invite`](crate::Space::invite).
@@ -28,8 +28,8 @@ pub struct InviteRequest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewInvite {
-    /// What to give to the new member. It is as secret as the topic: anyone who has it may join.
-    /// Nodes that help to find the topic can be added ([`Ticket::add`]).
+    /// The ticket for the new member. It is as secret as the topic: anyone who has it may join. Add
+    /// nodes that help to find the topic with [`Ticket::add`].
     pub ticket: Ticket,
     /// The id of the invite, to inspect or revoke it; not a secret.
     pub id: VerifyingKey,
@@ -45,13 +45,13 @@ pub struct SpaceInvite {
     pub by: VerifyingKey,
     /// The role of those who join by it.
     pub role: Role,
-    /// How many may join.
+    /// Number of newcomers that may join.
     pub uses: u64,
     /// When it expires, by the clock of the admitting owner.
     pub expires: SystemTime,
     /// Whether an owner revoked it.
     pub is_revoked: bool,
-    /// Who joined by it. If owners admit more than `uses` at the same time, the first of them
+    /// Members that joined by it. If owners admit more than `uses` at the same time, the first ones
     /// stay.
     pub came: Vec<VerifyingKey>,
 }
@@ -67,13 +67,13 @@ impl InviteRequest {
         }
     }
 
-    /// How long it is valid, by the clock of the admitting owner; 7 days by default.
+    /// Sets how long it is valid, by the clock of the admitting owner; 7 days by default.
     pub fn expires(mut self, after: Duration) -> Self {
         self.expires = after;
         self
     }
 
-    /// How many may join by it; one by default.
+    /// Sets how many may join by it; one by default.
     pub fn uses(mut self, uses: u64) -> Self {
         self.uses = uses;
         self

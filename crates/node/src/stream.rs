@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::publisher::Publisher;
 use crate::subscription::{Subscription, typed, untyped};
 
-/// Where a subscription starts to read.
+/// Position at which a subscription starts to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartAt {
@@ -31,7 +31,7 @@ pub enum StartAt {
     Offset(u64),
 }
 
-/// How messages are acknowledged.
+/// Mode of acknowledgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ack {
@@ -80,13 +80,13 @@ impl StreamRequest<Raw> {
 }
 
 impl<M> StreamRequest<M> {
-    /// Where to start; [`StartAt::Resume`] by default.
+    /// Sets where to start; [`StartAt::Resume`] by default.
     pub fn start(mut self, start: StartAt) -> Self {
         self.start = start;
         self
     }
 
-    /// How messages are acknowledged; [`Ack::Automatic`] by default.
+    /// Sets how messages are acknowledged; [`Ack::Automatic`] by default.
     pub fn ack(mut self, ack: Ack) -> Self {
         self.ack = ack;
         self
