@@ -1,4 +1,4 @@
-//! What one transaction is about, as it passes from stage to stage.
+//! The content of one transaction, which passes from stage to stage.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -25,7 +25,7 @@ use crate::topics::TopicRef;
 pub(crate) struct Batch {
     /// Operations that passed ingest, in order of arrival. They are written by the last stage.
     pub arrived: Vec<Arrived>,
-    /// Where in `arrived` an operation is.
+    /// Index in `arrived` of each operation.
     pub places: HashMap<(LogKey, u32), usize>,
     /// The highest prune point of each log.
     pub prunes: BTreeMap<LogKey, Prune>,
@@ -34,13 +34,13 @@ pub(crate) struct Batch {
     pub late: Vec<Ordered>,
     /// Bodies to drop on purpose.
     pub drops: Vec<BodyDrop>,
-    /// How operations stand from now on.
+    /// Operations whose meaning changes.
     pub restated: Vec<Restatement>,
     /// Operations that passed the order stage, in that order.
     pub ordered: Vec<Ordered>,
-    /// What of them may still be such as were stored earlier.
+    /// Allowance for passing operations that were stored earlier.
     pub passing: Allowance,
-    /// How many of those that passed earlier may still be judged again.
+    /// Allowance for judging earlier operations again.
     pub rejudging: Allowance,
     /// Commands that wait for what is computed elsewhere, in order.
     pub postponed: Vec<(Topic, Command)>,
@@ -55,7 +55,7 @@ pub(crate) struct Batch {
     pub events: Vec<EngineEvent>,
     pub changes: BTreeMap<Topic, TopicChange>,
     pub own: bool,
-    /// What it changes about how much is kept.
+    /// Changes of the amounts that are kept.
     pub kept: Kept,
     /// Bodies were deleted by age.
     pub aged: bool,
@@ -69,16 +69,16 @@ pub(crate) struct Arrived {
     pub topic: TopicRef,
     pub origin: Origin,
     pub log: LogKey,
-    /// What stands for its author where logs of a topic are told apart.
+    /// The label that represents its author where logs of a topic are distinguished.
     pub label: VerifyingKey,
     pub header: Header,
     pub body: Option<Bytes>,
     pub extensions: NodeExtensions,
     pub bytes_before: u64,
     pub offset: Option<u64>,
-    /// What the feed shows of it.
+    /// Its entry in the feed.
     pub ready: Ready,
-    /// What it was delivered without.
+    /// Dependencies that it was delivered without.
     pub missing: Vec<Dependency>,
     /// A later one of the same batch pruned it.
     pub pruned: bool,
@@ -99,7 +99,7 @@ pub(crate) enum Made {
     Before(Published),
 }
 
-/// What was published in this batch with an idempotency key.
+/// A publish of this batch with an idempotency key.
 #[derive(Clone)]
 pub(crate) struct Keyed {
     pub content: Hash,
@@ -124,7 +124,7 @@ pub(crate) struct BodyDrop {
     pub reply: Option<Reply<bool>>,
 }
 
-/// How an operation is to stand.
+/// The new meaning of an operation.
 pub(crate) struct Restatement {
     pub topic: TopicRef,
     pub label: VerifyingKey,
@@ -137,12 +137,12 @@ pub(crate) struct Restatement {
 pub(crate) struct Ordered {
     pub topic: Topic,
     pub location: Location,
-    /// What the feed is to show of it; none: it is not ready.
+    /// Its new entry in the feed; `None` if it is not ready.
     pub ready: Option<Ready>,
     pub missing: Vec<Dependency>,
 }
 
-/// Where an operation is while the batch is processed.
+/// Location of an operation while the batch is processed.
 pub(crate) enum Location {
     /// In `arrived`.
     Arrived(usize),
@@ -150,7 +150,7 @@ pub(crate) enum Location {
     Stored(Box<Stored>),
 }
 
-/// What passes the stages of an operation that was stored by an earlier batch.
+/// The part of an operation from an earlier batch that passes the stages.
 pub(crate) struct Stored {
     pub arrival: u64,
     pub extensions: NodeExtensions,
@@ -163,7 +163,7 @@ impl Batch {
         self.arrived.get_mut(index).map(|arrived| (index, arrived))
     }
 
-    /// What is answered of an operation of our own.
+    /// Returns the answer to a publish.
     pub fn published(&self, made: &Made) -> Option<Published> {
         match made {
             Made::New { index, timestamp } => {
@@ -205,7 +205,7 @@ impl Batch {
         })
     }
 
-    /// How far our own logs came, the highest of each.
+    /// Returns the heights of our own logs.
     pub fn own_heights(&self, author: &VerifyingKey) -> Vec<(LogId, u32)> {
         let own = self
             .arrived

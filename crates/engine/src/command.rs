@@ -163,14 +163,14 @@ pub enum Command {
     FindEarly {
         /// Id of the operation.
         id: Hash,
-        /// Where it is kept, if it is.
+        /// Where it is kept; `None` if it is not.
         reply: Reply<Option<EarlyTrace>>,
     },
     /// Remembers a record of the address book.
     PutAddress {
         /// Its node id.
         node: VerifyingKey,
-        /// What is known of it.
+        /// Its encoded record.
         record: Bytes,
         /// Called when it is stored.
         reply: Option<Reply<()>>,
@@ -245,8 +245,8 @@ pub enum Incoming {
         header: Bytes,
         /// The reason.
         reason: RejectReason,
-        /// What shows that its author made it, where this node is the one that does not take it: its
-        /// log cannot continue here.
+        /// Proof that the author made it, if it is this node that refuses it: its log cannot
+        /// continue here.
         genuine: Option<Box<Genuine>>,
     },
 }

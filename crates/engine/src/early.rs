@@ -12,14 +12,14 @@ use p2panda_core::{Hash, NodeExtensions, Operation, Topic, VerifyingKey};
 use crate::command::Source;
 use crate::shares::{Origin, Shares};
 
-/// What an operation counts next to its bytes, so that neither many nor large ones crowd others
-/// out.
+/// Bytes that each operation counts in addition to its own, so that neither many small nor few
+/// large operations fill the buffer.
 const OPERATION_BYTES: usize = EARLY_BYTES_MAX / EARLY_OPERATIONS_MAX;
 
 /// The early operations of a node.
 #[derive(Default)]
 pub(crate) struct Early {
-    /// What peers may make the node hold in all.
+    /// Budget for everything that peers make the node hold.
     budget: Option<Budget>,
     logs: HashMap<(Topic, VerifyingKey), BTreeMap<u32, Numbered>>,
     /// The last one of an origin is its newest.
@@ -30,11 +30,11 @@ pub(crate) struct Early {
     bytes: usize,
     numbers: u64,
     dropped: BTreeSet<(Topic, VerifyingKey)>,
-    /// What the transaction that runs has made of it.
+    /// Changes by the running transaction.
     undo: Undo,
 }
 
-/// What has to be kept again if a transaction is rolled back.
+/// State to restore if a transaction is rolled back.
 #[derive(Default)]
 struct Undo {
     taken: Vec<(Topic, Candidate)>,
@@ -57,7 +57,7 @@ struct Numbered {
 
 type Position = (Topic, VerifyingKey, u32);
 
-/// What early operations end with.
+/// How an early operation leaves the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
     Session(u64),
@@ -141,7 +141,7 @@ impl Early {
         }
     }
 
-    /// Where an operation is kept, and who brought it. Looks at all of them.
+    /// Finds an operation by its id, with its topic and origin. Searches the whole buffer.
     pub fn find(&self, id: &Hash) -> Option<(Topic, &Candidate)> {
         let mut logs = self.logs.iter();
         logs.find_map(|((topic, _), log)| {
@@ -163,7 +163,7 @@ impl Early {
         dropped
     }
 
-    /// What was taken is stored.
+    /// Ends the transaction: operations that left the buffer are stored.
     pub fn settle(&mut self) {
         if !self.undo.taken.is_empty() || !self.undo.told.is_empty() {
             self.undo = Undo::default();
@@ -202,8 +202,8 @@ impl Early {
         true
     }
 
-    /// Who has most of those whose share of the budget the operation would have to fit into, if that
-    /// is more than its origin would have.
+    /// Returns the origin with the most bytes among those that share the part of the budget which
+    /// the operation needs, if it has more than the operation's origin would have.
     fn fullest_in_the_way(&self, source: Source, bytes: usize) -> Option<Origin> {
         let (budget, peer) = (self.budget.as_ref()?, source.peer()?);
         let mut fuller = self.shares.above(source.into(), bytes);
@@ -261,7 +261,7 @@ fn charge(bytes: usize) -> usize {
 }
 
 impl Candidate {
-    /// What stands for the author where logs of a topic are told apart.
+    /// Returns the label that represents the author where logs of a topic are distinguished.
     pub fn label(&self) -> VerifyingKey {
         self.extensions.label(&self.operation.header.author())
     }

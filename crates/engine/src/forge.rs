@@ -66,7 +66,7 @@ pub(crate) fn forge(
     Ok(None)
 }
 
-/// What the application publishes into a space goes into our log of content, and nothing into another.
+/// Directs what the application publishes into a space to our content log, and refuses other logs.
 fn as_content(
     turn: &mut Turn<'_>,
     mut request: PublishRequest,
@@ -190,8 +190,8 @@ fn forge_all(
     Ok(Ok(all))
 }
 
-/// What is to be done for a message, now that nothing can be refused any more.
-// Nearly all are to be appended: a box would cost an allocation each.
+/// The work for a message, when nothing can be refused any more. Nearly all messages are appended, so a
+/// box would cost an allocation each.
 #[allow(clippy::large_enum_variant)]
 enum Planned {
     /// To append an operation.
@@ -263,7 +263,7 @@ fn append(turn: &mut Turn<'_>, topic: &TopicRef, signed: Signed) -> Result<Made,
     Ok(made)
 }
 
-/// Where a log of this node continues.
+/// End of a log of this node, where it continues.
 struct LogEnd {
     own: OwnLogRef,
     /// The next place; none: there is no further one.
@@ -271,7 +271,7 @@ struct LogEnd {
     backlink: Option<Hash>,
     /// The log, if it has operations already.
     log: Option<LogKey>,
-    /// How many messages were planned before.
+    /// Number of messages that were planned before.
     place: usize,
     /// The idempotency keys of these, with what they stand for and their places.
     keys: BTreeMap<Hash, (Hash, usize)>,
@@ -317,8 +317,7 @@ impl LogEnd {
         }))
     }
 
-    /// What is to be done for the next message. If that is an operation, the end is after it from
-    /// then on.
+    /// Plans the next message. If it becomes an operation, the end moves behind it.
     fn plan(
         &mut self,
         turn: &mut Turn<'_>,
@@ -337,7 +336,7 @@ impl LogEnd {
         Ok(signed.map(Planned::Append))
     }
 
-    /// What was published with the same idempotency key.
+    /// Finds the publish with the same idempotency key.
     fn published_before(
         &self,
         turn: &Turn<'_>,
@@ -412,7 +411,7 @@ impl LogEnd {
     }
 }
 
-/// What an earlier batch published with an idempotency key.
+/// Reads the publish of an earlier batch with an idempotency key.
 fn stored_key(turn: &Turn<'_>, log: LogKey, key: &Hash) -> Result<Option<Keyed>, StoreError> {
     let stored = turn.tx.keyed_publish(log, key, turn.keys_since())?;
     Ok(stored.map(|stored| Keyed {

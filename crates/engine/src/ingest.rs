@@ -18,7 +18,7 @@ use crate::space::form::Kind;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// What can be judged of an operation from elsewhere without its log; `Err`: it is refused.
+/// Checks what can be checked of a remote operation without its log. `Err`: it is refused.
 pub(crate) fn check(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -302,7 +302,7 @@ fn report_fork(
     let Some(first) = first else { return Ok(()) };
     let label = second.label();
     let own = second.author() == turn.state.author;
-    // What was given up closes nothing again.
+    // Operations that were given up do not close the log again.
     let closed = match own {
         true => branch::contradicted(turn, topic, source, second)?,
         false => None,

@@ -102,7 +102,7 @@ impl Logs {
         Ok(())
     }
 
-    /// Where a log is, once it is known.
+    /// Returns the index of a log, once it is known.
     fn place(
         &mut self,
         tx: &Tx<'_>,

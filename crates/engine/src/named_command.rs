@@ -11,7 +11,7 @@ use p2panda_store::{Durability, NamedChanges, NamedConsumer, NamedKey, PrunedRow
 
 use crate::reply::Reply;
 
-/// What is done with a named consumer.
+/// Commands about named consumers.
 #[non_exhaustive]
 pub enum NamedCommand {
     /// Looks it up.
@@ -22,14 +22,14 @@ pub enum NamedCommand {
         create: Option<NewNamed>,
         /// Topics whose rows are asked for, and made where there are none.
         topics: Vec<Topic>,
-        /// What is stored of it; none if it is not there and was not made.
+        /// Its stored state; `None` if it does not exist and was not created.
         reply: Reply<Option<OpenedNamed>>,
     },
     /// Stores what has changed of it.
     Change {
         /// Which one.
         consumer: NamedKey,
-        /// What has changed.
+        /// The changes.
         changes: Arc<NamedChanges>,
         /// [`Durability::Full`] for what the application waits for.
         durability: Durability,
@@ -59,13 +59,13 @@ pub enum NamedCommand {
 /// A named consumer that is to be made.
 #[derive(Clone, Debug)]
 pub struct NewNamed {
-    /// How it is set up.
+    /// Its encoded settings.
     pub settings: Bytes,
     /// Microseconds after which it is deleted if nobody has it open; `None`: never.
     pub inactive_us: Option<u64>,
 }
 
-/// What became of counting for how long nobody has had consumers open.
+/// Result of counting the time for which consumers were not open.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct AgedNamed {
@@ -79,11 +79,11 @@ pub struct AgedNamed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenedNamed {
-    /// What is stored of it.
+    /// Its stored state.
     pub consumer: NamedConsumer,
     /// It was made just now.
     pub is_new: bool,
-    /// What was pruned before it was settled, as far as it was not told yet.
+    /// Unsettled entries that were pruned, and that were not reported yet.
     pub pruned: Vec<PrunedRow>,
     /// The rows of the topics that were asked for, in their order.
     pub topics: Vec<TopicKey>,

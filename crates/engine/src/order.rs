@@ -22,7 +22,7 @@ type Worklist = VecDeque<LogRef>;
 struct LogRef {
     topic: TopicRef,
     label: VerifyingKey,
-    /// Who brought what came last of it.
+    /// Origin of its last operation.
     origin: Origin,
 }
 

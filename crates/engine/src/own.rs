@@ -99,12 +99,12 @@ pub(crate) struct OwnLog {
     claims: BTreeMap<(u64, VerifyingKey), Claim>,
     /// Set while publishes wait for claims alone.
     stretch: Option<Stretch>,
-    /// What we have appended ourselves proves nothing when it comes back.
+    /// Operations that this run has appended: they prove nothing when they come back.
     appended: Seqs,
     held: VecDeque<PublishRequest>,
     held_operations: usize,
     held_bytes: usize,
-    /// How far a peer says that it has stored our log.
+    /// Heights of our logs that peers claim to have stored.
     stored: Seqs,
     /// The session that brought an operation of ours last that is in our log, the log and its place.
     echoed: Option<(u64, VerifyingKey, u32)>,
@@ -116,16 +116,16 @@ struct Saved {
     claims: BTreeMap<(u64, VerifyingKey), Claim>,
     stretch: Option<Stretch>,
     appended: Seqs,
-    /// How many were held, and those that have been released since.
+    /// Number of held publishes before the transaction, and those that it released.
     held: usize,
     released: Vec<Again<PublishRequest>>,
 }
 
 #[derive(Clone)]
 struct Claim {
-    /// How high our log is said to be, if that was said.
+    /// Claimed height of our log, if a peer has claimed one.
     seq: Option<u32>,
-    /// How high it was here.
+    /// Height of the log here at that time.
     height: Option<u32>,
     made_us: u64,
     shown: Option<Shown>,
@@ -200,7 +200,7 @@ impl OwnLog {
         }
         let made_us = claim.made_us;
         if let Some(stretch) = self.stretch.take() {
-            // What publishes waited for this claim was not in vain.
+            // The publishes did not wait for this claim in vain.
             let since_us = made_us.max(stretch.from_us);
             patience.give_back(stretch.until_us.saturating_sub(since_us));
         }
@@ -213,7 +213,7 @@ impl OwnLog {
             .set(log, known.map_or(seq, |known| known.max(seq)));
     }
 
-    /// How far some peer has stored a log of ours, as far as is known.
+    /// Returns the greatest height of a log of ours that a peer is known to have stored.
     pub fn held(&self, log: &VerifyingKey) -> Option<u32> {
         self.stored.get(log)
     }
@@ -353,7 +353,7 @@ impl OwnLog {
         }));
     }
 
-    /// What the transaction has done is committed.
+    /// Ends the transaction: its changes are committed.
     pub fn settle_saved(&mut self) {
         self.saved = None;
     }

@@ -9,8 +9,8 @@ use crate::command::Restated;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// What the commands of this batch ask for. Their operations have passed the order stage by now, if
-/// they pass it in this batch.
+/// Carries out the restatements that commands of this batch request. Their operations have passed
+/// the order stage by now if they pass it in this batch.
 pub(crate) fn take_asked(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     for asked in std::mem::take(&mut turn.batch.restated) {
         let log = turn.log(&asked.topic, &asked.label)?;
@@ -106,7 +106,7 @@ fn standing_as(standing: &Standing, to: Restated) -> Option<Ready> {
     }
 }
 
-/// Where a stored operation is, if it has passed the order stage and can be read.
+/// Finds a stored operation, if it has passed the order stage and can be read.
 fn location(
     turn: &mut Turn<'_>,
     (log, seq): (LogKey, u32),

@@ -50,13 +50,13 @@ impl TopicRef {
 /// One of our own logs in a topic.
 #[derive(Clone, Copy)]
 pub(crate) struct OwnLogRef {
-    /// What stands for its author where logs of a topic are told apart.
+    /// The label that represents its author where logs of a topic are distinguished.
     pub label: VerifyingKey,
     pub id: LogId,
     pub name: Option<LogName>,
 }
 
-/// What is kept in memory of one topic.
+/// State of one topic in memory.
 pub(crate) struct TopicState {
     pub topic: TopicRef,
     pub waiting: Waiting,
@@ -122,7 +122,7 @@ impl Topics {
         state
     }
 
-    /// What the transaction has done is committed.
+    /// Ends the transaction: its changes are committed.
     pub fn settle(&mut self) {
         for topic in self.touched.drain(..) {
             if let Some(state) = self.known.get_mut(&topic) {
@@ -138,7 +138,7 @@ impl Topics {
             if let Some(state) = self.known.get_mut(&topic) {
                 state.touched = false;
                 state.own.take_back();
-                // What it holds again may have been let go, and the topic with it.
+                // After the rollback the topic may hold publishes again.
                 self.awake.insert(topic);
             }
         }

@@ -1,4 +1,4 @@
-//! What a stage or a command works with.
+//! The state that a stage or a command borrows.
 
 use p2panda_core::{Hash, Header, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
@@ -15,10 +15,10 @@ use crate::waiting::Times;
 
 /// One transaction on its way through the pipeline.
 pub(crate) struct Turn<'e> {
-    /// What outlasts the transaction.
+    /// State that outlasts the transaction.
     pub state: &'e mut State,
     pub tx: Tx<'e>,
-    /// What does not.
+    /// State of this transaction only.
     pub batch: Batch,
     pub now: Now,
 }
@@ -51,7 +51,7 @@ impl Turn<'_> {
         self.state.logs.get_mut(&self.tx, topic.key, label)
     }
 
-    /// How far a log in a topic came; operations of this batch count.
+    /// Returns the height of a log in a topic, with the operations of this batch.
     pub fn height(
         &mut self,
         topic: &TopicRef,
@@ -60,7 +60,7 @@ impl Turn<'_> {
         Ok(self.log(topic, label)?.map(|log| log.head.seq))
     }
 
-    /// Whose log a label stands for.
+    /// Returns the author whose log a label represents.
     pub fn author_of(&self, label: &VerifyingKey) -> Result<VerifyingKey, StoreError> {
         let named = self.tx.named_log(label)?;
         Ok(named.map_or(*label, |named| named.author))
@@ -81,7 +81,7 @@ impl Turn<'_> {
         Timestamp::from_micros(now_us.saturating_sub(self.state.limits.idempotency_window_us))
     }
 
-    /// How long an operation that arrives now waits for its order.
+    /// Returns the waits in the order stage of an operation that arrives now.
     pub fn times(&self) -> Times {
         self.state.limits.times(self.now)
     }

@@ -12,7 +12,7 @@ use crate::database::sql::{Blob32, int, optional_seq, seq_or_none, unsigned, ver
 use crate::database::tx::{LogKey, TopicKey, Tx};
 use crate::database::writer::{Database, Durability};
 
-/// What is known of the fork of one of our own logs.
+/// State of the fork of one of our own logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnFork {
     /// The first place at which the branches differ, once it was found.
@@ -51,14 +51,14 @@ struct Forked {
 }
 
 impl Forked {
-    /// Where what is ours alone begins; all of it, while that is not known.
+    /// Returns the seq at which our own branch begins; while that is unknown, the first one of the log.
     fn from(&self) -> u32 {
         self.parted.unwrap_or(0).max(self.first_seq)
     }
 }
 
 impl Tx<'_> {
-    /// What is known of the fork of a log, if it is one of ours and forked.
+    /// Returns the state of the fork of a log, if it is one of ours and forked.
     pub fn own_fork(&self, log: LogKey) -> Result<Option<OwnFork>, StoreError> {
         let sql = "SELECT parted, told, held FROM own_fork WHERE log = ?1";
         let mut statement = self.cached(sql)?;
@@ -166,7 +166,7 @@ impl Tx<'_> {
             let seq: u32 = row.get(0)?;
             let header = Bytes::copy_from_slice(row.get_ref(1)?.as_blob().unwrap_or_default());
             let body: Option<Vec<u8>> = row.get(2)?;
-            // What cannot be read cannot be published again either.
+            // An unreadable operation cannot be published again.
             let Ok(known) = Header::decode_unverified(header.clone()) else {
                 continue;
             };
@@ -221,8 +221,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// How far the other branch has come, by the evidence. Evidence about a branch that was given up
-    /// says nothing of it.
+    /// Returns the height of the other branch, according to the evidence. Evidence about a branch
+    /// that was given up does not count.
     fn seen_elsewhere(&self, forked: &Forked) -> Result<Option<u32>, StoreError> {
         let sql = "SELECT second FROM fork WHERE topic = ?1 AND log = ?2";
         let mut statement = self.cached(sql)?;
@@ -346,8 +346,7 @@ fn forked_logs(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What peers are told of our own logs instead of their heights, while it is looked for where the
-/// branches part.
+/// Returns the heights of our own logs that peers are told while the branching point is unknown.
 pub(crate) fn told_instead(
     snapshot: &Connection,
     topic: i64,
@@ -369,7 +368,8 @@ pub(crate) fn has_closed_own_log(snapshot: &Connection, topic: i64) -> rusqlite:
 }
 
 impl Reader {
-    /// What is known of the fork of an author's log in a topic, if it is one of ours and closed.
+    /// Returns the state of the fork of an author's log in a topic, if it is one of ours and
+    /// closed.
     pub fn own_fork(
         &self,
         topic: &Topic,

@@ -1,9 +1,8 @@
-//! What the feed shows of an operation, and how that stands in its row
-//! (`docs/protocol/streams.md#9.1`).
+//! The content of entries of the feed, and its columns (`docs/protocol/streams.md#9.1`).
 
 use bytes::Bytes;
 
-/// What an entry of the feed shows of its operation (`docs/protocol/streams.md#9.1`).
+/// Content of an entry of the feed (`docs/protocol/streams.md#9.1`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
@@ -15,12 +14,12 @@ pub enum Content {
     Change(Change),
 }
 
-/// What an entry without content says about its operation (`docs/protocol/streams.md#9.1`).
+/// Change that an entry without content reports about its operation
+/// (`docs/protocol/streams.md#9.1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// What the operation said does not count any more. Anyone who was given it before takes it
-    /// back.
+    /// The content no longer counts. A reader that got it before withdraws it.
     Withdrawn,
     /// The operation changed who is a member, or how.
     Members,
@@ -29,7 +28,7 @@ pub enum Change {
     Expired,
 }
 
-/// How an operation is ready for the feed, as the writer says it.
+/// Entry of the feed for an operation, as the writer stores it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ready {
     /// With its stored body.
@@ -50,7 +49,7 @@ pub(crate) mod code {
 }
 
 impl Content {
-    /// What the application reads; `None` if the entry reports a change.
+    /// Returns the bytes for the application; `None` if the entry reports a change.
     pub fn bytes(&self) -> Option<&Bytes> {
         match self {
             Content::Body(bytes) | Content::Opened(bytes) => Some(bytes),
@@ -58,7 +57,7 @@ impl Content {
         }
     }
 
-    /// What the columns of a row say; `None`: it is damaged.
+    /// Decodes the columns of a row. `None` if it is damaged.
     pub(crate) fn read(code: Option<i64>, shown: Option<Bytes>) -> Option<Content> {
         Some(match code {
             None => Content::Body(shown?),
@@ -72,7 +71,8 @@ impl Content {
 }
 
 impl Ready {
-    /// What the entry of an operation shows; `None` if that is a body and there is none.
+    /// Returns the content of an operation's entry; `None` if the content is a body that is not
+    /// stored.
     pub fn content(&self, body: Option<&Bytes>) -> Option<Content> {
         match self {
             Ready::Body => body.cloned().map(Content::Body),
@@ -91,7 +91,7 @@ impl Ready {
         }
     }
 
-    /// What the stored body was opened to.
+    /// Returns the plaintext of the stored body.
     pub fn plaintext(&self) -> Option<&[u8]> {
         match self {
             Ready::Opened(plaintext) => Some(plaintext),

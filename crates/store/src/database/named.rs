@@ -34,7 +34,7 @@ pub struct NamedConsumer {
     pub idle_us: u64,
     /// Its dead letters, without what was pruned.
     pub dead: u64,
-    /// Where it stands.
+    /// Its position.
     pub places: Vec<StoredPlace>,
 }
 
@@ -46,13 +46,13 @@ pub struct StoredPlace {
     pub key: TopicKey,
     /// The topic that this is about.
     pub topic: Topic,
-    /// Where it stands.
+    /// Its position.
     pub place: PlaceRow,
-    /// What is skipped.
+    /// The skipped range.
     pub covered: Option<Covered>,
-    /// What is open, by offset. Left out of listings.
+    /// Open entries by offset. Empty in listings.
     pub open: Vec<(u64, OpenRow)>,
-    /// How much is open.
+    /// Number of open entries.
     pub open_rows: u64,
     /// The highest offset that it was given before it was moved back.
     pub seen: u64,
@@ -94,11 +94,11 @@ pub struct Covered {
 /// An entry that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenRow {
-    /// How often it was delivered.
+    /// Number of deliveries.
     pub deliveries: u32,
     /// When it may be delivered again, on the consumer's clock; `None`: at once.
     pub due_us: Option<u64>,
-    /// What holds entries in order.
+    /// Key that orders entries.
     pub key: u64,
 }
 
@@ -107,7 +107,7 @@ pub struct OpenRow {
 pub struct DeadRow {
     /// Why it became a dead letter.
     pub reason: DeadReason,
-    /// How often it was delivered.
+    /// Number of deliveries.
     pub count: u32,
     /// When, on the consumer's clock.
     pub at_us: u64,
@@ -141,7 +141,7 @@ pub struct DeadLetter {
     pub row: DeadRow,
 }
 
-/// What was pruned of a log before a consumer had settled it.
+/// Entries of a log that were pruned before a consumer had settled them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PrunedRow {
@@ -151,13 +151,13 @@ pub struct PrunedRow {
     pub author: VerifyingKey,
     /// Everything below this sequence number is gone.
     pub below: u32,
-    /// How many entries of it were not settled.
+    /// Number of unsettled entries among them.
     pub unsettled: u64,
     /// The application has heard of it.
     pub told: bool,
 }
 
-/// What is to be stored of a consumer, in one transaction.
+/// Changes of a consumer, stored in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamedChanges {
     /// Another set-up, and the time after which it is deleted.
@@ -174,7 +174,7 @@ pub struct NamedChanges {
     pub places: Vec<(TopicKey, PlaceRow)>,
     /// The highest offsets that it was given before it was moved back.
     pub seen: Vec<(TopicKey, u64)>,
-    /// What is skipped, from now on.
+    /// New skipped ranges.
     pub covered: Vec<(TopicKey, Option<Covered>)>,
     /// Open entries: their new row, or none any more.
     pub open: Vec<(TopicKey, u64, Option<OpenRow>)>,
@@ -214,7 +214,7 @@ impl Tx<'_> {
         Ok(Some(consumer))
     }
 
-    /// What the consumer has not been told of yet.
+    /// Returns prunes that were not reported to the consumer yet.
     pub fn named_pruned(&self, consumer: NamedKey) -> Result<Vec<PrunedRow>, StoreError> {
         let sql = "SELECT t.topic, p.author, p.below, p.unsettled, p.told
             FROM pruned p JOIN topic t ON t.id = p.topic WHERE p.consumer = ?1 AND p.told = 0";
@@ -368,7 +368,7 @@ impl Tx<'_> {
             let reason = match &row.reason {
                 DeadReason::MaxDeliveries => None,
                 DeadReason::Terminated(reason) => Some(&reason[..]),
-                // That is told once per log, by the transaction that prunes.
+                // The transaction that prunes reports this once per log.
                 DeadReason::Pruned => continue,
             };
             let found = self
@@ -453,7 +453,7 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// What was pruned before a consumer had settled it, by log, at most that many.
+    /// Lists prunes of entries that a consumer had not settled, by log, at most that many.
     pub fn pruned_unsettled(
         &self,
         consumer: NamedKey,
@@ -577,7 +577,7 @@ impl Covered {
     }
 }
 
-/// What a prune takes from consumers that had not settled it.
+/// Prunes of entries that consumers had not settled.
 impl Tx<'_> {
     /// Everything of a log below a sequence number is about to go: counts what of it each consumer has
     /// not settled, and notes that. Returns the consumers that lose something. To be called before

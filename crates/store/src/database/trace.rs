@@ -19,13 +19,13 @@ pub struct StoredTrace {
     pub header: Header,
     /// Its arrival number.
     pub arrival: u64,
-    /// How far it has come.
+    /// Its progress.
     pub progress: Progress,
     /// The durable consumers that have a position in the topic, by name.
     pub consumers: Vec<ConsumerTrace>,
 }
 
-/// How far a stored operation has come.
+/// Progress of a stored operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -34,7 +34,7 @@ pub enum Progress {
     Waiting {
         /// Sequence number of the first operation of the log that waits.
         front: u32,
-        /// What that one waits for.
+        /// Dependencies that the front waits for.
         missing: Vec<Dependency>,
     },
     /// It passed the causal order. Its body has not arrived.
@@ -55,7 +55,7 @@ pub enum Progress {
     },
 }
 
-/// What a durable consumer made of an entry.
+/// State of an entry at a durable consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerTrace {
@@ -107,7 +107,7 @@ impl Reader {
     }
 }
 
-/// What else is stored with the operation of an arrival number.
+/// Reads the rest of the trace of an operation by its arrival number.
 fn stored(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Option<StoredTrace>> {
     let sql = "SELECT t.topic, o.header, o.topic, o.log, o.seq, o.offset, l.ordered_seq,
             o.body IS NOT NULL
@@ -169,7 +169,7 @@ fn without_body(
     })
 }
 
-/// What the operation of a log at `front` depends on and has not passed the causal order.
+/// Returns dependencies of the operation at `front` that have not passed the order stage.
 fn missing_before(
     snapshot: &Connection,
     topic: i64,

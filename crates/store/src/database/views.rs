@@ -32,13 +32,13 @@ use crate::database::views::value::Value;
 pub struct ViewKey(pub(crate) i64);
 
 impl ViewKey {
-    /// What the names of its tables begin with.
+    /// Returns the prefix of the names of its tables.
     pub(crate) fn prefix(self) -> String {
         format!("v{}_", self.0)
     }
 }
 
-/// What a view is, as the application says it.
+/// Definition of a view by the application.
 #[derive(Clone, Debug)]
 pub struct ViewDefinition {
     /// The name under which it is stored.
@@ -47,7 +47,7 @@ pub struct ViewDefinition {
     pub version: u32,
     /// The topics whose feeds it is derived from.
     pub topics: Vec<Topic>,
-    /// What makes its tables, with `{view}` for the prefix.
+    /// Statements that create its tables, with `{view}` for the prefix.
     pub statements: Vec<String>,
     /// Which entries it is derived from.
     pub filter: Filter,
@@ -73,7 +73,7 @@ pub struct Statement {
     pub parameters: Vec<Value>,
 }
 
-/// What follows from a part of the feed.
+/// Changes of a view for a part of the feed.
 #[derive(Clone, Debug, Default)]
 pub struct ViewStep {
     /// By entry: its offset, and the end of its statements among all.
@@ -179,19 +179,19 @@ impl StopReason {
     }
 }
 
-/// That a view is stopped, where, and why.
+/// Where and why a view is stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewStop {
     /// The offset of the entry that it did not come past.
     pub offset: u64,
     /// Why not.
     pub reason: StopReason,
-    /// What was said, at most 512 bytes.
+    /// The message of the error, at most 512 bytes.
     pub detail: String,
 }
 
 impl ViewStop {
-    /// What was said is cut to what is kept.
+    /// Creates a stop. Cuts the message to the limit.
     pub fn new(offset: u64, reason: StopReason, detail: impl ToString) -> ViewStop {
         let mut detail = detail.to_string();
         let end = (0..=VIEW_ERROR_BYTES_MAX.min(detail.len()))
@@ -206,7 +206,7 @@ impl ViewStop {
     }
 }
 
-/// What a view was asked for and cannot do. Nothing was changed.
+/// Why a request about a view is refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
@@ -252,7 +252,7 @@ pub enum ViewError {
     /// The feed lacks what the version before had applied.
     #[error("the feed lacks {entries} entries that the previous version had applied")]
     Lacks {
-        /// How many.
+        /// Number of entries.
         entries: u64,
     },
 }

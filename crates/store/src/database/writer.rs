@@ -21,7 +21,7 @@ use crate::database::sql::{Blob32, unsigned};
 use crate::database::views::connection::{ViewWriter, stored_views};
 use crate::error::ErrorOf;
 
-/// How far a commit reaches.
+/// Durability of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Synced to disk: it survives a power cut.
@@ -52,12 +52,12 @@ pub struct Database {
     pub(crate) gives_back: bool,
     /// A write-ahead log was there at the open.
     pub(crate) found_journal: bool,
-    /// What has to be there for a commit to count.
+    /// Files that must exist for a commit to count.
     pub(crate) presence: Presence,
-    /// What plaintext is sealed and opened with.
+    /// Seals and opens plaintext.
     pub(crate) sealing: Sealing,
     pub(crate) faults: Faults,
-    /// Where applications write, once one does.
+    /// Connection for views of applications, once there is one.
     pub(crate) views: Option<ViewWriter>,
     /// There are views, and versions of them that are still to be deleted.
     pub(crate) has_views: bool,
@@ -141,7 +141,7 @@ impl Database {
         self.faults.set(fault);
     }
 
-    /// What opens readers, also from other threads and while a transaction runs.
+    /// Returns a factory of readers, for other threads too, also while a transaction runs.
     pub fn readers(&self) -> Readers {
         Readers::new(self.path.clone()).with(self.sealing.clone())
     }
@@ -169,7 +169,7 @@ impl Database {
         self.counters.arrival > 0
     }
 
-    /// What a directory noted under a name.
+    /// Reads a note of the directory.
     pub(crate) fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(meta::meta(&self.connection, name)?)
     }
@@ -182,7 +182,7 @@ impl Database {
         Ok(meta::remove_meta(&self.connection, name)?)
     }
 
-    /// How far the logs of an author have come.
+    /// Returns the heights of an author's logs.
     pub(crate) fn heights_of(
         &self,
         author: &VerifyingKey,

@@ -96,21 +96,21 @@ pub enum OpenErrorKind {
         /// The file.
         path: PathBuf,
     },
-    /// What is sealed in the database is opened by another secret than the given one.
+    /// The sealed rows need another secret than the given one.
     #[error("the sealed rows in {} are opened by {by}", dir.display())]
     SealedElsewhere {
         /// The directory.
         dir: PathBuf,
-        /// Where that secret comes from.
+        /// Source of that secret.
         by: &'static str,
     },
-    /// What is sealed in the database does not open: it is damaged, or the secret is another one.
+    /// The sealed rows do not open: they are damaged, or the secret is wrong.
     #[error("the sealed rows in {} do not open", dir.display())]
     SealedDamaged {
         /// The directory.
         dir: PathBuf,
     },
-    /// What is sealed in the database is opened by another passphrase (`docs/protocol/at-rest.md#2`).
+    /// The sealed rows need another passphrase (`docs/protocol/at-rest.md#2`).
     #[error("the passphrase does not open what is sealed in {}", dir.display())]
     WrongPassphrase {
         /// The directory.
@@ -128,9 +128,9 @@ pub enum OpenErrorKind {
     /// A file or directory could not be read or written; the cause is a [`std::io::Error`].
     #[error("{}", path.display())]
     Io {
-        /// What was accessed.
+        /// The accessed path.
         path: PathBuf,
-        /// What prevents an open.
+        /// The cause.
         kind: StoreErrorKind,
     },
     /// The guard file cannot be read or written; the cause is a [`std::io::Error`].
@@ -138,7 +138,7 @@ pub enum OpenErrorKind {
     StateDir {
         /// The directory of guard files, outside of the data directory.
         dir: PathBuf,
-        /// What prevents an open.
+        /// The cause.
         kind: StoreErrorKind,
     },
     /// The database could not be opened.
@@ -195,7 +195,7 @@ impl ErrorOf<OpenErrorKind> {
         }
     }
 
-    /// What the database of a directory says when it is opened.
+    /// Converts an error of the database on opening.
     pub(crate) fn of_database(dir: &Path) -> impl FnOnce(StoreError) -> OpenError {
         let dir = dir.to_path_buf();
         move |error| {
