@@ -12,17 +12,17 @@ use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, variant};
 /// A secret for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectMessage {
-    /// What it carries.
+    /// Its content.
     pub content: Content,
-    /// Who can open it.
+    /// The member that can open it.
     pub recipient: Member,
 }
 
-/// What a direct message carries.
+/// Content of a direct message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
-    /// What a new member needs.
+    /// For a new member.
     Welcome {
         /// The membership before the add: one CBOR item, in clear.
         history: Vec<u8>,
@@ -51,9 +51,9 @@ pub enum DirectError {
     /// It is of another kind.
     #[error("expected a direct message of kind {expected:?}, got {got:?}")]
     Unexpected {
-        /// What the control message calls for.
+        /// The kind that the control message requires.
         expected: Kind,
-        /// What came with it.
+        /// The received kind.
         got: Kind,
     },
     /// It is for somebody else.
@@ -73,7 +73,7 @@ impl DirectMessage {
         self.content.ciphertext().ciphertext.suite()
     }
 
-    /// What is to be opened, if the message is of this kind and for this member.
+    /// Returns the ciphertext, if the message is of this kind and for this member.
     pub(crate) fn expect(&self, kind: Kind, me: &Member) -> Result<&TwoPartyMessage, DirectError> {
         let got = self.content.kind();
         if got != kind {
@@ -112,7 +112,7 @@ pub enum Kind {
 }
 
 impl Content {
-    /// What the content carries, without its data.
+    /// Returns the kind of the content.
     pub fn kind(&self) -> Kind {
         match self {
             Content::Welcome { .. } => Kind::Welcome,
@@ -121,7 +121,7 @@ impl Content {
         }
     }
 
-    /// What only the recipient opens.
+    /// Returns the ciphertext that only the recipient opens.
     pub(crate) fn ciphertext(&self) -> &TwoPartyMessage {
         match self {
             Content::Welcome { ciphertext, .. }

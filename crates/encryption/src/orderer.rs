@@ -24,11 +24,11 @@ use crate::{Member, OperationId};
 pub struct Message<P> {
     /// The id of the operation that carried it.
     pub id: OperationId,
-    /// Who signed the envelope.
+    /// The member that signed the envelope.
     pub sender: Member,
     /// The messages it names as processed before it.
     pub dependencies: Vec<OperationId>,
-    /// What it says.
+    /// Its payload.
     pub payload: P,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Orderer<C, E> {
     bounded: BTreeMap<Class, BTreeMap<Member, BTreeSet<u64>>>,
     /// Messages by one of those that they wait for, in the order in which they came.
     blocked: BTreeMap<OperationId, BTreeSet<u64>>,
-    /// What each of them waits for.
+    /// The operation that each of them waits for.
     blocked_by: BTreeMap<u64, OperationId>,
     /// Messages whose whole past was processed; no bound keeps them out.
     ready: BTreeSet<u64>,
@@ -101,9 +101,9 @@ enum Class {
     Application,
 }
 
-/// How we join.
+/// The message by which we join, and its context.
 pub(crate) struct Join<C, E> {
-    /// What the welcome follows, oldest first.
+    /// Messages in the past of the welcome, oldest first.
     pub(crate) past: Vec<Kept<C, E>>,
     /// The create or add of us.
     pub(crate) welcome: Kept<C, E>,
@@ -206,7 +206,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
     /// follows no other.
     pub(crate) fn take_join(&mut self) -> Option<Join<C, E>> {
         while let Some(arrival) = self.pop_join() {
-            // What an attempt before this one needed.
+            // Drop what an earlier attempt needed.
             self.applications.trim(self.ids_max());
             let Some(welcome) = self.take(arrival) else {
                 continue;
@@ -410,7 +410,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         }
     }
 
-    /// What of these was not processed.
+    /// Returns those of these dependencies that were not processed.
     pub(crate) fn missing(&self, dependencies: &[OperationId]) -> Vec<OperationId> {
         let named = dependencies.iter().copied();
         named.filter(|id| !self.is_processed(id)).collect()
@@ -605,7 +605,7 @@ impl<C: ControlMessage, E: Wire> Orderer<C, E> {
         Ok(())
     }
 
-    /// What is in the header of the state.
+    /// Writes the header of the state.
     pub(crate) fn write_header(&self, w: &mut Writer) {
         w.array(3).item(&self.me).uint(self.stage as u64);
         self.graph.write_header(w);

@@ -1,5 +1,5 @@
-//! Who takes effect away from whom among concurrent operations: the filter and the mutual
-//! removals of `docs/protocol/groups.md#8`.
+//! Conflicts among concurrent operations: the filter and the mutual removals of
+//! `docs/protocol/groups.md#8`.
 
 use p2panda_core::ordered::BTreeMap;
 
@@ -11,18 +11,18 @@ use crate::graph::{Content, Node};
 use crate::registry::{GroupIndex, KeyIndex, OpIndex};
 use crate::{Access, Filter};
 
-/// What of an operation matters to the others.
+/// The parts of an operation that matter to others.
 #[derive(Clone, Copy)]
 pub(crate) struct Fact {
     pub(crate) op: OpIndex,
     pub(crate) id: Hash,
     pub(crate) group: GroupIndex,
     pub(crate) author: KeyIndex,
-    /// Whom it removes or demotes below manage.
+    /// The member that it removes or demotes below manage.
     pub(crate) removed: Option<KeyIndex>,
-    /// Whom it adds or promotes to manage.
+    /// The member that it adds or promotes to manage.
     pub(crate) delegated: Option<KeyIndex>,
-    /// Whom it adds.
+    /// The member that it adds.
     pub(crate) added: Option<KeyIndex>,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Node {
     pub(crate) content: Content,
     /// Sorted, without repeats.
     pub(crate) deps: Few,
-    /// How it named them, if messages are among them.
+    /// The names of its dependencies, if messages are among them.
     pub(crate) named: Option<Box<Named>>,
     pub(crate) place: Place,
     /// Why it has no effect, decided once on its claimed past.
@@ -56,7 +56,7 @@ pub(crate) struct Node {
     /// A hardening rule takes something from it or from one before it, no matter what else is
     /// known.
     pub(crate) tainted: bool,
-    /// What its author saw. Never changes; none if it was not kept.
+    /// The view of its author. Never changes; `None` if it was not kept.
     pub(crate) view: Option<Seen>,
     pub(crate) fate: Fate,
     /// The hardening rules that were reported, one bit each.
@@ -96,7 +96,7 @@ pub(crate) struct Initial {
     pub(crate) dropped: Option<Rule>,
 }
 
-/// Where an operation stands in the order.
+/// Position of an operation in the order.
 #[derive(Clone)]
 pub(crate) struct Place {
     /// Covers the operation itself.
@@ -114,7 +114,7 @@ pub(crate) struct Seen {
     pub(crate) hardened: bool,
 }
 
-/// What the operations known so far make of an operation.
+/// Outcome of an operation, according to the operations known so far.
 #[derive(Clone)]
 pub(crate) struct Fate {
     pub(crate) filtered: Option<(OpIndex, Filter)>,
@@ -157,7 +157,7 @@ impl Fate {
         matches!(self.effect, Effect::None(NoEffect::Hardened(_)))
     }
 
-    /// What people see of it.
+    /// Returns the outcome as it is reported.
     pub(crate) fn outcome(&self) -> (Effect, Option<(OpIndex, Filter)>) {
         let by = self.filtered.filter(|_| self.effect == Effect::Filtered);
         (self.effect, by)
@@ -284,7 +284,7 @@ impl Graph {
             .is_some_and(|reached| *reached >= place.position)
     }
 
-    /// What one sees who depends on these.
+    /// Returns the past of an operation with these dependencies.
     pub(crate) fn past(&self, mut deps: Few) -> Past {
         deps.sort();
         let mut clocks = deps.iter().map(|dep| &self.node(*dep).place.clock);

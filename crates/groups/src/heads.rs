@@ -1,4 +1,4 @@
-//! What an operation that is about to be made depends on (`docs/protocol/groups.md#3`).
+//! Dependencies of a new operation (`docs/protocol/groups.md#3`).
 
 use p2panda_core::ordered::BTreeSet;
 
@@ -14,11 +14,11 @@ use crate::table::Table;
 use crate::trie::Join;
 use crate::{Access, Action, Arguments, GroupId, Member};
 
-/// What somebody is about to do to a group, before it is signed and sent.
+/// An operation on a group before it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Draft {
-    /// What goes into the header.
+    /// The arguments for the header.
     pub arguments: Arguments,
     /// The group has no manager afterwards, and nobody can change it any more. Ask before you
     /// send it.
@@ -111,8 +111,8 @@ impl Groups {
         last
     }
 
-    /// What must not be left out, the most important first: removals of the author and of the
-    /// member, what gave both their access, and all other removals and demotes.
+    /// Returns the required dependencies, the most important first: removals of the author and of
+    /// the member, the operations that gave both their access, and all other removals and demotes.
     fn needed(
         &self,
         author: &VerifyingKey,

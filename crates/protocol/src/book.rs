@@ -28,7 +28,7 @@ pub use self::node::{Metrics, Node, Teller};
 use self::node::{age, read_stored, write_stored};
 pub use self::take::{Handover, Source};
 
-/// What became of a record that was passed in.
+/// Outcome of passing in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// The node was not known before.
@@ -39,7 +39,7 @@ pub enum Inserted {
     Kept,
 }
 
-/// What became of the records of one discovery session.
+/// Outcome of the records of one discovery session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Records passed in.
@@ -97,7 +97,7 @@ impl Book {
         addresses: BTreeSet<Address>,
         now: Timestamp,
     ) -> Result<TransportInfo, RecordError> {
-        // What is from when the clock was ahead binds us no more.
+        // A floor from a time when the clock was ahead no longer applies.
         let floor = self.own_floor.filter(|floor| !is_ahead(floor.wall, now));
         if let Some(own) = &self.own
             && own.has_addresses(&addresses)
@@ -334,7 +334,7 @@ impl Book {
         records
     }
 
-    /// Who of these is in which of the common overlays, as each of them said itself.
+    /// Returns which of these nodes are in which common overlay, according to their own statements.
     pub fn members<'a>(
         &self,
         nodes: impl Iterator<Item = &'a VerifyingKey>,
@@ -377,8 +377,8 @@ impl Book {
         }
     }
 
-    /// What to store (`Some`) and what to delete (`None`) since the last calls, some of it:
-    /// nothing when nothing is left.
+    /// Takes some of the changes since the last calls: records to store (`Some`) and to delete
+    /// (`None`). Empty when nothing is left.
     pub fn take_changed(&mut self) -> Vec<(VerifyingKey, Option<Bytes>)> {
         let mut taken = Vec::new();
         while taken.len() < limits::BOOK_PAGE_ROWS_MAX {
@@ -463,7 +463,8 @@ impl Book {
                 self.index(*node, *overlay);
             }
             self.dialing.forget(node);
-            // What was never stored needs no deleting, so a flood of made-up nodes leaves nothing.
+            // A record that was never stored needs no deletion, so a flood of invented nodes leaves
+            // nothing.
             if entry.stored {
                 self.changed.insert(*node);
             } else {

@@ -40,7 +40,7 @@ pub enum ProcessError {
     /// The direct messages give us no secret.
     #[error(transparent)]
     Direct(#[from] DirectError),
-    /// What was in the direct message is no secret.
+    /// The content of the direct message is not a secret.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The membership in the welcome cannot be used.
@@ -55,7 +55,7 @@ impl ProcessError {
     }
 }
 
-/// What a control message brought us.
+/// Result of a control message.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
@@ -63,7 +63,7 @@ pub enum Output {
     Nothing,
     /// The secret of a create, update or removal.
     Secret(GroupSecret),
-    /// What a welcome carried.
+    /// Content of a welcome.
     Bundle {
         /// The secrets.
         bundle: SecretBundle,
@@ -78,7 +78,7 @@ pub struct Agreement<M> {
     my_id: Member,
     sessions: Sessions,
     members: M,
-    /// Who began its channel with us again, so that it may lack what we sent it before.
+    /// Members that restarted their channel with us, so that they may lack what we sent before.
     renewed: Set<Member>,
     /// The membership is not what was stored last.
     has_changed: bool,
@@ -122,7 +122,7 @@ impl<M: Membership> Agreement<M> {
         self.my_id
     }
 
-    /// Who is a member.
+    /// Returns the membership.
     pub fn members(&self) -> &M {
         &self.members
     }
@@ -493,7 +493,7 @@ pub type Draft = crate::Draft<Control, Effect>;
 /// An operation of ours that is ready to be framed, signed and then committed with its id.
 pub type Prepared = crate::Prepared<Control, Effect>;
 
-/// What becomes of our own secrets when a draft is committed.
+/// Change of our own secrets when a draft is committed.
 #[derive(Debug)]
 pub enum Effect {
     /// The drawn secret joins the bundle.

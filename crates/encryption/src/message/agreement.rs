@@ -58,7 +58,7 @@ pub enum ProcessError {
     /// The direct messages give us no secret.
     #[error(transparent)]
     Direct(#[from] DirectError),
-    /// What was in the direct message is not 32 bytes long.
+    /// The content of the direct message is not 32 bytes long.
     #[error("the secret in the direct message has the wrong size")]
     InvalidKeySize,
     /// We have no chain of our own yet.
@@ -92,7 +92,7 @@ impl ProcessError {
     }
 }
 
-/// What to publish in answer to a control message.
+/// The answer to publish to a control message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
@@ -102,7 +102,7 @@ pub struct Answer {
     pub directs: Vec<DirectMessage>,
 }
 
-/// What a control message brought.
+/// Result of a control message.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Processed {
@@ -112,7 +112,7 @@ pub struct Processed {
     pub sender_update: Option<Secret>,
     /// Starts our next message ratchet.
     pub my_update: Option<Secret>,
-    /// Who was sent the seed that our chain took in.
+    /// Members that were sent the last seed of our chain.
     pub(super) seeded: Option<BTreeSet<Member>>,
 }
 
@@ -188,7 +188,7 @@ impl<M: Membership> Agreement<M> {
         self.my_id
     }
 
-    /// Who is a member.
+    /// Returns the membership.
     pub fn members(&self) -> &M {
         &self.members
     }
@@ -281,7 +281,7 @@ impl<M: Membership> Agreement<M> {
         let mut changes = scratch.finish()?;
         changes.heard.lacking.extend(&prepared.left_out);
         if prepared.effect.is_some() {
-            // What they were sent before may be lost, or they may never have joined.
+            // Earlier messages to them may be lost, or they may never have joined.
             let recipients = prepared.directs().map(|direct| direct.recipient);
             let outdated = recipients
                 .filter(|member| self.sessions.is_outdated(Scheme::Message, member, context));
@@ -539,7 +539,7 @@ impl<M: Membership> Agreement<M> {
         }
     }
 
-    /// What a message that hands our chain to a member is for.
+    /// Returns the purpose of a message that sends our chain to a member.
     ///
     /// A channel that may have healed after a theft is given up only for a newer pre-key.
     pub(super) fn urgency_to(&self, added: &Member, context: &Context<'_>) -> Urgency {

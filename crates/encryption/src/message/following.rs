@@ -1,4 +1,4 @@
-//! Who cannot follow whom (`docs/protocol/encryption.md#11.3.1.1`).
+//! Members that cannot follow the chains of others (`docs/protocol/encryption.md#11.3.1.1`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -14,37 +14,38 @@ use crate::sessions::{Context, Scheme};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, list, map, tuple, write_list};
 use crate::{Member, OperationId, PublicKey};
 
-/// What a member knows of who cannot follow whom.
+/// Members that cannot follow others, as far as one member knows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Following {
-    /// Who cannot follow everybody: it was left out, or has begun its channel with us again.
+    /// Members that cannot follow everybody: they were left out, or have restarted their channel
+    /// with us.
     lacking: Set<Member>,
-    /// Whose chain we do not have.
+    /// Members whose chain we lack.
     unfollowed: Set<Member>,
     /// Steps of chains that we cannot take once they are acknowledged.
     lost: Set<Key>,
-    /// Who has not acknowledged its last add, with its newest pre-key at that time.
+    /// Members that have not acknowledged their last add, with their newest pre-key at that time.
     invited: Table<Member, PublicKey>,
     /// Our next seed says to whom it concerns that we cannot follow it.
     pub(super) untold: bool,
 }
 
-/// What a message changes of it.
+/// Changes by one message.
 #[derive(Default)]
 pub(super) struct Heard {
-    /// Who is given all chains again.
+    /// Member that is sent all chains again.
     pub(super) welcomed: Option<Member>,
     /// By us.
     pub(super) is_own: bool,
-    /// Who has acknowledged an add of itself.
+    /// Member that has acknowledged its own add.
     pub(super) joined: Option<Member>,
-    /// Who cannot follow everybody from now on.
+    /// Members that can no longer follow everybody.
     pub(super) lacking: BTreeSet<Member>,
-    /// Whose chain we have from now on, or have no more.
+    /// Members whose chain we gained or lost.
     pub(super) followed: BTreeMap<Member, bool>,
-    /// Whose chain we have no more, as its owner knows.
+    /// Member whose chain we lost, as its owner knows.
     pub(super) left_out_by: Option<Member>,
-    /// Whose direct message did not open, although we follow it.
+    /// Member that we follow and whose direct message did not open.
     pub(super) broken: Option<Member>,
     /// Steps that we cannot take, or do not have to.
     pub(super) lost: BTreeMap<Key, bool>,

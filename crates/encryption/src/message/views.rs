@@ -1,4 +1,4 @@
-//! Who is a member, and as whom each member saw the group when it last sent a control message.
+//! The members, and the view of the group that each member had at its last control message.
 
 use p2panda_core::ordered::btree_map::Entry;
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
@@ -55,9 +55,9 @@ pub trait Membership: Clone + Wire {
     ) -> Result<(), MembershipError>;
     /// Somebody has taken over an add or removal.
     fn ack(&mut self, acker: Member, operation: &OperationId) -> Result<(), MembershipError>;
-    /// Whom this operation added.
+    /// Returns the member that an operation added.
     fn added_by(&self, operation: &OperationId) -> Option<Member>;
-    /// Whom this operation removed.
+    /// Returns the member that an operation removed.
     fn removed_by(&self, operation: &OperationId) -> Option<Member>;
     /// The members now.
     fn members(&self) -> BTreeSet<Member>;
@@ -81,15 +81,15 @@ pub struct Views {
     members: BTreeSet<Member>,
     /// Others who have a view: they left.
     others: BTreeSet<Member>,
-    /// Who has not heard of a member; no entry where everybody has.
+    /// Members that have not heard of a member; no entry if all have.
     unheard: BTreeMap<Member, BTreeSet<Member>>,
     removals: Vec<Removal>,
     adds: BTreeMap<OperationId, Member>,
-    /// What members that were there already learn by an add of them, once they acknowledge it.
+    /// Knowledge that an existing member gains by an add of itself, once it acknowledges the add.
     lessons: BTreeMap<OperationId, Lesson>,
 }
 
-/// What an adder knew and a member that was there did not, as far as we know.
+/// Knowledge of an adder that an existing member lacked, as far as we know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Lesson {
     members: BTreeSet<Member>,
@@ -104,9 +104,10 @@ struct Lesson {
 struct Removal {
     operation: OperationId,
     member: Member,
-    /// Who still counts it as a member.
+    /// Members that still count it as a member.
     counting: BTreeSet<Member>,
-    /// Who has not heard that it left: those who count it, and those who never knew of it.
+    /// Members that have not heard that it left: those that count it, and those that never knew of
+    /// it.
     unheard: BTreeSet<Member>,
 }
 
@@ -309,7 +310,7 @@ impl Views {
         }
     }
 
-    /// What an adder knows and whom it adds does not, also if that was here before.
+    /// Returns what an adder knows and the added member does not, even if that was a member before.
     fn lesson(&self, adder: &Member, added: &Member) -> Lesson {
         if !self.is_viewer(adder) {
             return Lesson::default();
@@ -342,15 +343,16 @@ impl Views {
         }
     }
 
-    /// Who hears of one removal knows that the member is gone, no matter who else removed it.
+    /// A member that hears of one removal knows that the member is gone, regardless of other
+    /// removals.
     fn hear_removal(&mut self, removed: &Member, viewer: &Member) {
         for removal in self.removals.iter_mut().filter(|r| r.member == *removed) {
             removal.hear(viewer);
         }
     }
 
-    /// What is still to be learned: where both sides know of an add, what neither has seen
-    /// acknowledged.
+    /// Returns what is still to be learned: of adds that both sides know, those that neither has
+    /// seen acknowledged.
     fn merge_lessons(&self, theirs: &Views) -> BTreeMap<OperationId, Lesson> {
         let open = |views: &Views, other: &Views| {
             let lessons = views.lessons.iter();

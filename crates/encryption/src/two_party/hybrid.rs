@@ -1,5 +1,4 @@
-//! What a channel of the hybrid suite has in addition of the classic one
-//! (`docs/protocol/encryption-hybrid.md#5`).
+//! The additional state of channels of the hybrid suite (`docs/protocol/encryption-hybrid.md#5`).
 
 use p2panda_core::ordered::BTreeMap;
 
@@ -29,14 +28,14 @@ impl OwnKey {
     }
 }
 
-/// What we encrypt to next.
+/// The next key to encrypt to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TheirKey {
     pub(super) key: PublicKey,
     pub(super) chain: Option<Secret>,
 }
 
-/// What the peer made for us last.
+/// The last key of the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReceivedKey {
     pub(super) secret: SecretKey,
@@ -85,20 +84,20 @@ impl Wire for ReceivedKey {
 pub(super) struct Hybrid {
     /// By the index of the message that announced the public half.
     seeds: BTreeMap<u64, XWingSecret>,
-    /// What to encapsulate to, with its label.
+    /// The key to encapsulate to, with its label.
     theirs: Option<(KeyUsed, XWingPublic)>,
     /// Messages of ours since the last that was hybrid.
     pub(super) chained: u64,
 }
 
-/// What of it is long: the counter is stored elsewhere.
+/// Encoding of the long part; the counter is stored elsewhere.
 impl Hybrid {
     /// Whether there is none, as in a classic channel.
     pub(super) fn is_none(&self) -> bool {
         self.seeds.is_empty() && self.theirs.is_none()
     }
 
-    /// Where the next message goes if it is to be hybrid.
+    /// Returns the key for the next message if that is hybrid.
     pub(super) fn receiver(&self, is_forced: bool, every: u32) -> Option<&(KeyUsed, XWingPublic)> {
         let is_due = is_forced || self.chained.saturating_add(1) >= every.into();
         self.theirs.as_ref().filter(|_| is_due)
@@ -180,7 +179,7 @@ impl Wire for Hybrid {
     }
 }
 
-/// What both sides derive from a message next to its own key.
+/// Secrets that both sides derive from a message, apart from its key.
 pub(super) struct Exported {
     /// Goes with the key that the sender announces.
     pub(super) chain: Secret,
@@ -201,7 +200,7 @@ impl Exported {
     }
 }
 
-/// What is inside the ciphertext.
+/// The plaintext inside the ciphertext.
 pub(super) struct Body {
     pub(super) plaintext: Zeroizing<Vec<u8>>,
     pub(super) key: PublicKey,

@@ -26,7 +26,7 @@ pub(crate) struct Sealing {
     pub(super) target: Target,
 }
 
-/// What messages of every kind have.
+/// The common part of messages of all kinds.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) key_used: KeyUsed,
@@ -36,7 +36,7 @@ pub(super) struct Head {
     pub(super) ours: SecretKey,
 }
 
-/// What a message is encrypted to.
+/// The key that a message is encrypted to.
 pub(super) enum Target {
     X3dh {
         theirs: SecretKey,
@@ -260,14 +260,14 @@ impl Head {
     }
 }
 
-/// What a sent message changes in the session.
+/// Changes of the session by a sent message.
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(super) ours: OwnKey,
-    /// Whose public half was announced.
+    /// The seed whose public half was announced.
     pub(super) seed: Option<XWingSecret>,
     pub(super) theirs: TheirKey,
-    /// What to encapsulate to from now on.
+    /// The key to encapsulate to from now on.
     pub(super) xwing: Option<XWingPublic>,
     pub(super) first: Option<SentFirst>,
 }
@@ -309,7 +309,7 @@ impl Sent {
     }
 }
 
-/// What a sent first message was.
+/// A sent first message.
 #[derive(Debug)]
 pub(super) struct SentFirst {
     pub(super) prekey: PublicKey,

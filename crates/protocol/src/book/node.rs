@@ -17,22 +17,22 @@ use crate::wire::{Reader, WireError, Writer};
 /// Version 1 did not say whether the node is proven, version 2 not where its record came from.
 const STORED_VERSION: u32 = 3;
 
-/// What an entry of the book takes next to what it names: itself, its key and its place in the map.
+/// Fixed bytes of an entry of the book: the entry, its key and its place in the map.
 const NODE_BYTES: usize = size_of::<Node>() + 2 * size_of::<VerifyingKey>();
-/// What an overlay of a node takes, in its entry and in the list of who is interested.
+/// Bytes of an overlay of a node, in its entry and in the list of interested nodes.
 const OVERLAY_BYTES: usize = 3 * 32;
 
 /// A node that told us a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller {
-    /// Who it is, as TLS proved it; the own node for what was stored before the last start.
+    /// Its node id, proved by TLS; the own node id for records stored before the last start.
     pub node: VerifyingKey,
-    /// Where its connection came from, unless that was a relay.
+    /// Remote address of its connection, unless it came through a relay.
     pub from: Option<IpAddr>,
 }
 
 impl Teller {
-    /// How near it is: what a node told over loopback may be on loopback.
+    /// Returns how near it is: a node on loopback may report loopback addresses.
     fn reach(&self) -> Reach {
         self.from.map_or(Reach::Global, Reach::of)
     }
@@ -60,14 +60,14 @@ impl Metrics {
     }
 }
 
-/// What is known about one node.
+/// Entry of one node.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(super) bootstrap: bool,
     pub(super) proven: bool,
     pub(super) record: Option<TransportInfo>,
     pub(super) hints: BTreeSet<Address>,
-    /// What the configured host names have been resolved to, in this run.
+    /// Addresses of the configured host names, as resolved in this run.
     pub(super) resolved: BTreeSet<SocketAddr>,
     pub(super) metrics: Metrics,
     pub(super) confirmed: Timestamp,
@@ -83,7 +83,7 @@ pub struct Node {
     pub(super) kept_until: Time,
     /// By the record that the node handed over last, in this run.
     pub(super) clock: Option<ClockDifference>,
-    /// Who told us the record, a few of them.
+    /// A few of the nodes that reported the record.
     pub(super) tellers: Vec<Teller>,
     /// Addresses of the record at which the node proved itself.
     pub(super) answered: BTreeSet<SocketAddr>,
@@ -103,13 +103,13 @@ impl Node {
         self.bootstrap || self.proven
     }
 
-    /// What the node signed about its addresses.
+    /// Returns the addresses that the node signed.
     pub fn record(&self) -> Option<&TransportInfo> {
         self.record.as_ref()
     }
 
-    /// Where it is said to be: the signed addresses first, then those that were configured by hand.
-    /// Those of its host names are [`Node::resolved`].
+    /// Returns its addresses: the signed ones first, then the configured ones. Those of its host
+    /// names are [`Node::resolved`].
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         let signed = self.record.iter().flat_map(TransportInfo::addresses);
         let known = |hint: &&Address| {
@@ -125,7 +125,7 @@ impl Node {
         self.resolved.iter().copied()
     }
 
-    /// How far its clock is from ours, if it differs much.
+    /// Returns the difference between its clock and ours, if it is large.
     pub fn clock(&self) -> Option<ClockDifference> {
         self.clock
     }
@@ -222,9 +222,10 @@ impl Node {
         }
     }
 
-    /// Where to dial without further ado: what was configured, what the node announced on the local
-    /// network, where it proved itself before, and the relays that we may use. What an announcement
-    /// named that is not in the record counts where there is nothing else, or the rest is `silent`.
+    /// Returns the addresses to dial without a probe: configured ones, those announced on the local
+    /// network, those where the node proved itself before, and the relays that we may use.
+    /// Announced addresses that are not in the record count only without others, or if the others
+    /// are `silent`.
     pub(super) fn known(&self, ground: &Ground, silent: bool) -> BTreeSet<Address> {
         let mut known = self.hints.clone();
         known.extend(self.answered.iter().copied().map(Address::Ip));
@@ -284,8 +285,8 @@ impl Node {
         !self.proven && self.metrics.successes == 0 && self.overlays.is_empty()
     }
 
-    /// What to drop first when the book is full: hearsay before acquaintances, these before those
-    /// that proved themselves, then by age.
+    /// Returns the rank by which nodes are dropped when the book is full: hearsay first, then nodes
+    /// that did not prove themselves, then by age.
     pub(super) fn worth(&self) -> (bool, bool, Timestamp) {
         let met = self.metrics.successes > 0 || !self.overlays.is_empty();
         (self.proven, met, self.confirmed)

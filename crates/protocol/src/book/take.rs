@@ -22,7 +22,7 @@ pub struct Handover {
     pub began: Time,
 }
 
-/// How a record reached us.
+/// Source of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// As an announcement on the local network. The node signed it, but anybody there may say it
@@ -90,8 +90,8 @@ impl Book {
         Ok(Inserted::Kept)
     }
 
-    /// What the node hands over replaces what is stored, unless it is the older one of two sessions
-    /// at the same time.
+    /// A record that the node hands over replaces the stored one, unless it is from the older of
+    /// two concurrent sessions.
     fn take_handed(
         &mut self,
         node: VerifyingKey,
@@ -130,7 +130,7 @@ impl Book {
         Ok(Inserted::Kept)
     }
 
-    /// What others tell is judged by the time that was signed.
+    /// A record from others counts by its signed time.
     fn take_told(
         &mut self,
         node: VerifyingKey,
@@ -227,7 +227,7 @@ impl Book {
         let (told, before) = (entry.tellers.len(), entry.bytes());
         entry.told_again(teller, |node| trusted.contains(node));
         self.bytes = self.bytes + entry.bytes() - before;
-        // Who it was in particular is not stored.
+        // The teller itself is not stored.
         if entry.tellers.len() > told {
             self.changed.insert(node);
         }
@@ -238,7 +238,7 @@ impl Book {
 const LONG_AGO: Timestamp = Timestamp::from_micros(0);
 
 impl Handover {
-    /// Where a record of this session comes from.
+    /// Returns the source of a record in this session.
     pub fn source_of(&self, node: &VerifyingKey) -> Source {
         if *node == self.teller.node {
             Source::Signer(*self)
@@ -248,7 +248,7 @@ impl Handover {
     }
 }
 
-/// What a record is for a node of which this was known.
+/// Returns how a record is new, given the known entry of its node.
 fn inserted(known: Option<&Node>) -> Inserted {
     match known {
         Some(_) => Inserted::Newer,

@@ -12,18 +12,18 @@ use super::views::{Answers, Views, World};
 use crate::draws::Draws;
 use crate::time::Time;
 
-/// What a member needs of the world.
+/// Environment of a member.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// The time.
     pub now: Time,
     /// Random draws.
     pub draws: &'a mut Draws,
-    /// What this node says about its addresses.
+    /// Encoded addresses of this node.
     pub addresses: &'a Bytes,
 }
 
-/// What happened.
+/// Input of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Ask these nodes to be neighbours.
@@ -49,7 +49,7 @@ pub enum Input {
     Tick,
 }
 
-/// What to do with a frame.
+/// Kind of a frame, for the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Sent even if the peer has to be dialled first.
@@ -62,7 +62,7 @@ pub enum Kind {
     Payload,
 }
 
-/// What follows.
+/// Output of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send a frame.
@@ -71,7 +71,7 @@ pub enum Output {
         to: VerifyingKey,
         /// The whole frame.
         frame: Bytes,
-        /// What to do with it.
+        /// Its kind.
         kind: Kind,
     },
     /// The peer is a neighbour now.
@@ -80,7 +80,7 @@ pub enum Output {
     Down(VerifyingKey),
     /// A broadcast that is new.
     Deliver {
-        /// What was broadcast.
+        /// The broadcast content.
         content: Bytes,
         /// The peer that passed it on.
         from: VerifyingKey,
@@ -132,7 +132,7 @@ impl Member {
         self.views.needs(peer)
     }
 
-    /// How many more nodes are to be asked.
+    /// Returns how many more nodes should be asked.
     pub fn lacking(&self) -> usize {
         self.views.lacking()
     }

@@ -45,7 +45,7 @@ pub struct Named {
     pub addresses: Option<Bytes>,
 }
 
-/// How much a node that asks to be a neighbour needs it.
+/// Urgency of a request to become a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
     /// It has no neighbour.
@@ -54,7 +54,7 @@ pub enum Priority {
     Low,
 }
 
-/// Who a broadcast is for.
+/// Recipients of a broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everyone in the overlay; with the hops that it has taken.
@@ -72,23 +72,23 @@ pub enum Message {
     ForwardJoin {
         /// The node that joined.
         joined: Named,
-        /// How many more hops this may take.
+        /// Number of hops that are left.
         hops: u16,
     },
     /// Nodes that the origin knows, for anyone who is at the end of a random walk.
     Shuffle {
-        /// Who began the walk.
+        /// The node that began the walk.
         origin: VerifyingKey,
         /// Nodes that it knows.
         nodes: Vec<Named>,
-        /// How many more hops this may take.
+        /// Number of hops that are left.
         hops: u16,
     },
     /// Nodes that the sender knows.
     ShuffleReply(Vec<Named>),
     /// The sender wants to be, or is, a neighbour.
     Neighbour {
-        /// How much it needs it.
+        /// Urgency of the request.
         priority: Priority,
         /// Its addresses.
         addresses: Option<Bytes>,
@@ -102,9 +102,9 @@ pub enum Message {
     Payload {
         /// The hash of its content.
         id: MessageId,
-        /// What was broadcast.
+        /// The broadcast content.
         content: Bytes,
-        /// Who it is for.
+        /// The recipients.
         scope: Scope,
     },
     /// From now on the sender wants announcements only.
@@ -229,7 +229,7 @@ pub fn decode_header(payload: Bytes) -> Result<Overlay, MessageError> {
     Ok(overlay)
 }
 
-/// What a node says about its addresses, in the form of iroh-gossip.
+/// Encodes the addresses of a node in the form of iroh-gossip.
 pub fn encode_addresses(relay: Option<&str>, sockets: &[SocketAddr]) -> Bytes {
     let mut sockets = sockets.to_vec();
     sockets.sort();

@@ -10,7 +10,7 @@ use crate::link::rate::Rate;
 use crate::overlay::Overlay;
 use crate::time::Time;
 
-/// What the question of a peer takes here, and what its answer takes that waits for the node.
+/// Bytes of a peer's question, with its answer while that waits for the node.
 const ASKED_HELD_BYTES: usize = 512;
 
 /// A log of the node that asks for receipts.
@@ -48,9 +48,9 @@ pub(super) struct TooMuch;
 /// Questions for receipts, of both sides.
 #[derive(Debug)]
 pub(super) struct Receipts {
-    /// What this side wants to be told.
+    /// Receipts that this side wants.
     wanted: BTreeMap<ReceiptLog, Wanted>,
-    /// What the peer wants to be told.
+    /// Receipts that the peer wants.
     asked: BTreeMap<ReceiptLog, Asked>,
     strays: Rate,
 }
@@ -66,7 +66,7 @@ struct Wanted {
 #[derive(Debug)]
 struct Asked {
     height: u32,
-    /// What the peer was told.
+    /// Level that the peer was told.
     told: Option<u32>,
     /// The node looks for the next level.
     looking: bool,
@@ -74,7 +74,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// What the next level has to be above, if there is to be one and nobody looks for it.
+    /// Returns the level above which the next one must be, if one is needed and nothing looks for
+    /// it yet.
     fn next(&mut self) -> Option<Option<u32>> {
         let is_due = !self.looking && self.told < Some(self.height);
         self.looking |= is_due;
@@ -91,7 +92,7 @@ impl Receipts {
         }
     }
 
-    /// What the peer makes this hold.
+    /// Returns the bytes that the peer makes this side hold.
     pub(super) fn held_bytes(&self) -> usize {
         self.asked.len() * ASKED_HELD_BYTES
     }
@@ -111,7 +112,7 @@ impl Receipts {
         wanted.is_asked = false;
     }
 
-    /// What of these logs the peer is to be asked now that their overlay is common.
+    /// Returns the questions about these logs, now that their overlay is common.
     pub(super) fn ask(&mut self, logs: RangeInclusive<ReceiptLog>) -> Vec<(ReceiptLog, u32)> {
         let wanted = self.wanted.range_mut(logs);
         let asked = wanted.filter_map(|(log, wanted)| {

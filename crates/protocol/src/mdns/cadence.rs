@@ -15,10 +15,10 @@ use crate::time::Time;
 
 /// Steps of [`MDNS_ANSWER_WAIT_STEP_MS`] that a node waits at most because it answered last time.
 const STEPS: u64 = 10;
-/// How often the wait before a query is doubled, more than enough to make it the longest.
+/// Greatest number of doublings of the wait before a query, more than enough to reach the longest.
 const DOUBLED: u32 = 16;
 
-/// What the driver tells the machine.
+/// Input of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Start, or a moment asked for with [`Output::Wake`] has come.
@@ -27,18 +27,18 @@ pub enum Input {
     Query,
     /// Another node announced itself.
     Heard(VerifyingKey),
-    /// What this node announces has changed, or that it announces anything.
+    /// The announcement of this node has changed, appeared or ended.
     Own {
         /// Whether there is something to announce.
         announced: bool,
     },
     /// The network may be another one.
     Anew,
-    /// What was to be sent last could not be sent.
+    /// The last packet could not be sent.
     Unsent,
 }
 
-/// What the driver has to do.
+/// Output of the machine, for its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send the query.
@@ -69,9 +69,9 @@ pub struct Cadence {
     last_announcement: Option<Time>,
     /// Announcements that nobody asked for and are still to be sent, and when.
     unasked: (u8, Time),
-    /// How long the next try waits when one fails.
+    /// Wait before the next attempt after a failure.
     retry_ms: u64,
-    /// How much longer the next answer waits, because the last one was ours.
+    /// Additional wait of the next answer, because the last one was ours.
     extra_ms: u64,
     /// The other nodes, and when each was heard last.
     nodes: BTreeMap<VerifyingKey, Time>,
@@ -129,7 +129,7 @@ impl Cadence {
         self.outputs.push_back(Output::Wake(self.wake()));
     }
 
-    /// What to do next; `None` when that was all.
+    /// Returns the next output; `None` if there is nothing left to do.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }

@@ -34,8 +34,8 @@ const HEAD_BYTES_MIN: usize = 32 + 1 + 1 + 16;
 /// An author, a log id and what is known, at least.
 const BEHIND_BYTES_MIN: usize = 32 + 1 + 1;
 
-/// What one side says of all heads of a range: 16 bytes of a hash that is bound to session and
-/// sender (`docs/protocol/ranges.md#3`).
+/// Fingerprint of all heads of a range: 16 bytes of a hash that is bound to session and sender
+/// (`docs/protocol/ranges.md#3`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 16]);
 
@@ -44,7 +44,7 @@ pub struct Fingerprint(pub [u8; 16]);
 pub enum Message {
     /// The first one of each side.
     Open(Open),
-    /// What the initiator wants to know, and where it is behind.
+    /// Questions of the initiator, and logs in which it is behind.
     Ask(Ask),
     /// An answer for each range that was asked about, in the same order.
     Tell(Vec<Told>),
@@ -52,7 +52,7 @@ pub enum Message {
     Done,
 }
 
-/// What each side says first.
+/// First message of each side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
     /// The version that the sender speaks; later ones only add behind what version 1 has.
@@ -61,11 +61,11 @@ pub struct Open {
     pub whole: Fingerprint,
     /// The sender's height of the receiver's own log.
     pub yours: Option<u32>,
-    /// What the initiator asks before it knows whether anything differs.
+    /// Questions of the initiator before it knows whether anything differs.
     pub asked: Vec<Asked>,
 }
 
-/// What the initiator asks, and where it is behind.
+/// Questions of the initiator, and logs in which it is behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ask {
     /// Logs of lists that were told, in which the sender is behind or on another branch.
@@ -79,7 +79,7 @@ pub struct Ask {
 pub struct Asked {
     /// The range that this is about.
     pub range: Prefix,
-    /// What the sender says of it; `None` where it only wants to know what the receiver has.
+    /// What the sender has of it; `None` if it only asks what the receiver has.
     pub has: Option<Has>,
 }
 
@@ -121,11 +121,11 @@ pub struct Behind {
     pub author: VerifyingKey,
     /// Id of the log.
     pub log: LogId,
-    /// What the sender has.
+    /// The head of the sender.
     pub known: Known,
 }
 
-/// What a side has of a log.
+/// The head of a log at one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// Nothing.
@@ -140,7 +140,7 @@ pub enum Known {
 }
 
 impl Known {
-    /// What is known of a log with this head.
+    /// Returns the state of a log with this head.
     pub fn of(head: Option<&LogHead>) -> Known {
         head.map_or(Known::Nothing, |head| Known::Height {
             seq: head.seq,
@@ -157,7 +157,7 @@ impl Split {
 }
 
 impl Asked {
-    /// What it counts in a question: the answers that it gets, or the logs that it lists.
+    /// Returns its weight in a question: the number of answers, or of listed logs.
     pub(super) fn weight(&self) -> usize {
         match &self.has {
             None => 1,
@@ -310,7 +310,7 @@ impl Decoder {
             OPEN => {
                 let open = self.open()?;
                 if open.version > VERSION {
-                    // What a later version adds.
+                    // Ignore fields that a later version adds.
                     return Ok(Message::Open(open));
                 }
                 Message::Open(open)

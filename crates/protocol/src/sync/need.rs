@@ -49,7 +49,7 @@ pub struct Need {
     fill: Time,
     /// When to compare with one of the peers again.
     compare: Time,
-    /// How often that was done since something last went wrong.
+    /// Number of comparisons since the last failure.
     compared: u32,
     /// Peers whose sessions do not come to be live.
     behind: BTreeSet<VerifyingKey>,
@@ -72,7 +72,7 @@ pub enum Fault {
     Failed,
 }
 
-/// What happened.
+/// Input of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NeedInput {
     /// The peer is believed to be interested in the topic. `named`: the configuration names it.
@@ -99,7 +99,7 @@ pub enum NeedInput {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// Who dialled it.
+        /// The side that dialled it.
         dialled: Dialled,
         /// Whether the peer may be of release 0.7.1.
         published: bool,
@@ -132,7 +132,7 @@ pub enum NeedInput {
     Tick,
 }
 
-/// What the driver is to do.
+/// Output of the machine, for its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NeedOutput {
     /// Dial this peer; answer with `Opened` or `DialFailed`.
@@ -163,7 +163,7 @@ impl Need {
 
     /// Takes an event.
     pub fn handle(&mut self, input: NeedInput, now: Time) {
-        // What is only known of others changes nothing at once for who has a session.
+        // News about others changes nothing at once for a node that has a session.
         let is_hearsay = matches!(
             input,
             NeedInput::Interested { .. }
@@ -224,7 +224,7 @@ impl Need {
         self.peers.get(peer).is_some_and(|peer| peer.is_failing())
     }
 
-    // What happened.
+    // Inputs.
 
     fn interested(&mut self, key: VerifyingKey, named: bool, now: Time) {
         if let Some(peer) = self.candidate(key, now) {
@@ -334,8 +334,8 @@ impl Need {
         }
     }
 
-    /// Who takes longer than a minute for its catch-up may do so, and is not one of those that are
-    /// sought.
+    /// Records sessions in catch-up. A peer whose catch-up takes longer than a minute does not
+    /// count as one of the sought sessions.
     fn behind(&mut self, sessions: &[SessionId], now: Time) {
         let is_behind = |peer: &Candidate| {
             let mut running = peer.sessions.iter();
@@ -448,7 +448,7 @@ impl Need {
         }
         self.compare_one(now);
         let needed = self.needed(now);
-        // Who is about to be dialled anyway makes up the number as well.
+        // Peers that will be dialled anyway count as well.
         let coming = needed.iter().filter(|(key, due)| {
             let peer = self.peers.get(key);
             *due > now && peer.is_some_and(|peer| peer.is_living() && !peer.has_session())
@@ -526,7 +526,7 @@ impl Need {
         }
     }
 
-    /// Whom to dial and when, the most important first. Nobody with a dial that is not over.
+    /// Returns the peers to dial and when, the most important first, without those being dialled.
     fn needed(&self, now: Time) -> Vec<(VerifyingKey, Time)> {
         let mut needed = self.owed();
         if self.seek == 0 {
@@ -556,7 +556,8 @@ impl Need {
         !self.peers.values().any(|peer| peer.is_served())
     }
 
-    /// How many sessions are missing. Of those that are behind no more are made up for than are sought.
+    /// Returns how many sessions are missing. Sessions that are behind are replaced, at most as
+    /// many as are sought.
     fn lacks(&self) -> usize {
         let served = self.peers.values().filter(|peer| peer.is_served()).count();
         let behind = self.behind.iter().filter(|key| self.has_session(key));
@@ -582,7 +583,7 @@ impl Need {
         owed
     }
 
-    /// Who is dialled while there is no session at all, without waiting for more candidates.
+    /// Returns the peer to dial at once while there is no session at all.
     fn first_choice(&self) -> Option<(VerifyingKey, Time)> {
         let after_us = self.ring_after_us();
         let living = after_us.filter_map(|key| {
@@ -679,8 +680,8 @@ fn sooner(wake: &mut Option<Time>, at: Time) {
     *wake = Some(wake.map_or(at, |wake| wake.min(at)));
 }
 
-/// Where a node stands on the ring of a topic. Nobody can choose a place next to another node
-/// without trying many keys, and for each topic again.
+/// Returns the position of a node on the ring of a topic. To get a position next to another node,
+/// one must try many keys, for each topic again.
 fn place(topic: &Topic, node: &VerifyingKey) -> Place {
     *Hash::digest_parts(&[topic.as_bytes(), node.as_bytes()]).as_bytes()
 }

@@ -1,5 +1,5 @@
-//! What the sessions with one peer on one topic know of each other, so that every operation
-//! crosses once although both sides dial (`docs/protocol/sync.md#11`).
+//! State that the sessions with one peer on one topic share, so that every operation crosses once
+//! although both sides dial (`docs/protocol/sync.md#11`).
 
 use p2panda_core::{Few, Heights, LogRange, VerifyingKey};
 
@@ -8,7 +8,7 @@ use super::sent::Sent;
 use super::session::SessionId;
 use super::sources::Sources;
 
-/// Who dialled the connection of a session.
+/// The side that dialled the connection of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialled {
     /// This node.
@@ -17,7 +17,7 @@ pub enum Dialled {
     ByThem,
 }
 
-/// How far a session has come, as its siblings need to know it.
+/// Progress of a session, for the other sessions of the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Not the primary, and holds its heights back while a primary is in catch-up.
@@ -57,8 +57,8 @@ struct Share {
     /// entries in this session that this session has not come across in what arrived. Everything
     /// else that it told is in `sent`, or was never lacking.
     has: Few<VerifyingKey, u32>,
-    /// What it was sent or will be sent in this session. Not a height: what another session
-    /// covers is left out here, and is missing again if that session fails.
+    /// Operations that the peer was or will be sent in this session. Not a height: those of another
+    /// session are left out, and are missing again if that session fails.
     sent: Sent,
 }
 
@@ -145,7 +145,7 @@ impl Pair {
         self.forget_plans();
     }
 
-    /// What catch-up sent matters to those that compare, and to nobody once all are live.
+    /// Forgets what catch-up sent: only sessions that compare need it, and all are live now.
     fn forget_plans(&mut self) {
         let live = |share: &Share| matches!(share.progress, Progress::Live | Progress::Closing);
         if self.sessions.values().all(|share| live(share)) {
@@ -229,7 +229,8 @@ impl Pair {
         })
     }
 
-    /// What the peer lacks of the local logs, without what running sessions sent or will send.
+    /// Returns what the peer lacks of the local logs, without what running sessions sent or will
+    /// send.
     ///
     /// `remote` has the peer's height of each log of `local`, in the same order.
     pub(super) fn lacks(&self, local: &Heights, remote: &[Option<u32>]) -> Vec<LogRange> {
@@ -384,8 +385,8 @@ impl Spans {
         self.0.iter().copied()
     }
 
-    /// What lies between the spans from `next` on and before `end`, as ranges with an exclusive
-    /// start and an inclusive end.
+    /// Calls `gap` for each range between the spans, from `next` on and before `end`, with an
+    /// exclusive start and an inclusive end.
     fn gaps(&self, mut next: u64, end: u64, mut gap: impl FnMut(Option<u32>, u32)) {
         let mut between = |next: u64, end: u64| {
             // Both are within a sequence number plus one.

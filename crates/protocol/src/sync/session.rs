@@ -81,7 +81,7 @@ use received::Unstored;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// What happened to a session.
+/// Input of a session.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Bytes of the session's stream.
@@ -136,7 +136,7 @@ pub enum Input {
     Room,
     /// Another session of the pair, or of the topic, changed.
     PairChanged,
-    /// What the path of the connection is like. Without it a usual one is assumed.
+    /// Properties of the connection's path. Without them a usual path is assumed.
     Path(Path),
     /// Whether the driver reads the stream when the session wants bytes. It does not while there is
     /// no room for them, which is not the peer's fault.
@@ -147,14 +147,14 @@ pub enum Input {
     Tick,
 }
 
-/// What the driver is to do.
+/// Output of a session, for its driver.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Look up the topic's heights.
     Heights,
     /// Look up the heights of this many logs of the topic, those that are known longest.
     OldestHeights {
-        /// How many.
+        /// The greatest number of logs.
         logs_max: usize,
     },
     /// Hand over the heads of the topic.
@@ -189,7 +189,7 @@ pub enum Output {
     End(End),
 }
 
-/// How a session ended.
+/// End of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// The close code that the peer receives.
@@ -198,7 +198,7 @@ pub struct End {
     pub ok: bool,
 }
 
-/// What a session has come to.
+/// Progress of a session, for its observers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The peer told its heights; the one it knows of this node's own log.
@@ -226,7 +226,7 @@ pub enum Event {
     },
 }
 
-/// What crossed in one session.
+/// Operations and bytes that one session exchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Number of operations from this node to the peer.
@@ -256,7 +256,7 @@ pub struct Session {
     local: Heights,
     /// The peer's Have, until it is compared with them.
     comparing: Option<Comparing>,
-    /// How it is found out by ranges what the peer lacks, until it is.
+    /// The comparison by ranges, until it has found what the peer lacks.
     comparison: Option<Box<Comparison>>,
     /// Of whose logs the peer is shown that they are forked, when all else is sent.
     forked: VecDeque<VerifyingKey>,
@@ -283,7 +283,7 @@ pub struct Session {
     announcing: Announcing,
     pieces: Pieces,
     counters: Counters,
-    /// What the pair holds for this session.
+    /// Bytes that the pair holds for this session.
     shared_bytes: usize,
     /// When the input came that is being handled.
     now: Time,
@@ -306,7 +306,7 @@ enum Sending {
     Ranges,
     /// Sent its digest, needs the peer's.
     Digest {
-        /// What the peer says if it holds the same.
+        /// The digest of a peer that holds the same.
         equal: Digest,
     },
     /// Sent its heights, needs the peer's.
@@ -332,7 +332,7 @@ impl Sending {
 enum Receiving {
     /// The peer's digest, if it came before this side had sent its own.
     Digest(Option<Digest>),
-    /// What finds out by ranges what both sides lack.
+    /// Messages of the comparison by ranges.
     Ranges,
     Have,
     PreSync,
@@ -532,7 +532,7 @@ impl Session {
         self.unsettled == Some(0)
     }
 
-    /// What crossed so far.
+    /// Returns what was exchanged so far.
     pub fn counters(&self) -> Counters {
         self.counters
     }

@@ -27,7 +27,7 @@ const CONTENT: u64 = 2;
 const REQUEST: u64 = 3;
 const MESSAGE: u64 = 4;
 
-/// What is signed of an operation on a group.
+/// Domain of the signature of an operation on a group.
 const SIGNED: &[u8] = b"p2panda group operation v1";
 
 pub(crate) const STRUCTURE: &str = "p2panda space structure v1";
@@ -69,7 +69,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// How a space encrypts what is written in it; for all its life.
+/// The scheme with which a space encrypts content; it never changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -87,11 +87,11 @@ impl Scheme {
     }
 }
 
-/// What the creator of a space decides, for all its life.
+/// Settings of a space, chosen by its creator; they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How it encrypts.
+    /// The scheme of encryption.
     pub scheme: Scheme,
     /// Whether newcomers read what was written before they came.
     pub history: bool,
@@ -298,7 +298,7 @@ pub(crate) struct GroupOperation {
 }
 
 impl GroupOperation {
-    /// What the author signs.
+    /// Returns the bytes that the author signs.
     pub(crate) fn to_sign(author: &VerifyingKey, arguments: &Arguments) -> Vec<u8> {
         [SIGNED, author.as_bytes(), &arguments.encode()].concat()
     }
@@ -345,7 +345,7 @@ fn operation_id(author: &VerifyingKey, arguments: &[u8]) -> Hash {
     Hash::derived_parts(context, &[author.as_bytes(), arguments])
 }
 
-/// What a control message says to those who can open it.
+/// The sealed part of a control message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Structure {
     pub(crate) dependencies: Vec<Hash>,
@@ -437,7 +437,7 @@ impl Structure {
     }
 }
 
-/// What something sealed is bound to.
+/// Returns the associated data of sealed bytes.
 fn bound_to(kind: &str, space: &SpaceId, author: &VerifyingKey) -> Vec<u8> {
     [kind.as_bytes(), space.as_bytes(), author.as_bytes()].concat()
 }
@@ -464,7 +464,7 @@ pub(crate) fn open(
     aead::open_x(key.as_bytes(), nonce, &aad, sealed)
 }
 
-/// What a box holds: the space, and the key of the message.
+/// Returns the content of a box: the space, and the key of the message.
 pub(crate) fn box_content(space: &SpaceId, key: &Secret) -> Zeroizing<Vec<u8>> {
     let mut content = Zeroizing::new(Vec::with_capacity(64));
     content.extend_from_slice(space.as_bytes());

@@ -16,7 +16,7 @@ use crate::sync::pair::Pair;
 use crate::sync::sources::{Place, Recent, Table, Way};
 use crate::time::Time;
 
-/// What a session knows of announcements, on either side.
+/// State of announcements in a session, for both directions.
 #[derive(Debug)]
 pub(super) struct Announcing {
     /// Whether the peer understands them. If not it is sent everything, and sends everything.
@@ -26,12 +26,12 @@ pub(super) struct Announcing {
     rest: bool,
     /// Of these authors it wants the opposite.
     named: BTreeSet<VerifyingKey>,
-    /// What it fetched, and was not sent yet.
+    /// Entries that it fetched and was not sent yet.
     fetched: VecDeque<Entries>,
     reading: bool,
     /// Whether the next page is for what is new rather than for what it fetched.
     news_next: bool,
-    /// What it is about to be told of, unless it says first that it has it.
+    /// Entries to announce to it, unless it announces them first.
     held_back: Vec<Announced>,
     /// Entries of these.
     held_len: usize,
@@ -60,7 +60,7 @@ struct Offer {
     announced: Announced,
     /// From whom it should come.
     source: Option<VerifyingKey>,
-    /// How often that was put off.
+    /// Number of times that this was postponed.
     waits: u8,
     looks: u8,
 }
@@ -195,7 +195,7 @@ impl Session {
         }
     }
 
-    /// What the peer is to send whole changed.
+    /// The authors whose entries the peer should send whole have changed.
     fn prefer(&mut self, table: &Table, pair: &Pair) {
         let announcing = &mut self.announcing;
         announcing.version = table.version();
@@ -491,7 +491,7 @@ impl Session {
                 fetches.push(Entries::single(author, seq));
             }
         }
-        // What is coming, or did not fit, is checked again.
+        // Entries that are arriving, or did not fit, are checked again.
         if let Some(first) = unknown.get(room) {
             offer.announced.entries.first = *first;
         }
@@ -501,7 +501,7 @@ impl Session {
         }
     }
 
-    /// What was fetched from the peer and did not come in time may come from others.
+    /// Lets others send what was fetched from the peer and did not arrive in time.
     fn give_up_fetches(&mut self, table: &mut Table, pair: &Pair) {
         let busy = self.is_in_frame();
         while self
