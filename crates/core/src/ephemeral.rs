@@ -63,7 +63,7 @@ impl EphemeralMessage {
         Ok(unsigned::with_signature(&signing_bytes, &signature).into())
     }
 
-    /// What the author of a message signs, if the message can be sent.
+    /// Returns the bytes that the author of a message signs, if the message can be sent.
     pub(crate) fn signing_bytes(
         author: &VerifyingKey,
         timestamp: HybridTimestamp,
@@ -120,7 +120,7 @@ impl EphemeralMessage {
     }
 }
 
-/// What is signed: the message without its signature.
+/// Encodes the signed bytes: the message without its signature.
 fn encode(author: &VerifyingKey, timestamp: HybridTimestamp, body: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(128 + body.len());
     writer

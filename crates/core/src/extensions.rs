@@ -171,7 +171,7 @@ impl NodeExtensions {
 }
 
 impl Dependency {
-    /// What stands for the author where logs of a topic are told apart
+    /// Returns the label that represents the author where logs of a topic are distinguished
     /// (`docs/protocol/operations.md#4`).
     pub fn label(&self) -> VerifyingKey {
         match &self.log {

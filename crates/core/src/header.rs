@@ -34,11 +34,11 @@ pub struct Header {
     payload_hash: Option<Hash>,
     seq: u32,
     backlink: Option<Hash>,
-    /// Where the extensions start; they reach to the end.
+    /// Start of the extensions, which reach to the end.
     extensions_start: Option<usize>,
 }
 
-/// What an author decides about an operation before signing it.
+/// Choices of an author about an operation, before it is signed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Draft<'a> {
     /// Position in the log, from 0.
@@ -249,7 +249,7 @@ impl Header {
         &self.bytes
     }
 
-    /// What the author signs: the header without the signature.
+    /// Returns the bytes that the author signs: the header without the signature.
     pub fn signing_bytes(&self) -> Vec<u8> {
         let (head, before, after) = self.signed_parts();
         [&[head], before, after].concat()
@@ -299,7 +299,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// What [`Header::verify`] says.
+    /// Verifies a header as [`Header::verify`] does.
     pub fn verify(&mut self, header: &Header) -> Result<(), HeaderError> {
         let author = header.author;
         if let Some((_, point)) = self.last.as_ref().filter(|(last, _)| *last == author) {
@@ -496,7 +496,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// What its author signs: the header without the signature.
+    /// Returns the bytes that its author signs: the header without the signature.
     pub(crate) fn signing_bytes(&self, author: &VerifyingKey) -> Result<Vec<u8>, DraftError> {
         self.check()?;
         self.encode(author, self.body.map(Hash::digest).as_ref())

@@ -117,7 +117,7 @@ enum Node {
     },
 }
 
-/// What the tree has of a range.
+/// Content of a range in the tree.
 enum Part {
     Nothing,
     Whole(u32),
@@ -398,7 +398,7 @@ impl Heads {
         }
     }
 
-    /// Where the bits of a key lead to, whether it is there or not.
+    /// Returns the leaf that the bits of a key lead to, whether or not it holds the key.
     fn leaf_of(&self, key: &Key) -> Option<u32> {
         let mut at = 0;
         loop {

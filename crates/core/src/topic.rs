@@ -96,7 +96,7 @@ impl Label {
 }
 
 impl From<VerifyingKey> for Label {
-    /// That of the author's first log.
+    /// Returns the label of the author's first log.
     fn from(author: VerifyingKey) -> Label {
         Label(*author.as_bytes())
     }

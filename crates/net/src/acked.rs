@@ -19,7 +19,7 @@ use crate::congestion::flight_of;
 use crate::flight::{Flight, Seen};
 use crate::request::{Reached, Request};
 
-/// What of one connection is not acknowledged yet. Clones share it.
+/// Unacknowledged bytes of one connection. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Acks {
     connection: Connection,
@@ -42,7 +42,7 @@ struct Followed {
     flight: Arc<Flight>,
 }
 
-/// What a session wrote. While that waits only the last of what follows is kept.
+/// Writes of a session. While they wait, only the last of the following writes is kept.
 #[derive(Debug)]
 struct Waiting {
     written: Written,
@@ -70,7 +70,7 @@ impl Marks {
     }
 }
 
-/// What a session wrote on a connection, as far as its peer may have acknowledged it.
+/// Bytes that a session wrote on a connection and that its peer may have acknowledged.
 ///
 /// The transport does not say of which stream acknowledged bytes were: they count for every session
 /// that has written, up to what it wrote.

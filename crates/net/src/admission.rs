@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::flag::Flag;
 
-/// What a connection was admitted for.
+/// Purpose for which a connection was admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     Any,
@@ -196,7 +196,7 @@ impl Drop for Visitor<'_> {
     }
 }
 
-/// What a connection is for.
+/// Purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Gossip,
@@ -205,7 +205,7 @@ pub(crate) enum Protocol {
     Link,
 }
 
-/// What a connection costs before anybody knows what it is for.
+/// Returns the cost of a connection whose purpose is not known yet.
 pub(crate) fn price(standing: Standing) -> usize {
     match standing {
         Standing::Proven => limits::CONNECTION_PROVEN_BYTES,
@@ -241,7 +241,7 @@ pub(crate) fn allow_link(connection: &Connection, common: usize) {
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(allowed));
 }
 
-/// What this many streams add to the window of a gossip connection.
+/// Returns the bytes that this many streams add to the window of a gossip connection.
 pub(crate) fn gossip_bytes(streams: u32) -> usize {
     (streams as usize * limits::GOSSIP_STREAM_BYTES).min(limits::GOSSIP_STREAMS_BYTES_MAX)
 }

@@ -29,7 +29,7 @@ struct Inner {
     book: Mutex<Book>,
     /// The book has changes to store.
     changed: Notify,
-    /// What the host names of nodes were resolved to last.
+    /// Last resolved addresses of the host names of nodes.
     resolved: Mutex<BTreeMap<(VerifyingKey, HostAddr), BTreeSet<SocketAddr>>>,
     signs: Signs,
     news: News,
@@ -141,12 +141,12 @@ impl AddressBook {
         self.0.news.joined(peer, joined);
     }
 
-    /// Who joined which overlay.
+    /// Returns the news about nodes that joined overlays.
     pub(crate) fn news(&self) -> &News {
         &self.0.news
     }
 
-    /// What to tell a peer with these common overlays: records, and who of them is in which.
+    /// Returns the records for a peer with these common overlays, and the overlays of each node.
     pub(crate) fn tell(
         &self,
         peer: &VerifyingKey,
@@ -230,7 +230,8 @@ impl AddressBook {
         self.lock().unanswered(*peer, asked, self.0.clock.now());
     }
 
-    /// Where a node may be dialled without asking first, unless its last attempt failed.
+    /// Returns the addresses at which a node may be dialled without a probe, unless the last
+    /// attempt failed.
     pub(crate) fn known(&self, node: &VerifyingKey) -> BTreeSet<Address> {
         let (wall, now) = self.moment();
         self.lock().known(node, wall, now)

@@ -21,7 +21,7 @@ pub(crate) struct Broadcasts {
     second: u64,
 }
 
-/// What one neighbour brought.
+/// Broadcasts of one neighbour.
 #[derive(Debug, Default)]
 struct Kept {
     /// By the second in which it came.
@@ -35,7 +35,7 @@ struct Kept {
     refused: bool,
 }
 
-/// What becomes of a message.
+/// Decision about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It may be kept and passed on.

@@ -18,7 +18,7 @@ use crate::signals::Signals;
 /// A chunk of a stream is what was in a packet.
 const CHUNK_BYTES: usize = 1024;
 
-/// What a session with much to receive is given in addition.
+/// Additional window of a session with much to receive.
 const MORE_BYTES: usize = limits::SESSION_WINDOW_BYTES - limits::CONNECTION_WINDOW_BYTES;
 
 /// Closes those that make no progress over their share.
@@ -77,8 +77,8 @@ pub(crate) async fn read(
     }
 }
 
-/// What a session may be sent before it reads: little at first, more while it has much to receive
-/// and the budget allows it.
+/// Bytes that a session may be sent before it reads: few at first, more while it has much to
+/// receive and the budget allows it.
 #[derive(Debug)]
 pub(crate) struct Window {
     connection: Connection,
@@ -126,7 +126,7 @@ impl Window {
         }
     }
 
-    /// What else is written on the connection.
+    /// Returns the credit of the connection.
     pub(crate) fn credit(&self) -> &Credit {
         &self.credit
     }
@@ -136,7 +136,8 @@ impl Window {
         self.credit.touch(&self.connection);
     }
 
-    /// What was allowed stays allowed until it was sent: only then is it held no longer.
+    /// Narrows the window. Granted bytes stay granted until they were sent, and are held until
+    /// then.
     fn narrow(&mut self, bytes: usize) {
         if let Some(charge) = &mut self.wide {
             charge.shrink(bytes);

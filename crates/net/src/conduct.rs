@@ -32,7 +32,7 @@ impl BrokenSessions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMuch;
 
-/// What a peer did on one link.
+/// Conduct of a peer on one link.
 #[derive(Debug)]
 pub(crate) struct Conduct {
     sessions: BrokenSessions,

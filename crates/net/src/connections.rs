@@ -65,13 +65,13 @@ struct Open {
     unproven: bool,
     shown: Shown,
     since: Instant,
-    /// Who has shown nothing by then is silent.
+    /// Time from which the peer counts as silent if it has shown nothing.
     silent_from: Instant,
     /// Released when it has ended.
     charge: Charge,
 }
 
-/// What a peer has shown on a connection (`docs/protocol/network.md#11`).
+/// Standing of a peer by what it has shown on a connection (`docs/protocol/network.md#11`).
 #[derive(Clone, Copy, Debug, Default)]
 struct Shown {
     /// It is a neighbour in an overlay.

@@ -20,7 +20,7 @@ use crate::signals::Signals;
 
 /// The peer knows none of the protocols that it was offered (RFC 8446, 6).
 const NO_APPLICATION_PROTOCOL: u8 = 120;
-/// What we answer when the key of the other side is not the one that we dialled.
+/// TLS alert that we send if the key of the other side is not the one that we dialled.
 const UNKNOWN_CA: u8 = 48;
 
 /// The nodes that the configuration names, and what became of them. Clones share it.
@@ -214,7 +214,7 @@ impl Contacts {
     }
 }
 
-/// What the error of a dial tells.
+/// Returns the state of contact that the error of a dial shows.
 pub(crate) fn of_dial(error: &ConnectError) -> Contact {
     let ConnectError::Connecting {
         source: ConnectingError::ConnectionError { source, .. },

@@ -8,8 +8,8 @@ use p2panda_core::limits;
 use p2panda_protocol::time::Time;
 use parking_lot::Mutex;
 
-/// What the peer may send on one connection before anybody reads it: a base, and what sessions with
-/// much to receive were given besides. Clones share it.
+/// Bytes that the peer may send on one connection before they are read: a base, and additional
+/// bytes for sessions with much to receive. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Credit {
     base_bytes: usize,

@@ -39,7 +39,7 @@ pub struct EphemeralReceiver {
 #[derive(Clone, Debug)]
 struct Received {
     message: EphemeralMessage,
-    /// What it takes of the share of the neighbour that passed it on.
+    /// Its charge on the share of the neighbour that passed it on.
     _held: Arc<Charge>,
 }
 

@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 /// A measurement of the rate takes this long, and a round trip at least.
 const ROUND_MIN: Duration = Duration::from_millis(5);
-/// What is left of the best rate with each measurement that does not reach it.
+/// Part of the best rate that remains after each measurement below it.
 const RATE_KEPT: f64 = 0.98;
 
-/// What is in flight on a path. Clones are the same path.
+/// Bytes in flight on a path. Clones are the same path.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow(Arc<Shared>);
 
@@ -36,7 +36,7 @@ struct State {
     round: Option<(Instant, u64)>,
 }
 
-/// What acknowledgements tell.
+/// Measurements from acknowledgements.
 #[derive(Debug)]
 pub(crate) struct Acked {
     pub(crate) now: Instant,

@@ -41,7 +41,7 @@ use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::signals::Signals;
 
-/// What the driver needs of the network.
+/// Parts of the network that the driver needs.
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) local: VerifyingKey,
@@ -386,7 +386,7 @@ impl Drop for Subscription {
     }
 }
 
-/// What is told of the own addresses.
+/// Encodes the announced addresses of this node.
 fn addresses(own: &TransportInfo) -> Bytes {
     let (mut relay, mut sockets) = (None, Vec::new());
     for address in own.addresses() {

@@ -27,7 +27,7 @@ pub(crate) struct Survey {
     relays: BTreeSet<String>,
     book: AddressBook,
     looked: OnceCell<()>,
-    /// What was there at the last look.
+    /// Interfaces at the last check.
     interfaces: watch::Sender<Vec<Interface>>,
 }
 

@@ -40,7 +40,7 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
-    /// What came first. May be cancelled. Never resolves once it is closed.
+    /// Takes the first item. Cancel safe. Never resolves once the inbox is closed.
     pub(crate) async fn next(&self) -> T {
         loop {
             let changed = self.changed.notified();

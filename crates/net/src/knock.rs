@@ -24,7 +24,7 @@ const ID_BYTES: usize = 8;
 
 type ConnectionId = [u8; ID_BYTES];
 
-/// Where to ask from: the addresses that the endpoint is bound to, with a port of its own.
+/// Local addresses of probes: those that the endpoint is bound to, with a separate port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Knocker {
     v4: SocketAddr,
@@ -34,7 +34,7 @@ pub(crate) struct Knocker {
     timeout: Duration,
 }
 
-/// What became of it.
+/// Outcome of a probe.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Knocked {
     /// The address that answered first.

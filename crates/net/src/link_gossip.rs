@@ -11,8 +11,8 @@ use crate::congestion::flow;
 use crate::flow::Flow;
 use crate::gossip::Way;
 
-/// What a peer has not acknowledged waits in its queue, which shares it with those of others, instead of
-/// in the transport, which has a copy for each link.
+/// Limits unacknowledged gossip on a link: messages wait in the queue of the peer, which shares
+/// them with other queues, and not in the transport, which has a copy for each link.
 #[derive(Debug)]
 pub(crate) struct LinkGossip {
     acks: Acks,

@@ -24,15 +24,15 @@ impl BookLookup {
         Self { book, connections }
     }
 
-    /// Where a node may be dialled without asking first, unless its last attempt failed. What is
-    /// only hearsay is not among it.
+    /// Returns the addresses at which a node may be dialled without a probe, unless the last
+    /// attempt failed. Hearsay is not included.
     fn find(&self, node: &VerifyingKey) -> Option<EndpointAddr> {
         let known = self.book.known(node);
         endpoint_addr(node, &known).filter(|addr| !addr.is_empty())
     }
 
-    /// What to dial for a peer that we know is there: its id alone if a connection to it is open.
-    /// Of a node that we know by hearsay only the walk finds out whether it is there.
+    /// Returns the address to dial for a peer that is known to be online; its id alone if a
+    /// connection is open. Only the walk probes nodes that are known by hearsay.
     pub(crate) fn dialable(&self, peer: &VerifyingKey) -> Option<EndpointAddr> {
         let known = self.book.known_at_any_time(peer);
         let known = endpoint_addr(peer, &known).filter(|addr| !addr.is_empty());

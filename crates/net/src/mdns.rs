@@ -133,8 +133,8 @@ impl Drop for Segments {
     }
 }
 
-/// Where to look: on every interface that is up, can multicast and has an address; on loopback
-/// only where there is no other. Also how many interfaces were too many.
+/// Returns where to look for nodes: every interface that is up, can multicast and has an address;
+/// loopback only without others. Also returns the number of interfaces above the limit.
 fn places(interfaces: &[Interface]) -> (BTreeMap<(u32, bool), Place>, usize) {
     let outside = |one: &&Interface| one.can_multicast && !one.is_loopback;
     let mut chosen: Vec<_> = interfaces.iter().filter(outside).collect();

@@ -41,7 +41,7 @@ pub(crate) enum Meets {
     Published,
 }
 
-/// What happened in an overlay.
+/// Event of an overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MembershipEvent {
     /// A peer is a neighbour now.
@@ -54,7 +54,7 @@ pub(crate) enum MembershipEvent {
     Reset,
     /// Someone broadcast these bytes; a neighbour passed them on.
     Message {
-        /// What was broadcast.
+        /// The broadcast content.
         content: Bytes,
         /// The neighbour.
         from: VerifyingKey,

@@ -50,7 +50,7 @@ impl News {
         self.0.version.subscribe()
     }
 
-    /// What is new since a version, and the version that led to. `None`: too much to remember.
+    /// Returns the news since a version, and the new version. `None`: too many to remember.
     pub(crate) fn since(&self, version: u64) -> (Option<Vec<(VerifyingKey, Overlay)>>, u64) {
         let joins = self.0.joins.lock();
         let now = *self.0.version.borrow();

@@ -81,7 +81,7 @@ impl Overlays {
         (inner.told.clone(), *self.version.borrow())
     }
 
-    /// What changed since a version, and the version that led to. `None`: too much to remember.
+    /// Returns the changes since a version, and the new version. `None`: too many to remember.
     pub(crate) fn since(&self, version: u64) -> Option<(Vec<Change>, u64)> {
         let inner = self.inner.lock();
         let now = *self.version.borrow();

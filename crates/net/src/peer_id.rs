@@ -17,7 +17,7 @@ pub(crate) fn endpoint_id(node: &VerifyingKey) -> Option<PublicKey> {
     PublicKey::from_bytes(node.as_bytes()).ok()
 }
 
-/// What iroh dials: the id and these addresses.
+/// Returns the address for iroh to dial: the id with these addresses.
 pub(crate) fn endpoint_addr<'a>(
     node: &VerifyingKey,
     addresses: impl IntoIterator<Item = &'a Address>,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use p2panda_core::VerifyingKey;
 use p2panda_core::budget::Standing;
 
-/// Who makes room for others: the lower, the sooner.
+/// Rank by which a connection makes room for others: the lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     /// Has shown nothing. The oldest goes first: anyone who means well soon shows something.

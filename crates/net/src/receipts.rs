@@ -7,7 +7,7 @@ use p2panda_protocol::overlay::Overlay;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// What links ask their peers for.
+/// Receipts that links request from their peers.
 #[derive(Debug)]
 pub(crate) struct Receipts {
     inner: Mutex<Inner>,
@@ -61,7 +61,7 @@ impl Receipts {
         self.version.subscribe()
     }
 
-    /// What is wanted since a version, and the version that led to.
+    /// Returns the wanted receipts since a version, and the new version.
     pub(crate) fn since(&self, version: u64) -> (Vec<(ReceiptLog, u32)>, u64) {
         let inner = self.inner.lock();
         let new = inner.by_version.range(version + 1..);

@@ -6,7 +6,7 @@ use p2panda_protocol::time::Time;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// What is planned, between the sessions that plan and the walk that carries it out.
+/// Planned visits, shared by the sessions that plan them and the walk that makes them.
 #[derive(Debug, Default)]
 pub(crate) struct Revisits {
     planned: Mutex<revisit::Revisits>,

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 /// Fewer entries than this are not swept.
 const SWEEP_MIN: usize = 16;
 
-/// What is served, one of a kind for each topic, as long as somebody else holds it.
+/// Served items, one per topic, as long as another owner holds them.
 #[derive(Debug)]
 pub(crate) struct Served<T> {
     inner: Mutex<Inner<T>>,
@@ -42,7 +42,7 @@ impl<T> Served<T> {
         }
     }
 
-    /// What is served of a topic, unless it is over, or a new one that `open` makes.
+    /// Returns the item of a topic unless it has ended, otherwise a new one from `open`.
     pub(crate) fn get_or_open(
         &self,
         topic: Topic,
@@ -60,7 +60,7 @@ impl<T> Served<T> {
         served
     }
 
-    /// What is served of a topic, over or not.
+    /// Returns the item of a topic, ended or not.
     pub(crate) fn get(&self, topic: &Topic) -> Option<Arc<T>> {
         self.inner
             .lock()

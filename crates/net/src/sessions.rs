@@ -19,7 +19,8 @@ pub(crate) struct Sessions {
     signals: Signals,
 }
 
-/// What is asked often is counted, so that it costs the same however many there are.
+/// All sessions, with counts of what is requested often, so that a request costs the same for any
+/// number of sessions.
 #[derive(Debug, Default)]
 struct Running {
     all: BTreeMap<SessionId, (VerifyingKey, SessionStatus)>,

@@ -32,7 +32,7 @@ impl Signals {
         let _ = self.events.send(event);
     }
 
-    /// What is told from now on.
+    /// Subscribes to events from now on.
     pub(crate) fn events(&self) -> broadcast::Receiver<NetEvent> {
         self.events.subscribe()
     }

@@ -12,7 +12,7 @@ use p2panda_protocol::overlay::Overlay;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Who waits for a sign of whom. Clones share it.
+/// Topics that wait for a sign of a peer. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signs(Arc<Inner>);
 

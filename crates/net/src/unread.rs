@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// What several listeners read, each at its own pace. The slowest misses the oldest.
+/// Messages that several listeners read, each at its own pace. The slowest loses the oldest ones.
 #[derive(Debug)]
 pub(crate) struct Unread<T> {
     state: Mutex<State<T>>,
@@ -19,7 +19,7 @@ struct State<T> {
     messages: VecDeque<T>,
     /// The number of the first of them.
     first: u64,
-    /// What each listener reads next.
+    /// Position of each listener.
     positions: BTreeMap<u64, u64>,
     listeners: u64,
     closed: bool,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::float::{shorten_32, shorten_64, widen_16, widen_32};
 use super::{CborError, Limits};
 
-/// What the next item is.
+/// Kind of the next item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An unsigned integer of at most 64 bits.
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         self.position
     }
 
-    /// What was not read yet.
+    /// Returns the unread input.
     pub fn rest(&self) -> &'a [u8] {
         self.input.get(self.position..).unwrap_or_default()
     }
@@ -361,7 +361,7 @@ struct Open {
     keys: Option<Keys>,
 }
 
-/// Where in the input a map's keys are, to compare each with the one before.
+/// Positions of a map's keys in the input, to compare each with the one before.
 struct Keys {
     previous: Option<(usize, usize)>,
     start: usize,

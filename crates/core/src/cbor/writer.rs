@@ -121,12 +121,12 @@ impl<B: Buffer> Writer<B> {
         self
     }
 
-    /// What was written.
+    /// Returns the written bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_ref()
     }
 
-    /// What was written.
+    /// Returns the written bytes.
     pub fn into_bytes(self) -> B {
         self.0
     }

@@ -6,7 +6,7 @@ use super::Heads;
 use crate::log::Head;
 use crate::{LogId, Topic, VerifyingKey};
 
-/// What a commit changed in the heads of a topic, or what a look at the store found.
+/// Changes of the heads of a topic by a commit, or found in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeadsChange {
     /// Which logs grew, by their labels, and their heads now. The last one of a log counts.

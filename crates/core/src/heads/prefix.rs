@@ -112,7 +112,7 @@ impl Prefix {
         Some(child)
     }
 
-    /// What is left of this prefix when the bits of `front`, with which it begins, are taken off.
+    /// Returns the rest of this prefix behind `front`, with which it begins.
     pub fn behind(&self, front: &Prefix) -> Prefix {
         let mut rest = Prefix::WHOLE;
         for at in front.bits..self.bits {

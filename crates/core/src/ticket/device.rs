@@ -54,7 +54,7 @@ impl DeviceCode {
         &self.0
     }
 
-    /// Where both devices meet.
+    /// Returns the topic in which both devices meet.
     pub fn topic(&self) -> Topic {
         Topic::from_bytes(*Hash::derived_parts(TOPIC, &[&self.0]).as_bytes())
     }

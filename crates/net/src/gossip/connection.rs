@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::outgoing::{Batch, Outgoing};
 use crate::connections::round_trip;
 
-/// What a connection says about the other side.
+/// Report of a connection about the other side.
 pub(super) enum Told {
     /// Messages of an overlay.
     Messages(Overlay, Vec<Message>),

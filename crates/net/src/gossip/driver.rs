@@ -354,7 +354,7 @@ impl Driver {
         overlay.into_iter().chain(self.sweep_at).min()
     }
 
-    /// Who has to be dialled since the last call.
+    /// Takes the peers to dial since the last call.
     pub(super) fn dials(&mut self) -> Vec<Dial> {
         std::mem::take(&mut self.dials)
     }

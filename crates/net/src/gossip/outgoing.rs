@@ -1,4 +1,4 @@
-//! What waits to be sent to a peer, no matter what carries it there.
+//! The queue of messages to a peer, on any carrier.
 
 use std::collections::VecDeque;
 
@@ -136,7 +136,7 @@ impl Outgoing {
         }
     }
 
-    /// What `next` answers, if it is there.
+    /// Returns what `next` would, if it is ready.
     pub(super) fn take(&self) -> Option<Result<Batch, CloseCode>> {
         let mut queue = self.queue.lock();
         if let Some(code) = queue.closed {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::socket::Place;
 use crate::event::LocalNetwork;
 
-/// What goes out on every interface; none while there is nothing to announce.
+/// The packet for every interface; `None` while there is nothing to announce.
 pub(super) type Announced = Option<Arc<[u8]>>;
 
 /// Every interface and family on which this node looks.

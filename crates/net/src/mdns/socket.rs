@@ -108,8 +108,8 @@ impl Place {
     }
 }
 
-/// Where the system allows it, the socket is bound to the group: nothing that is sent to one of
-/// our addresses reaches it, and what is meant for another responder is not taken away.
+/// Returns the address to bind to: the group, if the system allows it. Packets to one of our
+/// addresses then do not reach the socket, and other responders keep theirs.
 fn bind_addr(group: SocketAddr) -> SocketAddr {
     let unspecified = match group {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, PORT).into(),

@@ -18,7 +18,7 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// Where the next chunks go.
+    /// Returns the room for the next chunks.
     pub(super) fn room(&mut self) -> &mut [Bytes] {
         &mut self.0
     }

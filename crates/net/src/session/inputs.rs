@@ -1,4 +1,4 @@
-//! What streams and answers mean to the machine of a session.
+//! Converts events of streams and answers of the node to inputs of a session.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,4 @@
-//! What the machine of a session wants done: questions to the node, bytes for the peer, and what is told of
-//! the session.
+//! Carries out the outputs of a session: questions to the node, bytes for the peer, and events.
 
 use p2panda_core::Phase;
 use p2panda_protocol::sync::{Event, Output};

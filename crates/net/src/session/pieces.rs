@@ -4,12 +4,12 @@ use p2panda_core::limits;
 
 use crate::flow::Flow;
 
-/// Whose turn it is on a stream: that of a large operation, or of all other messages.
+/// Turn on a stream: of a large operation, or of all other messages.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// Bytes of other messages since the last piece.
     passed_bytes: usize,
-    /// What is handed out at the moment is a piece.
+    /// Whether a piece is being written.
     in_piece: bool,
 }
 
@@ -31,7 +31,7 @@ impl Turns {
         (self.in_piece, self.passed_bytes) = (false, 0);
     }
 
-    /// So much is to be written. Returns whether it is of another message.
+    /// Counts bytes that will be written. Returns whether they belong to another message.
     pub(super) fn passed(&mut self, bytes: usize) -> bool {
         if !self.in_piece {
             self.passed_bytes = self.passed_bytes.saturating_add(bytes);

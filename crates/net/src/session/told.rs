@@ -8,7 +8,7 @@ use p2panda_protocol::time::Time;
 
 use crate::event::{SessionEnd, Transfer};
 
-/// What is told of a catch-up: nothing for a moment, since most are over by then.
+/// Progress reports of a catch-up. The first comes after a moment, because most have ended by then.
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) expected: Transfer,

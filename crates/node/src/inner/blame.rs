@@ -18,7 +18,7 @@ use p2panda_engine::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What peers brought lately.
+/// Recent invalid operations of peers.
 #[derive(Debug, Default)]
 pub(crate) struct Blame(Mutex<Peers>);
 
@@ -83,7 +83,7 @@ impl Blame {
         (chunk, own.max(peers.shared.wait(shared, shared, now)))
     }
 
-    /// What the check of a few operations found; of each that many bytes had come.
+    /// Counts the results of checking a few operations, with the bytes of each.
     pub(crate) fn checked(
         &self,
         peer: VerifyingKey,

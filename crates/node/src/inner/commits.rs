@@ -1,4 +1,4 @@
-//! What the engine commits wakes readers and sessions.
+//! Wakes readers and sessions after commits of the engine.
 
 use std::sync::Arc;
 

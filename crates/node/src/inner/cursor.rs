@@ -33,7 +33,7 @@ pub(crate) struct Cursor {
     sources: Vec<Source>,
 }
 
-/// Where to start in a topic.
+/// Start in a topic.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
     pub(crate) topic: Topic,
@@ -128,7 +128,7 @@ impl Cursor {
     }
 }
 
-/// What changed for the source at this place.
+/// Change of the source at this index.
 enum Changed {
     Grown(usize),
     Left(usize),
@@ -212,7 +212,7 @@ impl Source {
         Ok(())
     }
 
-    /// What was committed a moment ago, if nothing before it is left to read.
+    /// Returns the newest commits from memory, if nothing before them is left to read.
     fn newest(&self, node: &Node) -> Option<VecDeque<FeedEntry>> {
         let until = self
             .start

@@ -6,7 +6,7 @@ use p2panda_core::limits::TRACED_COPIES_MAX;
 use p2panda_core::{Hash, Received, Timestamp, VerifyingKey};
 use parking_lot::Mutex;
 
-/// What is remembered of copies that came. The oldest batches are forgotten.
+/// Recent copies of operations that arrived. The oldest batches are dropped.
 #[derive(Default)]
 pub(crate) struct Hops(Mutex<Inner>);
 

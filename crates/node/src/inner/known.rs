@@ -13,15 +13,15 @@ use parking_lot::Mutex;
 
 use crate::inner::topic::TopicNumber;
 
-/// What is remembered of operations. The oldest are forgotten.
+/// Recent operations and their standing. The oldest are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Known(Mutex<Generations>);
 
 #[derive(Debug, Default)]
 struct Generations {
-    /// What was remembered last.
+    /// The newest ones.
     new: HashMap<Hash, Standing>,
-    /// What was remembered before that, as many as `new` may have.
+    /// The ones before, as many as `new` may have.
     old: HashMap<Hash, Standing>,
 }
 

@@ -46,7 +46,7 @@ struct Asked {
 }
 
 struct Question {
-    /// Who asks: told of no log but its own.
+    /// The peer that asks. It may ask about its own logs only.
     author: VerifyingKey,
     above: Option<u32>,
     reply: oneshot::Sender<Level>,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::inner::held_heads::HeldHeads;
 
-/// What peers that are not trusted have brought of each topic lately. Cheap to clone.
+/// New logs that untrusted peers have brought to each topic recently. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct NewLogs {
     of_each: Rate,
@@ -53,7 +53,7 @@ struct Rate {
 #[derive(Clone, Copy)]
 struct Bucket(Instant);
 
-/// What one peer has brought of a topic.
+/// New logs that one peer has brought to a topic.
 #[derive(Clone, Copy)]
 struct OfPeer {
     all: Bucket,
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(admitted.count(), 3);
     }
 
-    /// What 64 peers bring in this many seconds, in batches of this size.
+    /// Returns how many logs 64 peers bring in this many seconds, in batches of this size.
     async fn brought(new_logs: &NewLogs, seconds: u32, batch: u32) -> u32 {
         let mut brought = 0;
         for _ in 0..seconds * 5 {

@@ -1,4 +1,5 @@
-//! Who has how much of this node's own logs of a topic (`docs/protocol/streams.md#19`).
+//! The peers that have this node's own logs of a topic, and up to where
+//! (`docs/protocol/streams.md#19`).
 
 use std::collections::HashMap;
 
@@ -10,7 +11,7 @@ use tokio::sync::futures::Notified;
 
 use crate::Error;
 
-/// What peers have been sent and say that they have stored.
+/// Heights that peers were sent, and that they claim to have stored.
 #[derive(Default)]
 pub(crate) struct Receipts {
     inner: Mutex<Inner>,
@@ -60,7 +61,7 @@ impl Known {
     }
 }
 
-/// What is known of two branches of the log.
+/// Two branches of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Branches {
     /// Whether a peer holds ours.
@@ -108,7 +109,7 @@ impl Receipts {
         self.changed.notify_waiters();
     }
 
-    /// What is known of another branch of a log, if there is one.
+    /// Returns the other branch of a log, if there is one.
     pub(crate) fn branches(&self, log: Option<LogName>) -> Option<Branches> {
         self.inner.lock().forks.get(&log).copied()
     }
@@ -186,7 +187,7 @@ impl Receipts {
         self.changed.notified()
     }
 
-    /// What these peers say is kept, however many others say something.
+    /// Keeps the claims of these peers, regardless of the number of others.
     pub(crate) fn name(&self, peers: &[VerifyingKey]) -> Naming<'_> {
         self.inner.lock().named.extend(peers);
         Naming {

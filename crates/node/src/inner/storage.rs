@@ -36,7 +36,7 @@ impl Storage {
         }
     }
 
-    /// What opens connections of their own.
+    /// Returns the factory of separate connections.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
     }

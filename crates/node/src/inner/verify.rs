@@ -14,8 +14,8 @@ use crate::inner::known::Known;
 /// Operations that one core takes at once: worth the hand-over, and still little to wait for.
 const CHUNK: usize = 32;
 
-/// So few operations, with so few header and body bytes, are checked where they are: the way to
-/// another thread and back would take longer.
+/// Operations, and header and body bytes, that are checked in place: another thread would take
+/// longer.
 const QUICK: (usize, usize) = (2, 16 * 1024);
 
 /// One thread per core, shared by all nodes of the process. It sleeps while there is nothing to do.

@@ -10,7 +10,7 @@ use p2panda_store::{MergedPage, PageLimits, StoreError};
 
 use crate::inner::views::Running;
 
-/// What is read at a time.
+/// Entries that are read at a time.
 pub(crate) const PAGE: PageLimits = PageLimits {
     rows: VIEW_STEP_ENTRIES_MAX,
     bytes: VIEW_STEP_BYTES_MAX,

@@ -34,7 +34,7 @@ enum Halt {
     Stopped(ViewStop),
 }
 
-/// What one thread works with.
+/// State of one thread.
 pub(crate) struct Worker {
     running: Arc<Running>,
     generation: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Worker {
     /// The next step.
     step: Step,
     step_bytes: usize,
-    /// Where the statements of the entry begin whose function runs.
+    /// Index of the first statement of the entry whose function runs.
     own: usize,
     /// The step that the engine has, and where it ends.
     under_way: Option<(oneshot::Receiver<StepEnd>, u64)>,
@@ -265,7 +265,7 @@ impl Worker {
         self.step.statements.push(Statement { sql, parameters });
     }
 
-    /// What is in the tables when everything before the entry is applied.
+    /// Queries the tables as they are when everything before the entry is applied.
     pub(crate) fn query(
         &mut self,
         offset: u64,
@@ -394,7 +394,7 @@ fn storage(offset: u64, error: &StoreError) -> Halt {
     Halt::Stop(ViewStop::new(offset, StopReason::Storage, error))
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())

@@ -21,7 +21,7 @@ use crate::event::{Event, EventSender};
 use crate::inner::queue::Queue;
 use crate::view::ViewStep;
 
-/// What an application does with an entry.
+/// The application's function for an entry.
 pub(crate) type Function =
     Arc<dyn Fn(&mut ViewStep<'_>, FeedEntry) -> Result<(), Refusal> + Send + Sync>;
 
@@ -39,7 +39,7 @@ struct Map {
     closed: bool,
 }
 
-/// What a version is made of.
+/// Parts of a version.
 pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) version: u32,
@@ -89,7 +89,7 @@ pub(crate) struct Phase {
     /// Everything up to this offset was checked, and is applied.
     pub(crate) reached: u64,
     pub(crate) stop: Option<ViewStop>,
-    /// What the feed lacks, while it waits for that.
+    /// Number of missing entries, while it waits for a decision about them.
     pub(crate) lacks: Option<u64>,
     /// It comes no further, here: deleted, replaced, or the node is shut down.
     pub(crate) ended: bool,
@@ -129,7 +129,7 @@ impl Views {
             .for_each(|running| running.close());
     }
 
-    /// What the feed lacks for a version is accepted.
+    /// Records that the missing entries of a version are accepted.
     pub(crate) fn accepted(&self, key: ViewKey) {
         let map = self.0.lock();
         let all = map.all.iter();
@@ -233,7 +233,7 @@ impl Running {
         self.control.lock().closed
     }
 
-    /// What is woken from here on is not missed.
+    /// Marks all wake-ups so far as seen; later ones are not missed.
     pub(crate) fn mark_seen(&self) {
         self.control.lock().woken = false;
     }
@@ -334,7 +334,7 @@ impl Running {
         }
     }
 
-    /// What the feed lacked is accepted: it is checked again whether this version may answer.
+    /// The missing entries are accepted: checks again whether this version may answer.
     pub(crate) fn accepted(&self) {
         self.phase.send_modify(|phase| phase.lacks = None);
         self.wake();

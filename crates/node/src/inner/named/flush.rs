@@ -1,5 +1,5 @@
-//! What a consumer has changed, on its way to the store: one command is in progress at a time, and
-//! takes what was asked for by then, so that many acknowledgements share one commit.
+//! Stores the changes of a consumer. One command is in progress at a time and takes all requests up
+//! to then, so that many acknowledgements share one commit.
 
 use std::sync::{Arc, Weak};
 
@@ -12,7 +12,7 @@ use super::{Named, State, is_full_of_dead};
 use crate::consumer_error::ConsumerError;
 use crate::{Error, Event};
 
-/// What was asked for, and what is in progress.
+/// Requested changes, and those in progress.
 #[derive(Debug, Default)]
 pub(super) struct Flush {
     /// The last number that was given out, and the last one that has to be on disk.
@@ -172,7 +172,7 @@ impl Reply {
 }
 
 impl State {
-    /// What has changed since the last time, by the rows of the topics.
+    /// Takes the changes since the last call, by the rows of the topics.
     pub(super) fn changes(&mut self) -> NamedChanges {
         let machine = self.machine.changes();
         let mut changes = std::mem::take(&mut self.pending);

@@ -62,8 +62,8 @@ impl Idle {
         self.0.changed.notify_one();
     }
 
-    /// What is to be counted now: all those that somebody has or had open, and the microseconds since
-    /// then; and those since the last time.
+    /// Takes what to count now: consumers that are or were open, with the microseconds since then,
+    /// and the microseconds since the last call.
     fn take(&self, used: Vec<NamedKey>) -> (Vec<(NamedKey, u64)>, u64) {
         let mut counted = self.0.counted.lock();
         let now = Instant::now();

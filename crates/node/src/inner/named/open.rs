@@ -27,7 +27,7 @@ use crate::consumer_settings::{
 use crate::inner::queue::Queue;
 use crate::inner::storage::Storage;
 
-/// What was asked for. What was not said stays as it is, or is the default.
+/// Requested settings. A missing one keeps its stored value, or has the default.
 #[derive(Clone, Default)]
 pub(crate) struct Asked {
     pub name: String,
@@ -53,7 +53,7 @@ pub(crate) enum Opening {
     Handle,
 }
 
-/// Where to begin in a topic.
+/// Start in a topic.
 struct Begin {
     after: u64,
     covered: Option<Covered>,
@@ -182,7 +182,7 @@ fn place(made: &mut OpenedNamed, topics: &[Topic], begins: Vec<Begin>) {
 }
 
 impl Settings {
-    /// What was asked for is possible by itself.
+    /// Checks the requested settings by themselves.
     fn check_alone(&self, asked: &Asked) -> Result<(), ConsumerError> {
         match asked.acking == Some(Acking::Cumulative) && asked.mode.is_none() {
             // The stored mode decides.
@@ -586,14 +586,14 @@ impl State {
         reader
     }
 
-    /// What holds an entry in order.
+    /// Returns the key that orders an entry.
     fn key(&self, entry: p2panda_store::FeedEntry) -> u64 {
         let is_ordered = self.settings.mode == ConsumerMode::Ordered;
         super::fill::key(&entry, is_ordered.then(|| self.key_of.clone()).as_ref())
     }
 }
 
-/// Where to begin in each of these topics.
+/// Finds the start in each of these topics.
 async fn resolve(
     storage: &Storage,
     topics: Vec<Topic>,
