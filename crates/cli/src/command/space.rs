@@ -289,7 +289,7 @@ struct SpaceLine {
     /// None: it is not known here.
     #[serde(skip_serializing_if = "Option::is_none")]
     scheme: Option<SpaceScheme>,
-    /// An owner has not let this node in yet.
+    /// No owner has admitted this node yet.
     joining: bool,
 }
 

@@ -130,7 +130,7 @@ async fn what_a_space_has_not_heard_is_shown_until_it_has() {
     let spaces = space_of(&a, &[&b]).await;
     a.shutdown().await.unwrap();
     link(&b, &b2).await;
-    // The owner that could take the person in is gone.
+    // The owner that could admit the person is gone.
     let pending = b.person().pending().await.unwrap();
     assert!(pending.contains(&(spaces[1].topic(), Pending::Introduce)));
     let look = spaces[1].look().await.unwrap().unwrap();

@@ -195,7 +195,7 @@ async fn a_restored_device_reads_from_its_return_on() {
     let opened = RecoveryFile::open(&file, &passphrase).unwrap();
     new.recovery().restore(opened).await.unwrap();
     let of_new = new.spaces().get(space.topic()).await.unwrap().unwrap();
-    until("the space has let it in", || async {
+    until("the space has admitted it", || async {
         new.person().pending().await.unwrap().is_empty()
     })
     .await;

@@ -343,7 +343,7 @@ fn a_manager_takes_the_person_of_a_device_into_the_team() {
     link(&mut ben, &mut ben2, person);
     sync(&mut [&mut ada, &mut ben, &mut ben2]);
     assert_eq!(ada.role(ben2.id), None);
-    assert!(!ada.is_healthy(), "it has to take the person in");
+    assert!(!ada.is_healthy(), "it has to admit the person");
     heal_all(&mut [&mut ada, &mut ben, &mut ben2]);
     assert_eq!(ada.role(ben2.id), Some(Role::Editor));
     assert_eq!(ben.pending(person), []);
