@@ -3,6 +3,7 @@
 mod device;
 mod service;
 mod space;
+mod team;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use space::{
     SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs, SpaceJoinArgs,
     SpacePublishArgs,
 };
+pub use team::{TeamChangeArgs, TeamCommand};
 
 /// Publish, subscribe and chat with p2panda: peer to peer, signed, stored on your own machine.
 #[derive(Debug, Parser)]
@@ -136,6 +138,9 @@ pub enum Command {
     /// Create encrypted spaces, invite people, manage who may read and write
     #[command(subcommand)]
     Space(SpaceCommand),
+    /// Create teams, which are one member of spaces, and change who is in them
+    #[command(subcommand)]
+    Team(TeamCommand),
     /// Link a second device, list and revoke devices, restore from a recovery file
     #[command(subcommand)]
     Device(DeviceCommand),
@@ -187,7 +192,7 @@ pub enum Command {
         alone. B is killed after a third of the lines and restarted. Every line arrives at every \
         node; lines that were not acked are delivered again. Exits with 1 unless the three nodes \
         hold identical bytes. Takes none of the options under Node.\n\n\
-        With --encrypted: an encrypted space of four members, and a fifth node without keys that \
+        With --encrypted: an encrypted space of four members and a team, and a node without keys that \
         all of them know. Members join by invites, write while one is off, and are removed by \
         two owners at the same time; then the two owners remove each other. Exits with 1 unless \
         each node has read exactly what it may, and no file holds what it must not.",

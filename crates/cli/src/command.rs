@@ -28,6 +28,7 @@ pub mod space;
 pub mod status;
 pub mod subscribe;
 pub mod sync;
+pub mod team;
 pub mod top;
 pub mod topic;
 pub mod trace;

@@ -3,6 +3,7 @@
 
 pub mod devices;
 pub mod spaces;
+pub mod teams;
 
 use std::time::Duration;
 

@@ -162,6 +162,10 @@ pub enum Failure {
     )]
     NoSpace { topic: p2panda::Topic },
     #[error(
+        "this node knows no team {team}; `panda team ls` lists teams, `panda team create` makes one"
+    )]
+    NoTeam { team: p2panda::VerifyingKey },
+    #[error(
         "no operation with this id is here: {id}; it has not arrived, was pruned, or is too old"
     )]
     UnknownOperation { id: Hash },
@@ -288,6 +292,7 @@ impl Failure {
             }
             Failure::UnknownOperation { .. }
             | Failure::NoSpace { .. }
+            | Failure::NoTeam { .. }
             | Failure::Node(
                 p2panda::Error::Consumer(ConsumerError::Unknown | ConsumerError::UnknownDeadLetter)
                 | p2panda::Error::View(ViewError::Unknown),

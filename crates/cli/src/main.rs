@@ -112,6 +112,7 @@ async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
         Command::Topic(TopicCommand::Status(args)) => command::status::run(node, args, false).await,
         Command::Topic(TopicCommand::Keep(args)) => command::topic::keep(node, args).await,
         Command::Space(args) => command::space::run(node, args).await,
+        Command::Team(args) => command::team::run(node, args).await,
         Command::Device(args) => command::device::run(&mut cli.node, args).await,
         Command::View(args) => command::view::run(node, args).await,
         Command::Consumer(args) => command::consumer::run(node, args).await,

@@ -16,6 +16,7 @@ mod openrpc;
 mod operations;
 mod publish;
 mod spaces;
+mod teams;
 mod topics;
 mod views;
 
@@ -33,6 +34,7 @@ pub use openrpc::document;
 pub use operations::*;
 pub use publish::*;
 pub use spaces::*;
+pub use teams::*;
 pub use topics::*;
 pub use views::*;
 
@@ -247,6 +249,14 @@ methods! {
     SpaceSubscribe "space.subscribe" SpaceRead SubscribeParams => SubscribeResult;
     /// Subscribes to events of a space.
     SpaceEvents "space.events" SpaceRead TopicParams => SubscribeResult;
+    /// Creates a team that the node's person manages.
+    TeamCreate "team.create" SpaceAdmin TeamCreateParams => TeamView;
+    /// Lists the teams that the node knows.
+    TeamList "team.list" SpaceRead Empty => TeamListResult;
+    /// Adds somebody to a team, or changes its role there; all spaces of the team follow.
+    TeamAdd "team.add" SpaceAdmin TeamAddParams => Empty;
+    /// Removes somebody from a team; all spaces of the team follow.
+    TeamRemove "team.remove" SpaceAdmin TeamRemoveParams => Empty;
     /// Lists the devices of the node's person.
     DeviceList "device.list" Admin Empty => DeviceListResult;
     /// Offers a link to another device by a code that works once.

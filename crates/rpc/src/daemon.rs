@@ -40,6 +40,7 @@ mod session;
 mod spaces;
 mod streams;
 mod subscription;
+mod teams;
 #[cfg(unix)]
 mod unix;
 mod uploads;

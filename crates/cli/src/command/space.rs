@@ -482,6 +482,11 @@ fn print_members(members: &api::SpaceMembersResult, json: bool) -> Result<Outcom
             return Ok(Outcome::Done);
         }
     }
+    for team in members.teams.iter().filter(|_| !json) {
+        if output::line(&plain_team(team)).map_err(Failure::Stdout)? == Written::Closed {
+            return Ok(Outcome::Done);
+        }
+    }
     for pending in &members.pending {
         note(&plain_pending(pending));
     }
@@ -498,6 +503,17 @@ fn plain_member(line: &api::SpaceMemberView) -> String {
         false => "",
     };
     format!("{of_person}{} {}{lacks}", line.member, line.role)
+}
+
+/// A team, and who is a member by it.
+fn plain_team(team: &api::SpaceTeamView) -> String {
+    let name = visible(team.name.as_deref().unwrap_or_default());
+    let line = format!("team {} {} {name}", team.team, team.role);
+    let mut lines = line.trim_end().to_owned();
+    for device in &team.devices {
+        lines.push_str(&format!("\n  {device}"));
+    }
+    lines
 }
 
 fn plain_pending(pending: &api::SpacePendingView) -> String {

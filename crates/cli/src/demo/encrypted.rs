@@ -1,6 +1,6 @@
-//! `panda demo --encrypted`: a space of four members, two of them with two devices, and a node without keys,
-//! from its create over a device that is restored from its recovery file to a removal of two owners by each
-//! other.
+//! `panda demo --encrypted`: a space of four members, two of them with two devices, a team of two more, and a
+//! node without keys, from its create over a device that is restored from its recovery file to a removal of
+//! two owners by each other.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -26,8 +26,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Only members may learn it.
 const NAME: &str = "The name of this space, for members alone";
 
+/// The same of the team.
+const TEAM_NAME: &str = "The name of this team, for members alone";
+
 /// Who takes part, by node. Eve has no keys: everybody knows it, and it is the only one that all know.
-const NAMES: [&str; 8] = ["Ada", "Ben", "Cai", "Dee", "Eve", "Ada2", "Ben2", "Ben3"];
+const NAMES: [&str; 10] = [
+    "Ada", "Ben", "Cai", "Dee", "Eve", "Ada2", "Ben2", "Ben3", "Fay", "Gus",
+];
 const ADA: usize = 0;
 const BEN: usize = 1;
 const CAI: usize = 2;
@@ -38,6 +43,11 @@ const ADA2: usize = 5;
 const BEN2: usize = 6;
 /// The device that comes back by Ben's recovery file.
 const BEN3: usize = 7;
+/// Those who are members as a team.
+const FAY: usize = 8;
+const GUS: usize = 9;
+const TEAM: [usize; 2] = [FAY, GUS];
+/// All but the team.
 const EVERYBODY: [usize; 8] = [ADA, BEN, CAI, DEE, EVE, ADA2, BEN2, BEN3];
 /// All that are members at first.
 const MEMBERS: [usize; 6] = [ADA, BEN, CAI, DEE, ADA2, BEN2];
@@ -90,8 +100,8 @@ struct Story {
     network: NetworkId,
     topic: Topic,
     said: Vec<Said>,
-    /// The groups of Ada's and Ben's devices.
-    persons: Vec<GroupId>,
+    /// The groups of devices, and the team.
+    groups: Vec<GroupId>,
 }
 
 impl Story {
@@ -107,7 +117,7 @@ impl Story {
             network,
             topic: p2panda::random_topic()?,
             said: Vec::new(),
-            persons: Vec::new(),
+            groups: Vec::new(),
         })
     }
 
@@ -115,6 +125,7 @@ impl Story {
     async fn play(&mut self) -> Result<String, Failure> {
         self.come_in().await?;
         self.link_devices().await?;
+        self.use_a_team().await?;
         self.write_while_one_is_off().await?;
         self.remove_two_at_the_same_time().await?;
         self.revoke_a_device().await?;
@@ -150,7 +161,7 @@ impl Story {
             let keys = new.person().bundle().await?;
             old.add_device(new.id(), &keys).await?;
             new.person().take_card(&old.card().await?).await?;
-            self.persons.extend(old.id().await?);
+            self.groups.extend(old.id().await?);
         }
         self.has_members(&MEMBERS, 6).await?;
         note("Ada and Ben each linked a second device, which may do what the first may");
@@ -159,6 +170,46 @@ impl Story {
             self.say(who, &text, &MEMBERS).await?;
         }
         self.read_by(&MEMBERS).await
+    }
+
+    /// Fay and Gus are members as a team, which is changed, and removed in the end.
+    async fn use_a_team(&mut self) -> Result<(), Failure> {
+        self.start(&TEAM).await?;
+        let team = self.node(ADA)?.teams().create(TEAM_NAME).await?;
+        self.groups.push(team.id());
+        for who in TEAM {
+            let node = self.node(who)?;
+            node.spaces().follow(self.topic).await?;
+            let person = node.person().create().await?;
+            team.add(node.id(), Role::Editor).await?;
+            self.groups.push(person);
+        }
+        self.space(ADA).await?.add(&team, Role::Editor).await?;
+        let with_team = [ADA, BEN, CAI, DEE, ADA2, BEN2, FAY, GUS];
+        self.has_members(&with_team, 8).await?;
+        note("Ada added a team of Fay and Gus: they read everything, and write");
+        for said in self.said.iter_mut() {
+            said.readers.extend(TEAM);
+        }
+        self.say(GUS, "Gus is in the team", &with_team).await?;
+        self.read_by(&with_team).await?;
+        let gus = self.id(GUS)?;
+        team.remove(gus).await?;
+        let without_gus = [ADA, BEN, CAI, DEE, ADA2, BEN2, FAY];
+        self.has_members(&without_gus, 7).await?;
+        note("Ada took Gus out of the team; the space follows with a new secret");
+        self.say(FAY, "Fay without Gus", &without_gus).await?;
+        self.read_by(&without_gus).await?;
+        let has_it = async |story: &Story| {
+            let status = story.node(GUS)?.topic(story.topic).status().await?;
+            Ok::<_, Failure>(status.sealed > 0)
+        };
+        self.until(GUS, "it holds what it cannot read", has_it)
+            .await?;
+        self.space(ADA2).await?.remove(&team).await?;
+        self.has_members(&MEMBERS, 6).await?;
+        note("Ada's second device removed the team from the space");
+        self.stop(&TEAM).await
     }
 
     /// Ada has lost one of hers.
@@ -279,16 +330,17 @@ impl Story {
     /// Compares what each has read with what it may, and searches all files.
     async fn end(&mut self) -> Result<String, Failure> {
         self.stop(&EVERYBODY).await?;
-        for who in EVERYBODY {
+        for who in EVERYBODY.into_iter().chain(TEAM) {
             let expected = self.expected(who);
             if self.read(who)? != expected {
                 return Err(self.differs(who).into());
             }
             let foreign = self.said.iter().filter(|said| !said.readers.contains(&who));
             let secrets = foreign.map(|said| said.text.as_bytes());
-            // Nor whose devices are whose.
-            let persons = self.persons.iter().map(|person| &person.as_bytes()[..]);
-            for secret in secrets.chain([NAME.as_bytes()]).chain(persons) {
+            // Nor whose devices are whose, and who is in the team.
+            let groups = self.groups.iter().map(|group| &group.as_bytes()[..]);
+            let names = [NAME.as_bytes(), TEAM_NAME.as_bytes()];
+            for secret in secrets.chain(names).chain(groups) {
                 if holds(&self.person(who).dir, secret).map_err(DemoError::Directory)? {
                     return Err(self.leaks(who).into());
                 }
@@ -300,8 +352,9 @@ impl Story {
     /// Whether bytes hold what only members may learn.
     fn crosses(&self, bytes: &[u8]) -> bool {
         let said = self.said.iter().map(|said| said.text.as_bytes());
-        let persons = self.persons.iter().map(|person| &person.as_bytes()[..]);
-        let mut secrets = said.chain([NAME.as_bytes()]).chain(persons);
+        let groups = self.groups.iter().map(|group| &group.as_bytes()[..]);
+        let names = [NAME.as_bytes(), TEAM_NAME.as_bytes()];
+        let mut secrets = said.chain(names).chain(groups);
         secrets.any(|secret| memmem::find(bytes, secret).is_some())
     }
 
@@ -322,7 +375,7 @@ impl Story {
         }
         table.push_str(
             "\nEach has read exactly that. The files of no node hold the name of the space in clear, \
-             whose devices are whose, or a message that it may not read.",
+             or of the team, whose devices are whose, or a message that it may not read.",
         );
         table
     }

@@ -188,9 +188,11 @@ impl Face {
         }
         let space = self.own_space(topic).await?;
         match change {
-            SpaceChange::Add(member, role) => space.add(member, role).await,
-            SpaceChange::SetRole(member, role) => space.set_role(member, role).await,
-            SpaceChange::Remove(member) => space.remove(member).await,
+            SpaceChange::Add(member, role) => space.add(self.named(member).await?, role).await,
+            SpaceChange::SetRole(member, role) => {
+                space.set_role(self.named(member).await?, role).await
+            }
+            SpaceChange::Remove(member) => space.remove(self.named(member).await?).await,
             SpaceChange::Revoke(invite) => space.revoke(invite).await,
             SpaceChange::Leave => space.leave().await,
             SpaceChange::Rotate => space.rotate().await,

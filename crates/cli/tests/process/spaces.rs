@@ -312,3 +312,36 @@ fn the_list_says_where_each_message_has_its_own_key() {
     let listed = world.json("owner", &["space", "ls"]);
     assert_eq!(listed[0]["scheme"], "message");
 }
+
+#[test]
+fn a_team_is_added_to_a_space_like_a_node() {
+    let world = World::new();
+    let space = world.ok("owner", &["space", "create", "Ward"]);
+    let team = world.ok("owner", &["team", "create", "night shift"]);
+    let member = world.ok("other", &["id"]);
+    let add = ["team", "add", &team, &member, "--role", "reader"];
+    assert_eq!(world.ok("owner", &add), "");
+    // Nobody is there who could be sent it.
+    let add = ["space", "add", &space, &team, "--wait", "0"];
+    let added = world.at("owner", &add).output().unwrap();
+    assert_eq!(added.status.code(), Some(3), "{}", stderr(&added));
+    let members = world.ok("owner", &["space", "members", &space]);
+    assert!(members.contains(&format!("{member} reader")), "{members}");
+    assert!(
+        members.contains(&format!("team {team} editor")),
+        "{members}"
+    );
+    let listed = &world.json("owner", &["team", "ls"])[0];
+    assert_eq!(listed["name"], "night shift");
+    assert_eq!(listed["spaces"][0], space.as_str());
+    let why = world.ok("owner", &["space", "why", &space, &member]);
+    assert!(why.contains(&format!("by the team {team}")), "{why}");
+    let remove = ["team", "remove", &team, &member, "--wait", "0"];
+    let removed = world.at("owner", &remove).output().unwrap();
+    assert_eq!(removed.status.code(), Some(3), "{}", stderr(&removed));
+    let members = world.ok("owner", &["space", "members", &space]);
+    assert!(!members.contains(&member), "{members}");
+    let unknown = world.at("owner", &["team", "remove", &member, &member]);
+    let unknown = { unknown }.output().unwrap();
+    assert_eq!(unknown.status.code(), Some(23), "{}", stderr(&unknown));
+}

@@ -36,3 +36,4 @@ mod space_lives;
 mod space_messages;
 mod spaces;
 mod storage;
+mod teams;

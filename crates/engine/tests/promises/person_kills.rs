@@ -76,7 +76,7 @@ impl Peer {
         members.iter().any(|(key, _)| *key == device)
     }
 
-    fn look_at(&mut self, topic: Topic) -> SpaceLook {
+    pub fn look_at(&mut self, topic: Topic) -> SpaceLook {
         let look: Option<SpaceLook> = self.ask(asked(|reply| {
             let at = None;
             Command::Space(SpaceCommand::Look { topic, at, reply })

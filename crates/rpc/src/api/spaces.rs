@@ -4,6 +4,8 @@ use p2panda_core::{Hash, VerifyingKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::SpaceTeamView;
+
 /// Role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -197,6 +199,9 @@ pub struct SpaceMembersResult {
     pub known: bool,
     /// Sorted.
     pub members: Vec<SpaceMemberView>,
+    /// Teams that are members. Empty with `at`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teams: Vec<SpaceTeamView>,
     /// Changes of the node's person that the space has not been told yet. Empty with `at`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<SpacePendingView>,
@@ -218,6 +223,10 @@ pub struct SpaceMemberView {
     /// Person of the member; members with the same value are its devices. Absent with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
+    /// Teams by which it is a member. Absent with `at`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub teams: Vec<VerifyingKey>,
 }
 
 /// A change of the node's person that a space has not been told yet.
@@ -260,10 +269,10 @@ pub struct SpaceMemberParams {
 pub struct SpaceRoleParams {
     /// Topic or alias.
     pub topic: String,
-    /// Member.
+    /// Member: a device, or a person or team that the node knows.
     #[schemars(with = "String")]
     pub member: VerifyingKey,
-    /// New role.
+    /// New role; a team is never an owner.
     pub role: SpaceRole,
 }
 
@@ -273,7 +282,7 @@ pub struct SpaceRoleParams {
 pub struct SpaceRemoveParams {
     /// Topic or alias.
     pub topic: String,
-    /// Members to remove, all with one new secret.
+    /// Members to remove, all with one new secret; a person or team alone.
     #[schemars(with = "Vec<String>")]
     pub members: Vec<VerifyingKey>,
 }
@@ -297,6 +306,10 @@ pub struct SpaceWhyResult {
     /// Role; none if it is not a member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<SpaceRole>,
+    /// Teams by which it is a member.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub teams: Vec<VerifyingKey>,
     /// Invite by which it joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{self, Session, failed};
-use super::{calls, consumers, devices, reading, recovery, spaces};
+use super::{calls, consumers, devices, reading, recovery, spaces, teams};
 use crate::api::{self, Code, Incoming, Method, Reply, RequestId, RpcError};
 
 macro_rules! table {
@@ -115,6 +115,10 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
         SpacePublish: super::publishing::publish_sealed,
         SpaceSubscribe: spaces::subscribe,
         SpaceEvents: reading::space_events,
+        TeamCreate: teams::create,
+        TeamList: teams::list,
+        TeamAdd: teams::add,
+        TeamRemove: teams::remove,
         DeviceList: devices::list,
         DeviceLink: devices::link,
         DeviceAccept: devices::accept,

@@ -627,6 +627,12 @@ pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersR
         of.find_map(|one| one.person).map(|id| id.to_string())
     };
     let pending = look.iter().flat_map(|look| &look.pending);
+    let teams = look.iter().flat_map(|look| &look.teams);
+    let teams_with = |member: &VerifyingKey| {
+        let all = look.iter().flat_map(|look| &look.teams);
+        let with = all.filter(|team| team.devices.iter().any(|(key, _)| key == member));
+        with.map(|team| *team.id.as_key()).collect()
+    };
     api::SpaceMembersResult {
         known: look.is_some(),
         members: members
@@ -635,10 +641,38 @@ pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersR
                 role: role(*of),
                 lacking: lacks(member),
                 person: person(member),
+                teams: teams_with(member),
             })
             .collect(),
+        teams: teams.map(space_team).collect(),
         pending: pending.map(space_pending).collect(),
         healed: look.is_some_and(|look| look.is_healed),
+    }
+}
+
+fn space_team(team: &p2panda::TeamMember) -> api::SpaceTeamView {
+    api::SpaceTeamView {
+        team: *team.id.as_key(),
+        name: team.name.clone(),
+        role: role(team.role),
+        devices: team.devices.iter().map(|(key, _)| *key).collect(),
+    }
+}
+
+/// A team. `name` names topics.
+pub fn team(team: &p2panda::TeamState, name: impl Fn(&Topic) -> String) -> api::TeamView {
+    let member = |(member, of): &(p2panda::Member, p2panda::Role)| api::TeamMemberView {
+        member: *member.key(),
+        group: matches!(member, p2panda::Member::Group(_)),
+        role: role(*of),
+    };
+    api::TeamView {
+        team: *team.id.as_key(),
+        name: team.name.clone(),
+        manages: team.is_manager,
+        members: team.members.iter().map(member).collect(),
+        spaces: team.spaces.iter().map(&name).collect(),
+        pending: team.pending.iter().map(&name).collect(),
     }
 }
 
@@ -723,6 +757,7 @@ pub fn space_why(why: &p2panda::Why) -> api::SpaceWhyResult {
     api::SpaceWhyResult {
         member: why.member,
         role: why.role.map(role),
+        teams: why.teams.iter().map(|team| *team.as_key()).collect(),
         invite: why.invite,
         decided: decided.collect(),
         why: why.to_string(),

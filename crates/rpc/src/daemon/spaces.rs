@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2panda::{Space, Ticket, TicketContact, Topic};
+use p2panda::{Member, Space, Ticket, TicketContact, Topic, VerifyingKey};
 
 use super::access::Who;
 use super::session::Session;
@@ -22,6 +22,12 @@ pub(crate) async fn named(session: &Session, who: &Who, text: &str) -> Of<Space>
     let (topic, _) = session.service.used_topic(who, text).await?;
     let space = session.service.node.spaces().get(topic).await;
     space.map_err(failed)?.ok_or_else(no_space)
+}
+
+/// The device, person or team of a parameter.
+pub(crate) async fn meant(session: &Session, id: VerifyingKey) -> Of<Member> {
+    let teams = session.service.node.teams();
+    teams.named(id).await.map_err(failed)
 }
 
 fn no_space() -> RpcError {
@@ -180,10 +186,12 @@ pub(crate) async fn members(
         role: map::role(role),
         lacking: false,
         person: None,
+        teams: Vec::new(),
     };
     Ok(api::SpaceMembersResult {
         known: at.is_some(),
         members: at.into_iter().flatten().map(view).collect(),
+        teams: Vec::new(),
         pending: Vec::new(),
         healed: now.healed,
     })
@@ -195,7 +203,8 @@ pub(crate) async fn add(
     params: api::SpaceRoleParams,
 ) -> Of<Empty> {
     let space = named(session, &who, &params.topic).await?;
-    let added = space.add(params.member, map::role_of(params.role)).await;
+    let member = meant(session, params.member).await?;
+    let added = space.add(member, map::role_of(params.role)).await;
     added.map_err(failed)?;
     Ok(Empty {})
 }
@@ -207,7 +216,8 @@ pub(crate) async fn set_role(
 ) -> Of<Empty> {
     let space = named(session, &who, &params.topic).await?;
     let role = map::role_of(params.role);
-    space.set_role(params.member, role).await.map_err(failed)?;
+    let member = meant(session, params.member).await?;
+    space.set_role(member, role).await.map_err(failed)?;
     Ok(Empty {})
 }
 
@@ -218,7 +228,7 @@ pub(crate) async fn remove(
 ) -> Of<Empty> {
     let space = named(session, &who, &params.topic).await?;
     let removed = match params.members[..] {
-        [member] => space.remove(member).await,
+        [member] => space.remove(meant(session, member).await?).await,
         _ => space.remove_all(params.members).await,
     };
     removed.map_err(failed)?;

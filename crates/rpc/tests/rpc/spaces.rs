@@ -315,3 +315,72 @@ async fn what_is_meant_for_members_never_goes_out_in_clear() {
     assert_eq!(refused, Code::Invalid);
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_team_is_made_changed_and_added_to_a_space() {
+    let world = World::new().await;
+    let sam = world.client(SAM).await;
+    let space = create(&sam, "Ward").await;
+    let named = api::TeamCreateParams {
+        name: "night shift".into(),
+    };
+    let made = sam.call::<api::TeamCreate>(&named).await.unwrap();
+    assert!(made.manages && made.spaces.is_empty());
+    assert_eq!(made.name.as_deref(), Some("night shift"));
+    let member = p2panda::SigningKey::from_bytes(&[3; 32]).verifying_key();
+    let add = api::TeamAddParams {
+        team: made.team,
+        member,
+        role: SpaceRole::Editor,
+    };
+    sam.call::<api::TeamAdd>(&add).await.unwrap();
+    let role = |role| api::SpaceRoleParams {
+        topic: space.topic.clone(),
+        member: made.team,
+        role,
+    };
+    let refused = failed(sam.call::<api::SpaceAdd>(&role(SpaceRole::Owner)).await);
+    assert_eq!(refused, Code::Invalid);
+    sam.call::<api::SpaceAdd>(&role(SpaceRole::Reader))
+        .await
+        .unwrap();
+    let asked = api::SpaceMembersParams {
+        topic: space.topic.clone(),
+        at: None,
+    };
+    let members = sam.call::<api::SpaceMembers>(&asked).await.unwrap();
+    let one = members.members.iter().find(|one| one.member == member);
+    let one = one.unwrap();
+    assert_eq!(
+        (one.role, &one.teams[..]),
+        (SpaceRole::Reader, &[made.team][..])
+    );
+    let team = &members.teams[0];
+    assert_eq!((team.team, team.role), (made.team, SpaceRole::Reader));
+    assert!(team.devices.contains(&member));
+    let why = api::SpaceMemberParams {
+        topic: space.topic.clone(),
+        member,
+    };
+    let why = sam.call::<api::SpaceWhy>(&why).await.unwrap();
+    assert_eq!(why.teams, [made.team]);
+    let listed = sam.call::<api::TeamList>(&Empty {}).await.unwrap();
+    assert_eq!(listed.teams[0].spaces, [space.topic.clone()]);
+    let remove = api::TeamRemoveParams {
+        team: made.team,
+        member,
+    };
+    sam.call::<api::TeamRemove>(&remove).await.unwrap();
+    let members = sam.call::<api::SpaceMembers>(&asked).await.unwrap();
+    assert_eq!(members.members.len(), 1);
+    let unknown = api::TeamRemoveParams {
+        team: member,
+        member,
+    };
+    let refused = failed(sam.call::<api::TeamRemove>(&unknown).await);
+    assert_eq!(refused, Code::NotFound);
+    let alice = world.client(ALICE).await;
+    let refused = failed(alice.call::<api::TeamCreate>(&named).await);
+    assert_eq!(refused, Code::Forbidden);
+    world.end().await;
+}

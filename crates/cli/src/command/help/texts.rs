@@ -11,6 +11,9 @@ forwards, without keys), reader, editor, owner.
   panda space watch $SPACE                       messages, and changes of members
   panda space members $SPACE
   panda space remove $SPACE ID                   also makes a new secret for later messages
+  TEAM=$(panda team create \"night shift\")       people who are one member of spaces
+  panda team add $TEAM ID                        all spaces of the team follow
+  panda space add $SPACE $TEAM                   add it like a node
 
 A space is end-to-end encrypted. Other nodes that keep its topic store and forward what they cannot read.";
 
