@@ -188,11 +188,13 @@ impl Face {
         }
         let space = self.own_space(topic).await?;
         match change {
-            SpaceChange::Add(member, role) => space.add(self.named(member).await?, role).await,
-            SpaceChange::SetRole(member, role) => {
-                space.set_role(self.named(member).await?, role).await
+            SpaceChange::Add(member, role) => {
+                space.add(self.member_named(member).await?, role).await
             }
-            SpaceChange::Remove(member) => space.remove(self.named(member).await?).await,
+            SpaceChange::SetRole(member, role) => {
+                space.set_role(self.member_named(member).await?, role).await
+            }
+            SpaceChange::Remove(member) => space.remove(self.member_named(member).await?).await,
             SpaceChange::Revoke(invite) => space.revoke(invite).await,
             SpaceChange::Leave => space.leave().await,
             SpaceChange::Rotate => space.rotate().await,

@@ -48,7 +48,7 @@ impl Face {
     ) -> Result<(), Failure> {
         let remote = match self {
             Face::Own(node) => {
-                let named = self.named(member).await?;
+                let named = self.member_named(member).await?;
                 let of: Option<Team> = node.teams().get(GroupId::from(team)).await?;
                 let of = of.ok_or(Failure::NoTeam { team })?;
                 let done = match role {
@@ -80,7 +80,7 @@ impl Face {
     }
 
     /// The device, person or team that an id names.
-    pub async fn named(&self, id: VerifyingKey) -> Result<Member, Failure> {
+    pub async fn member_named(&self, id: VerifyingKey) -> Result<Member, Failure> {
         match self {
             Face::Own(node) => Ok(node.teams().named(id).await?),
             // The node that runs finds out by itself.
