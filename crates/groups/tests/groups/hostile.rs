@@ -82,6 +82,10 @@ fn a_concurrent_create_does_not_take_a_bound_group_over() {
             admit(&mut groups, operations[at].clone());
         }
         assert!(groups.is_bound(&bound));
+        // What the nonce says is that of the create that counts at each point.
+        let nonce_at = |at: usize| groups.view_of(&[operations[at].id]).unwrap().nonce(&bound);
+        assert_eq!((nonce_at(1), nonce_at(3)), (Some(nonce), None));
+        assert_eq!(groups.now().nonce(&bound), Some(nonce));
         let expected = [("A".into(), Access::Manage), ("B".into(), Access::Read)];
         assert_eq!(members(&groups, bound), expected);
         for at in [2, 3] {
@@ -103,6 +107,7 @@ fn an_unbound_group_is_flagged_and_has_one_owner() {
             admit(&mut groups, operation.clone());
         }
         assert!(!groups.is_bound(&one()));
+        assert_eq!(groups.now().nonce(&one()), None);
         assert_eq!(members(&groups, one()), [("Z".into(), Access::Manage)]);
     }
 }

@@ -3,7 +3,7 @@
 use p2panda_core::SigningKey;
 use p2panda_core::cbor::Writer;
 use p2panda_core::limits::{
-    SPACE_BOXES_MAX, SPACE_NAMED_MAX, SPACE_NOTES_MAX, SPACE_OPERATIONS_MAX,
+    SPACE_BOXES_MAX, SPACE_NAME_BYTES_MAX, SPACE_NAMED_MAX, SPACE_NOTES_MAX, SPACE_OPERATIONS_MAX,
 };
 use p2panda_groups::{Action, bound_group_id};
 
@@ -96,6 +96,20 @@ fn the_notes_on_invites_in_a_body_are_bounded() {
     };
     assert!(Structure::decode(&notes(SPACE_NOTES_MAX).encode()).is_ok());
     let one_more = Structure::decode(&notes(SPACE_NOTES_MAX + 1).encode());
+    assert_eq!(one_more, Err(Invalid::TooLong));
+}
+
+#[test]
+fn the_name_of_a_team_in_a_body_is_bounded() {
+    let team = SigningKey::from_bytes(&[1; 32]).verifying_key();
+    let named = |bytes: usize| Structure {
+        notes: vec![Note::Team(team.into(), "n".repeat(bytes))],
+        ..Structure::default()
+    };
+    let longest = named(SPACE_NAME_BYTES_MAX);
+    let read = Structure::decode(&longest.encode()).unwrap();
+    assert_eq!(read.notes, longest.notes);
+    let one_more = Structure::decode(&named(SPACE_NAME_BYTES_MAX + 1).encode());
     assert_eq!(one_more, Err(Invalid::TooLong));
 }
 
