@@ -1,6 +1,9 @@
 //! Teams: groups of persons and devices that are one member of spaces (`docs/protocol/spaces.md#19`).
 
 mod tend;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod vector_tests;
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
