@@ -138,9 +138,10 @@ impl Spaces {
     ) -> Result<(), LocalError> {
         for (person, role) in self.person_tasks(&space) {
             let group = self.founded(space)?.group;
-            // One before may have done it.
+            // One before may have done it, or have given our own person a lower role.
             let actions = self.person_actions(&group, &person, role);
-            if !actions.is_empty() && self.has_secrets(space) {
+            let may_change = self.direct_role(&group) == Some(Role::Owner);
+            if !actions.is_empty() && may_change && self.has_secrets(space) {
                 let events = self.change_all(space, actions, desk)?;
                 self.told.extend(events);
             }

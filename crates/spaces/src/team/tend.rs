@@ -118,9 +118,9 @@ impl Spaces {
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Result<(), LocalError> {
         for ((team, person), role) in self.team_tasks(&space) {
-            // One before may have done it.
+            // One before may have done it, or have given our own person a lower role.
             let actions = self.person_actions(&team, &person, role);
-            if actions.is_empty() || !self.has_secrets(space) {
+            if actions.is_empty() || !self.has_secrets(space) || !self.manages(&team) {
                 continue;
             }
             self.sign_all(team, actions, desk)?;

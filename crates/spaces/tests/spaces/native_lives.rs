@@ -527,6 +527,25 @@ fn random_lives_of_persons_converge_keep_secrets_and_heal() {
     }
 }
 
+/// A life with a team, in which every second one has persons whose devices change.
+fn with_team(seed: u64) -> Life {
+    let mut life = Life::new(seed);
+    if seed.is_multiple_of(2) {
+        life.persons = Some(vec![None; life.nodes.len()]);
+    }
+    life.begin_team();
+    life
+}
+
+/// While it healed, a manager gave its own person the lower role of a device that was linked, or changed
+/// a verdict twice.
+#[test]
+fn lives_in_which_a_manager_is_demoted_while_healing_converge() {
+    for seed in [250, 660, 708] {
+        live_as(with_team(seed), 60);
+    }
+}
+
 /// A team in the space is changed, used and ended at random times, also by persons whose devices change.
 #[test]
 fn random_lives_with_a_team_converge_keep_secrets_and_heal() {
@@ -534,12 +553,7 @@ fn random_lives_with_a_team_converge_keep_secrets_and_heal() {
     let (mut changes, mut by_team, mut revoked) = (0, 0, 0);
     for seed in first..first + number("LIVES", LIVES / 10) {
         println!("life {seed}");
-        let mut life = Life::new(seed);
-        if seed % 2 == 0 {
-            life.persons = Some(vec![None; life.nodes.len()]);
-        }
-        life.begin_team();
-        let life = live_as(life, number("STEPS", 60));
+        let life = live_as(with_team(seed), number("STEPS", 60));
         let reference = life.reference();
         let persons = reference.spaces.persons(&reference.s());
         by_team += persons

@@ -395,6 +395,8 @@ impl Node {
     }
 
     fn take(&mut self, events: Vec<Event>) {
+        // Of several messages of one call the last one decides.
+        let mut judged = BTreeMap::new();
         for event in &events {
             match event {
                 Event::Secrets { space, .. } => {
@@ -412,7 +414,7 @@ impl Node {
                     let end = end.unwrap_or(u64::MAX).min(self.height_of(author));
                     for seq in *first..end {
                         let id = self.topic.logs[&(*author, Log::Content)][seq as usize];
-                        assert_eq!(self.verdict(&id), Some(*verdict));
+                        judged.insert(id, *verdict);
                         match verdict {
                             Verdict::Stands => self.open_again(*space, &id),
                             _ => drop(self.shown.remove(&id)),
@@ -421,6 +423,9 @@ impl Node {
                 }
                 _ => {}
             }
+        }
+        for (id, verdict) in judged {
+            assert_eq!(self.verdict(&id), Some(verdict));
         }
         self.events.extend(events);
     }
