@@ -181,6 +181,8 @@ fn a_home_with_keys_of_spaces_is_no_relay() {
     let config = |role: &str| {
         let text = format!("[node]\nrole = \"{role}\"\n[topics]\nkeep = [\"{topic}\"]\n");
         std::fs::write(world.path("panda.toml"), text).unwrap();
+        let private = PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(world.path("panda.toml"), private).unwrap();
     };
     let file = world.path("panda.toml");
     let run = ["node", "run", "--config", file.to_str().unwrap()];
