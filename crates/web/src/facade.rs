@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
 use p2panda_core::{
-    AccessCode, AccessCodeError, Dependency, EphemeralMessage, Hash, Header, HybridTimestamp,
-    LogName, Signature, SigningKey, Ticket, Topic, UnsignedEphemeral, Verifier, VerifyingKey,
+    Dependency, EphemeralMessage, Hash, Header, HybridTimestamp, LogName, Signature, SigningKey,
+    Ticket, Topic, UnsignedEphemeral, Verifier, VerifyingKey,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -34,7 +34,6 @@ export interface Operation {
 }
 export interface Ephemeral { author: string; timestamp: string; body: Uint8Array }
 export interface Shown { id: string; timestamp: number; after: string[] }
-export interface AccessCodeFields { node: string; id: string }
 export interface TicketFields { topic: string; network: string; contacts: string[]; invite?: Uint8Array }
 "#;
 
@@ -52,9 +51,6 @@ extern "C" {
     /// Messages to be ordered.
     #[wasm_bindgen(typescript_type = "Shown[]")]
     pub type JsShown;
-    /// What an invite to the RPC of a node says, without its secret.
-    #[wasm_bindgen(typescript_type = "AccessCodeFields")]
-    pub type JsAccessCode;
     /// What a ticket says.
     #[wasm_bindgen(typescript_type = "TicketFields")]
     pub type JsTicket;
@@ -62,10 +58,20 @@ extern "C" {
 
 type Of<T> = Result<T, JsValue>;
 
-/// BLAKE3 of these bytes.
+/// BLAKE3 of these bytes: plain, keyed with 32 bytes, or as key derivation in a context.
 #[wasm_bindgen]
-pub fn hash(bytes: &[u8]) -> String {
-    Hash::digest(bytes).to_string()
+pub fn hash(bytes: &[u8], key: Option<Vec<u8>>, context: Option<String>) -> Of<String> {
+    let hash = match (key, context) {
+        (None, None) => Hash::digest(bytes),
+        (None, Some(context)) => Hash::derived_parts(&context, &[bytes]),
+        (Some(key), None) => {
+            let key = <[u8; 32]>::try_from(key);
+            let key = key.map_err(|_| fail("invalid", "a key has 32 bytes"))?;
+            Hash::keyed_parts(&key, &[bytes])
+        }
+        (Some(_), Some(_)) => return Err(fail("invalid", "it takes a key or a context")),
+    };
+    Ok(hash.to_string())
 }
 
 /// Id of the first log of every author in a topic, or of the one with this name.
@@ -234,31 +240,6 @@ pub fn read_ticket(ticket: &str) -> Of<JsTicket> {
         ("invite", invite.map_or(JsValue::UNDEFINED, Into::into)),
     ];
     Ok(object(&fields).unchecked_into())
-}
-
-fn access_code(invite: &str) -> Of<AccessCode> {
-    invite
-        .parse()
-        .map_err(|error: AccessCodeError| fail("invalid", &error.to_string()))
-}
-
-/// Reads an invite to the RPC of a node.
-#[wasm_bindgen(js_name = readAccessCode)]
-pub fn read_access_code(invite: &str) -> Of<JsAccessCode> {
-    let code = access_code(invite)?;
-    let fields = [
-        ("node", code.node.to_string().into()),
-        ("id", code.id_text().into()),
-    ];
-    Ok(object(&fields).unchecked_into())
-}
-
-/// Proof of an invite with the text that a key signs to log in.
-#[wasm_bindgen(js_name = inviteProof)]
-pub fn invite_proof(invite: &str, text: &str, key: &str) -> Of<Vec<u8>> {
-    let key: VerifyingKey = parse(key, "key")?;
-    let secret = access_code(invite)?.secret;
-    Ok(p2panda_core::invite_proof(&secret, text, &key).to_vec())
 }
 
 /// A ticket of a topic, to be shared; with an invite into the space that it carries.

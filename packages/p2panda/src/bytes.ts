@@ -5,6 +5,11 @@ export function toHex(bytes: Uint8Array): string {
   return text;
 }
 
+/** Bytes of hexadecimal text. */
+export function fromHex(text: string): Uint8Array {
+  return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+}
+
 /** Base64 with padding. */
 export function toBase64(bytes: Uint8Array): string {
   let binary = "";

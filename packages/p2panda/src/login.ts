@@ -1,7 +1,7 @@
+import { inviteProof, readInvite } from "./access.js";
 import { randomBytes, toBase64, toHex } from "./bytes.js";
 import { PandaError } from "./errors.js";
 import type { Signer } from "./key.js";
-import { loadWasm, wasm } from "./wasm.js";
 import { CLIENT, RPC_VERSION, type Hello, type Rpc } from "./rpc.js";
 
 /** Seconds for which a proof is valid; a node accepts up to 60. */
@@ -39,8 +39,7 @@ export async function loginByKey(
   signer: Signer,
   { node, invite }: KeyLogin = {},
 ): Promise<Hello> {
-  if (invite !== undefined) await loadWasm();
-  const code = invite === undefined ? undefined : wasm.readAccessCode(invite);
+  const code = invite === undefined ? undefined : await readInvite(invite);
   const challenge = await rpc.call<{ node: string; nonce: string; now?: number }>(
     "auth.challenge",
   );
@@ -60,9 +59,9 @@ export async function loginByKey(
     nonce: toBase64(nonce),
     expires,
     signature: toBase64(signature),
-    ...(invite === undefined || code === undefined
+    ...(code === undefined
       ? {}
-      : { invite: { id: code.id, proof: toBase64(wasm.inviteProof(invite, text, signer.publicKey)) } }),
+      : { invite: { id: code.id, proof: toBase64(inviteProof(code, text, signer.publicKey)) } }),
   };
   return hello(rpc, { key });
 }
