@@ -67,22 +67,16 @@ impl NotKeptBy {
         is_it
     }
 
-    /// A peer has stored a log up to an entry.
-    pub(crate) fn stored(&self, peer: &VerifyingKey, log: &AuthorLog, seq: u32) {
+    /// A peer has stored a log up to an entry. Returns what it refused before, if it took it.
+    pub(crate) fn stored(&self, peer: &VerifyingKey, log: &AuthorLog, seq: u32) -> Option<NotKept> {
         let mut peers = self.0.lock();
-        let Some(known) = peers.get_mut(peer) else {
-            return;
-        };
-        if known
-            .blocks
-            .get(log)
-            .is_some_and(|block| block.height <= seq)
-        {
-            known.blocks.remove(log);
-        }
+        let known = peers.get_mut(peer)?;
+        let block = *known.blocks.get(log).filter(|block| block.height <= seq)?;
+        known.blocks.remove(log);
         if known.blocks.is_empty() {
             peers.remove(peer);
         }
+        Some(not_kept(*peer, log, &block))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -156,9 +150,11 @@ mod tests {
         assert!(known.is_empty());
         // A peer that has stored the entry took it.
         known.said(key(1), 4, vec![(log(2), Some(BLOCK))]);
-        known.stored(&key(1), &log(2), 4);
+        assert_eq!(known.stored(&key(1), &log(2), 4), None);
         assert_eq!(known.all(), begun);
-        known.stored(&key(1), &log(2), 5);
+        let stored = known.stored(&key(1), &log(2), 5);
+        assert_eq!(stored.as_slice(), begun);
+        assert_eq!(known.stored(&key(1), &log(2), 5), None);
         assert!(known.is_empty());
     }
 

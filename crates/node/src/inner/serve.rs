@@ -271,7 +271,10 @@ impl Responder {
             match responder.topics.get(&topic).filter(|_| ours) {
                 Some(state) => {
                     let name = log.map(|log| log.name);
-                    state.stored_by(peer, (name, label), level.height);
+                    // The peer may say so before it says that the log is not blocked any more.
+                    if let Some(log) = state.stored_by(peer, (name, label), level.height) {
+                        responder.events.tell(Event::KeptAgain { topic, log });
+                    }
                 }
                 None => tracing::debug!(%peer, "a receipt for another branch of an own log"),
             }

@@ -375,19 +375,21 @@ impl TopicState {
         self.sync.get()
     }
 
-    /// A peer has stored a log of this node up to an entry, on this node's branch.
+    /// A peer has stored a log of this node up to an entry, on this node's branch. Returns what it refused
+    /// before, if it took it.
     pub(crate) fn stored_by(
         &self,
         peer: VerifyingKey,
         (log, label): (Option<LogName>, Label),
         seq: u32,
-    ) {
-        self.not_kept.stored(&peer, &self.own_log(log), seq);
+    ) -> Option<NotKept> {
+        let kept_again = self.not_kept.stored(&peer, &self.own_log(log), seq);
         self.receipts.stored(peer, log, seq);
         // Where there is no other branch, nobody has to know.
         if self.receipts.branches(log).is_some() {
             self.queue.own_held(self.topic, label, seq);
         }
+        kept_again
     }
 
     /// Another branch of a log of this node is known; `ours` if a peer has shown that it holds this one.
