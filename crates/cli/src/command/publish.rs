@@ -135,10 +135,8 @@ async fn say(
 /// What to do about messages that nobody is known to have.
 fn undelivered(published: &Published, temp: bool, is_running: bool) -> String {
     let who = match published.delivered.sent {
+        _ if !published.not_kept.is_empty() => "stored here, and refused by the peers below",
         0 => "stored here and sent to nobody yet",
-        _ if !published.not_kept.is_empty() => {
-            "stored here and sent, but refused by the peers below"
-        }
         _ => "stored here and sent, but no peer said in time that it has stored it",
     };
     let what = match temp {
