@@ -191,7 +191,8 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
             await space.rotate()
             await space.heal()
             self.assertEqual(await space.lacking(), [])
-            self.assertEqual([(one["name"], one["role"]) for one in await client.spaces()], [("Crew", "owner")])
+            listed = [(one["name"], one["role"], one["scheme"]) for one in await client.spaces()]
+            self.assertEqual(listed, [("Crew", "owner", "data")])
             for work, code in [(space.leave(), "invalid"), (client.space("05" * 32).publish("no"), "not-found")]:
                 with self.assertRaises(panda.PandaError) as raised:
                     await work
