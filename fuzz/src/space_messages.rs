@@ -225,7 +225,7 @@ fn noting(notes: &[u8], count: u8) -> Vec<u8> {
 /// Notes 5 to 8: introduces, leaves, is in a space, is in it no longer.
 fn notes() -> Vec<Vec<u8>> {
     let person = SigningKey::from_bytes(&[5; 32]).verifying_key();
-    let bytes = |bytes: &[u8]| [&[0x58, 0x20], bytes].concat();
+    let bytes = |bytes: &[u8]| [&[0x58, 0x20][..], bytes].concat();
     let introduces = [vec![0x82, 5], bytes(person.as_bytes())].concat();
     let leaves = vec![0x81, 6];
     let told = |kind: u8| [vec![0x83, kind], bytes(&[1; 32]), bytes(&[2; 32])].concat();
