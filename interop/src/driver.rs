@@ -1,4 +1,4 @@
-//! Builds our node's driver, once per test process.
+//! Builds our programs, once per test process.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,9 @@ use crate::Error;
 /// Names a driver that is built already, for runs that must not call cargo.
 pub const DRIVER_VARIABLE: &str = "P2PANDA_DRIVER";
 
+/// The same for the command `panda`.
+pub const DAEMON_VARIABLE: &str = "P2PANDA_DAEMON";
+
 /// The path of our node's driver, built by cargo in the workspace above this one.
 ///
 /// `CARGO_TARGET_DIR` holds for that build as well. [`DRIVER_VARIABLE`] replaces the build.
@@ -22,11 +25,23 @@ pub const DRIVER_VARIABLE: &str = "P2PANDA_DRIVER";
 /// [`Error::Build`] when cargo fails, [`Error::Io`] when it cannot be started.
 pub async fn path() -> Result<PathBuf, Error> {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
-    BUILT.get_or_try_init(find_or_build).await.cloned()
+    let build = || find_or_build("p2panda-driver", DRIVER_VARIABLE);
+    BUILT.get_or_try_init(build).await.cloned()
 }
 
-async fn find_or_build() -> Result<PathBuf, Error> {
-    if let Some(path) = env::var_os(DRIVER_VARIABLE) {
+/// The path of the command `panda`, as [`path`] finds it; [`DAEMON_VARIABLE`] replaces the build.
+///
+/// # Errors
+///
+/// Those of [`path`].
+pub async fn daemon() -> Result<PathBuf, Error> {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    let build = || find_or_build("panda", DAEMON_VARIABLE);
+    BUILT.get_or_try_init(build).await.cloned()
+}
+
+async fn find_or_build(program: &str, variable: &str) -> Result<PathBuf, Error> {
+    if let Some(path) = env::var_os(variable) {
         return Ok(path.into());
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -37,7 +52,7 @@ async fn find_or_build() -> Result<PathBuf, Error> {
             "build",
             "--workspace",
             "--bin",
-            "p2panda-driver",
+            program,
             "--message-format=json-render-diagnostics",
         ])
         .current_dir(&workspace)
@@ -55,14 +70,14 @@ async fn find_or_build() -> Result<PathBuf, Error> {
         .stdout
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
-        .find_map(|artifact| executable(&artifact))
+        .find_map(|artifact| executable(&artifact, program))
         .filter(|_| output.status.success())
         .ok_or(Error::Build(workspace))
 }
 
-/// The path in cargo's message about the driver's binary.
-fn executable(message: &Value) -> Option<PathBuf> {
+/// The path in cargo's message about the binary of a program.
+fn executable(message: &Value, program: &str) -> Option<PathBuf> {
     let name = message.get("target")?.get("name")?.as_str()?;
     let path = message.get("executable")?.as_str()?;
-    (name == "p2panda-driver").then(|| path.into())
+    (name == program).then(|| path.into())
 }

@@ -20,8 +20,8 @@ pub enum Error {
     /// Our node's process said something that is not in its protocol.
     #[error("our node's process said what cannot be read")]
     Protocol(#[from] serde_json::Error),
-    /// The driver of our node could not be built; cargo's output says why.
-    #[error("cargo could not build our node's driver in {0}")]
+    /// A program of ours could not be built; cargo's output says why.
+    #[error("cargo could not build our program in {0}")]
     Build(PathBuf),
     /// The published crates report an error.
     #[error("the published node failed")]

@@ -1,7 +1,8 @@
 //! Runs this project's node against the published `p2panda` crates 0.7.1.
 //!
-//! [`Ours`] is our node as a separate process, [`Published`] a node of the published crates inside this
-//! one. Both report what they do into a [`Log`] that a case waits on. The cases are in `tests/interop`.
+//! [`Ours`] is our node as a separate process, [`Published`] a node of the published crates inside
+//! this one, [`Page`] the package for browsers at a [`Daemon`] of ours. All report what they do into
+//! a [`Log`] that a case waits on. The cases are in `tests/interop`.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -12,6 +13,7 @@ mod log;
 mod message;
 mod operation;
 mod ours;
+mod page;
 mod published;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +23,7 @@ pub use log::Log;
 pub use message::Message;
 pub use operation::{Author, Operation, digest, sorted};
 pub use ours::{Event, Imported, Options, Ours, Step};
+pub use page::{Daemon, Page};
 pub use published::{Heard, Published, PublishedEphemeral, PublishedStream, Setup};
 
 /// A node as others dial it.

@@ -12,6 +12,7 @@ mod live;
 mod logs;
 mod mdns;
 mod namespace;
+mod page;
 mod pruned;
 mod published_alone;
 mod restart;
