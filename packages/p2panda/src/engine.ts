@@ -2,6 +2,7 @@ import { isHex32, randomBytes, toHex } from "./bytes.js";
 import { ours, PandaError, type PlainError } from "./errors.js";
 import { Election, type Leadership } from "./election.js";
 import { makeKey, signerOf, type Signer } from "./key.js";
+import { Outbox } from "./outbox.js";
 import { KeyPair } from "./protected.js";
 import { Recent } from "./recent.js";
 import { recover, recovered } from "./recovery.js";
@@ -15,6 +16,7 @@ import {
   type PublishedRow,
   type RequestRow,
   type State,
+  type StateChange,
   type TopicRow,
 } from "./rows.js";
 import { Signing } from "./signing.js";
@@ -46,14 +48,7 @@ export interface Status {
 /** Events from an engine to its page and the other tabs. */
 export type Event =
   | { kind: "grown"; topic: string }
-  | {
-      kind: "state";
-      topic: string;
-      request: string;
-      state: State;
-      id: string;
-      reason: string | undefined;
-    }
+  | { kind: "states"; topic: string; changes: StateChange[] }
   | { kind: "status"; status: Status }
   | { kind: "space"; topic: string; news: SpaceNews }
   | { kind: "fault"; error: PlainError }
@@ -124,6 +119,7 @@ export interface EngineOptions extends SyncOptions {
 export class Engine {
   readonly #signing: Signing;
   readonly #rooms: Rooms;
+  readonly #outbox: Outbox;
   readonly #recent = new Recent();
   readonly #election: Election<Event | Ping>;
   #listeners = new Set<(event: Event) => void>();
@@ -132,6 +128,8 @@ export class Engine {
   #syncing: Syncing | undefined;
   #signs: Promise<void> | undefined;
   #signAgain = false;
+  #counting = false;
+  #countAgain = false;
   #asked = new Map<string, Waiting>();
   #clock = 0;
   #heard = new Map<string, string>();
@@ -148,6 +146,7 @@ export class Engine {
     shared: string | undefined,
   ) {
     this.#signing = new Signing(store, signer);
+    this.#outbox = new Outbox(store, (spaces) => this.#queued(spaces));
     this.#rooms = new Rooms(store, signer, () => this.#epoch, {
       grown: (topic) => this.#emit({ kind: "grown", topic }),
       changed: (topic, news) => this.#emit({ kind: "space", topic, news }),
@@ -157,7 +156,8 @@ export class Engine {
         this.#syncing?.flush(topic);
       },
       blocked: ({ topic, request, reason }) => {
-        this.#emit({ kind: "state", topic, request, state: "blocked", id: "", reason });
+        const change: StateChange = { request, state: "blocked", id: "", reason };
+        this.#emit({ kind: "states", topic, changes: [change] });
       },
       fault: (error) => this.#fault(error),
     });
@@ -239,26 +239,18 @@ export class Engine {
     const kept = vault === undefined ? body : await vault.seal(requestName(request), body);
     const pepper = vault === undefined ? [] : [vault.pepper];
     const hash = wasm.hash(wasm.encode([topic, options.log ?? null, body, ...pepper]));
-    const isNew = await this.store.write(async (writer) => {
-      const before = await writer.get<PublishedRow>("published", [request]);
-      if (before !== undefined && before.hash !== hash) {
-        throw new PandaError("key-taken", "another message has this request id");
-      }
-      if (before !== undefined) return false;
-      const number = await next(writer, "requests");
-      const row: RequestRow = { number, request, topic, body: kept, log: options.log };
-      if (isSpace) row.sealed = true;
-      writer.put("requests", [number], row);
-      writer.put("published", [request], { topic, hash, number } satisfies PublishedRow);
-      return true;
-    });
-    if (isNew) {
-      this.#election.expect();
-      if (isSpace && this.#epoch !== undefined) this.#rooms.pump(topic);
-      else this.#sign();
-      this.#tell({ kind: "requests" });
-    }
-    return (await this.receipt(request))!;
+    const { log } = options;
+    const message = { request, topic, body: kept, log, sealed: isSpace, hash };
+    if (!(await this.#outbox.add(message))) return (await this.receipt(request))!;
+    return { request, state: "queued", id: undefined, seq: undefined, reason: undefined };
+  }
+
+  /** Messages are queued, those of spaces in these topics. */
+  #queued(spaces: Set<string>): void {
+    this.#election.expect();
+    if (this.#epoch !== undefined) for (const topic of spaces) this.#rooms.pump(topic);
+    this.#sign();
+    this.#tell({ kind: "requests" });
   }
 
   /** The state of a published message. */
@@ -650,19 +642,34 @@ export class Engine {
   }
 
   #states(rows: PlaceRow[]): void {
+    const topics = new Map<string, StateChange[]>();
     for (const { topic, request, state, id, reason } of rows) {
-      if (request !== undefined) this.#emit({ kind: "state", topic, request, state, id, reason });
+      if (request === undefined) continue;
+      const changes = topics.get(topic) ?? [];
+      topics.set(topic, changes);
+      changes.push({ request, state, id, reason });
     }
+    for (const [topic, changes] of topics) this.#emit({ kind: "states", topic, changes });
     if (rows.length > 0) void this.#countUnsent().catch(() => undefined);
   }
 
+  /** Counts of one after the other; what changes during a count is counted by the next one. */
   async #countUnsent(): Promise<void> {
-    const unsent = await this.store.read(async (reader) => {
-      const signed = await reader.range("unsent", [], [LAST]);
-      const queued = await reader.range("requests", [0], [Infinity]);
-      return signed.length + queued.length;
-    });
-    this.#update({ unsent });
+    this.#countAgain = true;
+    if (this.#counting) return;
+    this.#counting = true;
+    try {
+      while (this.#countAgain) {
+        this.#countAgain = false;
+        const unsent = await this.store.read(async (reader) => {
+          const signed = await reader.count("unsent", [], [LAST]);
+          return signed + (await reader.count("requests", [0], [Infinity]));
+        });
+        this.#update({ unsent });
+      }
+    } finally {
+      this.#counting = false;
+    }
   }
 
   #fault(error: PandaError): void {

@@ -6,6 +6,14 @@ import { PandaError } from "./errors.js";
 /** The state of an operation of this page. Those of others are `stored`. */
 export type State = "queued" | "signed" | "stored" | "blocked";
 
+/** The state of a message of this page. */
+export interface StateChange {
+  request: string;
+  id: string;
+  state: State;
+  reason: string | undefined;
+}
+
 /** A verified operation, in the order of arrival at this page. */
 export interface PlaceRow {
   topic: string;
@@ -68,6 +76,8 @@ export interface RequestRow {
   topic: string;
   body: Uint8Array;
   log: string | undefined;
+  /** As in its published row; earlier versions left it out. */
+  hash?: string;
   /** The body is sealed for this browser until it is sealed for a space. */
   sealed?: boolean;
   reason?: string;
@@ -129,6 +139,7 @@ export function buffered(writer: Writer): Writer & { flush(): void } {
       return value;
     },
     range: (table, from, to, options) => writer.range(table, from, to, options),
+    count: (table, from, to) => writer.count(table, from, to),
     put,
     delete: (table, key) => writer.delete(table, key),
     flush() {

@@ -1,4 +1,5 @@
 import {
+  buffered,
   checkEpoch,
   all,
   Operations,
@@ -13,7 +14,7 @@ import { wasm, type Dependency, type Draft, type Operation } from "./wasm.js";
 import { ours } from "./errors.js";
 
 /** The most requests signed in one transaction. */
-const BATCH = 64;
+const BATCH = 256;
 /** The most requests examined. */
 const REQUESTS = 1024;
 /** The most dependencies of an operation (docs/protocol/operations.md#7). */
@@ -49,8 +50,9 @@ export class Signing {
       }
     }
     if (signed.length === 0 && refused.length === 0) return [];
-    return this.store.write(async (writer) => {
-      await checkEpoch(writer, epoch);
+    return this.store.write(async (direct) => {
+      await checkEpoch(direct, epoch);
+      const writer = buffered(direct);
       for (const request of refused) writer.put("requests", [request.number], request);
       const rows: PlaceRow[] = [];
       const topics = new Map<string, Operations>();
@@ -62,11 +64,14 @@ export class Signing {
         const row = await operations.append(operation, more);
         writer.put("unsent", [topic, operation.logId, operation.seq], { place: row.place });
         writer.delete("requests", [request.number]);
-        const published = (await writer.get<PublishedRow>("published", [id]))!;
-        writer.put("published", [id], { ...published, place: row.place });
+        const { number, hash } = request;
+        const known = hash === undefined ? undefined : { topic, hash, number };
+        const published = known ?? (await writer.get<PublishedRow>("published", [id]))!;
+        writer.put("published", [id], { ...published, place: row.place } satisfies PublishedRow);
         rows.push(row);
       }
       for (const operations of topics.values()) operations.flush();
+      writer.flush();
       return rows;
     });
   }
@@ -80,25 +85,39 @@ export class Signing {
   async #drafts(
     reader: Reader,
   ): Promise<{ drafts: { request: RequestRow; draft: Draft }[]; refused: RequestRow[] }> {
-    const requests = await reader.range<RequestRow>("requests", [0], [Infinity], { limit: REQUESTS });
-    // Requests for spaces are sealed first, elsewhere.
-    const open = requests.filter((row) => row.reason === undefined && row.sealed !== true);
-    const heads = new Map<string, boolean>();
+    const open = await this.#open(reader);
+    const heads = new Map<string, LogRow | undefined>();
     const drafts = [];
     let now = Date.now() * 1000;
-    for (const request of open.slice(0, BATCH)) {
+    for (const request of open) {
       const { topic, log, body } = request;
       const logId = wasm.logId(topic, log);
-      const head = await reader.get<LogRow>("logs", [topic, this.signer.publicKey, logId]);
+      const isFirst = !heads.has(logId);
+      if (isFirst) {
+        const key = [topic, this.signer.publicKey, logId];
+        heads.set(logId, await reader.get<LogRow>("logs", key));
+      }
+      const head = heads.get(logId);
       const draft: Draft = { topic, seq: 0, timestamp: (now += 1), body };
       if (log !== undefined) draft.log = log;
       if (head !== undefined) Object.assign(draft, { seq: head.seq + 1, backlink: head.id });
       // The first operation of a batch names what came before; the others imply it.
-      if (!heads.has(logId)) draft.deps = await this.#deps(reader, topic, logId, head?.place ?? 0);
-      heads.set(logId, true);
+      if (isFirst) draft.deps = await this.#deps(reader, topic, logId, head?.place ?? 0);
       drafts.push({ request, draft });
     }
     return { drafts, refused: [] };
+  }
+
+  /** The next requests that can be signed. Those for spaces are sealed first, elsewhere. */
+  async #open(reader: Reader): Promise<RequestRow[]> {
+    let open: RequestRow[] = [];
+    for (const limit of [BATCH, REQUESTS]) {
+      const requests = await reader.range<RequestRow>("requests", [0], [Infinity], { limit });
+      open = requests.filter((row) => row.reason === undefined && row.sealed !== true);
+      // Others may be in front of them.
+      if (open.length > 0 || requests.length < limit) break;
+    }
+    return open.slice(0, BATCH);
   }
 
   /** Heads of other logs that arrived since the page last wrote, the newest first. */

@@ -1,7 +1,7 @@
 import type { Event, PublishOptions, Receipt as Kept, Shown } from "./engine.js";
 import { abortable, PandaError } from "./errors.js";
 import type { Panda } from "./panda.js";
-import type { State } from "./rows.js";
+import type { State, StateChange } from "./rows.js";
 
 /** Messages read at once. */
 const PAGE = 512;
@@ -21,14 +21,6 @@ export interface Heard {
   author: string;
   timestamp: string;
   value: unknown;
-}
-
-/** The state of a message of this page. */
-export interface StateChange {
-  request: string;
-  id: string;
-  state: State;
-  reason: string | undefined;
 }
 
 /** A topic of a page. */
@@ -116,7 +108,8 @@ export class Topic {
     }
     if (event.kind === "fault" || event.topic !== this.id) return;
     if (event.kind === "grown") this.#wakeAll();
-    if (event.kind === "state") for (const listener of this.#states) listener(event);
+    if (event.kind === "states")
+      for (const change of event.changes) for (const listener of this.#states) listener(change);
     if (event.kind === "ephemeral") for (const listener of this.#heard) listener(event);
   }
 

@@ -53,7 +53,8 @@ test("a page whose log went on elsewhere goes on with a new key", patient, async
   const stored = (engine, request) =>
     heard(
       (listener) => engine.listen(listener),
-      (event) => event.kind === "state" && event.request === request && event.state === "stored",
+      ({ kind, changes }) =>
+        kind === "states" && changes.some((one) => one.request === request && one.state === "stored"),
     );
   const fault = (engine, code) =>
     heard(

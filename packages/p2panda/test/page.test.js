@@ -370,7 +370,7 @@ test("a page that changes nodes reads once more and shows nothing twice", patien
   const stored = (engine) =>
     heard(
       (listener) => engine.listen(listener),
-      ({ kind, state }) => kind === "state" && state === "stored",
+      ({ kind, changes }) => kind === "states" && changes.some(({ state }) => state === "stored"),
     );
   const kept = stored(engine);
   await engine.publish(topic, "one");
