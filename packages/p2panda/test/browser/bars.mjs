@@ -5,6 +5,9 @@ import { bare, browsers, launch, serve, tab } from "./support.js";
 
 const MISSED = 10_000;
 const SENT = 100;
+/** Messages of each of three tabs, and how many a tab publishes at once. */
+const PUBLISHED = 3_000;
+const AT_ONCE = 100;
 /** Upper bounds in milliseconds, lower bounds in operations per second. */
 const BARS = {
   ...{ interactive_ms: 300, create_32_ms: 150, missed_ms: 3_000, blocked_ms: 100 },
@@ -79,6 +82,35 @@ async function latency(from, to, name) {
   return [took[SENT / 2], took[(SENT * 95) / 100]];
 }
 
+/** Messages a second that three tabs of one author publish: kept on the disk, and stored by the node. */
+async function threeTabs(browser) {
+  const topic = newTopic();
+  const own = await new Server(run, { open: [topic], origins: [origin] }).start();
+  const first = await bare(browser, origin);
+  const tabs = [first, await bare(browser, origin, first.own), await bare(browser, origin, first.own)];
+  const open = async (url, topic) => {
+    window.panda = await p2panda.connect(url, { name: "rate" });
+    await panda.topic(topic).publish("first");
+  };
+  for (const each of tabs) await each.evaluate(open, own.url, topic);
+  const publish = async (topic, count, atOnce) => {
+    const receipts = [];
+    const begun = Date.now();
+    while (receipts.length < count) {
+      const some = Array.from({ length: atOnce }, () => panda.topic(topic).publish("x".repeat(64)));
+      receipts.push(...(await Promise.all(some)));
+    }
+    const kept = Date.now();
+    await Promise.all([receipts[0], receipts.at(-1)].map((receipt) => receipt.wait("node")));
+    return [begun, kept, Date.now()];
+  };
+  const times = await Promise.all(tabs.map((each) => each.evaluate(publish, topic, PUBLISHED, AT_ONCE)));
+  await first.own.close();
+  const begun = Math.min(...times.map(([begun]) => begun));
+  const rate = (of) => Math.round((3 * PUBLISHED * 1_000) / (Math.max(...times.map((one) => one[of])) - begun));
+  return { published_3_tabs: rate(1), stored_3_tabs: rate(2) };
+}
+
 for (const name of browsers) {
   const browser = await launch(run, name);
   const chat = await tab(browser, `${origin}/chat/?node=${encodeURIComponent(node.url)}`);
@@ -99,6 +131,7 @@ for (const name of browsers) {
   const [p50, p95] = await latency(page, await listener(browser, node.url), `${name} one`);
   const [far50, far95] = await latency(page, await listener(browser, second.url), `${name} two`);
   Object.assign(measured, { one_node_p50_ms: p50, one_node_p95_ms: p95 });
+  Object.assign(measured, await threeTabs(browser));
   Object.assign(measured, { two_nodes_p50_ms: far50, two_nodes_p95_ms: far95 });
   for (const [what, figure] of Object.entries(measured)) {
     const bar = BARS[what];
