@@ -70,11 +70,11 @@ pub enum LocalError {
     /// first.
     #[error("the device was removed from a space of this person; create new keys on it")]
     RemovedDevice,
-    /// The group is no team, or not known here, or not in the space.
-    #[error("it is no team that is known here")]
+    /// The group is not a team, is not known here, or is not in the space.
+    #[error("this node does not know the team, or the team is not in the space")]
     NoTeam,
-    /// Somebody is no member of the team.
-    #[error("it is no member of the team")]
+    /// The person or device is not a member of the team.
+    #[error("that person or device is not a member of the team")]
     NotInTeam,
     /// A team is never an owner, and never manages another one: its members do not decide about others by it.
     #[error("a team cannot be an owner; make persons owners")]
@@ -82,11 +82,11 @@ pub enum LocalError {
     /// The team would contain itself.
     #[error("the team would contain itself")]
     TeamCycle,
-    /// More teams within teams than there may be.
-    #[error("too many teams within each other")]
+    /// Teams are nested too deeply.
+    #[error("teams are nested too deeply")]
     TeamTooDeep,
     /// It is a member by a team only: change the team, or remove that from the space.
-    #[error("it is a member by the team {0}; change the team, or remove the team from the space")]
+    #[error("it is a member through team {0}; change the team, or remove the team from the space")]
     ByTeam(GroupId),
     /// In this space the recovery key is not, or not yet, a member.
     #[error("the recovery key is not a member of the space, as far as has synced; stay online")]
