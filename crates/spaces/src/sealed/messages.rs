@@ -95,7 +95,8 @@ impl Space {
 fn standing(graph: &Graph, epoch: &Hash) -> Option<BTreeSet<VerifyingKey>> {
     let node = graph.get(epoch)?;
     match &node.kind {
-        Kind::Pointer(pointed) if pointed.rotates => {
+        // Who is alone sends its root to nobody.
+        Kind::Pointer(pointed) => {
             let sent = pointed.sent.iter().copied();
             Some(sent.chain([node.place.author]).collect())
         }

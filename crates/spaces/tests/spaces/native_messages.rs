@@ -159,6 +159,34 @@ fn a_reader_that_is_made_an_editor_writes_in_the_same_epoch() {
     assert!(a.reads("now"));
 }
 
+/// Nobody is sent the root of somebody who is alone, and it begins an epoch nevertheless.
+#[test]
+fn who_is_left_alone_makes_one_secret_and_writes_on() {
+    let [mut a, mut b] = pair();
+    b.try_do(|spaces, s, desk| {
+        let me = p2panda_groups::Member::Individual(spaces.me());
+        spaces.remove(s, me, desk)
+    })
+    .unwrap();
+    sync(&mut [&mut a, &mut b]);
+    let space = a.s();
+    let left = a.spaces.secrets_left(&space);
+    a.heal();
+    assert!(a.is_healthy());
+    assert_eq!(left - a.spaces.secrets_left(&space), 1);
+    a.publish("alone");
+    rotate(&mut a).unwrap();
+    a.restart();
+    a.publish("after a rotation");
+    a.add(b.member(), Role::Editor);
+    a.publish("for both");
+    sync(&mut [&mut a, &mut b]);
+    assert!(b.reads("for both") && !b.reads("alone") && !b.reads("after a rotation"));
+    b.publish("back");
+    sync(&mut [&mut a, &mut b]);
+    assert!(a.reads("back"));
+}
+
 fn rotate(node: &mut Node) -> Result<(), LocalError> {
     node.try_do(|spaces, s, desk| spaces.rotate(s, desk))
 }
