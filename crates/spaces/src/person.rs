@@ -99,7 +99,7 @@ pub(crate) fn former(view: &View<'_>, group: &GroupId) -> BTreeSet<VerifyingKey>
 
 /// The persons of a group of which the entry of a device was removed: they are out, with what their
 /// other devices have of their own.
-fn persons_out(view: &View<'_>, group: &GroupId) -> BTreeSet<GroupId> {
+pub(crate) fn persons_out(view: &View<'_>, group: &GroupId) -> BTreeSet<GroupId> {
     let direct = view.direct_members(group).into_iter();
     let groups: Vec<GroupId> = direct
         .filter_map(|(member, _)| match member {
@@ -198,7 +198,7 @@ impl Spaces {
         if former(&self.groups.now(), &person).contains(&device) {
             return Err(LocalError::RevokedDevice);
         }
-        if self.puts_out(&device) {
+        if self.puts_out(&device) || self.puts_out_of_team(&person, &device) {
             return Err(LocalError::RemovedDevice);
         }
         let member = Member::Individual(device);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use memchr::memmem;
 use p2panda::{
-    GroupId, Mdns, NetworkId, Node, Passphrase, RecoveryFile, Role, Settings, Space, Ticket, Topic,
-    VerifyingKey,
+    GroupId, Mdns, Member, NetworkId, Node, Passphrase, RecoveryFile, Role, Settings, Space,
+    Ticket, Topic, VerifyingKey,
 };
 use tokio::time::{Instant, sleep};
 
@@ -177,14 +177,27 @@ impl Story {
         self.start(&TEAM).await?;
         let team = self.node(ADA)?.teams().create(TEAM_NAME).await?;
         self.groups.push(team.id());
+        let mut persons = Vec::new();
         for who in TEAM {
             let node = self.node(who)?;
             node.spaces().follow(self.topic).await?;
             let person = node.person().create().await?;
             team.add(node.id(), Role::Editor).await?;
             self.groups.push(person);
+            persons.push(Member::Group(person));
         }
         self.space(ADA).await?.add(&team, Role::Editor).await?;
+        // By a device its person is meant, which Ada learns from that in the space.
+        let are_in = async |_: &Story| {
+            let look = team.look().await?;
+            let is_in = |member: &Member| {
+                let mut members = look.iter().flat_map(|look| &look.members);
+                members.any(|(known, _)| known == member)
+            };
+            Ok::<_, Failure>(persons.iter().all(is_in))
+        };
+        self.until(ADA, "the persons are in the team", are_in)
+            .await?;
         let with_team = [ADA, BEN, CAI, DEE, ADA2, BEN2, FAY, GUS];
         self.has_members(&with_team, 8).await?;
         note("Ada added a team of Fay and Gus: they read everything, and write");

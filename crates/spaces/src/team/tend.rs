@@ -9,7 +9,7 @@ use rand_core::CryptoRng;
 use super::is_team;
 use crate::event::Event;
 use crate::local::{Desk, LocalError};
-use crate::person::{devices_of, former};
+use crate::person::{devices_of, former, persons_out};
 use crate::sealed::Forge;
 use crate::spaces::Spaces;
 use crate::{Role, SpaceId};
@@ -99,6 +99,16 @@ impl Spaces {
         Ok((teams, events))
     }
 
+    /// Whether a device of a person would put the person out of a team that we do not manage: it was removed
+    /// there.
+    pub(crate) fn puts_out_of_team(&self, person: &GroupId, device: &VerifyingKey) -> bool {
+        let now = self.groups.now();
+        let mut teams = now.groups_of(&Member::Group(*person)).into_iter();
+        teams.any(|(team, _)| {
+            is_team(&now, &team) && !self.manages(&team) && former(&now, &team).contains(device)
+        })
+    }
+
     /// Whether a person is to have other entries in a team, and somebody manages it afterwards.
     fn devices_change(&self, team: &GroupId, person: &GroupId) -> bool {
         let role = self.role_of_person(team, person).unwrap_or(Role::Owner);
@@ -169,11 +179,14 @@ impl Spaces {
                 Member::Individual(_) => None,
             })
             .collect();
+        // Who removed a device did not know that its person was in the team.
+        let out = persons_out(&now, team);
         let mut tasks = Vec::new();
         for person in groups.iter().filter(|group| !is_team(&now, group)) {
             let is_empty =
                 now.direct_members(person).is_empty() && !former(&now, person).is_empty();
             match devices_of(&now, person) {
+                Some(_) if out.contains(person) => tasks.push((*person, None)),
                 Some(_) => tasks.push((*person, self.role_of_person(team, person))),
                 None if is_empty => tasks.push((*person, None)),
                 None => {}

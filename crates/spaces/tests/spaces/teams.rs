@@ -356,6 +356,28 @@ fn a_manager_takes_the_person_of_a_device_into_the_team() {
     assert!(ada.is_healthy());
 }
 
+/// As two managers, or two devices of one, may do at the same time.
+#[test]
+fn a_person_taken_in_while_its_device_is_removed_is_out() {
+    let ([mut ada, mut ben, mut cay, _], team) = world();
+    let person = cay.person();
+    cay.follow(person);
+    sync(&mut [&mut ben, &mut cay]);
+    ben.heal();
+    let listed = ben.spaces.member_of_team(&team, &cay.id);
+    assert_eq!(listed, Member::Group(person), "it was taken in");
+    ada.out_of_team(team, cay.member());
+    heal_all(&mut [&mut ada, &mut ben, &mut cay]);
+    for node in [&ada, &ben] {
+        assert_eq!(node.role(cay.id), None);
+        assert_eq!(node.spaces.team(&team).unwrap().devices.len(), 2);
+    }
+    assert!(ada.is_healthy() && ben.is_healthy());
+    ada.publish("without cay");
+    sync(&mut [&mut ada, &mut ben, &mut cay]);
+    assert!(ben.reads("without cay") && !cay.reads("without cay"));
+}
+
 #[test]
 fn nobody_is_a_device_of_a_person_that_alone_says_so() {
     let [mut ada, mut ben, eve] = nodes();
