@@ -213,9 +213,10 @@ impl Story {
         note("Ada took Gus out of the team; the space follows with a new secret");
         self.say(FAY, "Fay without Gus", &without_gus).await?;
         self.read_by(&without_gus).await?;
+        let fay = self.id(FAY)?;
         let has_it = async |story: &Story| {
-            let status = story.node(GUS)?.topic(story.topic).status().await?;
-            Ok::<_, Failure>(status.sealed > 0)
+            let (there, all) = (story.stored(GUS, fay), story.stored(FAY, fay));
+            Ok::<_, Failure>(there.await? >= all.await?)
         };
         self.until(GUS, "it holds what it cannot read", has_it)
             .await?;
@@ -447,6 +448,13 @@ impl Story {
     async fn space(&self, who: usize) -> Result<Space, Failure> {
         let space = self.node(who)?.spaces().get(self.topic).await?;
         Ok(space.ok_or(DemoError::Stopped { name: name_of(who) })?)
+    }
+
+    /// How many operations of an author a node has with their bodies.
+    async fn stored(&self, who: usize, author: VerifyingKey) -> Result<usize, Failure> {
+        let stored = self.node(who)?.topic(self.topic).operations(0).await?;
+        let of = stored.iter().filter(|it| it.author == author);
+        Ok(of.filter(|it| it.body.is_some()).count())
     }
 
     async fn join(&self, who: usize, ticket: &Ticket) -> Result<(), Failure> {
