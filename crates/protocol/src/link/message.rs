@@ -435,7 +435,9 @@ mod tests {
         let entry = |number: u8| {
             let log = AuthorLog {
                 author: VerifyingKey::from_bytes_unchecked([number; 32]),
-                label: (number % 2 == 0).then(|| Label::from_bytes([number; 32])),
+                label: number
+                    .is_multiple_of(2)
+                    .then(|| Label::from_bytes([number; 32])),
             };
             let quota = Quota::read(number.into());
             let height = 300;

@@ -95,7 +95,7 @@ pub struct AccessRevokeParams {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use p2panda_core::SigningKey;
     use serde_json::Value;

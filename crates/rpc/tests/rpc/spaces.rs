@@ -365,7 +365,7 @@ async fn a_team_is_made_changed_and_added_to_a_space() {
     let why = sam.call::<api::SpaceWhy>(&why).await.unwrap();
     assert_eq!(why.teams, [made.team]);
     let listed = sam.call::<api::TeamList>(&Empty {}).await.unwrap();
-    assert_eq!(listed.teams[0].spaces, [space.topic.clone()]);
+    assert_eq!(listed.teams[0].spaces, std::slice::from_ref(&space.topic));
     let remove = api::TeamRemoveParams {
         team: made.team,
         member,

@@ -46,8 +46,8 @@ impl Spaces {
         });
         signed.next().or_else(|| {
             let spaces = self.spaces.keys();
-            let said = spaces.filter_map(|space| self.introduced(space).remove(device));
-            said.filter(|person| persons.contains(person)).last()
+            let mut said = spaces.filter_map(|space| self.introduced(space).remove(device));
+            said.rfind(|person| persons.contains(person))
         })
     }
 

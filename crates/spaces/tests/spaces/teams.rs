@@ -35,7 +35,7 @@ impl Node {
     }
 
     /// Adds somebody to a team, and the space follows.
-    fn into_team(&mut self, team: GroupId, member: Member, role: Role) {
+    fn add_to_team(&mut self, team: GroupId, member: Member, role: Role) {
         self.change_team(team, member, Some(role)).unwrap();
         self.follow_team(team);
     }
@@ -126,7 +126,7 @@ fn a_team_is_a_member_and_its_changes_reach_the_space() {
     // Somebody who owns no space adds somebody.
     dan.space = ada.space;
     let before = ben.topic.ops.len();
-    ben.into_team(team, dan.member(), Role::Reader);
+    ben.add_to_team(team, dan.member(), Role::Reader);
     assert_eq!(ben.topic.ops.len(), before + 1, "one pointer");
     sync(&mut [&mut ada, &mut ben, &mut cay, &mut dan]);
     assert_eq!(
@@ -136,7 +136,7 @@ fn a_team_is_a_member_and_its_changes_reach_the_space() {
     );
     assert!(dan.reads("before"));
     assert!(matches!(dan.try_publish("no"), Err(LocalError::Role(_))));
-    ben.into_team(team, dan.member(), Role::Editor);
+    ben.add_to_team(team, dan.member(), Role::Editor);
     sync(&mut [&mut ada, &mut ben, &mut cay, &mut dan]);
     dan.publish("hello");
     // And takes somebody out, with a new secret.
@@ -241,7 +241,7 @@ fn who_is_in_a_team_and_directly_a_member_has_the_higher_role() {
     sync(&mut [&mut ada, &mut ben, &mut cay]);
     assert_eq!(ada.role(cay.id), Some(Role::Reader), "by itself");
     assert_eq!(ada.teams_with(cay.id), []);
-    ben.into_team(team, cay.member(), Role::Editor);
+    ben.add_to_team(team, cay.member(), Role::Editor);
     sync(&mut [&mut ada, &mut ben, &mut cay]);
     let me = cay.id;
     ada.remove_member(me).unwrap();
