@@ -10,6 +10,7 @@ use crate::own_keys::open_form;
 use crate::person::{add, due, revoke, to_do_in, whole_card};
 use crate::recovery_keys::keys;
 use crate::space::form::Form;
+use crate::space::recovery::UNFINISHED;
 use crate::space_command::{RecoveryCommand, SpaceError};
 use crate::tell_devices::{self, follow_kept};
 use crate::turn::Turn;
@@ -111,9 +112,13 @@ fn written(
     // Until it is written again, it is one to be renewed.
     let at = match is_last || earlier.is_empty() {
         true => seconds(turn),
-        false => 1,
+        false => UNFINISHED,
     };
     turn.state.spaces.recovery.note(key, at);
+    if at == UNFINISHED {
+        let now = turn.now;
+        turn.state.spaces.recovery.remind_later(now);
+    }
     turn.state.spaces.person.tell_soon();
     Ok(earlier.len())
 }

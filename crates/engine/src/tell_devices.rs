@@ -15,6 +15,7 @@ use crate::answer::EngineEvent;
 use crate::desk::act;
 use crate::own_keys::follow;
 use crate::space::form::Form;
+use crate::space::recovery::UNFINISHED;
 use crate::space_command::SpaceError;
 use crate::turn::Turn;
 
@@ -156,7 +157,12 @@ fn recovery(turn: &Turn<'_>, person: &GroupId, told: &BTreeMap<VerifyingKey, u64
         return Vec::new();
     };
     let devices = native.spaces.devices(person);
+    // The others hear of a file once it is finished.
     let known = turn.state.spaces.recovery.all();
+    let known = known.map(|(key, written)| match written {
+        UNFINISHED => (key, 0),
+        _ => (key, written),
+    });
     let is_new = |(key, written): &(VerifyingKey, u64)| {
         let is_device = devices.binary_search(key).is_ok();
         is_device && told.get(key).is_none_or(|told| told < written)

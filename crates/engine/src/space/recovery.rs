@@ -15,6 +15,9 @@ pub(crate) const RECOVERY_ROW: u8 = 10;
 /// First byte of the key of the sealed row with the recovery key that restores this node.
 pub(crate) const RESTORING_ROW: u8 = 11;
 
+/// Date of a file that lacks the newest secrets: it is written again at once, or is due.
+pub(crate) const UNFINISHED: u64 = 1;
+
 /// The recovery keys that this node knows of.
 #[derive(Default)]
 pub(crate) struct Recovery {
@@ -40,6 +43,12 @@ impl Recovery {
         }
     }
 
+    /// A file is being written: it is reminded of in a day, unless that is finished by then.
+    pub fn remind_later(&mut self, now: Now) {
+        let later_us = micros(RECOVERY_REMINDER_INTERVAL);
+        self.remind_us = Some(now.elapsed_us.saturating_add(later_us));
+    }
+
     /// All keys, with when their files were written; also those that are no devices any more.
     pub fn all(&self) -> impl Iterator<Item = (VerifyingKey, u64)> + '_ {
         self.written.iter().map(|(key, written)| (*key, *written))
@@ -60,8 +69,7 @@ impl Recovery {
         self.remind_us.take_if(|at| *at <= now.elapsed_us)?;
         let written = written?;
         let seconds = now.wall.as_micros() / 1_000_000;
-        let later_us = micros(RECOVERY_REMINDER_INTERVAL);
-        self.remind_us = Some(now.elapsed_us.saturating_add(later_us));
+        self.remind_later(now);
         is_due(Some(written), seconds).then_some(written)
     }
 

@@ -263,6 +263,30 @@ fn a_file_is_renewed_after_thirty_days_and_the_node_says_so() {
 }
 
 #[test]
+fn an_export_does_not_remind_of_the_file_that_it_writes() {
+    let mut peer = owner(1);
+    peer.export(90);
+    let key = SigningKey::from_bytes(&[91; 32]);
+    let earlier = peer.begin(&key);
+    let (command, answer) = recovery(|reply| RecoveryCommand::Written {
+        key: key.verifying_key(),
+        earlier,
+        is_last: false,
+        reply,
+    });
+    let is_due = |event: &EngineEvent| matches!(event, EngineEvent::RecoveryDue { .. });
+    let now = peer.now;
+    let told = peer.engine().process(vec![command], now).unwrap();
+    assert_eq!(answer(), Ok(1));
+    assert!(!told.events.iter().any(is_due));
+    // It ends before the file is written again.
+    peer.crash();
+    let now = peer.now;
+    let told = peer.engine().tick(now).unwrap();
+    assert!(told.events.iter().any(is_due));
+}
+
+#[test]
 fn an_unfinished_export_leaves_nothing_but_a_key() {
     let mut peer = owner(1);
     let first = peer.export(90);
