@@ -285,17 +285,28 @@ fn the_space_demo_shows_that_each_reads_what_it_may() {
     let table = stdout(&demo);
     let row = |text: &str| {
         let line = table.lines().find(|line| line.starts_with(text));
-        let cells = line.unwrap_or_default().split_whitespace().rev().take(8);
+        let cells = line.unwrap_or_default().split_whitespace().rev().take(10);
         let mut cells: Vec<&str> = cells.collect();
         cells.reverse();
         cells.join(" ")
     };
-    // Ada, Ben, Cai, Dee, Eve, the second devices of Ada and Ben, and the one that Ben restored.
-    assert_eq!(row("before anybody came"), "yes yes yes yes - yes yes yes");
-    assert_eq!(row("Ada writes for two"), "yes yes yes - - yes yes yes");
-    assert_eq!(row("Ben2 without Ada2"), "yes yes yes - - - yes yes");
-    assert_eq!(row("Ben3 came from a file"), "yes yes yes - - - yes yes");
-    assert_eq!(row("Cai is the only one left"), "- - yes - - - - -");
+    // Ada, Ben, Cai, Dee, Eve, the second devices of Ada and Ben, the one that Ben restored, and two in a
+    // team.
+    let rows = [
+        (
+            "before anybody came",
+            "yes yes yes yes - yes yes yes yes yes",
+        ),
+        ("Fay without Gus", "yes yes yes yes - yes yes yes yes -"),
+        ("Ben writes while Ada", "yes yes yes yes - yes yes yes - -"),
+        ("Ada writes for two", "yes yes yes - - yes yes yes - -"),
+        ("Ben2 without Ada2", "yes yes yes - - - yes yes - -"),
+        ("Ben3 came from a file", "yes yes yes - - - yes yes - -"),
+        ("Cai is the only one left", "- - yes - - - - - - -"),
+    ];
+    for (message, readers) in rows {
+        assert_eq!(row(message), readers, "{message}");
+    }
     assert!(table.contains("Each has read exactly that."), "{table}");
     assert!(is_empty(&world.path("tmp")));
 }
