@@ -60,6 +60,7 @@ mod time;
 mod topic;
 mod unsigned;
 
+#[cfg(feature = "std")]
 pub use access_code::{AccessCode, AccessCodeError, invite_proof};
 pub use cursor::Cursor;
 pub use ephemeral::{EphemeralError, EphemeralMessage};

@@ -50,6 +50,7 @@ mod ended;
 mod ephemeral;
 mod error;
 mod event;
+mod following;
 mod health;
 mod import;
 mod inner;
@@ -95,6 +96,7 @@ pub use ephemeral::{
 };
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Events};
+pub use following::Following;
 pub use health::Health;
 pub use import::ImportedOperation;
 pub use inspect::{Inspection, StoredMessages, holder, inspect};

@@ -6,6 +6,7 @@ use p2panda_net::{CatchUp, SessionStatus};
 use p2panda_store::{ForkRow, GivenUp, OwnFork, PageLimits, RejectedRow, TopicStatus};
 
 use crate::Error;
+use crate::following::Following;
 use crate::message::Message;
 use crate::node::Node;
 use crate::not_kept::NotKept;
@@ -203,18 +204,7 @@ impl TopicHandle {
     /// # Errors
     /// As [`TopicHandle::grown`].
     pub async fn arrived(&self, after: u64) -> Result<(), Error> {
-        let state = self.node.join(self.topic).await?;
-        let mut feed = state.feed();
-        loop {
-            feed.mark_seen();
-            if !self.operations_page(after, 1, 0).await?.is_empty() {
-                return Ok(());
-            }
-            if feed.changed().await.is_none() {
-                state.check_open()?;
-                return Err(Error::Left);
-            }
-        }
+        self.follow().await?.arrived(after).await
     }
 
     async fn arrivals(
@@ -285,20 +275,23 @@ impl TopicHandle {
     /// # Errors
     /// As [`TopicHandle::status`]; [`Error::Left`] when the topic is left meanwhile.
     pub async fn grown(&self, after: u64) -> Result<(), Error> {
+        self.follow().await?.grown(after).await
+    }
+
+    /// Follows the topic, to wait for its growth more than once: the node is interested in it from
+    /// then on, as with [`Node::stream`], until it is left.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn follow(&self) -> Result<Following, Error> {
+        let state = self.node.join(self.topic).await?;
+        Ok(Following::new(self.clone(), state))
+    }
+
+    pub(crate) async fn last_offset(&self) -> Result<u64, Error> {
         let topic = self.topic;
-        let state = self.node.join(topic).await?;
-        let mut feed = state.feed();
-        loop {
-            feed.mark_seen();
-            let read = move |reader: &p2panda_store::Reader| reader.last_offset(&topic);
-            if self.node.storage().read(read).await? > after {
-                return Ok(());
-            }
-            if feed.changed().await.is_none() {
-                state.check_open()?;
-                return Err(Error::Left);
-            }
-        }
+        let read = move |reader: &p2panda_store::Reader| reader.last_offset(&topic);
+        self.node.storage().read(read).await
     }
 
     /// Where a log of the topic continues, as far as this node knows: the sequence number of its

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use p2panda::{StoredOperation, Topic};
+use p2panda::{Following, StoredOperation, TopicHandle};
 use p2panda_core::limits::{RPC_CREDIT_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX};
 use tokio::sync::mpsc;
 
 use super::access::Who;
 use super::map;
 use super::reading::tell_end;
-use super::service::Service;
 use super::session::Session;
 use super::subscription::{Credit, Subscription};
 use crate::api::{self, Note, NoteOut, OperationsNote, RpcError, StoredView, SubscribeResult};
@@ -25,14 +24,16 @@ pub(crate) async fn subscribe(
         .credit
         .map_or(RPC_CREDIT_BYTES_MAX, |bytes| bytes as usize);
     let credit = Arc::new(Credit::new(credit));
+    let handle = session.service.node.topic(topic);
+    let following = handle.follow().await;
+    let following = following.map_err(|error| map::error(&error))?;
     let subscription = session.subscribe(&who, |subscription| {
         let sender = Sender {
-            service: session.service.clone(),
             notes,
             credit: Arc::clone(&credit),
             subscription,
         };
-        let task = tokio::spawn(sender.run(topic, params.after));
+        let task = tokio::spawn(sender.run(handle, following, params.after));
         Arc::new(Subscription::new(credit, Arc::default(), task))
     })?;
     Ok(SubscribeResult {
@@ -43,7 +44,6 @@ pub(crate) async fn subscribe(
 
 /// Sends operations within the credit. It holds one small page while it waits.
 struct Sender {
-    service: Service,
     notes: mpsc::Sender<String>,
     credit: Arc<Credit>,
     subscription: u64,
@@ -53,9 +53,7 @@ struct Sender {
 struct Gone;
 
 impl Sender {
-    async fn run(self, topic: Topic, after: u64) {
-        let handle = self.service.node.topic(topic);
-        let mut after = after;
+    async fn run(self, handle: TopicHandle, mut following: Following, mut after: u64) {
         loop {
             let page = handle.operations_page(after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
             let page = match page.await {
@@ -63,7 +61,7 @@ impl Sender {
                 Err(error) => return self.end(map::error(&error)).await,
             };
             let Some(last) = page.last().map(|operation| operation.arrival) else {
-                match handle.arrived(after).await {
+                match following.arrived(after).await {
                     Ok(()) => continue,
                     Err(error) => return self.end(map::error(&error)).await,
                 }

@@ -66,6 +66,11 @@ pub(crate) async fn serve(
     }
 }
 
+/// Whether the next frame is read, with this many requests being processed.
+fn may_read(session: &Session, requests: usize) -> bool {
+    requests < RPC_IN_FLIGHT_MAX && !session.is_greeting()
+}
+
 async fn run(
     session: &Arc<Session>,
     notes: &mut mpsc::Receiver<String>,
@@ -81,7 +86,7 @@ async fn run(
             () = &mut ended => return Some(Close::Shutdown),
             Some(answer) = running.next() => out.extend(answer),
             Some(note) = notes.recv() => out.push(note),
-            frame = transport.recv(), if running.len() < RPC_IN_FLIGHT_MAX => match frame? {
+            frame = transport.recv(), if may_read(session, running.len()) => match frame? {
                 Frame::Text(text) => match session.handle(&text) {
                     Ok((answers, _)) => running.extend(answers),
                     Err(error) => out.push(failed(RequestId::Null, error)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use p2panda::{Consumer, Delivered, Delivery, Topic};
+use p2panda::{Consumer, Delivered, Delivery, Following, Topic};
 use p2panda_core::EphemeralMessage;
 use p2panda_core::limits::{
     RPC_CREDIT_BYTES_MAX, RPC_FETCH_WAIT, RPC_FRAME_BYTES_MAX, RPC_FRAME_MESSAGES_MAX,
@@ -145,9 +145,11 @@ pub(crate) async fn subscribe(
             if params.own_position {
                 return own_position(session, &who, topic, params.start, sender).await;
             }
+            let following = session.service.node.topic(topic).follow().await;
+            let following = following.map_err(|error| map::error(&error))?;
             let after = begin(session, topic, params.start).await?;
             let number = session.subscribe(&who, |number| {
-                let task = sender.stream(number, topic, after);
+                let task = sender.stream(number, following, topic, after);
                 Arc::new(Subscription::new(
                     credit,
                     Arc::default(),
@@ -521,7 +523,7 @@ struct Gone;
 impl Sender {
     /// Messages of a topic, until the topic is left or the connection gone. It holds nothing while it
     /// waits for credit but one small page.
-    async fn stream(self, subscription: u64, topic: Topic, after: u64) {
+    async fn stream(self, subscription: u64, mut following: Following, topic: Topic, after: u64) {
         let alias = self.service.aliases.of(&topic);
         let handle = self.service.node.topic(topic);
         let mut after = after;
@@ -536,7 +538,7 @@ impl Sender {
                 return tell_end(&self.notes, subscription, error).await;
             }
             let Some(last) = page.last().map(p2panda::Message::offset) else {
-                match handle.grown(after).await {
+                match following.grown(after).await {
                     Ok(()) => continue,
                     Err(error) => {
                         return tell_end(&self.notes, subscription, map::error(&error)).await;

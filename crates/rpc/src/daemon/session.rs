@@ -44,7 +44,7 @@ pub(crate) struct Session {
     subscriptions: Mutex<HashMap<u64, Arc<Subscription>>>,
     next: AtomicU64,
     challenge: Mutex<Option<([u8; 32], Instant)>>,
-    /// Written while a `hello` is checked. Fair: later requests wait for it, in their order.
+    /// Written while a `hello` is checked. Fair: later requests of its frame wait for it, in their order.
     greeting: tokio::sync::RwLock<()>,
     /// Held until a publish has its place in the log.
     pub(crate) order: tokio::sync::Mutex<()>,
@@ -145,6 +145,11 @@ impl Session {
             return failed(incoming.id.unwrap_or(RequestId::Null), error);
         }
         super::dispatch::dispatch(self, incoming).await
+    }
+
+    /// Whether a `hello` is being checked: what follows it is to be read later, to keep its order.
+    pub(crate) fn is_greeting(&self) -> bool {
+        self.greeting.try_read().is_err()
     }
 
     /// Who speaks, if that is known.

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use p2panda::Topic;
+use p2panda::{Following, Topic};
 use p2panda_core::limits::{
     RPC_FRAME_MESSAGES_MAX, RPC_PAGE_MESSAGES_MAX, RPC_POLL_WAIT, RPC_READ_BYTES_MAX,
     RPC_SSE_INTERVAL,
@@ -106,9 +106,12 @@ async fn answer(
         Some("sse") => {
             let place = who.client.connect()?;
             let opens_spaces = who.opens_spaces();
+            let following = service.node.topic(topic).follow().await;
+            let following = following.map_err(|error| map::error(&error))?;
             Ok(events(Place {
                 service,
                 topic,
+                following,
                 alias,
                 after,
                 control: true,
@@ -207,6 +210,7 @@ pub(super) fn answered(
 struct Place {
     service: Service,
     topic: Topic,
+    following: Following,
     alias: String,
     after: u64,
     /// To be told: where the next read begins.
@@ -251,7 +255,7 @@ impl Place {
                 return Some(Event::default().event("data").data(data));
             }
             tokio::select! {
-                grown = handle.grown(self.after) => grown.ok()?,
+                grown = self.following.grown(self.after) => grown.ok()?,
                 () = self.service.ended() => return None,
             }
         }
