@@ -34,6 +34,7 @@ extern crate std;
 
 #[cfg(feature = "std")]
 mod access_code;
+#[cfg(feature = "std")]
 pub mod budget;
 pub mod cbor;
 mod cursor;
