@@ -85,7 +85,8 @@ test("two people chat after the commands of the guide", { timeout: 240_000 }, as
   for (const each of [port, 7780]) assert.equal(await listens(each), false, `port ${each} is taken`);
   const shell = typed(t, "chat-run");
   while (!(await listens(port))) {
-    assert.equal(shell.exitCode, null, "the node ended");
+    t.signal.throwIfAborted();
+    assert.equal(shell.exitCode ?? shell.signalCode, null, "the node ended");
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   // Bert has another browser, if there is one.
