@@ -162,6 +162,7 @@ export class Rooms {
   act(topic: string, deed: SpaceDeed): Promise<Uint8Array | undefined> {
     return this.#inOrder(async () => {
       const { invite } = await this.#act(topic, deed);
+      if (deed.do === "join") while (await this.#process(topic));
       await this.#keepUp(topic).catch((error: unknown) => this.#failed(error));
       return invite;
     });
@@ -330,6 +331,8 @@ export class Rooms {
         const known = await writer.get<TopicRow>("topics", [topic]);
         const at = known?.at ?? (await next(writer, "topics"));
         writer.put("topics", [topic], { topic, at, space: true } satisfies TopicRow);
+        // Until then the module knows no space there, and passes over what arrives.
+        if (deed.do === "join") writer.delete("meta", ["rooms-done", topic]);
       }
       return signed;
     });

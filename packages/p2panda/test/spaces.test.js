@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Engine } from "../dist/engine.js";
 import { MemoryStore } from "../dist/store.js";
+import { wasm } from "../dist/wasm.js";
 import { holdsNothing } from "./cli.js";
 import { freePort, heard, newTopic, page, server, take, WebSocket } from "./support.js";
 
@@ -222,6 +223,39 @@ test("what a page keeps of spaces is sealed, and goes on after a restart", patie
   const { messages } = await second.read(topic, 0, 10);
   assert.deepEqual(values(messages), ["written before"]);
   assert.equal((await second.spaceLook(topic)).name, "kept");
+});
+
+test("a page with a new key reads what came before it joined", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const alice = await page(t, node.url);
+  const ours = await alice.spaces.create("crew");
+  const { topic, invite } = wasm.readTicket(await ours.invite({ uses: 2 }));
+  const store = new MemoryStore();
+  store.close = () => undefined;
+  const open = () => Engine.start(store, { url: node.url, WebSocket });
+  const join = async (engine) => {
+    const here = heard(
+      (listener) => engine.listen(listener),
+      (event) => event.kind === "space" && event.news.joined,
+    );
+    await engine.spaceAct(topic, { do: "join", invite });
+    await here;
+  };
+  const first = await open();
+  await join(first);
+  const left = heard(
+    (listener) => first.listen(listener),
+    ({ kind, error }) => kind === "fault" && error.code === "new-key",
+  );
+  await first.recover();
+  await left;
+  const second = await open();
+  t.after(() => second.close());
+  // It has passed over all that its storage holds, as a page does that is in no space there.
+  const done = () => store.read((reader) => reader.get("meta", ["rooms-done", topic]));
+  while ((await done()) === undefined) await new Promise(setImmediate);
+  await join(second);
+  assert.equal((await second.spaceLook(topic)).name, "crew");
 });
 
 /** Bytes read as text. */
