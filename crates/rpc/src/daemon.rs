@@ -203,6 +203,8 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
         demo: Vec::new(),
         unix: None,
     };
+    let renewal = recovery::keep_looking(running.service.clone());
+    running.tasks.spawn(renewal);
     for addr in config.tcp {
         let listener = bind(addr, config.public).await?;
         running.tcp.extend(listener.local_addr());

@@ -104,8 +104,7 @@ pub(crate) async fn node_status(
 ) -> Of<api::NodeStatusResult> {
     let node = &session.service.node;
     let is_told = who.scopes.has(Scope::Admin);
-    let due = node.recovery().is_due().await;
-    let renewal_due = is_told && due.map_err(|error| map::error(&error))?;
+    let renewal_due = is_told && session.service.renewal.is_due();
     let (metrics, peers) = (node.metrics(), node.net().peers());
     Ok(api::NodeStatusResult {
         node: node.id(),

@@ -1,9 +1,10 @@
 //! Recovery files of the node's person (`docs/protocol/rpc.md#15`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use p2panda::{Error, Passphrase, RecoveryExport, RecoveryFile};
-use p2panda_core::limits::{RPC_EXPORT_LIFETIME, RPC_RECOVERY_BYTES_MAX};
+use p2panda_core::limits::{RPC_EXPORT_LIFETIME, RPC_RECOVERY_BYTES_MAX, RPC_RENEWAL_INTERVAL};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -28,6 +29,36 @@ pub(crate) struct Exports(Mutex<Option<Open>>);
 struct Open {
     name: String,
     export: RecoveryExport,
+}
+
+/// Whether the recovery file should be written again, as far as is known: a status does not wait until the
+/// node can store.
+#[derive(Debug, Default)]
+pub(crate) struct Renewal(AtomicBool);
+
+impl Renewal {
+    pub(crate) fn is_due(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Looks whether the recovery file should be written again.
+async fn look(service: &Service) -> Of<()> {
+    let is_due = service.node.recovery().is_due().await.map_err(failed)?;
+    service.renewal.0.store(is_due, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Looks again from time to time: other devices export as well, and files age.
+pub(crate) async fn keep_looking(service: Service) {
+    let mut ended = std::pin::pin!(service.ended());
+    // A node that has stopped has nothing to say about it.
+    while look(&service).await.is_ok() {
+        tokio::select! {
+            () = sleep(RPC_RENEWAL_INTERVAL) => {}
+            () = &mut ended => return,
+        }
+    }
 }
 
 fn busy() -> RpcError {
@@ -108,7 +139,9 @@ pub(crate) async fn export_stored(
         let error = RpcError::new(Code::NotFound, "there is no such export");
         return Err(error.hint("device.export begins one; it ends after 10 minutes"));
     };
-    if !open.export.stored().await.map_err(failed)? {
+    let is_again = open.export.stored().await.map_err(failed)?;
+    look(&session.service).await?;
+    if !is_again {
         return Ok(api::DeviceExportStoredResult { file: None });
     }
     fits(open.export.bytes().len())?;
@@ -136,6 +169,7 @@ pub(crate) async fn restore(
         false => service.node.recovery(),
     };
     recovery.restore(file).await.map_err(failed)?;
+    look(service).await?;
     Ok(api::DeviceRestoreResult { spaces })
 }
 

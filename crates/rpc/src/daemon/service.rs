@@ -17,7 +17,7 @@ use super::alias::{self, Aliases};
 use super::devices::Links;
 use super::map;
 use super::metrics::Tally;
-use super::recovery::Exports;
+use super::recovery::{Exports, Renewal};
 use crate::api::{Code, RpcError};
 
 /// The node with what clients need around it. Clones share it.
@@ -39,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) links: Links,
     /// Of recovery files.
     pub(crate) exports: Exports,
+    pub(crate) renewal: Renewal,
     pub(crate) network: p2panda::NetworkId,
     /// Addresses of HTTP and WebSockets.
     pub(crate) listens: parking_lot::Mutex<Vec<String>>,
@@ -85,6 +86,7 @@ impl Service {
             tally: Tally::default(),
             links: Links::default(),
             exports: Exports::default(),
+            renewal: Renewal::default(),
             opened: Instant::now(),
             stop: Notify::new(),
             nearby: broadcast::Sender::new(EPHEMERAL_RECEIVED_MAX),
