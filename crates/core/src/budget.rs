@@ -123,8 +123,8 @@ impl Budget {
         owner.map_or_else(Charge::default, |owner| Account { owner }.charge(bytes))
     }
 
-    /// Whether [`Budget::try_keep`] has no room for that many bytes of a peer in a share that the
-    /// other peer is part of too: dropping what waits for the other one may make room.
+    /// Returns `true` if [`Budget::try_keep`] has no room for that many bytes of a peer in a share
+    /// that the other peer is part of too: dropping what waits for the other one may make room.
     pub fn crowds(&self, peer: &VerifyingKey, other: &VerifyingKey, bytes: usize) -> bool {
         let (one, two) = (self.ledger.known(peer), self.ledger.known(other));
         let (Some(one), Some(two)) = (one, two) else {
@@ -286,7 +286,8 @@ impl Intake {
         owner.ledger.end_frame(*id);
     }
 
-    /// Whether a share that contains the peer is used up: drop what is held only to save traffic.
+    /// Returns `true` if a share that contains the peer is used up: drop what is held only to save
+    /// traffic.
     pub fn is_slowed(&self) -> bool {
         let Part { owner, id } = &*self.part;
         owner.ledger.is_slowed(*id)

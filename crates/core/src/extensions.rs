@@ -16,7 +16,7 @@ const BASIC: u16 = 0;
 /// Elements where the log has a name; it is the last of them.
 const NAMED_ELEMENTS: usize = 7;
 
-/// Which log an operation belongs to, when it was made, whether it prunes and what it follows.
+/// Log of an operation, its time, whether it prunes and what it follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeExtensions {
     /// The log: [`Topic::log_id`](crate::Topic::log_id), or
@@ -24,7 +24,7 @@ pub struct NodeExtensions {
     pub log_id: LogId,
     /// The author's wall clock when the operation was made; not checked.
     pub timestamp: Timestamp,
-    /// Whether everybody may delete the entries of this log before this one.
+    /// `true` if everybody may delete the entries of this log before this one.
     pub prune: bool,
     /// Heads of other logs of this topic that the author had seen, the most recently ordered first
     /// when encoding; decoded they are sorted by author and log.
@@ -149,7 +149,7 @@ impl NodeExtensions {
         }
     }
 
-    /// Whether an item cannot have a name: what nearly all say with their first byte.
+    /// Returns `true` if an item cannot have a name, which the first byte of nearly all shows.
     pub(crate) fn is_short(item: &[u8]) -> bool {
         matches!(item.first(), Some(0x80..=0x86))
     }

@@ -39,7 +39,7 @@ impl<K, V> Few<K, V> {
         }
     }
 
-    /// Whether it is empty.
+    /// Returns `true` if it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -98,7 +98,7 @@ impl<K: Ord, V> Few<K, V> {
         }
     }
 
-    /// Whether there is an entry with this key.
+    /// Returns `true` if there is an entry with this key.
     pub fn contains_key(&self, key: &K) -> bool {
         self.get(key).is_some()
     }

@@ -30,7 +30,7 @@ pub enum ParseError {
     /// A character is not a hexadecimal digit.
     #[error("character {place} is not a hexadecimal digit")]
     Digit {
-        /// Which one, from 1 on.
+        /// Index of the item, from 1 on.
         place: usize,
     },
     /// The bytes are not a verifying key.

@@ -94,7 +94,7 @@ pub enum HeaderError {
     /// The byte string has another length.
     #[error("the header's {field} has {found} bytes instead of {expected}")]
     Length {
-        /// Which field.
+        /// Affected field.
         field: Field,
         /// Bytes that the field has by definition.
         expected: usize,

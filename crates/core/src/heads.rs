@@ -43,7 +43,7 @@ impl HeadId {
         &self.0
     }
 
-    /// Whether the log is known to be forked.
+    /// Returns `true` if the log is known to be forked.
     pub fn is_forked(&self) -> bool {
         *self == HeadId::FORKED
     }
@@ -170,17 +170,17 @@ impl Heads {
         Some(self.log_head(item))
     }
 
-    /// How many logs there are.
+    /// Returns the number of logs.
     pub fn len(&self) -> usize {
         self.nodes.first().map_or(0, Node::count)
     }
 
-    /// Whether there is no log.
+    /// Returns `true` if there is no log.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// How many logs a range has.
+    /// Returns the number of logs in a range.
     pub fn count(&self, range: &Prefix) -> usize {
         match self.part(range) {
             Part::Nothing => 0,

@@ -88,7 +88,7 @@ impl Heights {
         self.entries.len()
     }
 
-    /// Whether no log has a height.
+    /// Returns `true` if no log has a height.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

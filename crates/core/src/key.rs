@@ -177,8 +177,8 @@ const fn small(number: u8) -> [u8; 32] {
     bytes
 }
 
-/// Whether these bytes are the canonical encoding of a point of small order. With the sign bit of
-/// the two that have no sign, they are not canonical and fail the check anyway.
+/// Returns `true` if these bytes are the canonical encoding of a point of small order. With the
+/// sign bit of the two that have no sign, they are not canonical and fail the check anyway.
 fn is_small_order(bytes: &[u8; 32]) -> bool {
     let mut y = *bytes;
     y[31] &= 0x7f;

@@ -39,7 +39,7 @@ pub struct Page {
     /// Arrival number of the last row examined, damaged and pruned ones included: the next page of
     /// arrivals begins after it. 0 if there was none.
     pub last_arrival: u64,
-    /// Whether there may be more: the page was full, or many pruned rows that are still to be
+    /// `true` if there may be more: the page was full, or many pruned rows that are still to be
     /// deleted were skipped. In that case it may have no entries.
     pub more: bool,
 }
@@ -90,8 +90,7 @@ pub struct Gap {
     pub seq: u32,
 }
 
-/// Which wanted bodies to look up, at most
-/// [`BODIES_ASKED_MAX`](crate::limits::BODIES_ASKED_MAX).
+/// Wanted bodies to look up, at most [`BODIES_ASKED_MAX`](crate::limits::BODIES_ASKED_MAX).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     /// Those of the topic after this entry, or from the start.
@@ -105,7 +104,7 @@ pub enum Look {
 pub struct Wanted {
     /// By log and sequence number.
     pub ranges: Vec<LogRange>,
-    /// Whether more may follow after the last entry.
+    /// `true` if more may follow after the last entry.
     pub more: bool,
 }
 
@@ -116,7 +115,7 @@ impl Entry {
         self.header.label()
     }
 
-    /// Whether its log has a name: only nodes of this project know such logs
+    /// Returns `true` if its log has a name: only nodes of this project know such logs
     /// (`docs/protocol/sync.md#5`).
     pub fn is_in_named_log(&self) -> bool {
         self.label() != self.header.author()

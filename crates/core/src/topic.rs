@@ -48,7 +48,8 @@ impl Topic {
         LogId(*id.as_bytes())
     }
 
-    /// Whether a log id is that of a log of this topic: of the first one, or of the one with this name.
+    /// Returns `true` if a log id is that of a log of this topic: of the first one, or of the one
+    /// with this name.
     pub fn has_log(&self, id: &LogId, name: Option<&LogName>) -> bool {
         match name {
             None => *id == self.log_id(),

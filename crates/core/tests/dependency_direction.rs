@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// What each crate may depend on within the workspace, outside of its tests.
+/// Dependencies that each crate may have within the workspace, outside of its tests.
 const ALLOWED: [(&str, &[&str]); 14] = [
     ("p2panda-core", &[]),
     ("p2panda-ciphers", &[]),
@@ -70,7 +70,7 @@ const PURE: [&str; 7] = [
     "p2panda-protocol",
 ];
 
-/// What a pure crate must not depend on.
+/// Dependencies that a pure crate must not have.
 const IMPURE: [&str; 7] = [
     "tokio",
     "iroh",

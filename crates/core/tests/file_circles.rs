@@ -38,9 +38,9 @@ struct Files {
 
 #[derive(Default)]
 struct File {
-    /// What is imported, or named by its whole path.
+    /// Names that are imported, or used by their whole path.
     imports: BTreeSet<Path>,
-    /// What can be reached under another name: the name, and what it is.
+    /// Items that can be reached under another name: the name, and the item.
     exports: BTreeMap<String, Path>,
 }
 
@@ -102,7 +102,7 @@ fn paths(tokens: &[&str], firsts: &[&str]) -> Vec<Written> {
     found
 }
 
-/// Whether the end of these tokens is within `use ..{`.
+/// Returns `true` if the end of these tokens is within `use ..{`.
 fn in_braces_of_use(tokens: &[&str]) -> bool {
     let statement = tokens.iter().rev().take_while(|token| **token != ";");
     let statement: Vec<_> = statement.collect();

@@ -1,4 +1,4 @@
-//! Which file may use which, and whose types a public signature may name: read from the sources.
+//! Allowed uses between files, and types that a public signature may name: read from the sources.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::BTreeSet;

@@ -53,7 +53,7 @@ const NO_LIMITS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// How the name of a limit ends, a unit behind it aside.
+/// Endings of the names of limits, without a unit behind.
 const ENDINGS: [&str; 8] = [
     "MAX",
     "TIMEOUT",
@@ -109,7 +109,7 @@ fn limits(sources: &[Source]) -> BTreeSet<&str> {
     limits
 }
 
-/// Whether a constant is called as a limit is: `X_MAX`, `X_WAIT_MS`, ...
+/// Returns `true` if a constant is named like a limit: `X_MAX`, `X_WAIT_MS`, ...
 fn is_called_like_a_limit(name: &str) -> bool {
     let name = name.strip_suffix("_MS").unwrap_or(name);
     let name = name.strip_suffix("_US").unwrap_or(name);

@@ -98,7 +98,7 @@ fn the_limits_on_the_page_are_those_of_the_code() {
     assert!(constants.is_empty(), "not on the page: {constants:?}");
 }
 
-/// What a source calls a context, a label or a protocol id.
+/// Finds the strings that a source uses as a context, a label or a protocol id.
 fn names(code: &str) -> impl Iterator<Item = &str> {
     let texts = code.split('"').skip(1).step_by(2);
     texts.filter(|text| {

@@ -83,7 +83,7 @@ fn sources() -> BTreeMap<String, String> {
     sources
 }
 
-/// What people read. Only tables of measurements stay as they were written.
+/// Reads the documents for people. Only tables of measurements stay as they were written.
 fn documents() -> BTreeMap<String, String> {
     let folders = [
         "README.md",
@@ -108,7 +108,7 @@ fn documents() -> BTreeMap<String, String> {
     documents
 }
 
-/// Whether a text has these words, as words.
+/// Returns `true` if a text has these words, as words.
 fn has(text: &str, words: &str) -> bool {
     let text = text.to_lowercase();
     let is_letter = |c: char| c.is_alphanumeric() || c == '_' || c == '-';

@@ -12,7 +12,7 @@ pub(super) enum Kind {
     Kept,
     /// An open connection.
     Connection,
-    /// What a connection may send beyond its first window.
+    /// Bytes that a connection may send beyond its first window.
     Window,
 }
 
@@ -88,13 +88,13 @@ impl Level {
         opened
     }
 
-    /// Whether more may be read. Notes when it is full.
+    /// Returns `true` if more may be read. Notes when it is full.
     pub(super) fn admits(&mut self) -> bool {
         self.full |= self.used >= self.reads;
         !self.full
     }
 
-    /// Whether this many bytes of a limited kind would fit.
+    /// Returns `true` if this many bytes of a limited kind would fit.
     pub(super) fn fits(&self, kind: Kind, bytes: usize) -> bool {
         let (held, part) = match kind {
             Kind::Passing => (self.used, 1),

@@ -1,4 +1,4 @@
-//! Which peers to disconnect: those that stay over their share, and those that fill a common share
+//! Peers to disconnect: those that stay over their share, and those that fill a common share
 //! without making progress.
 
 use alloc::vec::Vec;
@@ -110,7 +110,7 @@ impl Share {
     }
 }
 
-/// Whether it holds data in arrival that makes no progress.
+/// Returns `true` if it holds data in arrival that makes no progress.
 fn is_idle(record: &Record) -> bool {
     let passing = record.level.passing();
     let moved = record.moved.saturating_sub(record.marked);

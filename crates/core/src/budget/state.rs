@@ -81,7 +81,7 @@ impl State {
         }
     }
 
-    /// Whether this many bytes are held; if not, keeps the waker until they are.
+    /// Returns `true` if this many bytes are held; if not, keeps the waker until they are.
     pub(super) fn watch(&mut self, bytes: usize, waker: &Waker) -> bool {
         let reached = self.all.used >= bytes;
         self.watcher = (!reached).then(|| (bytes, waker.clone()));
@@ -180,8 +180,8 @@ impl State {
         fits
     }
 
-    /// Whether this many more bytes stay within the budget and leave room for charges that are not
-    /// requested. The frame that has the turn has its own reserve.
+    /// Returns `true` if this many more bytes stay within the budget and leave room for charges
+    /// that are not requested. The frame that has the turn has its own reserve.
     fn is_within(&self, bytes: usize) -> bool {
         let in_turn = self.turn.as_ref().map_or(0, Turn::taken);
         let used = self.all.used.saturating_sub(in_turn.min(self.turn_bytes));
@@ -189,7 +189,8 @@ impl State {
         used.saturating_add(bytes) <= most
     }
 
-    /// Whether this many waiting bytes of a peer have no room in a share that also contains the other.
+    /// Returns `true` if this many waiting bytes of a peer have no room in a share that also
+    /// contains the other.
     pub(super) fn crowds(&mut self, id: AccountId, other: AccountId, bytes: usize) -> bool {
         let (one, two) = (self.accounts.get(&id), self.accounts.get(&other));
         let (Some(one), Some(two)) = (one, two) else {
@@ -287,7 +288,7 @@ impl State {
         Some(room)
     }
 
-    /// Whether no share that contains the account is used up. Notes those that are.
+    /// Returns `true` if no share that contains the account is used up. Notes those that are.
     pub(super) fn admits(&mut self, id: AccountId) -> bool {
         let Some(record) = self.accounts.get_mut(&id) else {
             return false;
@@ -303,7 +304,7 @@ impl State {
         admits
     }
 
-    /// Whether any share that contains the peer of a session is used up.
+    /// Returns `true` if any share that contains the peer of a session is used up.
     pub(super) fn is_slowed(&mut self, id: IntakeId) -> bool {
         let account = self.intakes.get(&id).map(|session| session.account);
         account.is_some_and(|account| !self.admits(account))

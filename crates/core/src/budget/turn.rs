@@ -99,7 +99,7 @@ impl State {
         wakers
     }
 
-    /// Whether the admitted bytes were released, or fit everywhere by now.
+    /// Ends the turn if the admitted bytes were released, or fit everywhere by now.
     fn turn_is_over(&mut self) -> Option<AccountId> {
         let turn = self.turn.as_ref()?;
         let (account, before) = (turn.account, turn.before);
@@ -130,7 +130,7 @@ impl State {
         Some((self.intakes.get(&id)?.account, id))
     }
 
-    /// Whether a turn is lost: without progress, or after a while if others wait.
+    /// Checks whether a turn is lost: without progress, or after a while if others wait.
     pub(super) fn check_turn(&mut self, now: Duration, close: &mut Vec<AccountId>) {
         let wanted = !self.queue.is_empty();
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.reader.is_some()) else {

@@ -1,4 +1,4 @@
-//! Which floats fit a shorter form without losing a bit. NaN keeps its payload.
+//! Floats that fit a shorter form without losing a bit. NaN keeps its payload.
 
 /// The 32-bit form of a 64-bit float, if it is exact.
 pub(super) fn shorten_64(bits: u64) -> Option<u32> {

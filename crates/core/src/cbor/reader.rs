@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the input was checked before it was stored.
+    /// Returns `true` if the input was checked before it was stored.
     pub fn is_stored(&self) -> bool {
         self.stored
     }
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         Ok(Reader::new(input, limits))
     }
 
-    /// How many bytes were read so far.
+    /// Returns the number of bytes read so far.
     pub fn position(&self) -> usize {
         self.position
     }

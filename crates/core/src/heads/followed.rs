@@ -9,12 +9,12 @@ use crate::{LogId, Topic, VerifyingKey};
 /// Changes of the heads of a topic by a commit, or found in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeadsChange {
-    /// Which logs grew, by their labels, and their heads now. The last one of a log counts.
+    /// Logs that grew, by their labels, and their heads now. The last one of a log counts.
     pub raised: Vec<(VerifyingKey, Head)>,
     /// Of which logs there is evidence of a fork, by their labels.
     pub forked: Vec<VerifyingKey>,
-    /// Which logs are blocked, by their labels, and the newest operation that was seen of each;
-    /// none: it continues (`docs/protocol/streams.md#4.9`).
+    /// Blocked logs, by their labels, and the newest operation that was seen of each; none: it
+    /// continues (`docs/protocol/streams.md#4.9`).
     pub blocked: Vec<(VerifyingKey, Option<Head>)>,
     /// Everything of the topic up to this arrival number is in the heads by now; 0: nothing is said.
     pub arrival: u64,

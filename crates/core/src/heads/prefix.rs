@@ -28,7 +28,7 @@ impl Key {
         bit(&self.0, at)
     }
 
-    /// How many leading bits the two share.
+    /// Returns the number of leading bits that the two share.
     pub(super) fn shared_bits(&self, other: &Key) -> u16 {
         let differs = self
             .0
@@ -131,23 +131,23 @@ impl Prefix {
         })
     }
 
-    /// Whether all logs of the other range are in this one.
+    /// Returns `true` if all logs of the other range are in this one.
     pub fn covers(&self, other: &Prefix) -> bool {
         self.bits <= other.bits && other.truncate(self.bits) == *self
     }
 
-    /// Whether this range ends before the other one begins.
+    /// Returns `true` if this range ends before the other one begins.
     pub fn is_before(&self, other: &Prefix) -> bool {
         let bits = self.bits.min(other.bits);
         self.truncate(bits).bytes < other.truncate(bits).bytes
     }
 
-    /// Whether a log is in the range.
+    /// Returns `true` if a log is in the range.
     pub fn has(&self, author: &VerifyingKey, log: &LogId) -> bool {
         self.place_of(&Key::new(author, log)) == Ordering::Equal
     }
 
-    /// Whether a key is before, in or behind the range.
+    /// Compares a key with the range: before, in or behind it.
     pub(super) fn place_of(&self, key: &Key) -> Ordering {
         let key = Prefix {
             bytes: key.0,

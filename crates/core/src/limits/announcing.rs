@@ -6,7 +6,7 @@ use core::time::Duration;
 pub const ANNOUNCED_MAX: usize = 4_096;
 /// Entries after which an announcement is not held back any longer.
 pub const ANNOUNCED_AT_ONCE: usize = 512;
-/// How long the larger node id holds an announcement back, in case the other one makes it.
+/// Time for which the larger node id holds an announcement back, in case the other one makes it.
 pub const ANNOUNCE_HOLD: Duration = Duration::from_millis(60);
 /// Announcements of a session that wait for the entry to come from elsewhere.
 pub const OFFERS_MAX: usize = 1_024;
@@ -22,18 +22,20 @@ pub const SOURCES_LEARNED_MAX: usize = PREFERRED_AUTHORS_MAX / 2;
 /// Entries that a topic, or a session, remembers to have come by or to be announced; at most twice
 /// as many.
 pub const CAME_LATELY_MAX: usize = 2_048;
-/// How long an entry that came and is not stored counts as on its way; at most twice as long.
+/// Time for which an entry that came and is not stored counts as on its way; at most twice as
+/// long.
 pub const CAME_LATELY: Duration = Duration::from_secs(5);
-/// How long an entry that was announced may take to come whole from elsewhere.
+/// Maximum time that an entry that was announced may take to come whole from elsewhere.
 pub const OFFER_WAIT: Duration = Duration::from_millis(120);
 /// Round trips that this takes at least.
 pub const OFFER_ROUND_TRIPS: u32 = 2;
-/// How often that is prolonged while the one who should send it sends something, or while the peer
-/// that announced it owes others.
+/// Maximum number of times that this is prolonged while the one who should send it sends
+/// something, or while the peer that announced it owes others.
 pub const OFFER_WAITS_MAX: u8 = 4;
-/// How often an entry is checked that came, or was fetched from another peer, and is not stored.
+/// Maximum number of checks of an entry that came, or was fetched from another peer, and is not
+/// stored.
 pub const OFFER_LOOKS_MAX: u8 = 40;
-/// How long a peer may take for what was fetched from it, if it sends nothing.
+/// Time that a peer has for what was fetched from it, if it sends nothing.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Round trips that this takes at least.
 pub const FETCH_ROUND_TRIPS: u32 = 8;

@@ -26,10 +26,10 @@ pub const BUDGET_UNASKED_PART: usize = 16;
 pub const BUDGET_KEPT_PART: usize = 4;
 /// Open connections have this part of every share.
 pub const BUDGET_CONNECTIONS_PART: usize = 2;
-/// What the gossip layer keeps of its neighbours' messages has this part of the budget, and of a
-/// peer's share.
+/// Part of the budget, and of a peer's share, for what the gossip layer keeps of its neighbours'
+/// messages.
 pub const BUDGET_GOSSIP_PART: usize = 2;
-/// What connections may send beyond their first window has this part of every share.
+/// Part of every share for what connections may send beyond their first window.
 pub const BUDGET_WINDOWS_PART: usize = 8;
 /// Bytes that a session may hold what else is held: small messages always flow.
 pub const BUDGET_SESSION_BYTES_MIN: usize = 4 * KIB;
@@ -38,7 +38,7 @@ pub const READ_BYTES_MAX: usize = 64 * KIB;
 /// Bytes in [`PROGRESS_TIMEOUT`](super::PROGRESS_TIMEOUT) that a peer over its share, and the one
 /// whose turn it is, must move not to be closed: 64 B/s.
 pub const PROGRESS_BYTES_MIN: u64 = 64 * 30;
-/// How often the budget looks at who makes no progress.
+/// Interval at which the budget looks for peers without progress.
 pub const BUDGET_TICK: Duration = Duration::from_millis(500);
 /// The same while all peers together hold so little that none can be over its share: an idle node
 /// rests.
@@ -46,12 +46,12 @@ pub const BUDGET_REST: Duration = Duration::from_secs(2);
 /// That wait doubles up to this while what they hold does not change at all. It ends when they hold
 /// more.
 pub const BUDGET_REST_MAX: Duration = Duration::from_secs(128);
-/// How long a turn may take while others wait for theirs.
+/// Maximum length of a turn while others wait for theirs.
 pub const TURN_TIME_MAX: Duration = Duration::from_secs(10);
 /// The same for a peer that is proven.
 pub const TURN_TIME_PROVEN_MAX: Duration = Duration::from_secs(60);
-/// How long a share of many may be used up before the peers that hold most of it without moving
-/// it are closed.
+/// Time for which a share of many may be used up before the peers that hold most of it without
+/// moving it are closed.
 pub const BUDGET_PRESSURE_TIME: Duration = Duration::from_secs(1);
 /// A peer that moved this part of what it holds in that time is not closed.
 pub const BUDGET_MOVED_PART: u64 = 16;

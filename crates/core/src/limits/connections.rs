@@ -15,19 +15,19 @@ pub const GOSSIP_CONNECTIONS_PER_PEER_MAX: usize = 8;
 /// Bidirectional streams that a peer may open on a connection that it dials, before the protocol is
 /// known: they need no further round trip (`docs/protocol/network.md#1`).
 pub const STREAMS_FIRST: u32 = 4;
-/// What an open connection is charged with: about what it may hold before anybody reads it.
+/// Charge of an open connection: about what it may hold before anybody reads it.
 pub const CONNECTION_BYTES: usize = 32 * KIB;
 /// The same once the peer named a topic of ours, for as many sessions as a pair needs.
 pub const CONNECTION_AGREED_BYTES: usize = 8 * KIB;
 /// The same of a proven peer. The number of its connections is bounded by our own topics.
 pub const CONNECTION_PROVEN_BYTES: usize = KIB;
-/// How long an unproven peer has to show anything before its connection makes room for any other one
-/// (`docs/protocol/network.md#11`).
+/// Time that an unproven peer has to show anything before its connection makes room for any other
+/// one (`docs/protocol/network.md#11`).
 pub const CONNECTION_SILENT_WAIT: Duration = Duration::from_millis(500);
 /// Round trips of the path that are added to it.
 pub const CONNECTION_SILENT_ROUND_TRIPS: u32 = 4;
-/// How long an unproven peer that named a topic of ours has for its sync before its connection may
-/// make room for another one (`docs/protocol/network.md#11`).
+/// Time that an unproven peer that named a topic of ours has for its sync before its connection
+/// may make room for another one (`docs/protocol/network.md#11`).
 pub const CONNECTION_DUTY_WAIT: Duration = Duration::from_secs(30);
 /// Round trips of the path, if they take longer.
 pub const CONNECTION_DUTY_ROUND_TRIPS: u32 = 20;
@@ -76,7 +76,7 @@ pub const FIRST_FLIGHT_BYTES: u64 = 12_000;
 pub const FIRST_FLIGHT_BYTES_SLOW: u64 = 4_800;
 /// Bytes in a second at which that flight leaves.
 pub const FIRST_FLIGHT_RATE: u64 = 12_500_000;
-/// How long what is sent may wait in the queue of a path before that counts as congestion
+/// Time that data may wait in the queue of a path before that counts as congestion
 /// (`docs/protocol/network.md#1`).
 pub const QUEUE_TIME_MAX: Duration = Duration::from_secs(1);
 /// On a path with a round trip as long as that, no larger packets are tried out
@@ -98,22 +98,23 @@ pub const PATIENCE_MAX: Duration = Duration::from_secs(120);
 pub const SLOW_PATHS_REMEMBERED_MAX: usize = 1_024;
 /// The same for a discovery session that this node dialled (`docs/protocol/network.md#1`).
 pub const DISCOVERY_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a connection without traffic sends a sign of life (`docs/protocol/network.md#1`).
+/// Interval at which a connection without traffic sends a sign of life
+/// (`docs/protocol/network.md#1`).
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// The same on each path of a connection that this node dialled (`docs/protocol/network.md#1`).
 pub const KEEP_ALIVE_DIALLED_INTERVAL: Duration = Duration::from_millis(4_500);
-/// How often the clocks are compared to notice that the machine slept
+/// Interval at which the clocks are compared to notice that the machine slept
 /// (`docs/protocol/network.md#7`).
 pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(15);
-/// How far the wall clock may drift from the steady one between two looks: beyond it, it has
-/// jumped (`docs/protocol/network.md#7`).
+/// Maximum drift of the wall clock from the steady one between two looks: beyond it, it has jumped
+/// (`docs/protocol/network.md#7`).
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(10);
 /// Events of the network that wait for a listener; a slower one loses the oldest.
 pub const NETWORK_EVENTS_MAX: usize = 1_024;
-/// How long each part of a shutdown may take that depends on the network
+/// Maximum time of each part of a shutdown that depends on the network
 /// (`docs/protocol/streams.md#14`).
 pub const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
-/// How long the system at an address has to say that nobody listens there
+/// Time that the system at an address has to say that nobody listens there
 /// (`docs/protocol/network.md#5`).
 pub const PORT_ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// Addresses of a node that are asked so (`docs/protocol/network.md#5`).
@@ -125,5 +126,5 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Refused sessions of which a node says something; of more it only tells when they are refused.
 pub const REFUSALS_REMEMBERED_MAX: usize = 4_096;
 
-/// How often who waits until a peer has acknowledged what was sent looks for other paths.
+/// Interval at which a task that waits for the acknowledgement of a peer looks for other paths.
 pub const ACKED_LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -10,10 +10,10 @@ pub const DEVICE_LINK_DEPTH_MAX: usize = 8;
 pub const DEVICE_LINK_PART_BYTES_MAX: usize = 2_816;
 /// Parts of an answer (`docs/protocol/device-link.md#5`).
 pub const DEVICE_LINK_PARTS_MAX: usize = 64;
-/// How long a link may take, from the code to its end (`docs/protocol/device-link.md#6`).
+/// Maximum time of a link, from the code to its end (`docs/protocol/device-link.md#6`).
 pub const DEVICE_LINK_LIFETIME: Duration = Duration::from_secs(600);
 /// From one repeat of a frame to the next (`docs/protocol/device-link.md#3`).
 pub const DEVICE_LINK_REPEAT: Duration = Duration::from_secs(1);
-/// How long a new device that has its answer stays for the old one at most
+/// Maximum time that a new device with its answer waits for the old one
 /// (`docs/protocol/device-link.md#6`).
 pub const DEVICE_LINK_LINGER: Duration = Duration::from_secs(10);

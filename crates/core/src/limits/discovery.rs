@@ -8,26 +8,27 @@ use super::{KIB, MIB};
 pub const DISCOVERY_SESSIONS_MAX: usize = 32;
 /// The same for proven peers, in places of their own (`docs/protocol/discovery.md#10`).
 pub const DISCOVERY_SESSIONS_PROVEN_MAX: usize = 16;
-/// How long a discovery session may take (`docs/protocol/discovery.md`).
+/// Maximum time of a discovery session (`docs/protocol/discovery.md`).
 pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How far ahead of our clock a signed record may be that others tell, and a clock that is right
-/// (`docs/protocol/network.md#4`).
+/// Maximum difference between our clock and a signed record that others tell, or a clock that is
+/// right (`docs/protocol/network.md#4`).
 pub const RECORD_AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
-/// How long an address record is kept without being confirmed (`docs/protocol/network.md`).
+/// Time for which an address record is kept without being confirmed (`docs/protocol/network.md`).
 pub const RECORD_KEPT_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long a node is kept on trial whose signed time is older than that: it has to be reached
-/// meanwhile (`docs/protocol/network.md#3`).
+/// Time for which a node is kept on trial whose signed time is older than that: it has to be
+/// reached meanwhile (`docs/protocol/network.md#3`).
 pub const RECORD_TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// How old the time must be that a node signed and hands over itself for its clock to be behind
+/// Minimum age of the time that a node signed and hands over itself for its clock to be behind
 /// (`docs/protocol/network.md#4`).
 pub const CLOCK_BEHIND_MIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long an address record is forwarded without being confirmed (`docs/protocol/network.md`).
+/// Time for which an address record is forwarded without being confirmed
+/// (`docs/protocol/network.md`).
 pub const RECORD_SHARED_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// How old our own address record gets before we sign it again, so that others keep passing it on
+/// Age at which we sign our own address record again, so that others keep passing it on
 /// (`docs/protocol/network.md`).
 pub const RECORD_RENEWED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often our own record is checked without an event: it may have grown old, or a later one
-/// from before a restore may have turned up (`docs/protocol/network.md#3`).
+/// Interval at which our own record is checked without an event: it may have grown old, or a later
+/// one from before a restore may have turned up (`docs/protocol/network.md#3`).
 pub const RECORD_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// When it is first checked, unless it is needed sooner: when the start is over.
 pub const RECORD_FIRST_CHECK_DELAY: Duration = Duration::from_secs(1);
@@ -51,14 +52,14 @@ pub const MDNS_USER_DATA_BYTES_MAX: usize = 245;
 pub const MDNS_PACKET_BYTES_MAX: usize = 1_472;
 /// Interfaces on which a node looks for others (`docs/protocol/network.md#5`).
 pub const MDNS_INTERFACES_MAX: usize = 32;
-/// How long an interface whose socket failed is left alone (`docs/protocol/network.md#5`).
+/// Time for which an interface whose socket failed is left alone (`docs/protocol/network.md#5`).
 pub const MDNS_RETRY_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a host name: the most that DNS knows (`docs/protocol/network.md#5`).
 pub const HOST_NAME_BYTES_MAX: usize = 253;
 /// Bytes of a host name between two dots: the most that DNS knows.
 pub const HOST_LABEL_BYTES_MAX: usize = 63;
-/// How long a host name is left alone at first whose addresses do not answer, or that has none
-/// (`docs/protocol/network.md#5`).
+/// Time for which a host name is left alone at first whose addresses do not answer, or that has
+/// none (`docs/protocol/network.md#5`).
 pub const NAME_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// The longest such wait: it doubles each time.
 pub const NAME_RETRY_MAX: Duration = Duration::from_secs(10 * 60);
@@ -78,7 +79,7 @@ pub const MDNS_ANSWER_WAIT_PER_NODE_MS: u64 = 50;
 pub const MDNS_ANSWER_WAIT_STEP_MS: u64 = 100;
 /// Answers of others after which a node does not answer itself (`docs/protocol/network.md#5`).
 pub const MDNS_ANSWERS_MAX: usize = 2;
-/// How long a node stays silent for that, at most (`docs/protocol/network.md#5`).
+/// Maximum time for which a node stays silent for that (`docs/protocol/network.md#5`).
 pub const MDNS_SILENT_MAX_MS: u64 = 60_000;
 /// The shortest time between two announcements (`docs/protocol/network.md#5`).
 pub const MDNS_ANNOUNCE_INTERVAL_MS: u64 = 500;
@@ -88,7 +89,7 @@ pub const MDNS_UNASKED: u8 = 2;
 /// The time between them, and the first one before a packet that could not be sent is sent again
 /// (`docs/protocol/network.md#5`).
 pub const MDNS_UNASKED_INTERVAL_MS: u64 = 1_000;
-/// How long a query is taken for the echo of an own one (`docs/protocol/network.md#5`).
+/// Time for which a query counts as the echo of our own (`docs/protocol/network.md#5`).
 pub const MDNS_ECHO_MS: u64 = 250;
 /// Nodes that are counted on an interface (`docs/protocol/network.md#5`).
 pub const MDNS_NODES_MAX: usize = 256;
@@ -107,18 +108,18 @@ pub const BOOK_PAGE_ROWS_MAX: usize = 256;
 /// Bytes of the stored address book that are read at once; one entry is always read
 /// (`docs/protocol/network.md#3`).
 pub const BOOK_PAGE_BYTES_MAX: usize = 256 * KIB;
-/// How long changes of the address book gather before they are stored.
+/// Time for which changes of the address book gather before they are stored.
 pub const BOOK_STORE_DELAY: Duration = Duration::from_secs(2);
-/// How often old entries are dropped, if nothing changes.
+/// Interval at which old entries are dropped, if nothing changes.
 pub const BOOK_EXPIRE_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// How long a node that could not be reached is left alone (`docs/protocol/network.md`).
+/// Time for which a node that could not be reached is left alone (`docs/protocol/network.md`).
 pub const STALE_RETRY: Duration = Duration::from_secs(10 * 60);
 /// Datagrams that ask an address for a sign of life before it has answered
 /// (`docs/protocol/network.md#5`).
 pub const KNOCKS_MAX: usize = 2;
 /// Bytes of such a datagram: fewer are not answered (`docs/protocol/network.md#5`).
 pub const KNOCK_BYTES: usize = 1200;
-/// How long an address may take to answer (`docs/protocol/network.md#5`).
+/// Time that an address has to answer (`docs/protocol/network.md#5`).
 pub const KNOCK_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Time between two such datagrams to one address (`docs/protocol/network.md#5`).
 pub const KNOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -129,15 +130,15 @@ pub const KNOCK_BYTES_PER_TELLER_MAX: usize = 20_000;
 pub const KNOCK_BYTES_OF_STRANGERS_MAX: usize = 60_000;
 /// The same of all nodes (`docs/protocol/network.md#5`).
 pub const KNOCK_BYTES_PER_MINUTE_MAX: usize = 100_000;
-/// How long an address that has not answered is left alone; doubled after each further attempt
-/// (`docs/protocol/network.md#5`).
+/// Time for which an address that has not answered is left alone; doubled after each further
+/// attempt (`docs/protocol/network.md#5`).
 pub const KNOCK_REST_MIN: Duration = Duration::from_secs(60);
 /// The longest such rest (`docs/protocol/network.md#5`).
 pub const KNOCK_REST_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 /// Addresses that have not answered and are remembered for it (`docs/protocol/network.md#5`).
 pub const KNOCKS_REMEMBERED_MAX: usize = 16_384;
-/// How long a node is not dialled after another one answered at its address: so long iroh would
-/// send each dial there as well (`docs/protocol/network.md#5`).
+/// Time for which a node is not dialled after another one answered at its address: so long iroh
+/// would send each dial there as well (`docs/protocol/network.md#5`).
 pub const WRONG_NODE_REST: Duration = Duration::from_secs(75);
 /// Discovery sessions with one peer in a minute, in each direction
 /// (`docs/protocol/discovery.md`).
@@ -153,7 +154,7 @@ pub const WALK_GAP_MIN: Duration = Duration::from_secs(1);
 pub const WALK_GAP_AFTER_RESET_MIN: Duration = Duration::from_millis(10);
 /// The same after a session that brought nothing (`docs/protocol/discovery.md#6`).
 pub const WALK_GAP_AFTER_NOTHING_MIN: Duration = Duration::from_secs(30);
-/// How much a walker's wait grows after a session that taught little, at least
+/// Minimum growth of a walker's wait after a session that taught little
 /// (`docs/protocol/discovery.md#6`).
 pub const WALK_BACKOFF_STEP_MIN: Duration = Duration::from_millis(1_000);
 /// The same, at most (`docs/protocol/discovery.md#6`).
@@ -167,13 +168,13 @@ pub const WALK_BACKOFF_FAILED_MAX: Duration = Duration::from_secs(10);
 pub const WALK_BACKOFF_RESET_MIN: Duration = Duration::from_secs(60);
 /// The same, at most (`docs/protocol/discovery.md#6`).
 pub const WALK_BACKOFF_RESET_MAX: Duration = Duration::from_secs(180);
-/// How long a walker waits when there is nobody to visit (`docs/protocol/discovery.md#6`).
+/// Wait of a walker when there is nobody to visit (`docs/protocol/discovery.md#6`).
 pub const WALK_NOBODY_WAIT: Duration = Duration::from_secs(2);
-/// How long a walker rests that learned nothing, while no topic lacks a session: at first, and at most
+/// Rest of a walker that learned nothing, while no topic lacks a session: at first, and at most
 /// (`docs/protocol/discovery.md#6`).
 pub const WALK_REST_MIN: Duration = Duration::from_secs(5 * 60);
-/// How long after its visit a node is visited that shared no topic; then twice as long, and again
-/// (`docs/protocol/discovery.md#6`).
+/// Time after its visit at which a node is visited that shared no topic; then twice as long, and
+/// again (`docs/protocol/discovery.md#6`).
 pub const REVISIT_WAIT: Duration = Duration::from_secs(5);
 /// Visits to a node that came and shares no topic (`docs/protocol/discovery.md#6`).
 pub const REVISITS_MAX: u32 = 3;

@@ -22,7 +22,7 @@ pub const PUBLISH_BATCH_BYTES_MAX: usize = BATCH_BYTES_MAX;
 /// For how long an idempotency key is remembered, unless the application says otherwise
 /// (`docs/protocol/streams.md#3`).
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(60 * 60);
-/// How many of them are remembered, the newest ones; about 200 bytes of disk each
+/// Maximum number of them that are remembered, the newest ones; about 200 bytes of disk each
 /// (`docs/protocol/streams.md#3`).
 pub const IDEMPOTENCY_KEYS_MAX: u64 = 1_000_000;
 /// Operations from elsewhere in a transaction that this node's own publishes and acks wait for
@@ -30,7 +30,7 @@ pub const IDEMPOTENCY_KEYS_MAX: u64 = 1_000_000;
 pub const BESIDE_OWN_OPERATIONS_MAX: usize = 256;
 /// Their bytes (`docs/protocol/streams.md#8`).
 pub const BESIDE_OWN_BYTES_MAX: usize = MIB;
-/// How long the engine stays awake after a batch (`docs/protocol/streams.md#2`).
+/// Time for which the engine stays awake after a batch (`docs/protocol/streams.md#2`).
 pub const ENGINE_AWAKE_MAX: Duration = Duration::from_micros(50);
 /// Logs that the engine keeps in memory between batches; about 200 bytes each.
 pub const KNOWN_LOGS_MAX: usize = 65_536;
@@ -39,7 +39,7 @@ pub const KNOWN_LOGS_MAX: usize = 65_536;
 pub const STORAGE_RETRY_WAIT: Duration = Duration::from_millis(50);
 /// The longest wait between two of them (`docs/protocol/streams.md#18`).
 pub const STORAGE_RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
-/// How long a publish waits for the storage before it fails (`docs/protocol/streams.md#18`).
+/// Time for which a publish waits for the storage before it fails (`docs/protocol/streams.md#18`).
 pub const PUBLISH_STORAGE_WAIT: Duration = Duration::from_secs(5);
 /// Operations of an earlier version that are looked through for missing bodies in one step
 /// (`docs/protocol/streams.md#4`).
@@ -73,10 +73,10 @@ pub const LATE_STEP_BYTES_MAX: usize = MIB;
 /// Operations of which the plaintext is sealed or opened in one step, after the option changed
 /// (`docs/protocol/at-rest.md#5`).
 pub const PLAINTEXTS_STEP_ROWS_MAX: usize = 256;
-/// How long the write-ahead log keeps what was forgotten, unless a reader is in the way
+/// Time for which the write-ahead log keeps what was forgotten, unless a reader is in the way
 /// (`docs/protocol/at-rest.md#4`).
 pub const FORGET_WAIT: Duration = Duration::from_secs(10);
-/// How long free pages stay in the database (`docs/protocol/streams.md#5`).
+/// Time for which free pages stay in the database (`docs/protocol/streams.md#5`).
 pub const SHRINK_WAIT: Duration = Duration::from_secs(5);
 /// Operations of all topics that wait for an earlier one of their log
 /// (`docs/protocol/streams.md#4`).
@@ -86,10 +86,10 @@ pub const EARLY_OPERATIONS_MAX: usize = 10_000;
 pub const EARLY_BYTES_MAX: usize = 16 * MIB;
 /// Logs, in all topics together, that are known not to go on here (`docs/protocol/streams.md#4.9`).
 pub const BLOCKED_LOGS_MAX: usize = 4_096;
-/// How long a peer of release 0.7.1 is not asked for a blocked log the first time
+/// Time for which a peer of release 0.7.1 is not asked for a blocked log the first time
 /// (`docs/protocol/streams.md#4.9`).
 pub const BLOCKED_ASK_FIRST: Duration = Duration::from_secs(60 * 60);
-/// How long it is not asked at most, as that time doubles (`docs/protocol/streams.md#4.9`).
+/// Maximum of that time, which doubles (`docs/protocol/streams.md#4.9`).
 pub const BLOCKED_ASK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Rejected operations of a topic that are kept as rows (`docs/protocol/streams.md`).
 pub const REJECTED_ROWS_MAX: usize = 10_000;
@@ -98,10 +98,11 @@ pub const REJECTED_ROWS_MAX: usize = 10_000;
 pub const REJECTED_HEADER_BYTES_MAX: usize = 4 * KIB;
 /// Header bytes of a topic's rejected operations (`docs/protocol/streams.md`).
 pub const REJECTED_BYTES_MAX: usize = 16 * MIB;
-/// How long an operation waits for a dependency after catch-up
+/// Time for which an operation waits for a dependency after catch-up
 /// (`docs/protocol/operations.md#7`).
 pub const DEPENDENCY_WAIT: Duration = Duration::from_secs(5);
-/// How long an operation waits for a dependency in any case (`docs/protocol/streams.md#6`).
+/// Maximum time for which an operation waits for a dependency in any case
+/// (`docs/protocol/streams.md#6`).
 pub const DEPENDENCY_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Logs of all topics that wait for a dependency at the same time
 /// (`docs/protocol/streams.md#6`).
@@ -111,16 +112,17 @@ pub const WAITING_SPANS_PER_LOG_MAX: usize = 32;
 /// Ended catch-ups of a topic that are remembered; beyond it what waited for the oldest waits for
 /// the next (`docs/protocol/streams.md#6`).
 pub const CATCH_UP_ENDS_MAX: usize = 1_024;
-/// How long publishes wait for peers that claim to know more of our log than we do and do not
-/// show it, all such peers together (`docs/protocol/streams.md#16`).
+/// Time for which publishes wait for peers that claim to know more of our log than we do and do
+/// not show it, all such peers together (`docs/protocol/streams.md#16`).
 pub const OWN_LOG_WAIT: Duration = Duration::from_secs(10);
-/// How long a peer has to show an operation of our log after it claimed to have one
+/// Time that a peer has to show an operation of our log after it claimed to have one
 /// (`docs/protocol/streams.md#16`).
 pub const OWN_LOG_SHOW_WAIT: Duration = Duration::from_secs(2);
-/// How long publishes wait at most for a session that keeps showing more of our log
+/// Maximum time for which publishes wait for a session that keeps showing more of our log
 /// (`docs/protocol/streams.md#16`).
 pub const OWN_LOG_SHOWN_MAX: Duration = Duration::from_secs(10 * 60);
-/// What comes back of [`OWN_LOG_WAIT`] each hour, in one piece (`docs/protocol/streams.md#16`).
+/// Part of [`OWN_LOG_WAIT`] that is restored each hour, in one piece
+/// (`docs/protocol/streams.md#16`).
 pub const OWN_LOG_WAIT_PER_HOUR: Duration = Duration::from_secs(1);
 /// Claims to our log in a topic that are remembered at the same time; beyond it an operation must
 /// show what a peer has (`docs/protocol/streams.md#16`).

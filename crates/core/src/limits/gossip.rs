@@ -12,21 +12,21 @@ pub const GOSSIP_MESSAGE_BYTES_MAX_DEFAULT: usize = 4096;
 /// Bytes of a gossip payload that we send; gossip loses larger ones without a word
 /// (`docs/protocol/network.md`).
 pub const GOSSIP_PAYLOAD_BYTES_MAX: usize = 4057;
-/// How long the gossip layer keeps a message, for neighbours that miss it
+/// Time for which the gossip layer keeps a message, for neighbours that miss it
 /// (`docs/protocol/network.md`).
 pub const GOSSIP_CACHE_TIME: Duration = Duration::from_secs(10);
-/// How long the gossip layer remembers which messages it had: longer than any of them takes to
-/// come round again over slow links (`docs/protocol/network.md`).
+/// Time for which the gossip layer remembers which messages it had: longer than any of them takes
+/// to come round again over slow links (`docs/protocol/network.md`).
 pub const GOSSIP_ID_TIME: Duration = Duration::from_secs(30);
 /// The part by which a burst of a neighbour's broadcasts is smaller than what may be kept of it
 /// (`docs/protocol/network.md#11`).
 pub const GOSSIP_BURST_PART: usize = 4;
-/// How many times as much as is kept of a neighbour's broadcasts may be dropped before it is
+/// Factor by which the dropped broadcasts of a neighbour may exceed the kept ones before it is
 /// closed, in a burst (`docs/protocol/network.md#11`).
 pub const GOSSIP_DROPPED_PART: usize = 3;
-/// What a message costs the gossip layer next to its payload.
+/// Cost of a message in the gossip layer next to its payload.
 pub const GOSSIP_MESSAGE_BYTES: usize = 384;
-/// How long a repeated ephemeral message is recognised (`docs/protocol/network.md`).
+/// Time for which a repeated ephemeral message is recognised (`docs/protocol/network.md`).
 pub const GOSSIP_REPEAT_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Ephemeral messages remembered to recognise repeats (`docs/protocol/network.md`).
 pub const GOSSIP_REPEATS_MAX: usize = 16_384;
@@ -55,9 +55,10 @@ pub const GOSSIP_ADDRESSES_BYTES_MAX: usize = 512;
 pub const GOSSIP_NODES_MAX: usize = 32;
 /// Neighbours that are told of a node that joined (`docs/protocol/network.md#6`).
 pub const GOSSIP_FORWARD_MAX: usize = 4;
-/// How far news of a node that joined is forwarded, at most (`docs/protocol/network.md#6`).
+/// Maximum number of hops over which news of a node that joined is forwarded
+/// (`docs/protocol/network.md#6`).
 pub const GOSSIP_WALK_MAX: u16 = 6;
-/// How long a node waits for the answer to a join or a neighbour request
+/// Time for which a node waits for the answer to a join or a neighbour request
 /// (`docs/protocol/network.md#6`).
 pub const GOSSIP_REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// After how long a node exchanges known nodes with a neighbour, at first: doubled while the
@@ -70,16 +71,16 @@ pub const GOSSIP_SHUFFLE_MAX: Duration = Duration::from_secs(3_600);
 pub const GOSSIP_MISSING_MAX: usize = 4_096;
 /// Neighbours that are asked for one of them in turn.
 pub const GOSSIP_ASKED_MAX: usize = 8;
-/// How long an announced message may take to come by itself; two round trips where that is more
+/// Time that an announced message has to come by itself; two round trips where that is more
 /// (`docs/protocol/network.md#6`).
 pub const GOSSIP_GRAFT_FIRST: Duration = Duration::from_millis(80);
 /// The same after it was asked for.
 pub const GOSSIP_GRAFT_NEXT: Duration = Duration::from_millis(40);
-/// How long announcements wait for others to go with them (`docs/protocol/network.md#6`).
+/// Time for which announcements wait for others to go with them (`docs/protocol/network.md#6`).
 pub const GOSSIP_ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 /// Announcements that wait; with this many they go at once.
 pub const GOSSIP_ANNOUNCED_MAX: usize = 1_024;
-/// How often a node forgets what was kept long enough.
+/// Interval at which a node forgets what was kept long enough.
 pub const GOSSIP_FORGET_INTERVAL: Duration = Duration::from_secs(1);
 /// Nodes that are asked at once when an overlay is joined (`docs/protocol/network.md#6`).
 pub const GOSSIP_JOIN_MAX: usize = 3;
@@ -93,19 +94,19 @@ pub const GOSSIP_REJOIN_MAX: Duration = Duration::from_secs(5 * 60);
 /// Bytes of messages that wait for a peer; beyond that broadcasts are lost for it
 /// (`docs/protocol/network.md#11`).
 pub const GOSSIP_QUEUE_BYTES_MAX: usize = MIB / 4;
-/// What the messages that keep overlays together may take on top, besides
+/// Bytes that the messages which keep overlays together may take on top, besides
 /// [`GOSSIP_STREAM_BYTES`] for each overlay; beyond that the peer is given up
 /// (`docs/protocol/network.md#11`).
 pub const GOSSIP_QUEUE_SPARE_BYTES: usize = MIB / 4;
 /// Bytes that are written to a stream at once.
 pub const GOSSIP_WRITE_BYTES_MAX: usize = 16 * KIB;
-/// How long a peer may take nothing of what is written to it, or twenty round trips where that is
-/// more (`docs/protocol/network.md#11`).
+/// Time for which a peer may take nothing of what is written to it, or twenty round trips where
+/// that is more (`docs/protocol/network.md#11`).
 pub const GOSSIP_STALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a peer may take to allow another stream, as long as it did so before.
+/// Time that a peer has to allow another stream, as long as it did so before.
 pub const GOSSIP_STREAM_WAIT: Duration = Duration::from_secs(5);
-/// How long a connection may be of no use to any overlay, or twenty round trips where that is
-/// more (`docs/protocol/network.md#11`).
+/// Time for which a connection may be of no use to any overlay, or twenty round trips where that
+/// is more (`docs/protocol/network.md#11`).
 pub const GOSSIP_DUTY_WAIT: Duration = Duration::from_secs(30);
 /// Between two dials of a peer (`docs/protocol/network.md#6`).
 pub const GOSSIP_DIAL_INTERVAL: Duration = Duration::from_secs(1);
@@ -114,11 +115,11 @@ pub const GOSSIP_DIAL_INTERVAL: Duration = Duration::from_secs(1);
 pub const GOSSIP_STREAMS_MAX: u32 = 4096;
 /// The same for a peer that proved nothing (`docs/protocol/network.md`).
 pub const GOSSIP_STREAMS_UNPROVEN_MAX: u32 = 2048;
-/// What each of these streams adds to the window of its connection, and to its charge: the
+/// Bytes that each of these streams adds to the window of its connection, and to its charge: the
 /// messages of an overlay that is joined. The gossip layers of two nodes wait for each other
 /// permanently if what they say when they meet does not fit (`docs/protocol/network.md`).
 pub const GOSSIP_STREAM_BYTES: usize = KIB / 2;
-/// What all streams of a gossip connection add at most.
+/// Maximum that all streams of a gossip connection add.
 pub const GOSSIP_STREAMS_BYTES_MAX: usize = MIB / 2;
 /// Streams next to one for each overlay that we were in (`docs/protocol/network.md`).
 pub const GOSSIP_STREAMS_SPARE: u32 = 32;

@@ -7,9 +7,10 @@ use super::KIB;
 /// Topics about which a dialler begins a session before the peer said which ones it has
 /// (`docs/protocol/link.md#4`).
 pub const LINK_TOPICS_TRIED_MAX: usize = 3;
-/// How long an acceptor leaves the first sessions to the dialler (`docs/protocol/link.md#4`).
+/// Time for which an acceptor leaves the first sessions to the dialler
+/// (`docs/protocol/link.md#4`).
 pub const LINK_OPEN_WAIT: Duration = Duration::from_millis(50);
-/// What a link is charged with, and may be sent before anybody reads it (`docs/protocol/link.md#7`).
+/// Charge of a link, and what may be sent on it before anybody reads (`docs/protocol/link.md#7`).
 pub const LINK_WINDOW_BYTES: usize = 64 * KIB;
 /// Links with one peer; one stays, the others are about to end.
 pub const LINKS_PER_PEER_MAX: usize = 4;
@@ -17,7 +18,7 @@ pub const LINKS_PER_PEER_MAX: usize = 4;
 pub const LINKLESS_REMEMBERED_MAX: usize = 4_096;
 /// Links that wait for their task.
 pub const LINKS_BEGINNING_MAX: usize = 256;
-/// What is asked of a link and not done.
+/// Maximum number of commands to a link that wait.
 pub const LINK_COMMANDS_MAX: usize = 64;
 /// Changes of the own overlays that links look back at; one that is further behind compares all.
 pub const LINK_CHANGES_REMEMBERED_MAX: usize = 4_096;
@@ -28,19 +29,19 @@ pub const LINK_STREAMS_SPARE: u32 = 16;
 pub const LINK_OPENING_MAX: usize = 256;
 /// Sessions of a peer on one topic of a link.
 pub const LINK_STREAMS_PER_TOPIC_MAX: usize = 4;
-/// What a session that a peer opens on a link is charged with, next to what it reads
+/// Charge of a session that a peer opens on a link, next to what it reads
 /// (`docs/protocol/link.md#4`). So a peer has 10 000 of them within its share of the default
 /// budget.
 pub const LINK_SESSION_BYTES: usize = 256;
-/// How long a peer for whose session there is no room is asked to wait.
+/// Time for which a peer for whose session there is no room is asked to wait.
 pub const LINK_FULL_WAIT: Duration = Duration::from_secs(30);
 /// From a farewell to the end of the connection.
 pub const LINK_END_WAIT: Duration = Duration::from_millis(500);
-/// How long a replaced link waits for the peer's farewell.
+/// Time for which a replaced link waits for the peer's farewell.
 pub const LINK_REPLACED_WAIT: Duration = Duration::from_secs(2);
-/// How often a link that was needed looks whether anything still needs it.
+/// Interval at which a link that was needed checks whether anything still needs it.
 pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(60);
-/// What a session may have to write before it yields to all others of its link.
+/// Bytes that a session may write before it yields to all others of its link.
 pub const LINK_BULK_BYTES: usize = 64 * KIB;
 /// Header and body bytes above which an operation crosses a link in pieces
 /// (`docs/protocol/link.md#11`).
@@ -52,7 +53,7 @@ pub const LINK_PIECES_AT_ONCE: usize = 16;
 /// For so long after another message was written on a link, large operations keep the queue of the
 /// path short (`docs/protocol/link.md#11`).
 pub const LINK_COMPANY_TIME: Duration = Duration::from_millis(500);
-/// How long what they send may wait in that queue, or an eighth of the round trip if that is longer.
+/// Maximum time that data waits in that queue, or an eighth of the round trip if that is longer.
 pub const LINK_QUEUE_TIME: Duration = Duration::from_millis(2);
 /// They use at least this part of the congestion window.
 pub const LINK_WINDOW_PART: u64 = 4;
@@ -62,7 +63,8 @@ pub const LINK_PASSED_BYTES_MAX: usize = 16 * KIB;
 pub const LINK_BEHIND_MAX: usize = 64;
 /// Their header and body bytes.
 pub const LINK_BEHIND_BYTES_MAX: usize = 64 * KIB;
-/// What may wait to be written on a control stream; a peer that lets more wait reads nothing.
+/// Maximum number of bytes that wait to be written on a control stream; a peer that lets more wait
+/// reads nothing.
 pub const LINK_OUTBOX_BYTES_MAX: usize = 2 * 1024 * KIB;
 /// From one question for records to the next, and from one own record that is sent to the next
 /// (`docs/protocol/link.md#3`).
@@ -77,8 +79,8 @@ pub const LINK_BROKEN_STREAMS_TIME: Duration = Duration::from_secs(3_600);
 pub const LINK_OPENS_SPARE_MAX: usize = 64;
 /// And as many more for each overlay that is common.
 pub const LINK_OPENS_PER_OVERLAY_MAX: usize = 8;
-/// How long a peer gets no other link when one was ended because it broke a rule or passed a limit
-/// (`docs/protocol/link.md#5`).
+/// Time for which a peer gets no other link when one was ended because it broke a rule or passed a
+/// limit (`docs/protocol/link.md#5`).
 pub const LINK_BROKEN_WAIT: Duration = Duration::from_secs(60);
 /// Peers of which that is remembered.
 pub const LINK_BROKEN_PEERS_MAX: usize = 4_096;
@@ -86,15 +88,17 @@ pub const LINK_BROKEN_PEERS_MAX: usize = 4_096;
 pub const LINK_RUNS_MAX: usize = 4;
 /// Peers of which that is remembered.
 pub const LINK_RUNS_PEERS_MAX: usize = 4_096;
-/// How long a copy of a peer is served while the peer has another link (`docs/protocol/link.md#5`).
+/// Time for which a copy of a peer is served while the peer has another link
+/// (`docs/protocol/link.md#5`).
 pub const LINK_TEMPORARY_TIME: Duration = Duration::from_secs(5);
-/// How long a peer that had a copy keeps its connections when its record names other addresses.
+/// Time for which a peer that had a copy keeps its connections when its record names other
+/// addresses.
 pub const LINK_COPIES_REMEMBERED: Duration = Duration::from_secs(600);
 /// Gossip that was written on a control stream and is not acknowledged, before more waits in its own queue.
 pub const LINK_GOSSIP_UNACKED_BYTES: u64 = 128 * KIB as u64;
-/// What may wait to be written on a control stream before gossip waits in its own queue.
+/// Bytes that may wait to be written on a control stream before gossip waits in its own queue.
 pub const LINK_GOSSIP_WAITING_BYTES: usize = 32 * KIB;
-/// How long a link stays that nothing needs (`docs/protocol/link.md#5`).
+/// Time for which a link stays open that nothing needs (`docs/protocol/link.md#5`).
 pub const LINK_UNNEEDED_MAX: Duration = Duration::from_secs(30);
 
 /// A frame of the control stream.
@@ -112,7 +116,7 @@ pub const LINK_TAGS_PADDED_MAX: usize = LINK_TAGS_MAX / 2;
 pub const OVERLAYS_TOLD_MAX: usize = LINK_TAGS_MAX / 4 * 3;
 /// Tags that begin or end after the first Interest, in a minute.
 pub const LINK_CHANGES_PER_MINUTE_MAX: usize = 2 * LINK_TAGS_MAX;
-/// How long Hello and the first Interest of a peer may take, on a path of ordinary delay.
+/// Maximum time of Hello and the first Interest of a peer, on a path of ordinary delay.
 pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that say nothing to their receiver, in a minute: with an unknown tag, or gossip of an
 /// overlay that is not common.
@@ -127,7 +131,7 @@ pub const LINK_MEMBERS_MAX: usize = 65_536;
 pub const LINK_MEMBERS_SENT_MAX: usize = LINK_MEMBERS_MAX / 2;
 /// Messages with records that were not asked for, in a minute.
 pub const LINK_NODES_PER_MINUTE_MAX: usize = 60;
-/// How long a refusal is taken to say that the peer should wait.
+/// Maximum time for which a refusal makes a node wait.
 pub const LINK_REFUSAL_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// From one question for a receipt to the next about the same log, and from one sync to disk for

@@ -34,7 +34,7 @@ pub const EVENTS_MAX: usize = 1_024;
 pub const KEYCHAIN_ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// Time in which a person must unlock the keychain.
 pub const KEYCHAIN_UNLOCK_WAIT: Duration = Duration::from_secs(60);
-/// How long peers have at shutdown to end their sessions (`docs/protocol/streams.md#14`).
+/// Time that peers have at shutdown to end their sessions (`docs/protocol/streams.md#14`).
 pub const SHUTDOWN_LEAVE_WAIT: Duration = Duration::from_millis(700);
 
 /// Read-only connections to the database that are open at once, as many as there are processors up to
@@ -59,13 +59,14 @@ pub const FEED_PAGE_BYTES_MAX: usize = 256 * KIB;
 pub const CONSUMER_SIGHTS_MAX: usize = 64;
 /// Rejected operations, and forks, that the application is given at once.
 pub const EVIDENCE_PAGE_ROWS_MAX: usize = 1_000;
-/// How long automatic acknowledgements gather. What was acknowledged within this time before a
-/// crash comes again (`docs/protocol/streams.md#10`).
+/// Time for which automatic acknowledgements gather. What was acknowledged within this time before
+/// a crash comes again (`docs/protocol/streams.md#10`).
 pub const ACKS_GATHER_DELAY: Duration = Duration::from_millis(20);
 /// Peers of which a node remembers, in each topic, what they have of its own log
 /// (`docs/protocol/streams.md#19`).
 pub const RECEIPT_PEERS_MAX: usize = 1_024;
-/// How often a node that waits for the last acknowledgement before it stops looks who has a session.
+/// Interval at which a node that waits for the last acknowledgement before it stops checks who has
+/// a session.
 pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Bytes of the name of a consumer (`docs/protocol/consumers.md#1`).
 pub const CONSUMER_NAME_BYTES_MAX: usize = 128;

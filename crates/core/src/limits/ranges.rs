@@ -15,8 +15,8 @@ pub const RANGES_ASKED_MAX: usize = 128;
 pub const RANGES_ASKED_AHEAD_MAX: usize = 16;
 /// Logs of which one message tells that the sender is behind (`docs/protocol/ranges.md#4`).
 pub const RANGES_BEHIND_MAX: usize = 2_048;
-/// What one session may make a node look at, for each log of the topic: its hashes, listed logs
-/// and logs found to be lacking (`docs/protocol/ranges.md#7`).
+/// Work that one session may cause, for each log of the topic: its hashes, listed logs and logs
+/// found to be lacking (`docs/protocol/ranges.md#7`).
 pub const RANGES_WORK_PER_LOG: u64 = 20;
 /// The same, however few logs there are (`docs/protocol/ranges.md#7`).
 pub const RANGES_WORK_MIN: u64 = 8_192;

@@ -37,9 +37,9 @@ pub const RPC_CONNECTIONS_ALL_MAX: usize = 1_024;
 pub const RPC_REQUESTS_PER_SECOND: u64 = 5_000;
 /// Bytes of requests of a client in a second (`docs/protocol/rpc.md#11`).
 pub const RPC_REQUEST_BYTES_PER_SECOND: u64 = 16 * MIB as u64;
-/// How long a challenge, a ticket and a proof are good (`docs/protocol/rpc.md#4`).
+/// Validity of a challenge, a ticket and a proof (`docs/protocol/rpc.md#4`).
 pub const RPC_PROOF_WAIT: Duration = Duration::from_secs(60);
-/// How long a connection may be open without a credential (`docs/protocol/rpc.md#4`).
+/// Time for which a connection may be open without a credential (`docs/protocol/rpc.md#4`).
 pub const RPC_HELLO_WAIT: Duration = Duration::from_secs(10);
 /// Tickets that were not used (`docs/protocol/rpc.md#4`).
 pub const RPC_TICKETS_MAX: usize = 1_024;
@@ -49,11 +49,12 @@ pub const RPC_ALIASES_MAX: usize = 10_000;
 pub const RPC_PAGE_MESSAGES_MAX: usize = 512;
 /// Deliveries that one request settles (`docs/protocol/rpc.md#7`).
 pub const RPC_SETTLED_MAX: usize = 1_000;
-/// How long a long poll waits for a message (`docs/protocol/rpc.md#12`).
+/// Time for which a long poll waits for a message (`docs/protocol/rpc.md#12`).
 pub const RPC_POLL_WAIT: Duration = Duration::from_secs(25);
-/// How often a stream of events without messages shows that it lives (`docs/protocol/rpc.md#12`).
+/// Interval at which a stream of events without messages shows that it lives
+/// (`docs/protocol/rpc.md#12`).
 pub const RPC_SSE_INTERVAL: Duration = Duration::from_secs(15);
-/// How long clients have at shutdown to read what is under way (`docs/protocol/rpc.md#2`).
+/// Time that clients have at shutdown to read what is under way (`docs/protocol/rpc.md#2`).
 pub const RPC_SHUTDOWN_WAIT: Duration = Duration::from_millis(500);
 /// Topics and consumers that have a number of their own among the metrics
 /// (`docs/protocol/rpc.md#13`).
@@ -63,10 +64,10 @@ pub const RPC_RECEIPT_WAIT: Duration = Duration::from_secs(300);
 /// Messages of a node's own position that were delivered and not acknowledged; then nothing more comes
 /// (`docs/protocol/rpc.md#7`).
 pub const RPC_UNSEEN_MAX: usize = 1_000;
-/// How long a connection of HTTP may be open without a whole head of a request
+/// Time for which a connection of HTTP may be open without a whole head of a request
 /// (`docs/protocol/rpc.md#2`).
 pub const RPC_HTTP_IDLE_WAIT: Duration = Duration::from_secs(75);
-/// How long the body of a request may take to come (`docs/protocol/rpc.md#2`).
+/// Maximum time of the body of a request (`docs/protocol/rpc.md#2`).
 pub const RPC_HTTP_BODY_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a content that is uploaded in parts (`docs/protocol/rpc.md#8`).
 pub const RPC_UPLOAD_BYTES_MAX: usize = 16 * MIB;
@@ -74,11 +75,10 @@ pub const RPC_UPLOAD_BYTES_MAX: usize = 16 * MIB;
 pub const RPC_UPLOADS_ALL_BYTES_MAX: usize = 64 * MIB;
 /// The longest that a fetch waits for messages (`docs/protocol/rpc.md#7`).
 pub const RPC_FETCH_WAIT: Duration = Duration::from_secs(86_400);
-/// How much longer a named peer is waited for when another one has stored everything
+/// Additional time for a named peer when another one has stored everything
 /// (`docs/protocol/rpc.md#8`).
 pub const RPC_NAMED_WAIT: Duration = Duration::from_secs(1);
-/// How often to look whether the peers that were sent everything can say that they stored it
-/// (`docs/protocol/rpc.md#8`).
+/// Polling interval while the peers that were sent everything store it (`docs/protocol/rpc.md#8`).
 pub const RPC_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Links with devices that are under way at once (`docs/protocol/rpc.md#15`).
 pub const RPC_DEVICE_LINKS_MAX: usize = 8;
@@ -86,7 +86,8 @@ pub const RPC_DEVICE_LINKS_MAX: usize = 8;
 pub const RPC_DEVICE_LINK_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a recovery file that a client is given (`docs/protocol/rpc.md#15`).
 pub const RPC_RECOVERY_BYTES_MAX: usize = 16 * MIB;
-/// How long an export waits for its client to say that the file is stored (`docs/protocol/rpc.md#15`).
+/// Time for which an export waits for its client to say that the file is stored
+/// (`docs/protocol/rpc.md#15`).
 pub const RPC_EXPORT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// How often a node looks whether its recovery file should be written again, for statuses
 /// (`docs/protocol/rpc.md#15`).
@@ -95,7 +96,7 @@ pub const RPC_RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 pub const DRIVER_OUTPUTS_MAX: usize = 1_024;
 /// The longest request of the driver, in bytes: an import of some thousand operations.
 pub const DRIVER_REQUEST_BYTES_MAX: u64 = 256 * MIB as u64;
-/// How long the driver waits for an address before it answers `open` without one.
+/// Time for which the driver waits for an address before it answers `open` without one.
 pub const DRIVER_ADDRESSES_WAIT: Duration = Duration::from_secs(3);
 /// Files of the demo page (`docs/protocol/rpc.md#13`).
 pub const DEMO_FILES_MAX: usize = 64;

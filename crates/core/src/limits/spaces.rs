@@ -2,15 +2,16 @@
 
 use core::time::Duration;
 
-/// How long a node waits at most, a random time, before it heals a space for others
+/// Maximum of the random time that a node waits before it heals a space for others
 /// (`docs/protocol/spaces.md#8`).
 pub const SPACE_HEAL_WAIT: Duration = Duration::from_secs(2);
-/// How long a control message of a member may wait for a key before we say that we lack it; a random time of
-/// up to as much comes on top (`docs/protocol/streams.md#7`).
+/// Time for which a control message of a member may wait for a key before we say that we lack it;
+/// a random time of up to as much comes on top (`docs/protocol/streams.md#7`).
 pub const SPACE_ASK_WAIT: Duration = Duration::from_secs(30);
 /// From one time that we say so to the next (`docs/protocol/streams.md#7`).
 pub const SPACE_ASK_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// How often a node heals one space for others within an hour (`docs/protocol/streams.md#7`).
+/// Maximum number of times that a node heals one space for others within an hour
+/// (`docs/protocol/streams.md#7`).
 pub const SPACE_HEALS_PER_HOUR_MAX: u32 = 60;
 /// Bytes of control messages that a node makes in one space for others within an hour, before it
 /// stops (`docs/protocol/streams.md#7`).
@@ -81,7 +82,7 @@ pub const SPACE_SECRETS_LEFT_TOLD: [usize; 4] = [1_000, 100, 10, 0];
 /// Operations on groups that one control message carries (`docs/protocol/spaces.md#9`).
 pub const SPACE_OPERATIONS_MAX: usize = 10_000;
 
-/// What one control message says of invites (`docs/protocol/spaces.md#16`).
+/// Maximum number of notes about invites in one control message (`docs/protocol/spaces.md#16`).
 pub const SPACE_NOTES_MAX: usize = 64;
 
 /// Owners to whom a request to join is sealed (`docs/protocol/spaces.md#16`).
@@ -116,8 +117,8 @@ pub const PERSON_SPACES_MAX: usize = 10_000;
 /// (`docs/protocol/spaces.md#18`).
 pub const PERSON_STEP_MAX: usize = 16;
 
-/// How long a node waits to try again what it could not publish in a space about its person; twice as long
-/// after each time (`docs/protocol/spaces.md#18`).
+/// Wait of a node before it tries again what it could not publish in a space about its person;
+/// twice as long after each time (`docs/protocol/spaces.md#18`).
 pub const PERSON_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest such wait (`docs/protocol/spaces.md#18`).

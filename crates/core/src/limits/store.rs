@@ -17,7 +17,7 @@ pub const PAGE_BYTES_DEFAULT: usize = MIB;
 /// Bytes from which a body is written and read by itself, in one buffer, which all who read it at the
 /// same time share (`docs/protocol/sync.md#10`).
 pub const LARGE_BODY_BYTES: usize = 256 * KIB;
-/// How long the one that was read last is kept for others (`docs/protocol/sync.md#10`).
+/// Time for which the one that was read last is kept for others (`docs/protocol/sync.md#10`).
 pub const LARGE_BODY_KEPT: Duration = Duration::from_secs(1);
 /// Rows of pruned operations that a read skips before it stops (`docs/protocol/streams.md#5`).
 pub const GARBAGE_PASSED_ROWS_MAX: usize = 512;
@@ -31,18 +31,18 @@ pub const FORKS_PER_LOG_MAX: u32 = 16;
 pub const HEADS_PAGE_ROWS: usize = 4_096;
 /// Authors that a reader of the database remembers; about 60 bytes each.
 pub const READER_AUTHORS_MAX: usize = 16_384;
-/// How long opening waits for a writer of another process, such as a backup tool.
+/// Time for which opening waits for a writer of another process, such as a backup tool.
 pub const OPEN_BUSY_WAIT: Duration = Duration::from_secs(10);
-/// How long a transaction waits for one before it is tried again later
+/// Time for which a transaction waits for one before it is tried again later
 /// (`docs/protocol/streams.md#18`).
 pub const WRITER_BUSY_WAIT: Duration = Duration::from_millis(250);
-/// How old the last change of the data directory is before it is taken for settled: file systems
-/// count time in steps (`docs/protocol/streams.md#18`).
+/// Age at which the last change of the data directory counts as settled: file systems count time
+/// in steps (`docs/protocol/streams.md#18`).
 pub const DIRECTORY_SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// From one look at the files to the next until then, as long as the directory looks the same: longer
 /// than a step of the time of a local file system (`docs/protocol/streams.md#18`).
 pub const DIRECTORY_UNSETTLED_LOOK: Duration = Duration::from_millis(20);
-/// How long a read waits for the database, where it has to.
+/// Time for which a read waits for the database, where it has to.
 pub const READER_BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// Bytes to which the write-ahead log is cut down when it starts over.
@@ -51,7 +51,7 @@ pub const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const JOURNAL_BYTES_ALARM: u64 = 32 * 1024 * 1024;
 /// Bytes written between two looks at the size of the write-ahead log.
 pub const JOURNAL_LOOK_BYTES: u64 = 4 * 1024 * 1024;
-/// How long emptying it waits for readers, whose transactions are short.
+/// Time for which emptying it waits for readers, whose transactions are short.
 pub const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
 
 /// Bytes of the key file; a longer one is not ours.

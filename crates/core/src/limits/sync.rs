@@ -41,9 +41,9 @@ pub const BODIES_OWED_MAX: usize = 4096;
 pub const BODIES_ASKED_AGAIN_FIRST: Duration = Duration::from_secs(60);
 /// The longest time until then, after doubling (`docs/protocol/digest.md#5`).
 pub const BODIES_ASKED_AGAIN_MAX: Duration = Duration::from_secs(60 * 60);
-/// How long only one session of a topic asks for bodies (`docs/protocol/digest.md#5`).
+/// Time for which only one session of a topic asks for bodies (`docs/protocol/digest.md#5`).
 pub const BODIES_TURN: Duration = Duration::from_secs(2);
-/// How soon a session whose turn it was not tries again (`docs/protocol/digest.md#5`).
+/// Wait before a session whose turn it was not tries again (`docs/protocol/digest.md#5`).
 pub const BODIES_TURN_RETRY: Duration = Duration::from_secs(1);
 /// When a peer that sent a header without its body again is told a lower height again, at first
 /// (`docs/protocol/sync.md#5`).
@@ -52,11 +52,11 @@ pub const HEIGHT_LOWERED_AGAIN_FIRST: Duration = Duration::from_secs(60 * 60);
 pub const HEIGHT_LOWERED_AGAIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Logs of a peer and topic for which that is remembered (`docs/protocol/sync.md#5`).
 pub const HEIGHTS_LOWERED_MAX: usize = 1024;
-/// How long a header is held back whose body is wanted (`docs/protocol/sync.md#6`).
+/// Time for which a header is held back whose body is wanted (`docs/protocol/sync.md#6`).
 pub const HEADER_HELD_BACK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a handshake may take (`docs/protocol/sync.md`).
+/// Maximum time of a handshake (`docs/protocol/sync.md`).
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a peer has for [`PROGRESS_BYTES`] in catch-up or within a frame
+/// Time that a peer has for [`PROGRESS_BYTES`] in catch-up or within a frame
 /// (`docs/protocol/sync.md#8`).
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that move at least in that time: 64 per second (`docs/protocol/sync.md#8`).
@@ -81,15 +81,15 @@ pub const NEW_LOGS_OF_ALL_MAX: u32 = 10_000;
 pub const NEW_LOGS_OF_ALL_PER_SECOND: u32 = 500;
 /// New logs of a peer that do not count among those of all (`docs/protocol/sync.md#10`).
 pub const NEW_LOGS_FREE: u32 = 100;
-/// How many of these come back to it in a second (`docs/protocol/sync.md#10`).
+/// Number of these that come back to it in a second (`docs/protocol/sync.md#10`).
 pub const NEW_LOGS_FREE_PER_SECOND: u32 = 1;
 /// Bytes of memory that the head of a log takes (`docs/protocol/network.md#11`).
 pub const HEAD_BYTES: usize = 68;
-/// Which part of the budget heads may take before untrusted peers bring no more than
+/// Part of the budget that heads may take before untrusted peers bring no more than
 /// [`NEW_LOGS_FREE_PER_SECOND`] each (`docs/protocol/network.md#11`).
 pub const HEADS_BUDGET_PART: usize = 4;
-/// Which part of the budget the heads of logs may take that one untrusted peer has brought, likewise
-/// (`docs/protocol/network.md#11`).
+/// Part of the budget that the heads of logs may take that one untrusted peer has brought,
+/// likewise (`docs/protocol/network.md#11`).
 pub const HEADS_PEER_PART: usize = 32;
 /// Untrusted peers of which it is remembered how many logs they have brought
 /// (`docs/protocol/network.md#11`).
@@ -97,7 +97,8 @@ pub const HEADS_PEERS_MAX: usize = 4_096;
 /// Counts of new logs that are kept next to twice those in use, before those with nothing left to
 /// count are forgotten.
 pub const NEW_LOGS_BUCKETS_SPARE: usize = 1_024;
-/// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md#11`).
+/// Time for which the larger node id waits for the smaller one to dial
+/// (`docs/protocol/sync.md#11`).
 pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
 /// The same where the configuration names the peer, which may know nothing of this node
 /// (`docs/protocol/sync.md#11`).
@@ -120,7 +121,7 @@ pub const DIALS_AT_ONCE_MAX: usize = 8;
 pub const CANDIDATES_MAX: usize = 1_024;
 /// Those of them of whom only other peers said that they are interested (`docs/protocol/sync.md#11`).
 pub const CANDIDATES_TOLD_MAX: usize = 256;
-/// How long a node that has a session waits for more candidates before it looks at the ring
+/// Time for which a node that has a session waits for more candidates before it looks at the ring
 /// (`docs/protocol/sync.md#8`).
 pub const CANDIDATES_GATHERED: Duration = Duration::from_secs(2);
 /// The longest that this is put off by ever more of them (`docs/protocol/sync.md#8`).
@@ -158,9 +159,9 @@ pub const REPAIR_INTERVAL_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Round trips of the path that are added to it (`docs/protocol/sync.md#8`).
 pub const PROBE_ROUND_TRIPS: u32 = 4;
-/// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
+/// Time for which a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a session that another one replaces waits for the peer to end.
+/// Time for which a session that another one replaces waits for the peer to end.
 pub const REPLACED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Invalid operations of a peer after which it is slowed (`docs/protocol/sync.md#5`).

@@ -48,5 +48,5 @@ pub const VIEW_READS_MAX: usize = 4;
 pub const VIEW_COUNTED_ENTRIES_MAX: usize = 10_000;
 /// Rows of an old version that are deleted by one statement (`docs/protocol/views.md#3`).
 pub const VIEW_DELETED_ROWS_MAX: usize = 64;
-/// How long shutting down waits for functions that run (`docs/protocol/views.md#2`).
+/// Time for which shutting down waits for functions that run (`docs/protocol/views.md#2`).
 pub const VIEW_END_WAIT: Duration = Duration::from_millis(200);

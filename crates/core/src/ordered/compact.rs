@@ -58,7 +58,7 @@ impl<K, V> BTreeMap<K, V> {
         self.keys.len()
     }
 
-    /// Whether the map is empty.
+    /// Returns `true` if the map is empty.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -170,7 +170,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
         self.values.get_mut(place)
     }
 
-    /// Whether the map has the key.
+    /// Returns `true` if the map has the key.
     pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,

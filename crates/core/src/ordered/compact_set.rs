@@ -23,7 +23,7 @@ impl<T> BTreeSet<T> {
         self.0.len()
     }
 
-    /// Whether the set is empty.
+    /// Returns `true` if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -65,7 +65,7 @@ impl<T> BTreeSet<T> {
 }
 
 impl<T: Ord> BTreeSet<T> {
-    /// Whether the set has this value.
+    /// Returns `true` if the set has this value.
     pub fn contains<Q: Ord + ?Sized>(&self, value: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -137,17 +137,17 @@ impl<T: Ord> BTreeSet<T> {
         Union(&self.0, &other.0)
     }
 
-    /// Whether the other set has all values of this one.
+    /// Returns `true` if the other set has all values of this one.
     pub fn is_subset(&self, other: &Self) -> bool {
         self.iter().all(|value| other.contains(value))
     }
 
-    /// Whether this set has all values of the other one.
+    /// Returns `true` if this set has all values of the other one.
     pub fn is_superset(&self, other: &Self) -> bool {
         other.is_subset(self)
     }
 
-    /// Whether the sets have no value in common.
+    /// Returns `true` if the sets have no value in common.
     pub fn is_disjoint(&self, other: &Self) -> bool {
         self.intersection(other).next().is_none()
     }
