@@ -211,7 +211,7 @@ impl Node {
         heights
     }
 
-    /// What the peer is told to expect.
+    /// Answers with the totals that the peer is told to expect.
     fn totals(&self, ranges: Vec<LogRange>) -> Input {
         let entries = self.logs(&ranges);
         Input::Totals {

@@ -395,7 +395,7 @@ impl Book {
 
     /// Takes back what was stored. Bootstrap flags are configuration and not among it.
     ///
-    /// What cannot be read, and what there is no room for, is deleted with the next
+    /// Entries that cannot be read, and those that there is no room for, are deleted with the next
     /// [`Book::take_changed`]; a record beyond our limits is left out of its entry.
     pub fn restore(&mut self, node: VerifyingKey, stored: Bytes) -> Result<(), WireError> {
         let bytes = stored.len();

@@ -50,7 +50,7 @@ pub(crate) struct Dialing {
 }
 
 impl Dialing {
-    /// How many more addresses may be asked now on this teller's account.
+    /// Returns the number of addresses that may still be asked on this teller's account.
     pub(crate) fn left(&self, by: &Debtor, now: Time) -> usize {
         let recent = || self.spent.iter().filter(|spent| now < spent.at + MINUTE);
         let sum = |of: &dyn Fn(&Debtor) -> bool| -> usize {
@@ -69,19 +69,19 @@ impl Dialing {
         all.min(own).min(strangers) / ADDRESS_BYTES
     }
 
-    /// Whether an address does not rest.
+    /// Returns `true` if an address does not rest.
     pub(crate) fn is_rested(&self, socket: &SocketAddr, now: Time) -> bool {
         self.tried
             .get(socket)
             .is_none_or(|tried| tried.until <= now)
     }
 
-    /// Whether a node may be dialled at all.
+    /// Returns `true` if a node may be dialled at all.
     pub(crate) fn is_free(&self, node: &VerifyingKey, now: Time) -> bool {
         self.resting.get(node).is_none_or(|until| *until <= now)
     }
 
-    /// Whether the addresses of a node that have answered before did not the last time.
+    /// Returns `true` if the addresses of a node that have answered before did not the last time.
     pub(crate) fn is_silent(&self, node: &VerifyingKey) -> bool {
         self.silent.contains(node)
     }

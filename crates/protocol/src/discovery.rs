@@ -20,7 +20,7 @@ use crate::overlay::Overlay;
 use crate::record::TransportInfo;
 use crate::time::{Time, patience};
 
-/// What a session is opened with.
+/// Own state with which a session is opened.
 #[derive(Clone, Debug)]
 pub struct Local {
     /// Id of this node.
@@ -31,7 +31,7 @@ pub struct Local {
     pub overlays: BTreeSet<Overlay>,
 }
 
-/// What the driver tells the machine.
+/// Input from the driver.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Start, or a moment asked for with [`Output::Wake`] has come.
@@ -50,7 +50,7 @@ pub enum Input {
     Stop,
 }
 
-/// What the driver has to do.
+/// Action for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Write these bytes to the stream.
@@ -67,7 +67,7 @@ pub enum Output {
     Close(CloseCode),
 }
 
-/// What a session brought.
+/// Result of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The overlays that both are in; they replace what was known.
@@ -356,7 +356,7 @@ impl Discovery {
     }
 }
 
-/// Which incoming sessions are served: a few at once, one per peer, and not too many a minute
+/// Admission of incoming sessions: a few at once, one per peer, and not too many a minute
 /// (docs/protocol/discovery.md#10).
 #[derive(Debug, Default)]
 pub struct Admission {
@@ -381,7 +381,7 @@ impl Admission {
         Admission::default()
     }
 
-    /// Whether to serve a session with `peer`.
+    /// Decides whether to serve a session with `peer`.
     pub fn admit(&mut self, peer: VerifyingKey, standing: Standing, now: Time) -> Option<Admitted> {
         if self.open.values().any(|(other, _)| *other == peer) || !self.count(peer, standing, now) {
             return None;

@@ -224,7 +224,7 @@ impl Decoder {
         self.frames
     }
 
-    /// Whether the stream stands between two frames: only there may it end.
+    /// Returns `true` if the stream is between two frames: only there may it end.
     pub fn is_between_frames(&self) -> bool {
         self.buffer.is_empty() && self.begun.is_none() && self.drop_bytes == 0
     }

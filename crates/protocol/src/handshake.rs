@@ -57,7 +57,7 @@ impl Message {
     }
 }
 
-/// What the driver tells the machine.
+/// Input from the driver.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Start, or a moment asked for with [`Output::Wake`] has come.
@@ -72,7 +72,7 @@ pub enum Input {
     Stop,
 }
 
-/// What the driver has to do.
+/// Action for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Write these bytes to the stream.

@@ -52,7 +52,7 @@ pub enum RangesError {
 }
 
 impl RangesError {
-    /// What the connection or stream is closed with.
+    /// Returns the code with which the connection or stream is closed.
     pub const fn code(self) -> CloseCode {
         match self {
             RangesError::Work | RangesError::TooMany => CloseCode::Limit,

@@ -59,7 +59,8 @@ fn of_v6(ip: Ipv6Addr) -> Reach {
     }
 }
 
-/// Whether both lie in the same private range: the same site, as far as one can tell from outside.
+/// Returns `true` if both lie in the same private range: the same site, as far as one can tell
+/// from outside.
 fn same_site(one: IpAddr, other: IpAddr) -> bool {
     match (one.to_canonical(), other.to_canonical()) {
         (IpAddr::V4(one), IpAddr::V4(other)) => match (one.octets(), other.octets()) {
@@ -87,7 +88,8 @@ pub struct Net {
 }
 
 impl Net {
-    /// Whether `ip` is that of a neighbour or our own, and not the one that means all of them.
+    /// Returns `true` if `ip` is that of a neighbour or our own, and not the one that means all of
+    /// them.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.ip, ip) {
             (IpAddr::V4(own), IpAddr::V4(ip)) => {
@@ -115,12 +117,13 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Whether a neighbour of ours has this address.
+    /// Returns `true` if a neighbour of ours has this address.
     pub fn is_on_link(&self, ip: IpAddr) -> bool {
         self.nets.iter().any(|net| net.contains(ip.to_canonical()))
     }
 
-    /// Whether to send to an address that a node told us whose connection came from `teller`.
+    /// Returns `true` if a node may send to an address that it was told by a node whose connection
+    /// came from `teller`.
     pub fn permits(&self, told: SocketAddr, teller: Option<IpAddr>) -> bool {
         let ip = told.ip().to_canonical();
         let teller = teller.map(|teller| (Reach::of(teller), teller));
@@ -138,13 +141,14 @@ impl Ground {
             }
     }
 
-    /// Whether an address of the configuration or of an announcement names a machine at all.
+    /// Returns `true` if an address of the configuration or of an announcement names a machine at
+    /// all.
     pub fn names_a_machine(&self, told: SocketAddr) -> bool {
         let ip = told.ip().to_canonical();
         told.port() != 0 && Reach::of(ip) != Reach::Nobody && !self.is_broadcast(ip)
     }
 
-    /// Whether the address means all neighbours on one of our networks.
+    /// Returns `true` if the address means all neighbours on one of our networks.
     fn is_broadcast(&self, ip: IpAddr) -> bool {
         let IpAddr::V4(ip) = ip else { return false };
         self.nets.iter().any(|net| match net.ip {

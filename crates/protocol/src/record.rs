@@ -55,7 +55,7 @@ impl Address {
         }
     }
 
-    /// Whether anyone on the internet can route to this address.
+    /// Returns `true` if anyone on the internet can route to this address.
     pub fn is_global(&self) -> bool {
         self.socket()
             .is_some_and(|socket| Reach::of(socket.ip()) == Reach::Global)
@@ -226,7 +226,7 @@ impl TransportInfo {
         size_of::<TransportInfo>() + self.addresses().map(Address::bytes).sum::<usize>()
     }
 
-    /// Whether both name the same addresses, whenever they were written.
+    /// Returns `true` if both name the same addresses, whenever they were written.
     pub fn has_addresses(&self, addresses: &BTreeSet<Address>) -> bool {
         self.addresses().eq(addresses)
     }
@@ -291,7 +291,7 @@ impl TransportInfo {
         signing_bytes(self.timestamp, self.endpoint.as_ref())
     }
 
-    /// Whether it is beyond our limits; then it holds no address.
+    /// Returns `true` if it is beyond our limits; then it holds no address.
     pub(crate) fn is_oversize(&self) -> bool {
         self.oversize
     }
@@ -315,7 +315,7 @@ impl TransportInfo {
         self.verify_signature(node)
     }
 
-    /// Whether it was signed by a clock that is ahead of ours.
+    /// Returns `true` if it was signed by a clock that is ahead of ours.
     pub(crate) fn is_ahead(&self, now: Timestamp) -> bool {
         is_ahead(self.timestamp.wall, now)
     }
@@ -336,7 +336,7 @@ impl TransportInfo {
             .map_err(|_| RecordError::Signature)
     }
 
-    /// Whether this replaces `stored`: only a strictly later one does.
+    /// Returns `true` if this replaces `stored`: only a strictly later one does.
     pub fn replaces(&self, stored: Option<&TransportInfo>) -> bool {
         stored.is_none_or(|stored| self.timestamp > stored.timestamp)
     }
@@ -374,7 +374,7 @@ impl TransportInfo {
     }
 }
 
-/// Whether a time is further ahead of our clock than clocks that are right may differ.
+/// Returns `true` if a time is further ahead of our clock than clocks that are right may differ.
 pub(crate) fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     let ahead = time.as_micros().saturating_sub(now.as_micros());
     u128::from(ahead) > limits::RECORD_AHEAD_MAX.as_micros()
@@ -389,7 +389,7 @@ pub fn next_timestamp(previous: Option<HybridTimestamp>, now: Timestamp) -> Hybr
     }
 }
 
-/// What an mDNS announcement says next to the socket addresses (docs/protocol/network.md#5).
+/// Data of an mDNS announcement next to the socket addresses (docs/protocol/network.md#5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserData {
     /// The signature of the transport info.

@@ -23,7 +23,7 @@ pub use session::{Counters, End, Event, Input, Output, Session, SessionId};
 pub use sources::Sources;
 pub use turn::Turn;
 
-/// Which protocol the two sides of a connection agreed on, by its ALPN.
+/// Protocol that the two sides of a connection agreed on, by its ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// The one that release 0.7.1 speaks (`docs/protocol/sync.md`).
@@ -32,7 +32,7 @@ pub enum Protocol {
     DigestSync,
     /// A topic stream of a link, where ranges replace the heights (`docs/protocol/link.md#4`).
     Link {
-        /// What nobody else knows of this stream (`docs/protocol/ranges.md#1`).
+        /// Secret that nobody else knows of this stream (`docs/protocol/ranges.md#1`).
         binding: [u8; 32],
     },
 }

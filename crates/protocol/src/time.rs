@@ -57,8 +57,8 @@ impl Add<Duration> for Time {
     }
 }
 
-/// How long a peer has for a step: the wait of a usual path, or some round trips of this one where
-/// that is more, up to a bound (`docs/protocol/network.md#1`).
+/// Returns the time that a peer has for a step: the wait of a usual path, or some round trips of
+/// this one where that is more, up to a bound (`docs/protocol/network.md#1`).
 pub fn patience(usual: Duration, round_trip: Duration) -> Duration {
     stretched(usual, round_trip, limits::PATIENCE_ROUND_TRIPS)
 }

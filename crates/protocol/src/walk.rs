@@ -22,7 +22,7 @@ const fn ms(wait: Duration) -> u64 {
     wait.as_millis() as u64
 }
 
-/// What the driver tells the machine.
+/// Input from the driver.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Start, or a moment asked for with [`Output::Wake`] has come.
@@ -30,31 +30,31 @@ pub enum Input {
     /// Something changed that others should hear of: a topic was added, our addresses are
     /// others, a new neighbour was found. Also counts for walkers that are in a session.
     Reset,
-    /// Whether the node looks for peers for one of its topics. It does until this is said.
+    /// Tells whether the node looks for peers for one of its topics. It does until this is said.
     Lacking(bool),
     /// The session asked for with [`Output::Dial`] ended.
     Ended {
         /// The node that was dialled.
         node: VerifyingKey,
-        /// What it brought, `None` when it failed.
+        /// Result of the session, `None` when it failed.
         step: Option<Step>,
     },
 }
 
-/// What a session brought, from [`crate::book::Book::apply`].
+/// Result of a session, from [`crate::book::Book::apply`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// Records received.
     pub received: usize,
     /// Records that told us something new.
     pub learned: usize,
-    /// Whether the shared overlays changed.
+    /// `true` if the shared overlays changed.
     pub overlays_changed: bool,
     /// The nodes in the records.
     pub nodes: Vec<VerifyingKey>,
 }
 
-/// What the driver has to do.
+/// Action for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Run a discovery session with this node as Alice, then give [`Input::Ended`].
@@ -109,7 +109,7 @@ struct Walker {
 /// Chooses nodes for discovery sessions.
 #[derive(Debug)]
 pub struct Walk {
-    /// Whether the node looks for peers for one of its topics.
+    /// `true` if the node looks for peers for one of its topics.
     lacking: bool,
     walkers: Vec<Walker>,
     visits: BTreeMap<VerifyingKey, Visits>,

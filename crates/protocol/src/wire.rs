@@ -131,7 +131,7 @@ impl Reader {
         Ok(text.to_owned())
     }
 
-    /// Whether an optional value follows.
+    /// Returns `true` if an optional value follows.
     pub fn option(&mut self) -> Result<bool, WireError> {
         match self.u8()? {
             0 => Ok(false),

@@ -7,7 +7,8 @@ use p2panda_core::{Timestamp, limits};
 
 use crate::record::is_ahead;
 
-/// How far the clock of a peer is from ours, at least. Nobody knows which of the two is right.
+/// Minimum difference between the clock of a peer and ours. Nobody knows which of the two is
+/// right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockDifference {
     /// The peer's clock is ahead of ours.
@@ -32,8 +33,8 @@ impl ClockDifference {
             .then(|| ClockDifference::Behind(behind.saturating_sub(limits::RECORD_RENEWED_AFTER)))
     }
 
-    /// Whether it is worth telling, after the difference that was told before: small changes are
-    /// the age of a record, not of a clock.
+    /// Returns `true` if it is worth telling, after the difference that was told before: small
+    /// changes are the age of a record, not of a clock.
     pub fn is_news(self, told: Option<ClockDifference>) -> bool {
         use ClockDifference::{Ahead, Behind};
         match (self, told) {

@@ -11,7 +11,7 @@ use crate::reach::Ground;
 use crate::record::Address;
 use crate::time::Time;
 
-/// How to dial a node now.
+/// Plan for dialling a node now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Not at all: it has failed lately, nothing is known, or others had their turn first.
@@ -58,7 +58,7 @@ impl Book {
         free.map_or_else(BTreeSet::new, |entry| self.known_of(node, entry))
     }
 
-    /// Whether [`Book::plan`] would not answer [`Plan::Rest`].
+    /// Returns `true` if [`Book::plan`] would not answer [`Plan::Rest`].
     pub fn may_dial(&self, node: &VerifyingKey, wall: Timestamp, now: Time) -> bool {
         let Some(entry) = self.dialable(node, wall, now) else {
             return false;
@@ -67,7 +67,7 @@ impl Book {
         !known.is_empty() || self.to_ask(entry, &known, now).is_some()
     }
 
-    /// How to dial a node now. What is to be asked counts as asked.
+    /// Plans how to dial a node now. Addresses to ask count as asked.
     pub fn plan(&mut self, node: &VerifyingKey, wall: Timestamp, now: Time) -> Plan {
         let Some(entry) = self.dialable(node, wall, now) else {
             return Plan::Rest;

@@ -72,7 +72,7 @@ pub struct Node {
     pub(super) metrics: Metrics,
     pub(super) confirmed: Timestamp,
     pub(super) overlays: BTreeSet<Overlay>,
-    /// Whether the node announced the record itself on the local network.
+    /// `true` if the node announced the record itself on the local network.
     pub(super) direct: bool,
     /// Addresses of an announcement on the local network that did not replace the record, until
     /// the node hands over a record itself.
@@ -87,18 +87,18 @@ pub struct Node {
     pub(super) tellers: Vec<Teller>,
     /// Addresses of the record at which the node proved itself.
     pub(super) answered: BTreeSet<SocketAddr>,
-    /// Whether the stored book may have this entry.
+    /// `true` if the stored book may have this entry.
     pub(super) stored: bool,
 }
 
 impl Node {
-    /// Whether the configuration names this node.
+    /// Returns `true` if the configuration names this node.
     pub fn is_bootstrap(&self) -> bool {
         self.bootstrap
     }
 
-    /// Whether the node is more than a made-up identity: the configuration names it, or the catch-up
-    /// of a sync session with it was completed before.
+    /// Returns `true` if the node is more than a made-up identity: the configuration names it, or
+    /// the catch-up of a sync session with it was completed before.
     pub fn is_trusted(&self) -> bool {
         self.bootstrap || self.proven
     }
@@ -146,7 +146,7 @@ impl Node {
         self.confirmed
     }
 
-    /// Whether the last attempt failed, so that others come first.
+    /// Returns `true` if the last attempt failed, so that others come first.
     ///
     /// Bootstrap nodes never are, and after [`limits::STALE_RETRY`] a node gets another chance.
     pub fn is_stale(&self, now: Timestamp) -> bool {
@@ -280,7 +280,7 @@ impl Node {
         self.kept_until = self.kept_until.max(until);
     }
 
-    /// Whether nothing ever resulted from it.
+    /// Returns `true` if nothing ever resulted from it.
     pub(super) fn is_hearsay(&self) -> bool {
         !self.proven && self.metrics.successes == 0 && self.overlays.is_empty()
     }

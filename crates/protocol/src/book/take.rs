@@ -37,10 +37,10 @@ pub enum Source {
 impl Book {
     /// Takes a record from the network.
     ///
-    /// What the node hands over itself is taken no matter what its time. By hearsay only a later
-    /// one replaces the stored one, and none that is ahead of `wall`; timestamps are compared
-    /// first, so that a record that is not later costs no signature check. No record replaces
-    /// configured addresses.
+    /// A record that the node hands over itself is accepted no matter what its time. By hearsay
+    /// only a later one replaces the stored one, and none that is ahead of `wall`; timestamps are
+    /// compared first, so that a record that is not later costs no signature check. No record
+    /// replaces configured addresses.
     pub fn insert(
         &mut self,
         node: VerifyingKey,

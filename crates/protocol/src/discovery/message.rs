@@ -117,7 +117,7 @@ pub fn pad(hashes: &mut BTreeSet<[u8; 32]>, draws: &mut Draws) {
     }
 }
 
-/// What of these records we send in one message; the first ones come first.
+/// Returns the part of these records that we send in one message; the first ones come first.
 pub fn fit(records: Records) -> Records {
     let (mut bytes, mut addresses) = (16, 0);
     let mut scratch = BytesMut::new();

@@ -112,7 +112,7 @@ impl Member {
         self.views.neighbours()
     }
 
-    /// Whether a peer is a neighbour.
+    /// Returns `true` if a peer is a neighbour.
     pub fn is_neighbour(&self, peer: &VerifyingKey) -> bool {
         self.views.is_neighbour(peer)
     }
@@ -122,12 +122,12 @@ impl Member {
         self.views.all(Branch::Eager)
     }
 
-    /// Whether a broadcast came before, so that it costs nothing if it comes again.
+    /// Returns `true` if a broadcast came before, so that it costs nothing if it comes again.
     pub fn knows(&self, id: &MessageId) -> bool {
         self.tree.knows(id)
     }
 
-    /// Whether the overlay needs a connection to a peer.
+    /// Returns `true` if the overlay needs a connection to a peer.
     pub fn needs(&self, peer: &VerifyingKey) -> bool {
         self.views.needs(peer)
     }

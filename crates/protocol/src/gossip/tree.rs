@@ -9,7 +9,7 @@ use p2panda_core::{Hash, VerifyingKey, limits};
 use super::message::{Message, MessageId, Scope};
 use crate::time::Time;
 
-/// What is to be sent, and to whom.
+/// Messages to send, and their receivers.
 pub(super) type Sends = Vec<(VerifyingKey, Message)>;
 
 /// A node needs an announcement to be this many hops shorter to change the tree.
@@ -19,7 +19,7 @@ const ANNOUNCED_BYTES: usize = 35;
 /// Tags and count in front of them.
 const ANNOUNCE_BYTES: usize = 4;
 
-/// Who gets broadcasts and who gets announcements, as far as a neighbour is concerned.
+/// Kind of a branch: peers that get broadcasts, and peers that get announcements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Branch {
     /// It gets broadcasts.
@@ -38,13 +38,13 @@ pub(super) trait Branches {
     fn all(&self, branch: Branch) -> Vec<VerifyingKey>;
 }
 
-/// What a node remembers of the broadcasts of one overlay.
+/// Broadcasts of one overlay that a node remembers.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     /// With the content as long as others may ask for it.
     seen: HashMap<MessageId, Option<(Bytes, u16)>>,
     by_age: VecDeque<(Time, MessageId)>,
-    /// How many of `by_age` have no content any more.
+    /// Number of entries in `by_age` without content.
     without_content: usize,
     missing: BTreeMap<MessageId, Missing>,
     /// Not later than any of them is asked for.
@@ -63,7 +63,7 @@ struct Missing {
 }
 
 impl Tree {
-    /// Whether a broadcast came before.
+    /// Returns `true` if a broadcast came before.
     pub(super) fn knows(&self, id: &MessageId) -> bool {
         self.seen.contains_key(id)
     }

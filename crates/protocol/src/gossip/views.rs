@@ -16,7 +16,7 @@ const REMEMBERED_AT_HOPS: u16 = 3;
 const SHUFFLED_NEIGHBOURS: usize = 3;
 const SHUFFLED_OTHERS: usize = 4;
 
-/// What views answer to an event.
+/// Answers of views to an event.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     pub(super) sends: Vec<(VerifyingKey, Message)>,
@@ -28,7 +28,7 @@ pub(super) struct Answers {
     pub(super) free: Vec<VerifyingKey>,
 }
 
-/// What views need of the world.
+/// Knowledge of the world that views need.
 pub(super) struct World<'a> {
     pub(super) now: Time,
     pub(super) draws: &'a mut Draws,
@@ -115,7 +115,7 @@ impl Views {
         self.is_neighbour(peer) || self.requests.contains_key(peer)
     }
 
-    /// How many more neighbours are to be looked for.
+    /// Returns the number of neighbours that are still to be looked for.
     pub(super) fn lacking(&self) -> usize {
         limits::GOSSIP_NEIGHBOURS_WANTED.saturating_sub(self.neighbours.len() + self.requests.len())
     }

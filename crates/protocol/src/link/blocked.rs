@@ -10,7 +10,7 @@ use crate::link::receipts::TooMuch;
 use crate::overlay::Overlay;
 use crate::time::Time;
 
-/// What a blocked log of the peer takes here, and what the node remembers of it.
+/// Cost of a blocked log of the peer here, and of what the node remembers of it.
 const BLOCKED_HELD_BYTES: usize = 512;
 
 /// One of the logs of an author in a topic.
@@ -22,7 +22,7 @@ pub struct AuthorLog {
     pub label: Option<Label>,
 }
 
-/// Which limit of a node is used up.
+/// Limit of a node that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Quota {
     /// That of everything.
@@ -70,22 +70,22 @@ pub type Blocks = BTreeMap<AuthorLog, Block>;
 /// A log that is blocked, or is taken again.
 pub type BlockChange = (AuthorLog, Option<Block>);
 
-/// What both sides of a link block.
+/// Logs that both sides of a link block.
 #[derive(Debug)]
 pub(super) struct Blocked {
     peer: VerifyingKey,
-    /// Whether the peer knows the message.
+    /// `true` if the peer knows the message.
     is_known: bool,
     /// Overlays whose topic the peer has proved to know.
     proven: BTreeSet<Overlay>,
-    /// What this side blocks.
+    /// Logs that this side blocks.
     own: BTreeMap<Overlay, Arc<Blocks>>,
-    /// What the peer was told of it.
+    /// Logs of these that the peer was told.
     told: BTreeMap<Overlay, Blocks>,
     /// Overlays of which something may have to be told, and not before this.
     due: BTreeSet<Overlay>,
     next: Time,
-    /// What the peer blocks.
+    /// Logs that the peer blocks.
     theirs: BTreeMap<Overlay, Blocks>,
     messages: Rate,
 }
@@ -110,7 +110,7 @@ impl Blocked {
         self.is_known = true;
     }
 
-    /// What the peer makes this hold.
+    /// Returns the number of bytes that the peer makes this hold.
     pub(super) fn held_bytes(&self) -> usize {
         count(&self.theirs) * BLOCKED_HELD_BYTES
     }
@@ -149,7 +149,7 @@ impl Blocked {
         self.due.remove(overlay);
     }
 
-    /// What the peer is to be told now.
+    /// Returns what the peer is to be told now.
     pub(super) fn tell(
         &mut self,
         common: &BTreeSet<Overlay>,
@@ -186,7 +186,7 @@ impl Blocked {
         (self.is_known && !self.due.is_empty()).then_some(self.next)
     }
 
-    /// What has changed since the peer was told: as many as one message may have.
+    /// Returns the changes since the peer was told: as many as one message may have.
     fn changes(&self, overlay: &Overlay) -> Vec<BlockChange> {
         let none = Blocks::new();
         let told = self.told.get(overlay).unwrap_or(&none);

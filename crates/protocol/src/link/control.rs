@@ -32,7 +32,7 @@ const TAGS_MIN: usize = 8;
 /// A tag and its place in a set, for as many as the set has room for.
 const TAG_HELD_BYTES: usize = 20;
 
-/// What a link begins with.
+/// Parameters with which a link begins.
 #[derive(Debug)]
 pub struct Start {
     /// Id of this node.
@@ -43,7 +43,7 @@ pub struct Start {
     pub side: Side,
     /// The secret of the connection.
     pub secret: Secret,
-    /// Which run of this node it is.
+    /// Run of this node.
     pub instance: Instance,
     /// The signed addresses of this node, if it has any.
     pub record: Option<TransportInfo>,
@@ -55,7 +55,7 @@ pub struct Start {
     pub draws: Draws,
 }
 
-/// What the driver tells the machine.
+/// Input from the driver.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Start, or a moment asked for with [`Output::Wake`] has come.
@@ -95,14 +95,14 @@ pub enum Input {
     Farewell(Farewell),
 }
 
-/// What the driver has to do.
+/// Action for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Write these bytes to the stream.
     Send(Bytes),
     /// Give [`Input::Tick`] at this moment.
     Wake(Time),
-    /// Which run of the peer it is, and its record, not verified.
+    /// Run of the peer, and its record, not verified.
     Hello {
         /// Settles which of two links stays.
         instance: Instance,
@@ -117,15 +117,15 @@ pub enum Output {
     Parted(Overlay),
     /// Give [`Input::Nodes`]: records for a peer with these common overlays.
     WantNodes(BTreeSet<Overlay>),
-    /// What the peer says about nodes, not verified.
+    /// Statements of the peer about nodes, not verified.
     Nodes(Told),
-    /// What was asked for with [`Input::Ask`] has come.
+    /// The answer to [`Input::Ask`] has come.
     Answered,
     /// A gossip message for a common overlay.
     Gossip(Overlay, Bytes),
     /// Give [`Input::Stored`] when a log is stored further than `above`, and synced, if it is the peer's.
     WantStored {
-        /// Which one.
+        /// Affected log.
         log: ReceiptLog,
         /// `None`: any entry will do.
         above: Option<u32>,
@@ -193,7 +193,7 @@ impl Failure {
     }
 }
 
-/// What the peer has said so far.
+/// Messages of the peer so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
     Nothing,
@@ -202,14 +202,14 @@ enum Heard {
     Interest,
 }
 
-/// What continues with the next message.
+/// Part that continues with the next message.
 #[derive(Debug)]
 enum Part {
     Interest,
     Nodes(Come),
 }
 
-/// What this side owes of records.
+/// Records that this side owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owed {
     Nothing,
@@ -350,7 +350,8 @@ impl Control {
         self.own.get(tag).copied()
     }
 
-    /// What the peer makes this hold, without what is still to be taken with [`Control::poll`].
+    /// Returns the number of bytes that the peer makes this hold, without what is still to be
+    /// taken with [`Control::poll`].
     pub fn held_bytes(&self) -> usize {
         let come = match &self.part {
             Some(Part::Nodes(come)) => come.held_bytes(),

@@ -87,12 +87,12 @@ impl Farewell {
     }
 }
 
-/// How far a log is stored: everything up to an entry (`docs/protocol/link.md#10`).
+/// Height up to which a log is stored: everything up to an entry (`docs/protocol/link.md#10`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     /// Its place in the log.
     pub height: u32,
-    /// Which entry that is.
+    /// Identifies that entry.
     pub check: Check,
 }
 
@@ -101,16 +101,16 @@ pub struct Level {
 pub enum Message {
     /// The first one of each side.
     Hello {
-        /// What the sender knows of this page.
+        /// Version of the protocol that the sender knows.
         version: u32,
-        /// Which run of the sender this is.
+        /// Run of the sender.
         instance: Instance,
         /// The record of the sender, not verified.
         record: Option<TransportInfo>,
     },
     /// Overlays that the sender is in.
     Interest {
-        /// Whether the next message continues with it.
+        /// `true` if the next message continues with it.
         more: bool,
         /// It is in them from now on.
         begun: Vec<Tag>,
@@ -121,7 +121,7 @@ pub enum Message {
     Ask,
     /// Records of nodes, not verified.
     Nodes {
-        /// Whether the next message continues with it.
+        /// `true` if the next message continues with it.
         more: bool,
         /// By node.
         records: Records,
@@ -152,14 +152,14 @@ pub enum Message {
         overlay: Tag,
         /// The log, if it has a name.
         label: Option<Label>,
-        /// How far.
+        /// Stored height.
         level: Level,
     },
     /// A quota of the sender blocks logs, or blocks them no longer.
     Blocked {
         /// The membership overlay of the topic, as the sender names it.
         overlay: Tag,
-        /// Which logs.
+        /// Changed logs.
         entries: Vec<BlockChange>,
     },
     /// Something of a later version; it says nothing.

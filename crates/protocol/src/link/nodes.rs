@@ -19,12 +19,12 @@ const MEMBERS_BYTES: usize = 18;
 /// Of a node behind a tag, at most as many as are told.
 const PLACE_BYTES: usize = 2;
 
-/// What one side tells the other of nodes.
+/// Statements of one side about nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Their records, most wanted first; not verified where they were received.
     pub records: Records,
-    /// Which of them are known to be in a common overlay.
+    /// Nodes of these that are known to be in a common overlay.
     pub members: BTreeMap<Overlay, BTreeSet<VerifyingKey>>,
 }
 
@@ -103,7 +103,7 @@ impl Parts {
     }
 }
 
-/// What has come in several messages.
+/// Parts that came in several messages.
 #[derive(Debug, Default)]
 pub(super) struct Come {
     records: Records,

@@ -62,7 +62,7 @@ pub enum OpeningError {
     Wire(#[from] WireError),
 }
 
-/// How many bytes follow these four.
+/// Returns the number of bytes that follow these four.
 pub fn payload_bytes(length: [u8; 4]) -> Result<usize, OpeningError> {
     let bytes = u32::from_be_bytes(length) as usize;
     match bytes {

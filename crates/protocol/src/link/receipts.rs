@@ -58,7 +58,7 @@ pub(super) struct Receipts {
 #[derive(Debug)]
 struct Wanted {
     height: u32,
-    /// Whether the peer was asked, since the overlay is common.
+    /// `true` if the peer was asked, since the overlay is common.
     is_asked: bool,
     answers: Rate,
 }
@@ -200,7 +200,8 @@ impl Receipts {
     }
 }
 
-/// Whether a log is among those that are remembered of its topic, or may become one of them.
+/// Returns `true` if a log is among those that are remembered of its topic, or may become one of
+/// them.
 fn has_room<T>(logs: &BTreeMap<ReceiptLog, T>, log: &ReceiptLog) -> bool {
     let named = || {
         let all = logs.range(ReceiptLog::all(log.overlay));

@@ -52,8 +52,8 @@ impl Runs {
         is_copy
     }
 
-    /// Whether a copy was there not long ago: an address that a record does not name any more may be the
-    /// other one's.
+    /// Returns `true` if a copy was there not long ago: an address that a record does not name any
+    /// more may be the other one's.
     pub fn has_copies(&self, peer: &VerifyingKey, now: Time) -> bool {
         let seen = self.0.get(peer).and_then(|former| former.copy_at);
         seen.is_some_and(|at| at + limits::LINK_COPIES_REMEMBERED > now)

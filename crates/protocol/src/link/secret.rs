@@ -38,7 +38,7 @@ impl Side {
     }
 }
 
-/// How a side of one link names an overlay.
+/// Name of an overlay, used by one side of one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub(crate) [u8; 16]);
 
@@ -49,7 +49,7 @@ impl Tag {
     }
 }
 
-/// How a side of one link shows that it knows a topic.
+/// Proof by one side of one link that it knows a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Proof(pub(crate) [u8; 32]);
 
@@ -82,7 +82,7 @@ impl Secret {
         Proof(self.keyed(TOPIC, side, topic.as_bytes()))
     }
 
-    /// What binds the fingerprints of the sessions about a topic to this link
+    /// Returns the value that binds the fingerprints of the sessions about a topic to this link
     /// (`docs/protocol/ranges.md#1`). It is the same for both sides.
     pub fn binding(&self, topic: &Topic) -> [u8; 32] {
         *Hash::keyed_parts(&self.0, &[RANGES, topic.as_bytes()]).as_bytes()

@@ -10,11 +10,11 @@ use crate::link::secret::Side;
 pub struct Link {
     /// The side that this node has of it.
     pub side: Side,
-    /// Which run of the peer it is with.
+    /// Run of the peer that it is with.
     pub instance: Instance,
 }
 
-/// Which one ends.
+/// Decision about which link ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     /// The one that was there before.

@@ -29,7 +29,7 @@ pub enum Input {
     Heard(VerifyingKey),
     /// The announcement of this node has changed, appeared or ended.
     Own {
-        /// Whether there is something to announce.
+        /// `true` if there is something to announce.
         announced: bool,
     },
     /// The network may be another one.

@@ -62,7 +62,7 @@ impl Name {
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) is_response: bool,
-    /// Whether it is about looking names up; there are other operations.
+    /// `true` if it is about looking names up; there are other operations.
     pub(super) is_lookup: bool,
     pub(super) questions: u16,
     pub(super) answers: u16,
@@ -75,7 +75,7 @@ pub(super) struct Header {
 pub(super) struct Owner {
     pub(super) name: Name,
     pub(super) kind: u16,
-    /// Whether the class is IN, the only one there is.
+    /// `true` if the class is IN, the only one there is.
     pub(super) is_internet: bool,
 }
 

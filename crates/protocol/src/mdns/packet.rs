@@ -29,7 +29,7 @@ const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// Digits of base32 for 32 bytes.
 const LABEL_BYTES: usize = 52;
 
-/// What a packet that came by multicast means.
+/// Meaning of a packet that came by multicast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
     /// Somebody asks who is there.
@@ -113,7 +113,7 @@ fn read_response(mut reader: Reader<'_>, header: &Header) -> Result<Packet, Pack
     heard.finish()
 }
 
-/// What a response said so far of the first node in it.
+/// Data of the first node in a response, read so far.
 #[derive(Debug, Default)]
 struct Heard {
     node: Option<VerifyingKey>,
@@ -198,7 +198,7 @@ fn ended(data: &Reader<'_>) -> Result<(), PacketError> {
     data.is_at_end().then_some(()).ok_or(PacketError::Record)
 }
 
-/// What a node says about itself on the local network.
+/// Announcement of a node about itself on the local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     /// Id of the announced node.

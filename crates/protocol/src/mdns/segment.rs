@@ -1,4 +1,4 @@
-//! Which packets count on an interface.
+//! Filter for packets on an interface.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +18,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Whether a packet from `source` was sent by a responder on this segment: from the port of
-    /// multicast DNS, and from an address that lies in a network of the interface or is
+    /// Returns `true` if a packet from `source` was sent by a responder on this segment: from the
+    /// port of multicast DNS, and from an address that lies in a network of the interface or is
     /// link-local and, with IPv6, of this interface.
     pub fn has_responder(&self, source: SocketAddr) -> bool {
         let ip = source.ip().to_canonical();

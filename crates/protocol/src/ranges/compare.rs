@@ -9,11 +9,11 @@ use super::RangesError;
 use super::keys::Key;
 use super::message::Known;
 
-/// What was found out so far.
+/// Findings so far.
 #[derive(Debug)]
 pub(super) struct Findings {
     key: Key,
-    /// What the peer lacks and was not handed out yet.
+    /// Ranges that the peer lacks and that were not handed out yet.
     pub(super) lacks: Vec<LogRange>,
     /// Logs of which the peer needs to be shown that they are forked.
     pub(super) forked: Vec<LogHead>,

@@ -12,7 +12,7 @@ use super::RangesError;
 use super::message::{Ask, Asked, Behind, Has, Message, Split, Told};
 use super::reconcile::Reconcile;
 
-/// What the initiator remembers.
+/// State of the initiator.
 #[derive(Debug)]
 pub(super) struct Initiator {
     /// Parts of ranges that differ and were not asked about, the first one last.
@@ -28,7 +28,7 @@ pub(super) struct Initiator {
 struct Parts {
     base: Prefix,
     bits: u8,
-    /// Which ones, the first one in the lowest bit.
+    /// Set of the affected parts, the first one in the lowest bit.
     set: u64,
     /// The peer would have divided it into more parts, had they had more logs.
     few: bool,
@@ -59,7 +59,7 @@ impl Parts {
 enum Expected {
     /// One for each part.
     Parts(Parts),
-    /// What the peer has of a range.
+    /// The state of the peer in a range.
     Has(Prefix),
     /// Where the peer is behind in these logs.
     Behind(Vec<(VerifyingKey, LogId)>),
@@ -192,7 +192,7 @@ impl Reconcile {
         Ok(())
     }
 
-    /// Which parts differ.
+    /// Compares the parts of a divided range.
     fn peer_splits(
         &mut self,
         range: &Prefix,
@@ -244,8 +244,8 @@ impl Reconcile {
         })?
     }
 
-    /// What is asked before anything is known of the peer, not even whether it knows the topic: so
-    /// no log is named.
+    /// Makes the question that is asked before anything is known of the peer, not even whether it
+    /// knows the topic: so no log is named.
     pub(super) fn first_question(
         &mut self,
         initiator: &mut Initiator,

@@ -7,7 +7,7 @@ use super::message::Fingerprint;
 /// Keeps these hashes apart from all others.
 const CONTEXT: &[u8] = b"p2panda/ranges/v1";
 
-/// What one side puts in front of each hash that it says.
+/// Prefix that one side puts in front of each hash that it says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key(Hash);
 
@@ -16,7 +16,7 @@ impl Key {
         Key(Hash::digest_parts(&[CONTEXT, binding, sender.as_bytes()]))
     }
 
-    /// What this side says of a range in which it has these heads.
+    /// Returns the fingerprint of this side for a range in which it has these heads.
     pub(super) fn fingerprint(&self, heads: &mut Heads, range: &Prefix) -> Fingerprint {
         self.bind(&heads.hash(range))
     }

@@ -79,11 +79,11 @@ pub struct Ask {
 pub struct Asked {
     /// The range that this is about.
     pub range: Prefix,
-    /// What the sender has of it; `None` if it only asks what the receiver has.
+    /// State of the sender in the range; `None` if it only asks what the receiver has.
     pub has: Option<Has>,
 }
 
-/// What a side has of a range.
+/// State of one side in a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Has {
     /// Many logs: a fingerprint for each part.
@@ -134,7 +134,7 @@ pub enum Known {
     Height {
         /// The height.
         seq: u32,
-        /// Whether it has evidence that the log is forked.
+        /// `true` if it has evidence that the log is forked.
         forked: bool,
     },
 }

@@ -15,24 +15,24 @@ use super::message::{Fingerprint, Has, Message, Open, Split, VERSION};
 /// About how many logs each part of a range has that is divided.
 const LOGS_PER_PART: usize = 8;
 
-/// Which side a node is: who asks, and who answers.
+/// Role of a node: it asks, or it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Asks. With `eager` it asks in its first message, before it knows whether anything differs:
     /// half a round trip less if it does, up to 560 bytes more if it does not. The peer learns about
     /// how many logs there are, also if it does not know the topic; no log is named.
     Initiator {
-        /// Whether it does.
+        /// `true` if it asks in its first message.
         eager: bool,
     },
     /// Answers.
     Responder,
 }
 
-/// What both sides know of a session before it begins.
+/// Knowledge of both sides about a session before it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// Which side this node is.
+    /// Role of this node.
     pub role: Role,
     /// 32 bytes that both sides have and that no other connection has.
     pub binding: [u8; 32],
@@ -44,7 +44,7 @@ pub struct Start {
     pub log: LogId,
 }
 
-/// What the machine wants.
+/// Action for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Write this frame.
@@ -61,7 +61,7 @@ pub enum Output {
     Forked(Vec<LogHead>),
     /// All is known that the peer lacks. Nothing comes after it.
     Done {
-        /// Whether both sides have the same.
+        /// `true` if both sides have the same.
         equal: bool,
     },
 }
@@ -73,7 +73,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Reconcile {
     pub(super) log: LogId,
-    /// What this side's fingerprints are bound to, and the peer's.
+    /// Key that this side's fingerprints are bound to, and the peer's.
     pub(super) ours: Key,
     pub(super) theirs: Key,
     pub(super) findings: Findings,
@@ -156,7 +156,7 @@ impl Reconcile {
         Ok(())
     }
 
-    /// What to do next, until there is nothing.
+    /// Returns the next action, until there is none.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -268,7 +268,7 @@ impl Reconcile {
         self.state = State::Over { equal };
     }
 
-    /// What this side has of a range: all of few logs, or a fingerprint for each part.
+    /// Returns the state of this side in a range: all of few logs, or a fingerprint for each part.
     pub(super) fn has(&mut self, range: &Prefix, heads: &mut Heads) -> Result<Has, RangesError> {
         let count = heads.count(range);
         if count <= RANGE_LIST_MAX {
@@ -292,7 +292,7 @@ impl Reconcile {
         }))
     }
 
-    /// Whether the peer's fingerprint of a range says that it has the same.
+    /// Returns `true` if the peer's fingerprint of a range says that it has the same.
     pub(super) fn is_equal(&self, range: &Prefix, told: &Fingerprint, heads: &mut Heads) -> bool {
         self.theirs.fingerprint(heads, range) == *told
     }

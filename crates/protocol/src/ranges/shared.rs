@@ -37,7 +37,7 @@ impl SharedHeads {
         }
     }
 
-    /// How many logs there are. `None` while somebody looks at them.
+    /// Returns the number of logs. `None` while somebody looks at them.
     pub fn try_len(&self) -> Option<usize> {
         match self.0.known.try_lock() {
             Ok(mut known) => Some(known.heads().len()),

@@ -45,7 +45,7 @@ impl Entries {
         self.first..=self.last
     }
 
-    /// Whether it took the entry in, which follows it.
+    /// Returns `true` if it took the entry in, which follows it.
     pub(super) fn extend(&mut self, author: &VerifyingKey, seq: u32) -> bool {
         let follows = self.author == *author && self.last.checked_add(1) == Some(seq);
         if follows {
@@ -99,7 +99,7 @@ impl Announced {
     }
 }
 
-/// What a peer wants whole, and what announced.
+/// Authors whose operations a peer wants whole, and those that it wants announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefer {
     /// Of all authors that are not named: whole, or announced. With it, all names of before are

@@ -24,8 +24,8 @@ impl State {
         State(Hash::digest_parts(&[CONTEXT, &heights.encode()]))
     }
 
-    /// What `sender` says when it is in this state. Bound to the sender, so that a peer that only
-    /// sends back what it was told is not taken to hold the same.
+    /// Returns the digest that `sender` sends in this state. Bound to the sender, so that a peer
+    /// that only sends back what it was told is not taken to hold the same.
     pub fn digest(&self, sender: &VerifyingKey) -> Digest {
         let parts = [sender.as_bytes().as_slice(), self.0.as_bytes().as_slice()];
         Digest::Known(Hash::digest_parts(&parts))

@@ -26,7 +26,7 @@ impl Lowered {
         self.0.is_empty()
     }
 
-    /// Whether the log of this author may be told with a lower height.
+    /// Returns `true` if the log of this author may be told with a lower height.
     pub(super) fn may_lower(&self, author: &VerifyingKey, now: Time) -> bool {
         self.0.get(author).is_none_or(|rest| rest.until <= now)
     }

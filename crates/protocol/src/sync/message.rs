@@ -43,9 +43,9 @@ pub enum Absence {
 pub enum Message {
     /// The highest stored entry of every log of the topic.
     ///
-    /// What it lists is not read yet ([`Have::items`]).
+    /// Its list is not read yet ([`Have::items`]).
     Have(Have),
-    /// What the sender is about to send; an estimate for progress only.
+    /// Amount that the sender is about to send; an estimate for progress only.
     PreSync {
         /// Number of operations.
         operations: u32,
@@ -79,7 +79,8 @@ pub enum Message {
     Announce(Vec<Announced>),
     /// The sender wants these entries, which were announced.
     Fetch(Vec<Entries>),
-    /// What the sender wants whole from now on, and what announced.
+    /// Authors whose operations the sender wants whole from now on, and those that it wants
+    /// announced.
     Prefer(Prefer),
     /// An Operation or Live of that many bytes follows in pieces; on links only
     /// (`docs/protocol/link.md#11`).
@@ -154,7 +155,7 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((value as u32, bytes.get(len..)?))
 }
 
-/// What the first bytes of an operation say about its header.
+/// Result of reading the first bytes of an operation: its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beginning {
     /// The whole header.

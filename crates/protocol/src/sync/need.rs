@@ -1,4 +1,5 @@
-//! Which peers a node has sessions with on one topic, and when it dials (`docs/protocol/sync.md#8`, `#11`).
+//! Choice of the peers with which a node has sessions on one topic, and when it dials
+//! (`docs/protocol/sync.md#8`, `#11`).
 //!
 //! Overlays, discovery and incoming sessions only bring candidates. Whether this node dials one of
 //! them is decided by what it needs: sessions with the next peers on the ring of the topic, which
@@ -79,7 +80,7 @@ pub enum NeedInput {
     Interested {
         /// Node id of the peer.
         peer: VerifyingKey,
-        /// Whether the configuration names it.
+        /// `true` if the configuration names it.
         named: bool,
     },
     /// Another peer said that this one is interested. It is forgotten when it cannot be dialled.
@@ -101,7 +102,7 @@ pub enum NeedInput {
         session: SessionId,
         /// The side that dialled it.
         dialled: Dialled,
-        /// Whether the peer may be of release 0.7.1.
+        /// `true` if the peer may be of release 0.7.1.
         published: bool,
     },
     /// A session ended.
@@ -214,12 +215,12 @@ impl Need {
         output
     }
 
-    /// Whether a session with the peer runs.
+    /// Returns `true` if a session with the peer runs.
     pub fn has_session(&self, peer: &VerifyingKey) -> bool {
         self.peers.get(peer).is_some_and(|peer| peer.has_session())
     }
 
-    /// Whether a sign of life of the peer would change what this node does.
+    /// Returns `true` if a sign of life of the peer would change what this node does.
     pub fn waits_for(&self, peer: &VerifyingKey) -> bool {
         self.peers.get(peer).is_some_and(|peer| peer.is_failing())
     }
@@ -348,7 +349,7 @@ impl Need {
         self.behind = behind.map(|(key, _)| *key).collect();
     }
 
-    /// Whether some are behind, as far as it was said.
+    /// Returns `true` if some are behind, as far as it was said.
     pub fn has_behind(&self) -> bool {
         !self.behind.is_empty()
     }
@@ -551,7 +552,7 @@ impl Need {
         needed
     }
 
-    /// Whether no session runs and none is about to.
+    /// Returns `true` if no session runs and none is about to.
     fn is_alone(&self) -> bool {
         !self.peers.values().any(|peer| peer.is_served())
     }

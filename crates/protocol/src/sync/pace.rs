@@ -1,4 +1,4 @@
-//! Whether a peer that owes something brings it (`docs/protocol/sync.md#8`).
+//! Check that a peer brings what it owes (`docs/protocol/sync.md#8`).
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use p2panda_core::limits::{
 
 use crate::time::Time;
 
-/// What is known of the path of a connection.
+/// Measurements of the path of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
-    /// How long it takes there and back.
+    /// Round-trip time.
     pub rtt: Duration,
     /// Bytes that may be in progress at once.
     pub window_bytes: u64,
@@ -20,9 +20,9 @@ pub struct Path {
 }
 
 impl Path {
-    /// How long a peer has for [`PROGRESS_BYTES`], in milliseconds: 30 s, longer where the path
-    /// carries less than four times as much in that time or several sessions share it, and eight
-    /// times as long at most.
+    /// Returns the time that a peer has for [`PROGRESS_BYTES`], in milliseconds: 30 s, longer
+    /// where the path carries less than four times as much in that time or several sessions share
+    /// it, and eight times as long at most.
     pub fn progress_window_ms(&self) -> u64 {
         let timeout_ms = PROGRESS_TIMEOUT.as_millis() as u64;
         let rtt_ms = u64::try_from(self.rtt.as_millis()).unwrap_or(u64::MAX);
@@ -34,7 +34,7 @@ impl Path {
     }
 }
 
-/// Whether somebody waits for the peer.
+/// Debt of the peer that somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Debt {
     /// Nothing is open: it may be silent forever.

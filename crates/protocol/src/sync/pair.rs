@@ -83,7 +83,7 @@ impl Pair {
         }
     }
 
-    /// Whether anything is worth keeping when no session is left.
+    /// Returns `true` if anything is worth keeping when no session is left.
     pub fn remembers(&self) -> bool {
         !self.lowered.is_empty()
     }
@@ -221,7 +221,7 @@ impl Pair {
         }
     }
 
-    /// Whether a running session covers this entry already.
+    /// Returns `true` if a running session covers this entry already.
     pub(super) fn covers(&self, author: &VerifyingKey, seq: u32) -> bool {
         self.sessions.values().any(|share| {
             let has = share.has.get(author).is_some_and(|has| *has >= seq);
@@ -290,15 +290,15 @@ impl Pair {
         });
     }
 
-    /// Whether a primary session other than `id` is in catch-up.
+    /// Returns `true` if a primary session other than `id` is in catch-up.
     pub(super) fn primary_in_catch_up(&self, id: SessionId) -> bool {
         self.others(id)
             .any(|share| share.primary && share.progress == Progress::CatchUp)
     }
 
-    /// Whether a live session makes session `id`, itself live, superfluous: a primary does so for
-    /// one that is not, and among primaries the one that became live last, because an older one
-    /// may be a connection that the peer has already lost.
+    /// Returns `true` if a live session makes session `id`, itself live, superfluous: a primary
+    /// does so for one that is not, and among primaries the one that became live last, because an
+    /// older one may be a connection that the peer has already lost.
     pub(super) fn superseded(&self, id: SessionId, dialled: Dialled) -> bool {
         let Some(own) = self.sessions.get(&id) else {
             return false;

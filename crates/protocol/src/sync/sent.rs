@@ -1,4 +1,4 @@
-//! What a session has sent, as far as the sessions of its pair need to know it
+//! Operations that a session has sent, as far as the sessions of its pair need to know it
 //! (`docs/protocol/sync.md#11`).
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,10 +13,10 @@ use super::pair::{Span, Spans};
 /// It does not grow with what crosses in live mode: a topic may get very many logs.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
-    /// What catch-up sends, ascending by author and place. A span that ends before it starts holds
-    /// nothing.
+    /// Spans that catch-up sends, ascending by author and place. A span that ends before it starts
+    /// holds nothing.
     planned: Vec<(VerifyingKey, Span)>,
-    /// What is left of planned spans above entries that were taken out.
+    /// Rest of planned spans above entries that were taken out.
     split: BTreeMap<VerifyingKey, Spans>,
     recent: Few<(VerifyingKey, u32), ()>,
     /// The same, the oldest first.

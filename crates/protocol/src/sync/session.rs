@@ -138,8 +138,8 @@ pub enum Input {
     PairChanged,
     /// Properties of the connection's path. Without them a usual path is assumed.
     Path(Path),
-    /// Whether the driver reads the stream when the session wants bytes. It does not while there is
-    /// no room for them, which is not the peer's fault.
+    /// Tells whether the driver reads the stream when the session wants bytes. It does not while
+    /// there is no room for them, which is not the peer's fault.
     Reading(bool),
     /// The application left the topic, or the node shuts down.
     Stop,
@@ -194,7 +194,7 @@ pub enum Output {
 pub struct End {
     /// The close code that the peer receives.
     pub code: CloseCode,
-    /// Whether it ended cleanly. If not, a new session is needed.
+    /// `true` if it ended cleanly. If not, a new session is needed.
     pub ok: bool,
 }
 
@@ -288,7 +288,7 @@ pub struct Session {
     /// When the input came that is being handled.
     now: Time,
     pace: Pace,
-    /// Whether the driver reads when it is asked to.
+    /// `true` if the driver reads when it is asked to.
     reading: bool,
     /// When a close that was sent is over.
     deadline: Time,
@@ -508,7 +508,8 @@ impl Session {
         begun + self.unstored(|batch| batch.held)
     }
 
-    /// Whether a frame was begun that is not whole, or an operation that comes in pieces.
+    /// Returns `true` if a frame was begun that is not whole, or an operation that comes in
+    /// pieces.
     pub fn is_in_frame(&self) -> bool {
         !self.decoder.is_between_frames() || self.pieces.is_coming()
     }
@@ -519,7 +520,7 @@ impl Session {
         self.pieces.frames(&self.decoder)
     }
 
-    /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
+    /// Returns `true` if the driver should read the stream; if not, QUIC pushes back on the peer.
     pub fn wants_bytes(&self) -> bool {
         self.ending != Ending::Ended
             && !self.behind
@@ -527,7 +528,7 @@ impl Session {
             && self.unstored(|batch| batch.came) < limits::UNSTORED_BYTES_MAX
     }
 
-    /// Whether catch-up is over: both sides said Done and what came before is durable.
+    /// Returns `true` if catch-up is over: both sides said Done and what came before is durable.
     pub fn is_live(&self) -> bool {
         self.unsettled == Some(0)
     }

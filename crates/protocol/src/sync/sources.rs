@@ -14,7 +14,8 @@ use crate::time::Time;
 /// One entry of a log of the topic.
 pub(super) type Place = (VerifyingKey, u32);
 
-/// What the live sessions of a topic share, no matter who the peer is. A clone is the same one.
+/// State that the live sessions of a topic share, no matter who the peer is. A clone is the same
+/// one.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Arc<Mutex<Table>>);
 
@@ -67,7 +68,7 @@ impl Peer {
     }
 }
 
-/// How far an entry has come.
+/// Progress of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// It is here.
@@ -132,7 +133,7 @@ impl Table {
         }
     }
 
-    /// Whether there is anything to choose from. If not, nothing is kept.
+    /// Returns `true` if there is anything to choose from. If not, nothing is kept.
     pub(super) fn is_shared(&self) -> bool {
         self.peers.len() > 1
     }
@@ -142,8 +143,8 @@ impl Table {
         self.version
     }
 
-    /// Who sends the operations of an author whole: the author itself, which sends its own to
-    /// everybody, those who proved to, or the one for all the rest.
+    /// Returns the peer that sends the operations of an author whole: the author itself, which
+    /// sends its own to everybody, those who proved to, or the one for all the rest.
     pub(super) fn source_of(&self, author: &VerifyingKey) -> Option<VerifyingKey> {
         if self.peers.contains_key(author) {
             return Some(*author);
@@ -151,7 +152,8 @@ impl Table {
         self.learned.get(author).copied().or(self.rest)
     }
 
-    /// Whether `peer` is to send everything whole, and for which authors the opposite holds.
+    /// Returns whether `peer` is to send everything whole, and for which authors the opposite
+    /// holds.
     pub(super) fn preferred(&self, peer: &VerifyingKey) -> (bool, BTreeSet<VerifyingKey>) {
         let rest = self.rest == Some(*peer);
         let by_it = |author: &VerifyingKey| self.source_of(author) == Some(*peer);
@@ -172,7 +174,8 @@ impl Table {
         self.peers.get(source).map(|share| share.moved)
     }
 
-    /// How far an entry has come, as a peer needs to know it from which it could be fetched.
+    /// Returns the progress of an entry, as a peer needs to know it from which it could be
+    /// fetched.
     pub(super) fn way_of(&self, place: &Place, from: &VerifyingKey, now: Time) -> Way {
         if let Some(check) = self.held.get(place) {
             return Way::Held(*check);
@@ -246,7 +249,7 @@ impl Table {
         missing
     }
 
-    /// Whether it announced what it did not send.
+    /// Returns `true` if it announced what it did not send.
     pub(super) fn owes(&self, peer: &VerifyingKey) -> bool {
         self.peers
             .get(peer)

@@ -11,7 +11,8 @@ use crate::time::Time;
 pub struct Turn(Option<(SessionId, Time)>);
 
 impl Turn {
-    /// Whether this session may look for wanted bodies now. If so it is its turn for a while.
+    /// Returns `true` if this session may look for wanted bodies now. If so it is its turn for a
+    /// while.
     pub fn take(&mut self, session: SessionId, now: Time) -> bool {
         let taken = self
             .0

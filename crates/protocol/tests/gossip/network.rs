@@ -9,7 +9,7 @@ use p2panda_protocol::draws::Draws;
 use p2panda_protocol::gossip::{Context, Input, Kind, Member, Message, Output};
 use p2panda_protocol::time::Time;
 
-/// How often nodes that lack neighbours ask others.
+/// Interval at which nodes that lack neighbours ask others.
 const SEEK_MS: u64 = 2_000;
 
 enum Event {
@@ -237,7 +237,7 @@ impl Network {
         &self.nodes[node].member
     }
 
-    /// Whether every node reaches every other one over neighbours.
+    /// Returns `true` if every node reaches every other one over neighbours.
     pub fn is_connected(&self) -> bool {
         let Some(first) = self.nodes.keys().next() else {
             return true;

@@ -34,7 +34,7 @@ fn blocks(numbers: impl IntoIterator<Item = u32>) -> Input {
     Input::Blocked(overlay(1), Arc::new(blocks))
 }
 
-/// What the acceptor says.
+/// Makes a message of the acceptor.
 fn tells(entries: Vec<BlockChange>) -> Message {
     let overlay = Secret::new(SECRET).tag(&overlay(1), Side::Acceptor);
     Message::Blocked { overlay, entries }

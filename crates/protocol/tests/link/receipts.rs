@@ -59,7 +59,7 @@ fn stored_of(log: ReceiptLog, height: u32) -> Message {
     }
 }
 
-/// What the side says that asks.
+/// Makes the message of the side that asks.
 fn asks(number: u32, height: u32) -> Message {
     asks_of(first(number), height)
 }
@@ -72,7 +72,7 @@ fn asks_of(log: ReceiptLog, height: u32) -> Message {
     }
 }
 
-/// What the side says that is asked.
+/// Makes the message of the side that is asked.
 fn tells(log: ReceiptLog, height: u32) -> Message {
     Message::Stored {
         overlay: acceptor_tag(&log.overlay),

@@ -1,4 +1,4 @@
-//! What the tags of a link reveal (docs/protocol/link.md#2).
+//! Information that the tags of a link reveal (docs/protocol/link.md#2).
 
 use std::collections::BTreeSet;
 

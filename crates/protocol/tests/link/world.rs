@@ -84,7 +84,7 @@ pub fn drain(control: &mut Control) -> Vec<Output> {
     std::iter::from_fn(|| control.poll()).collect()
 }
 
-/// What was written, and the rest.
+/// Splits outputs into the written bytes, and the rest.
 pub fn sent(outputs: Vec<Output>) -> (Bytes, Vec<Output>) {
     let (mut bytes, mut rest) = (BytesMut::new(), Vec::new());
     for output in outputs {
@@ -186,21 +186,21 @@ pub struct Node {
     pub control: Control,
     /// The overlays that it is in.
     pub own: BTreeSet<Overlay>,
-    /// What is common, by the outputs alone.
+    /// Common overlays, by the outputs alone.
     pub told: BTreeSet<Overlay>,
     pub met: bool,
     pub asked: bool,
     pub asks: usize,
     pub answers: usize,
     pub records: Vec<Records>,
-    /// Who was told to be in which overlay, the last time.
+    /// Members that were told for each overlay, the last time.
     pub members: BTreeMap<Overlay, BTreeSet<VerifyingKey>>,
     pub gossip: Vec<(Overlay, u32)>,
     pub farewells: Vec<Farewell>,
     pub closed: Option<Failure>,
     /// Answers that the driver owes.
     pub wanted: VecDeque<BTreeSet<Overlay>>,
-    /// What the other side has not read yet.
+    /// Bytes that the other side has not read yet.
     pub written: VecDeque<u8>,
     pub said_bytes: usize,
 }

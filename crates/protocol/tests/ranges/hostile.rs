@@ -285,7 +285,7 @@ fn a_log_is_found_lacking_once() {
     assert_eq!(found.sum::<usize>(), 1_000);
 }
 
-/// What a peer gets for questions without end.
+/// Returns the cost of questions without end for this side.
 fn work(mut next: impl FnMut(u64) -> Message, logs: u64) -> (u64, usize) {
     let mut node = node(logs);
     let mut machine = responder(&mut node);

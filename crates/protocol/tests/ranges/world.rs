@@ -68,7 +68,7 @@ impl Node {
         self.heads.hash(&Prefix::WHOLE)
     }
 
-    /// What this node has and the other one has not, by the rule of heights.
+    /// Returns what this node has and the other one has not, by the rule of heights.
     pub fn lacked_by(&self, other: &Node) -> Vec<LogRange> {
         p2panda_core::missing(&self.heads.heights(), &other.heads.heights())
     }
@@ -139,7 +139,7 @@ pub fn forks(one: &Node, two: &Node) -> [Vec<(VerifyingKey, LogId)>; 2] {
     [of(one, two), of(two, one)]
 }
 
-/// What became of an exchange, first of the initiator and then of the responder.
+/// Result of an exchange, first of the initiator and then of the responder.
 #[derive(Default)]
 pub struct Exchange {
     pub found: [Vec<LogRange>; 2],

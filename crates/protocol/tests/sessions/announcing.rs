@@ -10,7 +10,7 @@ use crate::world::{LINK, World, frame, operation};
 
 const SEEDS: u64 = 5;
 
-/// What is announced may be in time for this.
+/// Time in which an announced entry may still come.
 fn one_round_trip_ms() -> u64 {
     2 * DELAY_US / 1_000
 }

@@ -177,7 +177,7 @@ fn a_body_asked_for_in_vain_is_sent_when_it_comes() {
     }
 }
 
-/// How often peer 1 asked for bodies.
+/// Counts how often peer 1 asked for bodies.
 fn questions(world: &mut World, id: SessionId) -> usize {
     let asked = messages(world, 1, id).into_iter();
     let asked = asked.filter(|message| matches!(message, Message::Wanted(_)));

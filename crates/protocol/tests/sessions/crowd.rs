@@ -51,7 +51,7 @@ pub struct Crowd {
     pub looks_up: bool,
     /// A tick that nobody asked for comes to every session after this many milliseconds.
     pub ticks_every_ms: Option<u64>,
-    /// What was sent, and when.
+    /// Sent bytes, and when.
     pub trace: Vec<(Time, SessionId, usize, Bytes)>,
     protocol: Protocol,
     events: BTreeMap<(Time, u64), (SessionId, usize, Event)>,
@@ -181,7 +181,7 @@ impl Crowd {
         self.links.get_mut(&id).unwrap()
     }
 
-    /// What a peer may send of itself.
+    /// Sends what a peer may send of itself.
     pub fn inject(&mut self, id: SessionId, end: usize, bytes: Bytes) {
         self.inject_input(id, end, Input::Bytes(bytes));
     }

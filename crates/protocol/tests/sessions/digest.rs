@@ -24,7 +24,7 @@ fn digest_frame(digest: Digest) -> Bytes {
     out.freeze()
 }
 
-/// What peer `place` says of what it stores.
+/// Returns the digest of what peer `place` stores.
 fn digest_of(world: &World, place: usize) -> Bytes {
     let key = world.peers[place].key.verifying_key();
     digest_frame(State::of(&world.peers[place].heights()).digest(&key))

@@ -1,4 +1,4 @@
-//! What a Have may cost, and what is read in it.
+//! Cost of a Have, and what is read in it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use p2panda_core::{LogRange, SigningKey, VerifyingKey, limits};
@@ -72,7 +72,7 @@ fn asked(seed: u64) -> (World, SessionId) {
     (world, id)
 }
 
-/// What peer 0 takes the peer to lack after it was told this.
+/// Returns what peer 0 takes the peer to lack after it was told this.
 fn ranges(have: Bytes) -> (Vec<LogRange>, Vec<Event>) {
     let (mut world, id) = asked(3);
     let mut asked = Vec::new();

@@ -24,7 +24,7 @@ fn other() -> SigningKey {
     SigningKey::from_bytes(&[9; 32])
 }
 
-/// What was sent in one row, as messages.
+/// Decodes what was sent in one row, as messages.
 fn messages(sent: &[Bytes]) -> Vec<Message> {
     let mut rest = Bytes::from(sent.concat());
     let mut messages = Vec::new();

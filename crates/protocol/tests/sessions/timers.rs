@@ -12,7 +12,7 @@ use p2panda_protocol::time::Time;
 use crate::crowd::Crowd;
 use crate::world::{LINK, Rng, WANTED, frame, operation};
 
-/// What each end of a session sent, and when. Without bytes: it ended.
+/// Bytes that each end of a session sent, and when. Without bytes: it ended.
 type Trace = Vec<(Time, SessionId, usize, Bytes)>;
 
 /// Some minutes of anything that sets a timer.

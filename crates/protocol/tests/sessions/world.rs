@@ -106,11 +106,11 @@ pub struct Peer {
     pub entries: Vec<Entry>,
     /// The last arrival number.
     pub arrival: u64,
-    /// What came before its predecessor.
+    /// Entries that came before their predecessor.
     early: Vec<Entry>,
     /// Headers that exclude each other.
     pub forks: BTreeMap<VerifyingKey, [Header; 2]>,
-    /// What its sessions share, once one of them has asked.
+    /// Heads that its sessions share, once one of them has asked.
     heads: Option<SharedHeads>,
     /// The height of its own log that it tells, if that is lower than what it has.
     told: Option<u32>,
@@ -174,7 +174,7 @@ impl Peer {
         }
     }
 
-    /// Whether it excludes what is stored; if so, that is kept.
+    /// Returns `true` if it excludes what is stored; if so, that is kept.
     fn is_fork(&mut self, entry: &Entry) -> bool {
         let (author, seq) = (entry.label(), entry.seq());
         let at = |seq| {
@@ -197,7 +197,7 @@ impl Peer {
         true
     }
 
-    /// What the sessions share: looked up once, and then told of everything.
+    /// Returns the heads that the sessions share: looked up once, and then told of everything.
     pub fn heads(&mut self) -> SharedHeads {
         if let Some(heads) = &self.heads {
             return heads.clone();
@@ -415,17 +415,17 @@ pub struct Side {
     pub answers: VecDeque<Input>,
     pub end: Option<End>,
     pub events: Vec<Event>,
-    /// What came and could not be read.
+    /// Operations that came and could not be read.
     pub refused: Vec<Refused>,
     pub wake: Option<Time>,
-    /// What it sends does not arrive.
+    /// `true` if what it sends does not arrive.
     pub mute: bool,
     /// Every frame handed out, in order.
     pub sent: Vec<Bytes>,
     to_store: VecDeque<Vec<Received>>,
 }
 
-/// What a session is handed next.
+/// Next input of a session.
 #[derive(Clone, Copy, PartialEq)]
 enum Due {
     Answer,
@@ -437,7 +437,7 @@ pub struct World {
     pub rng: Rng,
     pub now: Time,
     pub peers: [Peer; 2],
-    /// What new sessions speak; `None` leaves it to chance.
+    /// Protocol of new sessions; `None` leaves it to chance.
     pub protocol: Option<Protocol>,
     next_id: u64,
 }
@@ -530,7 +530,7 @@ impl World {
         }
     }
 
-    /// What a running session is answered next.
+    /// Returns the next answer to a running session.
     pub fn answer(&mut self, peer: usize, id: SessionId) -> Option<Input> {
         let side = self.side(peer, id);
         let running = side.end.is_none();

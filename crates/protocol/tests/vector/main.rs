@@ -75,7 +75,7 @@ fn payload(framed: &Bytes) -> Bytes {
     payload
 }
 
-/// What `encode` appends.
+/// Returns what `encode` appends.
 fn encoded(encode: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut out = BytesMut::new();
     encode(&mut out);

@@ -60,7 +60,7 @@ fn with_signature(payload: &[u8], signature: &[u8]) -> Vec<u8> {
     cbor.into_bytes()
 }
 
-/// How 0.7.1 stores a node: only to check that the vectors say one thing.
+/// Encodes a node as 0.7.1 stores it: only to check that the vectors say one thing.
 fn stored_node(
     node: &[u8],
     failure: Option<u64>,

@@ -129,7 +129,7 @@ fn listed(have: &Have) -> Result<Listed, WireError> {
     Ok(all)
 }
 
-/// What a message is once its list was read as well.
+/// Returns the verdict on a message once its list was read as well.
 fn read(message: Message, payload: Bytes) -> Verdict {
     let Message::Have(have) = &message else {
         return Verdict::Message(message);

@@ -75,12 +75,12 @@ impl Candidate {
         !self.sessions.is_empty()
     }
 
-    /// Whether nothing speaks against a session with it, or it has one.
+    /// Returns `true` if nothing speaks against a session with it, or it has one.
     pub(super) fn is_living(&self) -> bool {
         self.has_session() || self.fault.is_none()
     }
 
-    /// Whether it has a session, or is about to have one.
+    /// Returns `true` if it has a session, or is about to have one.
     pub(super) fn is_served(&self) -> bool {
         self.has_session() || (self.dialling.is_some() && self.is_living())
     }
@@ -89,7 +89,7 @@ impl Candidate {
         !self.is_living()
     }
 
-    /// Whether a session with it was lost a short time ago.
+    /// Returns `true` if a session with it was lost a short time ago.
     pub(super) fn is_missed(&self, now: Time) -> bool {
         self.lost && self.is_failing() && now.ms_since(self.heard) < LOST_SOUGHT_MS
     }
@@ -98,7 +98,7 @@ impl Candidate {
         self.heard
     }
 
-    /// Whether the dial that the smaller node id owes a published neighbour is missing.
+    /// Returns `true` if the dial that the smaller node id owes a published neighbour is missing.
     pub(super) fn owes_primary(&self) -> bool {
         !self.sessions.iter().any(|(_, by, _)| *by == Dialled::ByUs)
     }

@@ -11,10 +11,10 @@ use super::*;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
-/// What a dial takes that nobody answers, and one that is answered.
+/// Duration of a dial that nobody answers, and of one that is answered.
 const DIAL_MS: u64 = 10 * SECOND;
 const ROUND_MS: u64 = 50;
-/// How often the transport repeats what was not answered.
+/// Interval at which the transport repeats what was not answered.
 const REPEAT_MS: u64 = 2 * SECOND;
 const IDLE_MS: u64 = 10 * SECOND;
 
@@ -369,7 +369,7 @@ struct World {
     wakes: Vec<Option<u64>>,
     events: BTreeMap<(u64, u64), Happening>,
     order: u64,
-    /// Which two nodes, the one that dialled first.
+    /// The two nodes, with the one that dialled first.
     sessions: BTreeMap<u64, (usize, usize)>,
     newest: BTreeMap<(usize, usize), u64>,
     next_session: u64,

@@ -19,17 +19,17 @@ use crate::time::Time;
 /// State of announcements in a session, for both directions.
 #[derive(Debug)]
 pub(super) struct Announcing {
-    /// Whether the peer understands them. If not it is sent everything, and sends everything.
+    /// `true` if the peer understands them. If not it is sent everything, and sends everything.
     spoken: bool,
     // What the peer wants.
-    /// Whether it wants whole what it has named no author of.
+    /// `true` if it wants whole what it has named no author of.
     rest: bool,
     /// Of these authors it wants the opposite.
     named: BTreeSet<VerifyingKey>,
     /// Entries that it fetched and was not sent yet.
     fetched: VecDeque<Entries>,
     reading: bool,
-    /// Whether the next page is for what is new rather than for what it fetched.
+    /// `true` if the next page is for what is new rather than for what it fetched.
     news_next: bool,
     /// Entries to announce to it, unless it announces them first.
     held_back: Vec<Announced>,
@@ -111,7 +111,7 @@ impl Announcing {
         (self.theirs, self.offers) = (Recent::default(), VecDeque::new());
     }
 
-    /// Whether a page that was asked for is of what the peer fetched.
+    /// Returns `true` if a page that was asked for is of what the peer fetched.
     pub(super) fn is_reading(&self) -> bool {
         self.reading
     }
@@ -136,7 +136,7 @@ impl Announcing {
         })
     }
 
-    /// Whether the peer announced this entry.
+    /// Returns `true` if the peer announced this entry.
     fn has(&self, place: &Place) -> bool {
         self.theirs.get(place).is_some()
     }
@@ -227,8 +227,8 @@ impl Session {
         }
     }
 
-    /// Whether an entry that arrived is not sent whole: because the peer has it, or since it only
-    /// wants to hear of it.
+    /// Returns `true` if an entry that arrived is not sent whole: because the peer has it, or
+    /// since it only wants to hear of it.
     pub(super) fn passes_over(&mut self, entry: &Entry, pair: &Pair) -> bool {
         let (author, seq) = (entry.label(), entry.seq());
         let announcing = &mut self.announcing;

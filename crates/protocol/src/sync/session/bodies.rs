@@ -21,10 +21,10 @@ use crate::time::Time;
 /// Spans of entries in several logs.
 type Places = BTreeMap<(VerifyingKey, LogId), Spans>;
 
-/// What a session knows of bodies that have not arrived, on either side.
+/// Knowledge of a session about bodies that have not arrived, on either side.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    /// Whether the peer understands questions. If not it is told lower heights.
+    /// `true` if the peer understands questions. If not it is told lower heights.
     spoken: bool,
     question: Question,
     /// The entry behind which the round continues; `None`: no round is in progress.
@@ -44,14 +44,14 @@ pub(super) struct Bodies {
     lacks: bool,
     /// The round brought a body.
     brought: bool,
-    /// What the peer dropped on purpose.
+    /// Bodies that the peer dropped on purpose.
     dropped_there: Places,
     dropped_len: usize,
-    /// What the peer asked for, and is being sent.
+    /// Bodies that the peer asked for, and is being sent.
     answer: Option<Answer>,
-    /// Whether the next page is for the answer rather than for what is new.
+    /// `true` if the next page is for the answer rather than for what is new.
     answer_next: bool,
-    /// What the peer asked for in vain.
+    /// Bodies that the peer asked for in vain.
     owed: Places,
     owed_len: usize,
     /// Logs that the peer was told with a lower height, and from which entry on.
@@ -101,7 +101,7 @@ impl Bodies {
         }
     }
 
-    /// Whether a page that was asked for is part of an answer.
+    /// Returns `true` if a page that was asked for is part of an answer.
     pub(super) fn is_reading(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.reading)
     }
@@ -121,7 +121,7 @@ impl Bodies {
         })
     }
 
-    /// Whether the peer asked for the body of this entry in vain. If so it is sent now.
+    /// Returns `true` if the peer asked for the body of this entry in vain. If so it is sent now.
     pub(super) fn pays(&mut self, entry: &Entry, log: LogId) -> bool {
         let Some(spans) = self.owed.get_mut(&(entry.label(), log)) else {
             return false;
@@ -481,7 +481,7 @@ fn span_of(range: &LogRange) -> Span {
     }
 }
 
-/// How many bodies ranges are about.
+/// Counts the bodies that ranges are about.
 fn bodies<'a>(ranges: impl Iterator<Item = &'a LogRange>) -> u64 {
     ranges
         .map(|range| {

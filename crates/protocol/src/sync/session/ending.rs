@@ -1,5 +1,5 @@
-//! How a session ends: in order, by an error, or because time is up
-//! (`docs/protocol/sync.md#6`, `docs/protocol/sync.md#8`).
+//! End of a session: in order, by an error, or because time is up (`docs/protocol/sync.md#6`,
+//! `docs/protocol/sync.md#8`).
 
 use super::received::Unstored;
 use super::{End, Ending, Output, Sending, Session};

@@ -1,5 +1,5 @@
-//! How a session opens without ranges: each side tells what it holds, as a digest first where that
-//! was agreed on (`docs/protocol/digest.md#4`), and as heights (`docs/protocol/sync.md#5`).
+//! Opening of a session without ranges: each side tells what it holds, as a digest first where
+//! that was agreed on (`docs/protocol/digest.md#4`), and as heights (`docs/protocol/sync.md#5`).
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{Gap, Heights, LogId, VerifyingKey, limits};
@@ -70,8 +70,8 @@ impl Session {
         self.sending = Sending::Have;
     }
 
-    /// What of the heights fits one Have. The peer sends the rest once more, last of all, which
-    /// costs bytes and nothing else.
+    /// Sends the part of the heights that fits one Have. The peer sends the rest once more, last
+    /// of all, which costs bytes and nothing else.
     pub(super) fn oldest_heights(&mut self, mut heights: Heights, pair: &Pair) {
         self.asked = false;
         if self.sending != Sending::Heights {

@@ -16,10 +16,10 @@ use crate::sync::pair::Pair;
 /// The operation that crosses in pieces, of each side.
 #[derive(Debug)]
 pub(super) struct Pieces {
-    /// Whether the peer understands them.
+    /// `true` if the peer understands them.
     spoken: bool,
     leaving: Option<Leaving>,
-    /// What waits for it, in order: what is of the same log, and large ones.
+    /// Operations that wait for it, in order: those of the same log, and large ones.
     behind: VecDeque<(Entry, bool)>,
     behind_bytes: usize,
     /// Takes what comes as the frame that it would have been.
@@ -34,7 +34,7 @@ pub(super) struct Pieces {
 #[derive(Debug)]
 struct Leaving {
     author: VerifyingKey,
-    /// What is said before the pieces, until it is.
+    /// Announcement that is sent before the pieces, until it is.
     announced: bool,
     head: Bytes,
     body: Bytes,
@@ -79,18 +79,18 @@ impl Pieces {
         }
     }
 
-    /// Whether nothing is to be sent in pieces, or waits for that.
+    /// Returns `true` if nothing is to be sent in pieces, or waits for that.
     pub(super) fn is_idle(&self) -> bool {
         self.leaving.is_none()
     }
 
-    /// Whether so much waits that no more is to be read.
+    /// Returns `true` if so much waits that no more is to be read.
     pub(super) fn is_full(&self) -> bool {
         self.behind.len() >= limits::LINK_BEHIND_MAX
             || self.behind_bytes >= limits::LINK_BEHIND_BYTES_MAX
     }
 
-    /// Whether an operation has begun that has not arrived whole.
+    /// Returns `true` if an operation has begun that has not arrived whole.
     pub(super) fn is_coming(&self) -> bool {
         self.missing > 0
     }
@@ -146,8 +146,8 @@ impl Pieces {
 }
 
 impl Session {
-    /// Whether there are pieces to send, of which the driver says when there is room for them
-    /// ([`super::Input::Room`]).
+    /// Returns `true` if there are pieces to send, of which the driver says when there is room for
+    /// them ([`super::Input::Room`]).
     pub fn has_pieces(&self) -> bool {
         self.ending == Ending::No && !self.pieces.is_idle()
     }

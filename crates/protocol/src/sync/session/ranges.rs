@@ -1,4 +1,4 @@
-//! How a session of a link opens: both sides find out by ranges what the other one lacks
+//! Opening of a session of a link: both sides find out by ranges what the other one lacks
 //! (`docs/protocol/ranges.md#5`).
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ pub(super) struct Comparison {
     /// The peer's first message, if it came before this side had sent its own.
     first: Option<Bytes>,
     running: Option<(Reconcile, SharedHeads)>,
-    /// What the peer lacks, as far as it was found.
+    /// Ranges that the peer lacks, as far as they were found.
     lacks: Vec<LogRange>,
     /// Of whose logs the peer needs to be shown that they are forked.
     forked: Vec<VerifyingKey>,
@@ -148,7 +148,7 @@ impl Session {
         self.send_ranges(ranges, pair);
     }
 
-    /// What shows that a log is forked (`docs/protocol/ranges.md#6`).
+    /// Sends the headers that show that a log is forked (`docs/protocol/ranges.md#6`).
     pub(super) fn evidence(&mut self, headers: Vec<Bytes>) {
         self.asked = false;
         let mut out = bytes::BytesMut::new();
@@ -164,8 +164,8 @@ impl Session {
         self.hand_out(out);
     }
 
-    /// Whether answers wait to be written. A side that answers reads no further question before they
-    /// are; one that asks reads on, so that no two sides wait for each other.
+    /// Returns `true` if answers wait to be written. A side that answers reads no further question
+    /// before they are; one that asks reads on, so that no two sides wait for each other.
     pub(super) fn answers_wait(&self) -> bool {
         self.comparison.is_some() && self.dialled == Dialled::ByThem && !self.drained
     }

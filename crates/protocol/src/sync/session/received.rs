@@ -1,4 +1,4 @@
-//! What was received and is not stored yet, and what is kept of an operation that is too large
+//! Received operations that are not stored yet, and what is kept of one that is too large
 //! (`docs/protocol/streams.md#4`).
 
 use bytes::Bytes;

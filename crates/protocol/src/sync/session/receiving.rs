@@ -1,4 +1,4 @@
-//! What a peer sends: frames become messages, and operations become batches for the store
+//! Input from a peer: frames become messages, and operations become batches for the store
 //! (`docs/protocol/sync.md#5`).
 
 use bytes::Bytes;
@@ -162,8 +162,8 @@ impl Session {
         }
     }
 
-    /// What is refused goes the same way as everything else and counts with all that came, so that
-    /// it pushes back as well.
+    /// Adds a received operation. What is refused goes the same way as everything else and counts
+    /// with all that came, so that it pushes back as well.
     fn receive(&mut self, received: Received) {
         self.pending_bytes.add(&received);
         self.pending.push(received);

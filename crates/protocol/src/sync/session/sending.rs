@@ -1,4 +1,4 @@
-//! What a peer is sent: what it lacks in catch-up, what became durable in live mode
+//! Output to a peer: what it lacks in catch-up, what became durable in live mode
 //! (`docs/protocol/sync.md#5`, `docs/protocol/sync.md#6`).
 
 use std::collections::VecDeque;
@@ -12,7 +12,8 @@ use crate::sync::message::{self, Message};
 use crate::sync::pair::Pair;
 
 impl Session {
-    /// What is sent in catch-up, with the ranges in the order in which their logs became known.
+    /// Takes the totals of catch-up, with the ranges in the order in which their logs became
+    /// known.
     pub(super) fn totals(
         &mut self,
         operations: u64,
@@ -202,7 +203,7 @@ fn frame_bytes(entry: &Entry) -> usize {
     entry.bytes() - apart.map_or(0, Bytes::len) + limits::OPERATION_FRAME_OVERHEAD_BYTES
 }
 
-/// Whether a body is written by itself.
+/// Returns `true` if a body is written by itself.
 fn is_apart(body: &Bytes) -> bool {
     body.len() >= limits::BODY_APART_BYTES
 }
