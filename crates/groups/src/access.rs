@@ -5,7 +5,7 @@ use core::str::FromStr;
 
 use thiserror::Error;
 
-/// What a member of a group may do; each access includes the lower ones
+/// Access level of a member of a group; each includes the lower ones
 /// (`docs/protocol/groups.md#2`).
 ///
 /// Only [`Access::Manage`] has a meaning inside this crate. The others are for the layers above:

@@ -1,5 +1,4 @@
-//! Whether an operation may enter the graph, judged in its own past
-//! (`docs/protocol/groups.md#7`).
+//! Admission of an operation to the graph, judged in its own past (`docs/protocol/groups.md#7`).
 
 use core::cell::Cell;
 use p2panda_core::ordered::BTreeSet;
@@ -18,7 +17,7 @@ use crate::{
     Access, Action, GroupId, Limit, Member, NoEffect, Operation, ProcessError, Reason, Rule, Rules,
 };
 
-/// What the past says about an operation.
+/// Judgement of the past about an operation.
 pub(crate) struct Judged {
     class: Option<NoEffect>,
     /// For each entry of a create the rule that takes it away.
@@ -70,7 +69,7 @@ impl Groups {
         Ok(())
     }
 
-    /// What its past says about an operation, or why it is refused. None if it touches too much.
+    /// Judges an operation in its past, or says why it is refused. `None` if it touches too much.
     pub(crate) fn judge(
         &self,
         operation: &Operation,
@@ -314,7 +313,7 @@ impl Groups {
         node
     }
 
-    /// How it named its dependencies, where they cannot tell.
+    /// Returns how it named its dependencies, where they cannot tell.
     fn named(&self, operation: &Operation) -> Option<Box<Named>> {
         let ids = &operation.arguments.dependencies;
         if !ids.iter().any(|id| self.graph.is_message(id)) {

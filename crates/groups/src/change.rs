@@ -1,4 +1,4 @@
-//! Who has another access after an operation than before, in which groups.
+//! Changes of access by an operation: who has another one than before, in which groups.
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,4 @@
-//! Whether an action is allowed, and what it does to the entry of its member
-//! (`docs/protocol/groups.md#6`).
+//! Check of an action, and its effect on the entry of its member (`docs/protocol/groups.md#6`).
 
 use crate::table::Entry;
 use crate::{Access, NoEffect, Reason, Rule};

@@ -99,9 +99,9 @@ impl Arrow {
     }
 }
 
-/// How many comparisons of two operations are left before the work is put off.
+/// Number of comparisons of two operations that are left before the work is put off.
 ///
-/// Who can make ten thousand operations can make them compare with each other.
+/// An author of ten thousand operations can make them compare with each other.
 pub(crate) struct Work(usize);
 
 impl Work {
@@ -233,7 +233,8 @@ pub(crate) fn cycle_through(
     Some(arrows.iter().zip(reached).filter_map(on_cycle).collect())
 }
 
-/// Which arrows are reached from one. Each is looked at until it is reached, and then no more.
+/// Collects the arrows that are reached from one. Each is looked at until it is reached, and then
+/// no more.
 fn reach(
     from: Arrow,
     arrows: &[Arrow],
@@ -265,7 +266,8 @@ fn reach(
     Some(reached)
 }
 
-/// Whether there is an edge from what `a` does to its target to what that one does as `b`.
+/// Returns `true` if there is an edge from what `a` does to its target to what that one does as
+/// `b`.
 fn leads(a: &Arrow, b: &Arrow, precedes: impl Fn(OpIndex, OpIndex) -> bool) -> bool {
     if a.op == b.op || a.to != b.from {
         return false;

@@ -16,7 +16,7 @@ use crate::table::Table;
 use crate::trie::{Join, Trie};
 use crate::{Access, Filter, NoEffect, Rule};
 
-/// How far a past reaches into each chain of operations.
+/// Length of a past in each chain of operations.
 ///
 /// A chain is a sequence of operations that each depend on the one before. Whether one operation
 /// precedes another is then one look-up, at any size of the history.

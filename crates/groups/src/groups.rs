@@ -56,7 +56,7 @@ pub struct Admitted {
     pub status: Status,
     /// The operations that were here before it and have another status now.
     pub changed: Vec<Hash>,
-    /// What the caller may want to tell people.
+    /// Events that the caller may want to report to people.
     pub events: Vec<Event>,
     /// Whose access is another one now: in the group of the operation, and in the watched groups
     /// that contain it ([`Groups::watch`]), sorted.
@@ -79,8 +79,8 @@ impl Groups {
 
     /// Takes an operation in, or says why not; then nothing has changed.
     ///
-    /// What touches more than [`GROUP_TOUCHED_MAX`] operations of its group is postponed, so that
-    /// a hostile graph does not hold up the others.
+    /// An operation that touches more than [`GROUP_TOUCHED_MAX`] operations of its group is
+    /// postponed, so that a hostile graph does not hold up the others.
     pub fn process(&mut self, operation: &Operation) -> Result<Processed, ProcessError> {
         self.process_within(operation, GROUP_TOUCHED_MAX)
     }

@@ -40,12 +40,12 @@ impl Groups {
         Draft { arguments, freezes }
     }
 
-    /// What an operation must depend on: the last operations about its group and about the groups
-    /// that it or the action's member contains, sorted.
+    /// Returns the dependencies of a new operation: the last operations about its group and about
+    /// the groups that it or the action's member contains, sorted.
     ///
-    /// What others do to other groups, and what never has an effect, is not among them. They are
-    /// at most [`GROUP_DEPENDENCIES_SENT`], except where more are needed to see all removals and
-    /// demotes: then at most [`GROUP_DEPENDENCIES_MAX`].
+    /// Operations of others on other groups, and those that never have an effect, are not among
+    /// them. They are at most [`GROUP_DEPENDENCIES_SENT`], except where more are needed to see all
+    /// removals and demotes: then at most [`GROUP_DEPENDENCIES_MAX`].
     pub fn dependencies(
         &self,
         author: &VerifyingKey,

@@ -16,7 +16,7 @@ use crate::resolve::{Budget, Ruling, join, merged};
 use crate::table::Table;
 use crate::{Access, Event, Filter, NoEffect, Rule, Rules};
 
-/// What a new operation will do.
+/// Planned effects of a new operation.
 #[derive(Default)]
 pub(crate) struct Plan {
     /// It begins a realm, and that is the one of its group that has its effect.
@@ -47,8 +47,8 @@ impl Plan {
 }
 
 impl Groups {
-    /// What the new operation does to those that are here, before it is one of them. None if
-    /// that touches more operations than allowed.
+    /// Plans the effects of the new operation on those that are here, before it is one of them.
+    /// `None` if that touches more operations than allowed.
     pub(crate) fn plan(&self, node: &Node, past: &Past, budget: &Budget) -> Option<Plan> {
         let mut plan = Plan::default();
         if let Some(realm) = node.realm {
@@ -115,7 +115,7 @@ impl Groups {
         budget.touch(realm.ops.len() - realm.place(first))
     }
 
-    /// Whether a create replaces the one that has effect.
+    /// Returns `true` if a create replaces the one that has effect.
     fn beats(&self, node: &Node, effective: Option<RealmIndex>) -> bool {
         let rank = |realm| {
             let create = self.realm(realm).create?;
@@ -238,7 +238,7 @@ impl Groups {
         op
     }
 
-    /// What has no effect any more because another create of the group counts now.
+    /// Returns the operations without effect now, because another create of the group counts.
     fn replaced(&self, group: GroupIndex, effective: Option<RealmIndex>) -> Vec<OpIndex> {
         let Some(before) = effective.filter(|before| !self.counts(*before)) else {
             return Vec::new();
@@ -249,7 +249,7 @@ impl Groups {
         ops.filter(counted).collect()
     }
 
-    /// Whether a realm is the one of its group that has its effect.
+    /// Returns `true` if a realm is the one of its group that has its effect.
     pub(crate) fn counts(&self, realm: RealmIndex) -> bool {
         self.registry.group(self.realm(realm).group).effective == Some(realm)
     }

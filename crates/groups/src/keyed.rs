@@ -77,7 +77,7 @@ impl Hasher for Folded {
     /// The length of an array, which is the same for all keys of a map.
     fn write_usize(&mut self, _: usize) {}
 
-    /// Which variant it is.
+    /// Hashes the discriminant of an enum.
     fn write_isize(&mut self, number: isize) {
         self.word(number as u64);
     }

@@ -82,7 +82,7 @@ impl fmt::Display for Member {
     }
 }
 
-/// What an operation does to its group (`docs/protocol/groups.md#3`).
+/// Effect of an operation on its group (`docs/protocol/groups.md#3`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -142,14 +142,14 @@ impl Action {
     }
 }
 
-/// What an operation carries in its header extensions; id and author come from the header.
+/// Content of an operation in its header extensions; id and author come from the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
     /// The group that is changed.
     pub group: GroupId,
     /// The heads of the whole graph as the author knew it, over all groups.
     pub dependencies: Vec<Hash>,
-    /// What is done.
+    /// Action of the operation.
     pub action: Action,
     /// Binds the id of a new group to its creator; only read with [`Action::Create`].
     pub nonce: Option<[u8; 32]>,
@@ -160,9 +160,9 @@ pub struct Arguments {
 pub struct Operation {
     /// The hash of the operation's header.
     pub id: Hash,
-    /// Who signed it.
+    /// Author of the operation.
     pub author: VerifyingKey,
-    /// What it says.
+    /// Content of the operation.
     pub arguments: Arguments,
 }
 

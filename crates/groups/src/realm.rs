@@ -37,7 +37,7 @@ pub(crate) struct Realm {
     pub(crate) directs: bool,
 }
 
-/// How far a past goes in a realm, as places in its order.
+/// Length of a past in a realm, as places in its order.
 pub(crate) struct Reach {
     /// The last component of which it has something.
     pub(crate) start: usize,
@@ -115,7 +115,7 @@ impl Realm {
         self.seen_by.entry(key).or_insert(op);
     }
 
-    /// How many operations a key is known to have seen completely.
+    /// Returns the number of operations that a key is known to have seen completely.
     pub(crate) fn known_to(&self, key: KeyIndex) -> usize {
         let Some(op) = self.seen_by.get(&key) else {
             return 0;
@@ -158,7 +158,7 @@ impl Groups {
         })
     }
 
-    /// How far a past goes in a realm.
+    /// Returns the length of a past in a realm.
     pub(crate) fn reach(&self, realm: &Realm, clock: &Clock) -> Reach {
         let covers = |op: &OpIndex| self.graph.covers(clock, *op);
         let count = realm.components.len();

@@ -29,7 +29,7 @@ pub(crate) struct Registry {
     nesting_groups: usize,
 }
 
-/// What a key names.
+/// Meaning of a key.
 struct Name {
     key: VerifyingKey,
     group: Option<GroupIndex>,
@@ -39,7 +39,7 @@ struct Name {
     group_in: Few,
 }
 
-/// What never changes its place, no matter what the rules decide.
+/// Group, without anything that changes its place when the rules decide.
 pub(crate) struct Group {
     pub(crate) key: KeyIndex,
     /// Everybody ever named, by slot.
@@ -143,7 +143,8 @@ impl Registry {
         }
     }
 
-    /// How many groups ever contained another one, a bound on how deep they can be nested.
+    /// Returns the number of groups that ever contained another one, a bound on how deep they can
+    /// be nested.
     pub(crate) fn nesting_groups(&self) -> usize {
         self.nesting_groups
     }

@@ -12,7 +12,7 @@ use crate::table::{Entry, Table};
 use crate::trie::Join;
 use crate::{NoEffect, Reason, Rules};
 
-/// What the author of an operation that is to be added knew of its realm.
+/// Knowledge of the author of a new operation about its realm.
 #[derive(Default)]
 pub(crate) struct Sight {
     /// The table at the heads of its past, on which it is judged.
@@ -23,7 +23,7 @@ pub(crate) struct Sight {
     pub(crate) inner: Few,
 }
 
-/// How many operations may still be touched.
+/// Number of operations that may still be touched.
 pub(crate) struct Budget(Cell<usize>);
 
 impl Budget {
@@ -59,7 +59,7 @@ impl Resolved {
     }
 }
 
-/// What concurrent operations do to one.
+/// Effect of concurrent operations on one.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Ruling {
     pub(crate) filtered: bool,
@@ -84,9 +84,9 @@ impl Groups {
         }
     }
 
-    /// What a past has of a realm. None if that touches too much.
+    /// Returns what a past has of a realm. `None` if that touches too much.
     ///
-    /// What the author of a single last operation saw is stored, and all but the last component
+    /// The view of the author of a single last operation is stored, and all but the last component
     /// of which the past has something is final, so at most that component is resolved.
     pub(crate) fn sight(&self, realm: RealmIndex, past: &Past, budget: &Budget) -> Option<Sight> {
         let inner = self.sources(realm, past);

@@ -25,8 +25,8 @@ const MESSAGE: u8 = 2;
 pub struct Row {
     /// Names the row; 1 or 33 bytes.
     pub key: Vec<u8>,
-    /// What is to be stored there; none if the row is to be deleted. Groups forget nothing, so
-    /// there is always something.
+    /// Value to store there; `None` if the row is to be deleted. Groups forget nothing, so there
+    /// is always something.
     pub value: Option<Vec<u8>>,
 }
 
@@ -122,7 +122,7 @@ impl Groups {
         Ok(groups)
     }
 
-    /// What a row says of its realm fits to the rows before.
+    /// Returns `true` if the realm that a row names fits to the rows before.
     fn is_in_place(&self, op: OpIndex) -> bool {
         let node = self.graph.node(op);
         let Some(realm) = node.realm else {
@@ -401,7 +401,7 @@ fn put_member(out: &mut Vec<u8>, member: &Member) {
     out.extend(member.key().as_bytes());
 }
 
-/// What is left of a value.
+/// Rest of a value.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::GroupId;
 
-/// Which rules decide about effect (`docs/protocol/groups.md#9`).
+/// Rules that decide about effect (`docs/protocol/groups.md#9`).
 ///
 /// Every node of a network must use the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +124,7 @@ pub enum Status {
     NoEffect(NoEffect),
 }
 
-/// What the caller may want to tell people.
+/// Event that the caller may want to report to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -141,7 +141,7 @@ pub enum Event {
     Overturns {
         /// The operation.
         operation: Hash,
-        /// How many operations that were here before it have another status now.
+        /// Number of operations that were here before and have another status now.
         overturned: usize,
     },
     /// The group has lost its last manager, and nobody can change it any more.

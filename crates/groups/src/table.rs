@@ -8,7 +8,7 @@ use crate::trie::{Join, Trie};
 /// The members of one group, by their slot in it.
 pub(crate) type Table = Trie<Entry>;
 
-/// What is known of one member: `(m, access, a)` of `docs/protocol/groups.md#5`.
+/// Entry of one member: `(m, access, a)` of `docs/protocol/groups.md#5`.
 ///
 /// Packed so that the larger number wins a join: membership counter, access counter, and then
 /// the lower access.

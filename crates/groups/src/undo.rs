@@ -8,7 +8,7 @@ use crate::graph::{Fate, Graph};
 use crate::groups::Groups;
 use crate::registry::OpIndex;
 
-/// What was before a transaction.
+/// State before a transaction.
 pub(crate) struct Journal {
     len: OpIndex,
     /// Of operations that were here, what they had.
@@ -22,8 +22,8 @@ pub(crate) struct Journal {
 impl Groups {
     /// Begins a transaction, or moves the beginning of the one that is open to here.
     ///
-    /// What was processed since can be undone with [`Groups::rollback`], for instance when a
-    /// database could not store its rows.
+    /// Operations that are processed after this can be undone with [`Groups::rollback`], for
+    /// instance when a database could not store its rows.
     pub fn begin(&mut self) {
         self.journal = Some(Journal {
             len: self.graph.len(),

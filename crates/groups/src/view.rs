@@ -137,7 +137,7 @@ impl Groups {
         ops.map(|op| self.graph.node(op).operation(self))
     }
 
-    /// How many operations the graph has.
+    /// Returns the number of operations in the graph.
     pub fn len(&self) -> usize {
         self.graph.len() as usize
     }
@@ -187,8 +187,8 @@ impl Groups {
         }
     }
 
-    /// How many operations of a group are settled, of those that can have an effect the first in
-    /// the order of processing.
+    /// Returns the number of settled operations of a group, of those that can have an effect the
+    /// first in the order of processing.
     pub fn settled(&self, group: &GroupId) -> usize {
         let group = self.registry.find_group(group);
         let realm = group.and_then(|group| self.registry.group(group).effective);

@@ -28,7 +28,7 @@ pub struct Why {
     pub overruled: Vec<(Hash, Status)>,
 }
 
-/// What somebody is to a group.
+/// Relation of somebody to a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {

@@ -1,4 +1,4 @@
-//! What an operation costs in memory, counted by an allocator.
+//! Memory cost of an operation, counted by an allocator.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 

@@ -1,4 +1,4 @@
-//! What it costs to open groups again, counted by an allocator: time says little on a busy machine.
+//! Cost of opening groups again, counted by an allocator: time says little on a busy machine.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 

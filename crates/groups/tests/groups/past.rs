@@ -1,4 +1,4 @@
-//! What groups know about their past, and what changes with each operation.
+//! Knowledge of groups about their past, and the changes by each operation.
 
 use p2panda_core::Hash;
 use p2panda_groups::{Access, Groups, Operation, Rules, View};

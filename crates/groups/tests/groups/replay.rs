@@ -83,7 +83,7 @@ pub fn reached(view: &View<'_>, group: GroupId) -> BTreeMap<Member, Access> {
         .collect()
 }
 
-/// What the oracle says in the end.
+/// Final verdict of the oracle.
 pub struct Expected {
     pub outcomes: BTreeMap<Hash, Result<(), String>>,
     statuses: BTreeMap<Hash, String>,

@@ -167,7 +167,7 @@ pub fn tables_json(tables: &Tables) -> Value {
     json!(groups)
 }
 
-/// What the files say about each group in the end.
+/// Returns what the files say about each group in the end.
 pub fn groups_json(
     tables: &Tables,
     reached: impl Fn(GroupId) -> BTreeMap<Member, Access>,

@@ -1,4 +1,4 @@
-//! What those without rights cannot do to others, and what managers cannot do by numbers.
+//! Limits of those without rights, and of managers with many operations.
 
 use p2panda_core::limits::{GROUP_DEPENDENCIES_MAX, GROUP_DEPENDENCIES_SENT, GROUP_NESTING_MAX};
 use p2panda_groups::{
