@@ -28,7 +28,7 @@ const ROTATIONS: usize = 1_000;
 /// Groups of which 100 are in use.
 const STORED: usize = 10_000;
 
-/// What measures some bars.
+/// Measurement of some bars.
 type Part = fn(&mut Bars);
 
 const PARTS: [(&str, Part); 4] = [
@@ -71,7 +71,7 @@ struct World {
     people: Vec<Person>,
     groups: [Group; 2],
     stores: [Store; 2],
-    /// What each wrote last, as a part of what came or went.
+    /// Bytes that each wrote last, as a part of what came or went.
     ratios: [f64; 2],
 }
 
@@ -172,7 +172,7 @@ impl World {
     }
 }
 
-/// What of a message one reader needs: the control message and what was sent to it.
+/// Size of what one reader needs of a message: the control message and what was sent to it.
 fn message_bytes(message: &Message<Payload>, reader: &Member) -> usize {
     let Payload::Control { control, directs } = &message.payload else {
         panic!("control");

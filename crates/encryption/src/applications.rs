@@ -1,4 +1,4 @@
-//! Which application messages were processed, and what they follow
+//! Application messages that were processed, and what they follow
 //! (`docs/protocol/encryption.md#12.2.1`).
 
 use p2panda_core::ordered::BTreeMap;

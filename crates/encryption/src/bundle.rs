@@ -37,8 +37,8 @@ impl Lifetime {
         }
     }
 
-    /// Whether the pre-key may be used at this time. For "still valid in a month" ask with the
-    /// time of then.
+    /// Returns `true` if the pre-key may be used at this time. For "still valid in a month" ask
+    /// with the time of then.
     pub fn is_valid(&self, now: u64) -> bool {
         self.not_before < now && now < self.not_after
     }
@@ -305,7 +305,7 @@ pub fn latest(bundles: &[LongTermBundle], now: u64) -> Option<&LongTermBundle> {
         .max_by_key(|bundle| rank(&bundle.signed_prekey))
 }
 
-/// What [`latest`] orders by. The beginning comes first, so that a pre-key that never expires gives
+/// Sort key of [`latest`]. The beginning comes first, so that a pre-key that never expires gives
 /// way to those that come after it.
 pub(crate) fn rank(prekey: &PreKey) -> (u64, u64, PublicKey) {
     let Lifetime {

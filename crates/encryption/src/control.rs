@@ -21,12 +21,12 @@ pub enum Change {
     Update,
     /// A member leaves, and the others get a new secret or seed.
     Remove {
-        /// Who leaves.
+        /// Member that leaves.
         removed: Member,
     },
     /// A member comes.
     Add {
-        /// Who comes.
+        /// Member that joins.
         added: Member,
     },
 }
@@ -52,7 +52,7 @@ impl Change {
         }
     }
 
-    /// Whether it makes somebody a member.
+    /// Returns `true` if it makes somebody a member.
     pub(crate) fn admits(&self, member: &Member) -> bool {
         match self {
             Change::Create { initial_members } => initial_members.contains(member),

@@ -21,5 +21,5 @@ pub use secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
 
 pub use crate::operation::OperationError;
 
-/// What everybody in the group hears of a change.
+/// Change that everybody in the group is told.
 pub type Control = crate::Change;

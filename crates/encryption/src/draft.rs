@@ -56,7 +56,7 @@ impl<C, E> Draft<C, E> {
         std::mem::take(&mut self.sealings)
     }
 
-    /// How many direct messages are still to be computed.
+    /// Returns the number of direct messages that are still to be computed.
     pub fn open(&self) -> usize {
         self.sealings.len()
     }
@@ -66,7 +66,7 @@ impl<C, E> Draft<C, E> {
         self.sealed.extend(sealed);
     }
 
-    /// How many direct messages are ready.
+    /// Returns the number of direct messages that are ready.
     pub fn ready(&self) -> usize {
         self.sealed.len()
     }

@@ -1,5 +1,4 @@
-//! Which control messages were processed, and which comes after which
-//! (`docs/protocol/encryption.md#12.7`).
+//! Processed control messages, and their order (`docs/protocol/encryption.md#12.7`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -7,7 +6,7 @@ use crate::rows::{LoadError, Rows, Table, tag};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple};
 use crate::{Member, OperationId};
 
-/// How many messages were processed before one. What comes after another has a greater one.
+/// Number of messages processed before one. A message that comes after another has a greater one.
 pub(crate) type Order = u64;
 
 /// The graph of processed control messages, without what all members have passed.
@@ -22,7 +21,7 @@ pub(crate) struct Graph {
     places: BTreeMap<OperationId, Order>,
     /// The nodes that no other one names.
     heads: BTreeSet<Order>,
-    /// How many were processed.
+    /// Number of processed messages.
     next: Order,
     /// Nodes of which fewer were processed before are pruned.
     floor: Order,
@@ -99,20 +98,21 @@ impl Graph {
         self.floor
     }
 
-    /// Whether part of what a message with these dependencies follows is pruned, so that it cannot
-    /// be told what else it follows. An honest member sends none after all have passed that.
+    /// Returns `true` if part of what a message with these dependencies follows is pruned, so that
+    /// it cannot be told what else it follows. An honest member sends none after all have passed
+    /// that.
     pub(crate) fn is_late(&self, dependencies: &[OperationId]) -> bool {
         dependencies.iter().any(|id| self.pruned.contains_key(id))
     }
 
-    /// Whether a processed control message comes after another. False where it cannot be told,
-    /// because what lies between is pruned.
+    /// Returns `true` if a processed control message comes after another. False where it cannot be
+    /// told, because what lies between is pruned.
     pub(crate) fn follows(&self, later: &OperationId, earlier: &OperationId) -> bool {
         let earlier = self.order(earlier);
         earlier.is_some_and(|earlier| self.follows_order(later, earlier))
     }
 
-    /// Whether a message with these dependencies comes after one.
+    /// Returns `true` if a message with these dependencies comes after one.
     pub(crate) fn leads_to(&self, dependencies: &[OperationId], earlier: Order) -> bool {
         let follows = |id: &OperationId| self.follows_order(id, earlier);
         let mut named = dependencies.iter();
@@ -221,7 +221,7 @@ impl Graph {
         }
     }
 
-    /// Whether a message with these dependencies comes after one by which we joined.
+    /// Returns `true` if a message with these dependencies comes after one by which we joined.
     pub(crate) fn is_ours(&self, dependencies: &[OperationId]) -> bool {
         let node = |id: &OperationId| {
             let order = self.places.get(id)?;
@@ -324,7 +324,7 @@ impl Graph {
         Ok(true)
     }
 
-    /// Whether what was loaded fits together.
+    /// Returns `true` if what was loaded fits together.
     pub(crate) fn is_whole(&self) -> bool {
         let heads = self.heads.iter();
         let last = self.nodes.last();
@@ -335,7 +335,7 @@ impl Graph {
             && self.nodes.len() == self.places.len()
     }
 
-    /// What is in the header of the state.
+    /// Writes the header of the state.
     pub(crate) fn write_header(&self, w: &mut Writer) {
         w.array(4).uint(self.next).uint(self.floor);
         w.uint(self.joined).array(self.heads.len());

@@ -27,7 +27,7 @@ pub enum HpkeError {
     Decryption,
 }
 
-/// What the receiver needs to open one message.
+/// Ciphertext of one message, with what the receiver needs to open it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HpkeCiphertext {
     /// The ephemeral public key.

@@ -1,4 +1,4 @@
-//! Which bound was reached (`docs/protocol/encryption.md#16`, H11).
+//! Bound that was reached (`docs/protocol/encryption.md#16`, H11).
 
 use thiserror::Error;
 

@@ -87,7 +87,7 @@ pub(crate) fn check_add(
     Ok(())
 }
 
-/// Who is left after a removal; one who is no member cannot be removed.
+/// Checks a removal and returns who is left; one who is no member cannot be removed.
 pub(crate) fn check_remove(
     removed: Member,
     mut members: BTreeSet<Member>,

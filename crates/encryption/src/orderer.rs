@@ -89,8 +89,9 @@ pub(crate) struct Kept<C, E> {
     pub(crate) sender: Member,
     pub(crate) dependencies: Vec<OperationId>,
     pub(crate) payload: Payload<C, E>,
-    /// Who was sent direct messages; nobody where we were not, since then it does not matter. Of our
-    /// own messages all, since a copy that was restored has lost what they carried.
+    /// Members that were sent direct messages; none where we were not, since then it does not
+    /// matter. Of our own messages, all of them, since a copy that was restored has lost what they
+    /// carried.
     pub(crate) recipients: Vec<(Kind, Member)>,
 }
 
@@ -146,7 +147,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.me
     }
 
-    /// Which control messages were processed.
+    /// Returns the graph of processed control messages.
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -197,7 +198,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.take(arrival)
     }
 
-    /// Whether we are or were in the group.
+    /// Returns `true` if we are or were in the group.
     pub(crate) fn has_joined(&self) -> bool {
         self.stage != Stage::Invited
     }
@@ -262,7 +263,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.place_all();
     }
 
-    /// Whether a message with these dependencies comes after one by which we joined.
+    /// Returns `true` if a message with these dependencies comes after one by which we joined.
     pub(crate) fn is_ours(&self, dependencies: &[OperationId]) -> bool {
         self.graph.is_ours(dependencies)
     }

@@ -14,7 +14,7 @@ use crate::x25519::{PublicKey, SecretKey};
 use crate::xeddsa::{self, XSignature};
 use crate::xwing::XWingSecret;
 
-/// Which of our own keys is missing.
+/// Own key that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OwnKeysError {
@@ -186,9 +186,9 @@ impl OwnKeys {
         self.retain_of_prekeys();
     }
 
-    /// Whether the pre-key that others use now opened a first message of a hybrid channel, and was drawn so
-    /// many seconds ago: draw the next one, so that this one can be removed
-    /// ([`OwnKeys::remove_used`]).
+    /// Returns `true` if the pre-key that others use now opened a first message of a hybrid
+    /// channel, and was drawn so many seconds ago: draw the next one, so that this one can be
+    /// removed ([`OwnKeys::remove_used`]).
     pub fn is_newest_used(&self, now: u64, after_s: u64) -> bool {
         let newest = self.hybrid_bundle(now).map(|bundle| bundle.signed_prekey);
         newest.is_ok_and(|newest| {
@@ -310,7 +310,7 @@ impl OwnKeys {
     }
 }
 
-/// Whether a pre-key was drawn so many seconds ago.
+/// Returns `true` if a pre-key was drawn so many seconds ago.
 fn has_passed(prekey: &PreKey, now: u64, after_s: u64) -> bool {
     let drawn = prekey
         .lifetime

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 
 pub use file::{FileError, lock, unlock};
 
-/// What a person remembers. Erased when dropped, never printed.
+/// Passphrase that a person remembers. Erased when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(Zeroizing<String>);
 
@@ -24,7 +24,7 @@ pub struct Passphrase(Zeroizing<String>);
 #[error("a passphrase has 1 to {PASSPHRASE_BYTES_MAX} bytes")]
 pub struct PassphraseError;
 
-/// What it costs to try a passphrase.
+/// Cost of one try of a passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     kib: u32,
@@ -48,7 +48,7 @@ impl Passphrase {
         }
     }
 
-    /// What was typed, for a channel that nobody else reads.
+    /// Returns the typed text, for a channel that nobody else reads.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -4,7 +4,7 @@ use crate::OperationId;
 use crate::direct::{self, DirectMessage};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple, variant};
 
-/// What a group message says: `C` are the control messages of the scheme, `E` is what it seals.
+/// Content of a group message: `C` are the control messages of the scheme, `E` is what it seals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload<C, E> {
     /// A change of the group, or an acknowledgement.
@@ -21,7 +21,7 @@ pub enum Payload<C, E> {
 /// A message of ours, to be framed, signed and published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing<P> {
-    /// What it says.
+    /// Content of the message.
     pub payload: P,
     /// The messages to name as processed before this one.
     pub dependencies: Vec<OperationId>,

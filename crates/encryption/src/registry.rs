@@ -42,7 +42,7 @@ pub struct Registry {
 #[derive(Clone, Debug)]
 struct Lists<T> {
     bundles: Table<(Member, u64), T>,
-    /// Who has or had any: in the layout of published peers an empty list stays.
+    /// Members that have or had any: in the layout of published peers an empty list stays.
     owners: BTreeSet<Member>,
 }
 
@@ -119,8 +119,8 @@ impl Registry {
         latest.map(Some).ok_or(RegistryError::KeyBundlesExpired)
     }
 
-    /// Whether the member ever showed that it speaks the hybrid suite, also if its bundles have
-    /// expired since. A caller does not make a classic group with it then.
+    /// Returns `true` if the member ever showed that it speaks the hybrid suite, also if its
+    /// bundles have expired since. A caller does not make a classic group with it then.
     pub fn speaks_hybrid(&self, member: &Member) -> bool {
         self.speak_hybrid.contains(member)
     }
@@ -219,7 +219,7 @@ impl Registry {
             .min_by_key(|bundle| place(sender, bundle))
     }
 
-    /// Whether the bundle is still there to be used.
+    /// Returns `true` if the bundle is still there to be used.
     pub(crate) fn has_one_time(&self, member: &Member, bundle: &OneTimeBundle) -> bool {
         let mut bundles = self.onetime.bundles.list(member);
         bundles.any(|(_, known)| known == bundle)

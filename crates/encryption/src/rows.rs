@@ -16,7 +16,7 @@ use crate::x25519::PublicKey;
 pub struct Row {
     /// Names the row among those of the same state; without secrets, at most 97 bytes in this crate.
     pub key: Vec<u8>,
-    /// What is to be stored there; none if the row is to be deleted.
+    /// Value to store there; `None` if the row is to be deleted.
     pub value: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -151,7 +151,7 @@ pub(crate) fn read<'a>(r: &mut Reader<'a>) -> Result<Vec<Stored<'a>>, DecodeErro
     (0..count).map(|_| row(r)).collect()
 }
 
-/// What rows of one kind are named by. The order of the encodings is that of the keys.
+/// Name of rows of one kind. The order of the encodings is that of the keys.
 pub(crate) trait Key: Ord + Clone {
     fn put(&self, out: &mut Vec<u8>);
 
@@ -435,7 +435,7 @@ impl<K: Key, V: Wire> Table<K, V> {
 }
 
 impl<A: Ord + Clone, V> Table<(A, u64), V> {
-    /// What is listed under a name, oldest first.
+    /// Iterates over what is listed under a name, oldest first.
     pub(crate) fn list(&self, name: &A) -> impl DoubleEndedIterator<Item = (&(A, u64), &V)> {
         let bounds = (
             Bound::Included((name.clone(), 0)),
@@ -585,7 +585,7 @@ pub(crate) struct Single {
     stored: Option<Hash>,
 }
 
-/// What is stored is no part of a state.
+/// Equality of two states ignores what is stored.
 impl PartialEq for Single {
     fn eq(&self, _: &Single) -> bool {
         true

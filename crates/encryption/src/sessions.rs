@@ -25,7 +25,8 @@ use crate::{Member, OperationId};
 /// Elements per array, map or string in a header that published 0.7.1 peers must read.
 pub const HEADER_ELEMENTS_0_7_1: usize = HEADER_LENGTH_MAX as usize;
 
-/// What an operation borrows from its caller. Keys and registry serve every group of a member.
+/// State that an operation borrows from its caller. Keys and registry serve every group of a
+/// member.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Context<'a> {
@@ -35,7 +36,7 @@ pub struct Context<'a> {
     pub registry: &'a mut Registry,
     /// Seconds since 1970.
     pub now: u64,
-    /// How many elements an array, map or string in our headers may have, if readers have a
+    /// Maximum number of elements of an array, map or string in our headers, if readers have a
     /// bound: [`HEADER_ELEMENTS_0_7_1`], or `None`.
     pub elements_max: Option<usize>,
 }
@@ -87,7 +88,7 @@ pub enum DeliverError {
 }
 
 impl DeliverError {
-    /// Whether it keeps a secret from one member only, so that the others need not wait.
+    /// Returns `true` if it keeps a secret from one member only, so that the others need not wait.
     pub(crate) fn is_about_one(&self) -> bool {
         !matches!(self, DeliverError::Limit(_))
     }
@@ -99,7 +100,7 @@ impl DeliverError {
 pub struct LeftOut {
     /// The member that gets nothing of the operation.
     pub member: Member,
-    /// What it lacks, mostly a bundle that is valid now.
+    /// Missing item, mostly a bundle that is valid now.
     pub error: DeliverError,
 }
 
@@ -151,7 +152,7 @@ pub struct Sealed {
     index: u64,
 }
 
-/// Which bundles a scheme starts channels with.
+/// Scheme, by the bundles that it starts channels with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Data,
@@ -167,7 +168,7 @@ pub(crate) struct Sessions {
     suites_row: Single,
 }
 
-/// What a message is for.
+/// Purpose of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
     /// One of many.
@@ -329,7 +330,7 @@ impl Sessions {
         Ok((sealings, left_out))
     }
 
-    /// Whether a message can be sent to a member now.
+    /// Returns `true` if a message can be sent to a member now.
     pub(crate) fn reaches(&self, scheme: Scheme, member: &Member, context: &Context<'_>) -> bool {
         let open = |session: &Session| !session.needs_bundle() && !session.must_begin_anew();
         self.sessions.get(member).is_some_and(open) || self.opening(scheme, member, context).is_ok()
@@ -346,8 +347,8 @@ impl Sessions {
         newest.map(|newest| *newest.prekey())
     }
 
-    /// Whether a member shows a bundle that is newer than our first message, which it has not
-    /// answered: it may not have been able to open that.
+    /// Returns `true` if a member shows a bundle that is newer than our first message, which it
+    /// has not answered: it may not have been able to open that.
     pub(crate) fn is_outdated(
         &self,
         scheme: Scheme,
@@ -449,7 +450,7 @@ impl Sessions {
         self.at(sender).apply_opened(context.keys, opened);
     }
 
-    /// Whether nothing has happened since the messages were drawn.
+    /// Returns `true` if nothing has happened since the messages were drawn.
     pub(crate) fn are_current(&self, sealed: &[Sealed], context: &Context<'_>) -> bool {
         sealed.iter().all(|sealed| {
             let recipient = &sealed.direct.recipient;

@@ -9,7 +9,7 @@ use crate::wire::{DecodeError, Items, Reader, Wire, Writer, bytes_array, tuple};
 use crate::x25519::PublicKey;
 use crate::xwing::XWingPublic;
 
-/// How two members agree on keys.
+/// Key agreement of two members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Suite {
@@ -30,9 +30,9 @@ impl Suite {
     }
 }
 
-/// What makes a group's channels hybrid, all of them: members that do not speak the suite are not
-/// reached, and nothing of the classic suite is taken. Not for groups with 0.7.1 members, which could not read
-/// its control messages.
+/// Setting that makes all channels of a group hybrid: members that do not speak the suite are not
+/// reached, and nothing of the classic suite is accepted. Not for groups with 0.7.1 members, which
+/// could not read its control messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SuiteConfig {

@@ -37,7 +37,7 @@ use crate::x3dh::X3dhError;
 use crate::x25519::{PublicKey, SecretKey};
 use crate::xwing::{Randomness, XWingError};
 
-/// How far a restored session jumps ahead of the own indices that it may have used.
+/// Jump of a restored session ahead of the own indices that it may have used.
 const RESTORED_INDICES: u64 = 1 << 32;
 
 /// Bytes that the cipher appends.
@@ -113,7 +113,7 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// Whether we lack a key, so that the channel has to restart.
+    /// Returns `true` if we lack a key, so that the channel has to restart.
     pub(crate) fn is_channel(&self) -> bool {
         matches!(
             self,
@@ -200,23 +200,24 @@ impl Session {
         self.our_next_key_index = self.our_next_key_index.saturating_add(RESTORED_INDICES);
     }
 
-    /// Whether a newer copy of us may have used this channel, so that it has to restart before
-    /// anything is sent.
+    /// Returns `true` if a newer copy of us may have used this channel, so that it has to restart
+    /// before anything is sent.
     pub(crate) fn must_begin_anew(&self) -> bool {
         self.restart.is_due()
     }
 
-    /// Whether nothing came since our last first message.
+    /// Returns `true` if nothing came since our last first message.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.restart.is_unanswered()
     }
 
-    /// Whether our next message may begin the channel again, if there is a bundle to do so.
+    /// Returns `true` if our next message may begin the channel again, if there is a bundle to do
+    /// so.
     pub(crate) fn may_begin_anew(&self) -> bool {
         self.restart.is_wanted() || self.restart.is_unanswered()
     }
 
-    /// Whether our next message begins the channel again, if this is the newest bundle.
+    /// Returns `true` if our next message begins the channel again, if this is the newest bundle.
     pub(crate) fn begins_anew(&self, newest: &Opening, now: u64) -> bool {
         let has_begun = self.their_verifying_key.is_some();
         let outdated = || self.restart.is_outdated(newest.prekey(), now);
@@ -412,7 +413,7 @@ impl Session {
         }
     }
 
-    /// Whether the next message of ours is a first one and no bundle is available.
+    /// Returns `true` if the next message of ours is a first one and no bundle is available.
     pub(crate) fn needs_bundle(&self) -> bool {
         self.their_verifying_key.is_none() && self.their_prekey_bundle.is_none()
     }
@@ -459,11 +460,11 @@ impl Session {
     }
 }
 
-/// What a received message brought.
+/// Content of a received message.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Received {
-    /// What the peer sent.
+    /// Decrypted text of the peer.
     pub plaintext: Zeroizing<Vec<u8>>,
     /// The sender's identity key, with a first message only.
     pub identity: Option<PublicKey>,

@@ -105,7 +105,7 @@ impl PublicKey {
         &self.0
     }
 
-    /// Whether every agreement with this key is zero.
+    /// Returns `true` if every agreement with this key is zero.
     pub fn is_small_order(&self) -> bool {
         let mut u = self.0;
         if let Some(last) = u.last_mut() {
@@ -114,7 +114,7 @@ impl PublicKey {
         SMALL_ORDER.contains(&u)
     }
 
-    /// Whether the bytes are the only encoding of this coordinate: below 2^255 - 19.
+    /// Returns `true` if the bytes are the only encoding of this coordinate: below 2^255 - 19.
     pub(crate) fn is_canonical(&self) -> bool {
         let [first, middle @ .., last] = &self.0;
         let field_or_above = *last == 0x7f && middle.iter().all(|&b| b == 0xff) && *first >= 0xed;

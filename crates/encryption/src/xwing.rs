@@ -145,7 +145,7 @@ pub(crate) fn ephemeral_of(encapsulation: &[u8]) -> Result<PublicKey, XWingError
         .ok_or(XWingError::Encapsulation)
 }
 
-/// What one encapsulation draws.
+/// Random bytes that one encapsulation draws.
 pub struct Randomness(Box<Zeroizing<[u8; RANDOMNESS_BYTES]>>);
 
 impl Randomness {

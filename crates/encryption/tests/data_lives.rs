@@ -1,6 +1,6 @@
 //! Random lives of data groups, with the security table played as a game.
 //!
-//! Who could read what is kept apart from the code under test, from nothing but the direct
+//! Readers of each secret are tracked apart from the code under test, from nothing but the direct
 //! messages that were sent. `LIVES` and `FIRST_LIFE` choose how many lives and from which seed.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
@@ -23,7 +23,7 @@ use p2panda_encryption::{
 use world::*;
 
 thread_local! {
-    /// What each control message of a life did to the membership, and what it follows.
+    /// Effect of each control message of a life on the membership, and what it follows.
     static GRAPH: RefCell<BTreeMap<OperationId, Node>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -117,7 +117,7 @@ struct Actor {
     processed: BTreeSet<OperationId>,
     erased: BTreeSet<SecretId>,
     opened: BTreeSet<OperationId>,
-    /// What it has stored: group, own keys, registry.
+    /// Stored state: group, own keys, registry.
     stored: [Store; 3],
 }
 
@@ -148,7 +148,7 @@ struct Data {
 struct Theft {
     victim: Member,
     copy: Actor,
-    /// Who has opened a direct message that the victim sent after the theft.
+    /// Members that have opened a direct message that the victim sent after the theft.
     healed: BTreeSet<Member>,
     /// Messages that the victim sent direct messages with after the theft.
     fresh: BTreeMap<OperationId, BTreeSet<Member>>,
@@ -163,7 +163,7 @@ struct Life {
     now: u64,
     actors: Vec<Actor>,
     messages: Vec<Message<Payload>>,
-    /// Who was given a secret, by which operations.
+    /// Members that were given a secret, by which operations.
     could_read: BTreeMap<SecretId, BTreeMap<Member, BTreeSet<OperationId>>>,
     data: Vec<Data>,
     theft: Option<Theft>,

@@ -26,7 +26,7 @@ struct World {
     log: Vec<Message<Payload>>,
 }
 
-/// What a backup holds, and how much was said before.
+/// Content of a backup, and how much was said before.
 struct Backup {
     group: Vec<u8>,
     keys: Vec<u8>,

@@ -131,7 +131,8 @@ impl Life {
         self.actors[who].group.members().is_ok() && !self.gone.contains(&self.actors[who].person.id)
     }
 
-    /// Whether nobody did the opposite to this person without the actor having heard of it.
+    /// Returns `true` if nobody did the opposite to this person without the actor having heard of
+    /// it.
     fn may_target(&self, who: usize, target: Member, adds: bool) -> bool {
         let operations = self.targeting.get(&target).into_iter().flatten();
         let mut unheard = operations.filter(|(id, _)| !self.actors[who].processed.contains(id));
@@ -476,7 +477,7 @@ impl Life {
         }
     }
 
-    /// Whether a removal of this person is on its way to it.
+    /// Returns `true` if a removal of this person is on its way to it.
     fn threatened(&self, who: usize) -> bool {
         let actor = &self.actors[who];
         let operations = self.targeting.get(&actor.person.id).into_iter().flatten();

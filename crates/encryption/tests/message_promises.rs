@@ -278,7 +278,7 @@ fn nobody_sends_after_a_self_removal_before_an_update() {
     }
 }
 
-/// What every member reads of every other: who is deaf to whom.
+/// Lists what every member reads of every other: who is deaf to whom.
 fn deaf(
     people: &mut [Person],
     groups: &mut [Group<Stubborn>],

@@ -32,7 +32,7 @@ impl Device {
         self.stores[2].write(self.person.registry.changes());
     }
 
-    /// What the database has.
+    /// Loads the state from the database.
     fn reload(&mut self) {
         self.group = Group::load(Views::default(), self.stores[0].rows()).unwrap();
         self.person.keys = OwnKeys::load(self.stores[1].rows()).unwrap();
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// What becomes of a message, and the answers to it.
+    /// Delivers a message and returns what becomes of it, and the answers to it.
     fn deliver(
         &mut self,
         reader: usize,

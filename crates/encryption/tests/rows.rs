@@ -171,7 +171,7 @@ fn a_message_writes_at_most_four_times_what_came_or_went() {
     }
 }
 
-/// What of a message one reader needs: the control message and what was sent to it.
+/// Size of what one reader needs of a message: the control message and what was sent to it.
 fn message_bytes(message: &Message<Payload>, reader: &Member) -> usize {
     let Payload::Control { control, directs } = &message.payload else {
         panic!("control");

@@ -20,7 +20,7 @@ struct End {
     inbox: VecDeque<(TwoPartyMessage, Vec<u8>)>,
 }
 
-/// What a session holds, read from the layout that is stored.
+/// Content of a session, read from the layout that is stored.
 struct Held {
     own: Vec<(u64, SecretKey)>,
     theirs: Option<PublicKey>,

@@ -72,7 +72,7 @@ fn watch_for(secret: &[u8]) {
     COUNT.store(index + 1, Ordering::Relaxed);
 }
 
-/// How many secrets were in memory that was given back meanwhile.
+/// Counts the secrets that were in memory that was given back meanwhile.
 fn leaks(run: impl FnOnce()) -> usize {
     FOUND.store(0, Ordering::Relaxed);
     WATCHING.store(true, Ordering::Relaxed);

@@ -12,8 +12,8 @@ use crate::xwing::XWingPublic;
 
 const CONTEXT: &[u8] = b"p2panda hybrid bundle";
 
-/// What somebody needs to write to us first, safe against quantum computers of later. Published
-/// next to the classic bundles, which 0.7.1 peers read.
+/// Keys that somebody needs to write to us first, safe against quantum computers of later.
+/// Published next to the classic bundles, which 0.7.1 peers read.
 ///
 /// One signature covers all of it; that the owner is who it seems to be, the envelope says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl HybridBundle {
         )?)
     }
 
-    /// What the signature covers. All parts but the last have one length.
+    /// Returns the bytes that the signature covers. All parts but the last have one length.
     fn signed(&self) -> Vec<u8> {
         let PreKey { key, lifetime } = &self.signed_prekey;
         [

@@ -49,7 +49,8 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// Whether the channel with the sender does not work, which a first message of ours mends.
+    /// Returns `true` if the channel with the sender does not work, which a first message of ours
+    /// mends.
     pub(super) fn is_channel(&self) -> bool {
         matches!(self, ProcessError::Direct(DirectError::TwoParty(error)) if error.is_channel())
     }
@@ -224,7 +225,8 @@ impl<M: Membership> Agreement<M> {
         Ok(prepared.effect)
     }
 
-    /// Whether no channel of the messages that are ready has gone on since they were drawn.
+    /// Returns `true` if no channel of the messages that are ready has gone on since they were
+    /// drawn.
     pub(super) fn are_current(&self, draft: &Draft, context: &Context<'_>) -> bool {
         self.sessions.are_current(draft.sealed(), context)
     }
@@ -261,7 +263,7 @@ impl<M: Membership> Agreement<M> {
         self.sessions.reaches(Scheme::Data, member, context)
     }
 
-    /// Whether a member may lack what was sent to it.
+    /// Returns `true` if a member may lack what was sent to it.
     pub(super) fn is_in_doubt(&self, member: &Member, context: &Context<'_>) -> bool {
         let outdated = || self.sessions.is_outdated(Scheme::Data, member, context);
         self.renewed.contains(member) || outdated()

@@ -26,7 +26,7 @@ pub enum Event {
         operation: OperationId,
         /// Its author.
         sender: Member,
-        /// What it said.
+        /// Control message that was processed.
         control: Control,
     },
     /// We are not in the group any more; messages wait for a new welcome.
@@ -69,7 +69,7 @@ pub enum Failure {
     Aead(#[from] AeadError),
 }
 
-/// What makes a failure good again. Nothing does where the message is wrong.
+/// Repair that a failure needs. Nothing repairs a message that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Need {
@@ -83,7 +83,7 @@ pub enum Need {
 }
 
 impl Failure {
-    /// What makes it good again; `None` where the message is wrong forever.
+    /// Returns the repair that it needs; `None` where the message is wrong forever.
     pub fn needs(&self) -> Option<Need> {
         match self {
             Failure::UnknownGroupSecret(secret) => Some(Need::Secret(*secret)),

@@ -87,8 +87,8 @@ impl<M: Membership> Group<M> {
         self
     }
 
-    /// Whether a quantum computer of later opens nothing of this group from a recording of today:
-    /// all its secrets go through hybrid channels.
+    /// Returns `true` if a quantum computer of later opens nothing of this group from a recording
+    /// of today: all its secrets go through hybrid channels.
     pub fn is_post_quantum(&self) -> bool {
         self.agreement.suite() == Suite::Hybrid
     }
@@ -298,7 +298,7 @@ impl<M: Membership> Group<M> {
         Ok(decrypt(secret, nonce, ciphertext)?)
     }
 
-    /// Whether the group needs a new secret: ask after each input.
+    /// Decides whether the group needs a new secret: ask after each input.
     pub fn rekey(&self) -> Rekey {
         let Ok(members) = self.members() else {
             return Rekey::None;
@@ -382,8 +382,8 @@ impl<M: Membership> Group<M> {
         self.forget(|id, _| newest.contains(id))
     }
 
-    /// What a message names that was not processed: once nothing is missing, a message that is
-    /// received is ready.
+    /// Returns the dependencies of a message that were not processed: once nothing is missing, a
+    /// message that is received is ready.
     pub fn missing(&self, message: &Message<Payload>) -> Vec<OperationId> {
         self.orderer.missing(&message.dependencies)
     }
@@ -402,7 +402,7 @@ fn failed(operation: OperationId, sender: Member, error: ProcessError) -> Event 
     }
 }
 
-/// Who was sent the secret of a rotation.
+/// Returns the members that were sent the secret of a rotation.
 fn recipients_of(recipients: &[(Kind, Member)]) -> BTreeSet<Member> {
     let sent = recipients
         .iter()

@@ -1,4 +1,4 @@
-//! Who holds which secret, and which one may be encrypted under
+//! Holders of each secret, and the secret that may be encrypted under
 //! (`docs/protocol/encryption.md#10.4`).
 
 use p2panda_core::ordered::BTreeSet;
@@ -10,7 +10,7 @@ use crate::graph::Order;
 use crate::rows::{LoadError, Rows, Table, tag};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple};
 
-/// Whether the group needs a new secret.
+/// Need of the group for a new secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rekey {
@@ -39,21 +39,21 @@ pub enum Reason {
     Unmerged,
 }
 
-/// What is known of each secret, and which rotations were processed. Operations are named by their
-/// order.
+/// Knowledge about each secret, and the rotations that were processed. Operations are named by
+/// their order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Holdings {
     entries: Table<SecretId, Holding>,
     rotations: Table<Order, Option<SecretId>>,
-    /// Who was removed, by which operation.
+    /// Removed members, by the operation that removed them.
     removals: Table<Order, u64>,
     roster: Roster,
     /// We were given a removal, so that no welcome is trusted.
     pub(super) removal_given: bool,
 }
 
-/// Who holds a secret. Anyone who was removed by a later operation does as well, which is not
-/// written down: anyone who does not know of the removal yet may hand it over.
+/// Holders of a secret. Anyone who was removed by a later operation holds it as well, which is not
+/// written down: a member that does not know of the removal yet may hand it over.
 #[derive(Debug, PartialEq, Eq)]
 struct Holding {
     /// The operation that made the secret, or the welcome that brought it to us.
@@ -224,7 +224,7 @@ impl Holdings {
         self.removals.insert(operation, u64::from(member));
     }
 
-    /// Whether a member was removed by an operation that another one does not follow.
+    /// Returns `true` if a member was removed by an operation that another one does not follow.
     pub(super) fn is_beside_removal(
         &self,
         member: &Member,
@@ -283,13 +283,13 @@ impl Holdings {
         }
     }
 
-    /// Whether nobody but members holds the secret.
+    /// Returns `true` if nobody but members holds the secret.
     pub(super) fn is_eligible(&self, id: &SecretId, present: &Present) -> bool {
         let holding = self.entries.get(id);
         holding.is_some_and(|holding| is_within(holding, present))
     }
 
-    /// Whether all members hold the secret and nobody else does.
+    /// Returns `true` if all members hold the secret and nobody else does.
     fn is_complete(&self, holding: &Holding, present: &Present) -> bool {
         if !is_within(holding, present) {
             return false;
@@ -348,7 +348,7 @@ impl Holdings {
         members.copied().collect()
     }
 
-    /// Whether the group needs a new secret.
+    /// Decides whether the group needs a new secret.
     pub(super) fn rekey(
         &self,
         bundle: &SecretBundle,
@@ -389,12 +389,12 @@ impl Holdings {
         }
     }
 
-    /// Whether a member ever held or may have held a secret.
+    /// Returns `true` if a member ever held or may have held a secret.
     pub(super) fn knows(&self, member: &Member) -> bool {
         self.roster.find(member).is_some()
     }
 
-    /// Whether what was loaded fits together.
+    /// Returns `true` if what was loaded fits together.
     pub(super) fn is_whole(&self) -> bool {
         let count = self.roster.len() as u64;
         self.roster.is_whole() && self.removals.values().all(|removed| *removed < count)
@@ -427,7 +427,7 @@ impl Holdings {
     }
 }
 
-/// Whether nobody but members holds a secret.
+/// Returns `true` if nobody but members holds a secret.
 fn is_within(holding: &Holding, present: &Present) -> bool {
     let is_older = |gone: Order| holding.anchor < gone;
     !present.gone.is_some_and(is_older) && holding.holders.is_subset(&present.members)

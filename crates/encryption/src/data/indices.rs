@@ -62,7 +62,7 @@ impl Roster {
         self.members.len()
     }
 
-    /// Whether every number up to the last one is there.
+    /// Returns `true` if every number up to the last one is there.
     pub(super) fn is_whole(&self) -> bool {
         let last = self.members.last().map_or(0, |last| *last as usize + 1);
         last == self.members.len() && last == self.numbers.len()

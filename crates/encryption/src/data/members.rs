@@ -1,4 +1,4 @@
-//! Who is a member, as the data scheme asks for it.
+//! Membership, as the data scheme asks for it.
 
 use p2panda_core::ordered::BTreeSet;
 

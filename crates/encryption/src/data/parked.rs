@@ -99,7 +99,8 @@ impl Parked {
 }
 
 impl Waiting {
-    /// What it costs, apart from its ciphertext about as much again as a short message.
+    /// Returns the cost of the message, apart from its ciphertext about as much again as a short
+    /// message.
     fn bytes(&self) -> usize {
         self.encrypted.ciphertext.len().saturating_add(200)
     }

@@ -4,7 +4,7 @@ use super::Control;
 use super::secret::SecretId;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, ints_array, tuple};
 
-/// What a group message says.
+/// Content of a group message.
 pub type Payload = crate::Payload<Control, Encrypted>;
 
 /// Sealed data, ready to be framed and signed.

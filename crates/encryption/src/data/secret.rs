@@ -253,12 +253,12 @@ impl SecretBundle {
         removed.is_some()
     }
 
-    /// How many secrets there are.
+    /// Returns the number of secrets.
     pub fn len(&self) -> usize {
         self.secrets.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are none.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }

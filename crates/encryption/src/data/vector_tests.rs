@@ -179,7 +179,7 @@ impl Life {
         assert_eq!(members, recorded);
     }
 
-    /// Who opens a recorded payload now.
+    /// Returns who opens a recorded payload now.
     fn readers(&self, step: &Value) -> BTreeMap<String, bool> {
         let id = SecretId::from_bytes(array(&step["group_secret_id"]));
         let nonce = array(&step["nonce"]);
@@ -279,7 +279,7 @@ fn vector_concurrency_asks_for_a_new_secret() {
     }
 }
 
-/// What each member may encrypt under after the last delivery.
+/// Checks what each member may encrypt under after the last delivery.
 fn judge(life: &Life, index: usize, recorded: SecretId) {
     for (name, replica) in &life.replicas {
         let group = &replica.group;

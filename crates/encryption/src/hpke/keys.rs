@@ -17,7 +17,7 @@ const FIRST: [u8; 10] = *b"X3DH\x64\x7a\x00\x01\x00\x03";
 /// X-Wing.
 const HYBRID: [u8; 10] = *b"HPKE\x64\x7a\x00\x01\x00\x03";
 
-/// What one agreement gives: a key for one message, and secrets next to it.
+/// Result of one agreement: a key for one message, and secrets next to it.
 #[derive(Debug)]
 pub(crate) struct Keys {
     suite: [u8; 10],

@@ -82,7 +82,8 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// Whether the channel with the sender does not work, which a first message of ours repairs.
+    /// Returns `true` if the channel with the sender does not work, which a first message of ours
+    /// repairs.
     pub(super) fn is_channel(&self) -> bool {
         match self {
             ProcessError::Direct(DirectError::TwoParty(error)) => error.is_channel(),

@@ -4,7 +4,7 @@ use crate::control::{Change, ControlMessage};
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, variant};
 use crate::{Member, OperationId};
 
-/// What everybody in the group hears.
+/// Message that everybody in the group is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Control {

@@ -29,7 +29,7 @@ pub enum Event {
         operation: OperationId,
         /// Its author.
         sender: Member,
-        /// What it said.
+        /// Control message that was processed.
         control: Control,
         /// Our acknowledgement.
         answer: Option<Outgoing>,
@@ -80,7 +80,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What makes it good again; `None` where the message is wrong forever.
+    /// Returns the repair that it needs; `None` where the message is wrong forever.
     pub fn needs(&self) -> Option<Need> {
         match self {
             Failure::Process(ProcessError::Direct(DirectError::TwoParty(ReceiveError::Limit(

@@ -180,7 +180,8 @@ impl<M: Membership> Agreement<M> {
         members
     }
 
-    /// Whether a member has not acknowledged its last add, and shows another pre-key than then.
+    /// Returns `true` if a member has not acknowledged its last add, and shows another pre-key
+    /// than then.
     pub(super) fn may_not_have_joined(&self, member: &Member, context: &Context<'_>) -> bool {
         let invited = self.following.invited(member);
         invited.is_some_and(|then| {

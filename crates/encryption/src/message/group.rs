@@ -75,7 +75,7 @@ pub struct Group<M = Views> {
     decryption: Table<Member, DecryptionRatchet>,
     /// Members that left and can still follow our chain, until it takes in a seed without them.
     leavers: Set<Member>,
-    /// Who was removed, by which operation.
+    /// Removed members, by the operation that removed them.
     removals: List<(OperationId, Member)>,
     /// The last own control message and the last own message of either kind.
     last_own: Option<(OperationId, OperationId)>,
@@ -117,8 +117,8 @@ impl<M: Membership> Group<M> {
         self
     }
 
-    /// Whether a quantum computer of later opens nothing of this group from a recording of today:
-    /// all its secrets go through hybrid channels.
+    /// Returns `true` if a quantum computer of later opens nothing of this group from a recording
+    /// of today: all its secrets go through hybrid channels.
     pub fn is_post_quantum(&self) -> bool {
         self.agreement.suite() == Suite::Hybrid
     }
@@ -343,7 +343,7 @@ impl<M: Membership> Group<M> {
         }))
     }
 
-    /// Whether the group needs a new seed: ask after each input.
+    /// Decides whether the group needs a new seed: ask after each input.
     pub fn rekey(&self) -> Rekey {
         if self.ratchet.is_some() && self.agreement.standing == Standing::Restored {
             return Rekey::Required(Reason::Restored);
@@ -386,8 +386,8 @@ impl<M: Membership> Group<M> {
         self.agreement.members_mut()
     }
 
-    /// What a message names that was not processed: once nothing is missing, a message that is
-    /// received is ready.
+    /// Returns the dependencies of a message that were not processed: once nothing is missing, a
+    /// message that is received is ready.
     pub fn missing(&self, message: &Message<Payload>) -> Vec<OperationId> {
         self.orderer.missing(&message.dependencies)
     }
@@ -528,7 +528,8 @@ impl<M: Membership> Group<M> {
         Ok(result?)
     }
 
-    /// Whether a message adds somebody that was removed by an operation that it does not follow.
+    /// Returns `true` if a message adds somebody that was removed by an operation that it does not
+    /// follow.
     fn is_beside_removal(&self, control: &Control, dependencies: &[OperationId]) -> bool {
         let Some(Change::Add { added }) = control.change() else {
             return false;

@@ -3,7 +3,7 @@
 use super::control::Control;
 use crate::wire::{DecodeError, Reader, Wire, Writer, tuple};
 
-/// What a group message says.
+/// Content of a group message.
 pub type Payload = crate::Payload<Control, Encrypted>;
 
 /// An answer, to be framed, signed, published and reported with [`published`].

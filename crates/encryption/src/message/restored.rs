@@ -15,7 +15,7 @@ use crate::sessions::Context;
 use crate::wire::{DecodeError, Reader, Wire, Writer};
 use crate::{Member, OperationId};
 
-/// Whether this is the newest copy of ourselves.
+/// Relation of this copy of ourselves to newer ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
     /// As far as we know.
@@ -69,8 +69,8 @@ impl<M: Membership> Agreement<M> {
         }
     }
 
-    /// Whether what we produce can be followed by others, and is from keys that no other copy has
-    /// used. A group of ours alone has nobody who could follow.
+    /// Returns `true` if what we produce can be followed by others, and is from keys that no other
+    /// copy has used. A group of ours alone has nobody who could follow.
     pub(super) fn is_newest(&self) -> bool {
         match self.standing {
             Standing::Newest => true,
@@ -79,8 +79,9 @@ impl<M: Membership> Agreement<M> {
         }
     }
 
-    /// Whether others may begin their chains with ours: nobody can follow that of a copy that was
-    /// restored, unless it hands it to everybody. It does so where all others lack something, too.
+    /// Returns `true` if others may begin their chains with ours: nobody can follow that of a copy
+    /// that was restored, unless it hands it to everybody. It does so where all others lack
+    /// something, too.
     pub(super) fn may_welcome(&self, context: &Context<'_>) -> bool {
         let lacking = self.lacking(context);
         let lack = |member: &Member| {

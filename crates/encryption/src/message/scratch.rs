@@ -1,4 +1,4 @@
-//! What processing one control message would change, until it is known that nothing fails.
+//! Changes by one control message, until it is known that nothing fails.
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -42,21 +42,21 @@ pub(super) struct Changes<M> {
     pub(super) member_secrets: BTreeMap<Key, Option<Secret>>,
     pub(super) opened: Option<(Member, Opened)>,
     pub(super) sealings: Vec<Sealing>,
-    /// What they announce in the hybrid suite.
+    /// Keys that they announce in the hybrid suite.
     announced: Option<Announced>,
-    /// Who can follow whom.
+    /// Pairs of members of which one can follow the other.
     pub(super) heard: Heard,
     /// An add that a removal won over.
     pub(super) beside_removal: Option<OperationId>,
 }
 
-/// Who learns of an operation's seed, and what our chain and the sender's gain.
+/// Members that learn an operation's seed, and what our chain and the sender's gain.
 #[derive(Default)]
 pub(super) struct Gained {
     pub(super) acknowledge: Option<Acknowledge>,
     pub(super) sender_update: Option<Secret>,
     pub(super) my_update: Option<Secret>,
-    /// Who was sent the seed, when our chain took it in.
+    /// Members that were sent the seed, when our chain absorbed it.
     pub(super) seeded: Option<BTreeSet<Member>>,
 }
 

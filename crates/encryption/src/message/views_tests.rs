@@ -10,15 +10,16 @@ use p2panda_core::{Hash, SigningKey};
 
 use super::*;
 
-/// What [`Views`] keeps by exception, written out: the members with those who know of them.
+/// Content of [`Views`], which keeps it by exception, written out: the members with those who know
+/// of them.
 #[derive(Clone, Default)]
 struct Plain {
     members: BTreeMap<Member, BTreeSet<Member>>,
     removals: Vec<PlainRemoval>,
     adds: BTreeMap<OperationId, Member>,
-    /// Who was a member at some time. Others are not counted, no matter what they acknowledge.
+    /// Members at some time. Others are not counted, no matter what they acknowledge.
     seen: BTreeSet<Member>,
-    /// What a member that was there already learns when it acknowledges an add: members, removals
+    /// Lessons of a member that was there already when it acknowledges an add: members, removals
     /// that are heard of, and removals whose member is known.
     lessons: BTreeMap<OperationId, PlainLesson>,
 }

@@ -92,7 +92,7 @@ pub(super) struct Hybrid {
 
 /// Encoding of the long part; the counter is stored elsewhere.
 impl Hybrid {
-    /// Whether there is none, as in a classic channel.
+    /// Returns `true` if there is none, as in a classic channel.
     pub(super) fn is_none(&self) -> bool {
         self.seeds.is_empty() && self.theirs.is_none()
     }

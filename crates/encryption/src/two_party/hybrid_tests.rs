@@ -47,7 +47,7 @@ fn link(ends: &[End; 2], from: usize) -> Link {
     }
 }
 
-/// What the sender does, by hybrid_every.
+/// Seals as the sender does, by hybrid_every.
 fn seal(
     ends: &mut [End; 2],
     from: usize,
@@ -286,7 +286,7 @@ impl Thief {
     }
 }
 
-/// What follows a theft, for one mixture of chained and hybrid messages on each side.
+/// Checks what follows a theft, for one mixture of chained and hybrid messages on each side.
 #[test]
 fn one_answer_ends_a_theft_also_where_messages_are_chained() {
     let mut rng = ChaCha20Rng::from_seed([55; 32]);

@@ -12,7 +12,7 @@ use crate::x3dh::{HybridFirst, X3dhCiphertext};
 use crate::x25519::{PublicKey, SecretKey};
 use crate::xwing::ENCAPSULATION_BYTES;
 
-/// Which of the receiver's keys a message was encrypted to.
+/// Key of the receiver that a message was encrypted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyUsed {
@@ -86,7 +86,7 @@ pub enum TwoPartyCiphertext {
     First(HybridFirst),
     /// Of the hybrid suite, to an X-Wing key of an earlier message and the newest X25519 key.
     Hybrid {
-        /// Which X-Wing key; that of the message names the X25519 key.
+        /// X-Wing key that was used; that of the message names the X25519 key.
         xwing_used: KeyUsed,
         /// Encapsulated to the key; its ephemeral X25519 key serves both keys.
         kem_output: Vec<u8>,
@@ -128,9 +128,9 @@ impl TwoPartyCiphertext {
 /// A message of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TwoPartyMessage {
-    /// Which key opens it.
+    /// Key that opens it.
     pub key_used: KeyUsed,
-    /// What is encrypted to that key.
+    /// Ciphertext for that key.
     pub ciphertext: TwoPartyCiphertext,
 }
 
@@ -230,7 +230,7 @@ fn read_encapsulated(r: &mut Reader<'_>) -> Result<TwoPartyCiphertext, DecodeErr
     })
 }
 
-/// What is inside the ciphertext.
+/// Content of the ciphertext.
 pub(super) struct TwoPartyPlaintext {
     /// Of a first message that is not the first of all; 0.7.1 peers do not look at it.
     pub(super) generation: Option<u64>,

@@ -12,30 +12,30 @@ use crate::x3dh::hybrid::HybridTarget;
 use crate::x25519::{PublicKey, SecretKey};
 use crate::xwing::Randomness;
 
-/// What the next message of ours goes over.
+/// Channel for the next message of ours.
 #[derive(Default)]
 pub(crate) struct Over<'b> {
     /// For a session that does not exist yet, or restarts.
     pub(crate) opening: Option<Opening<'b>>,
-    /// Whether it restarts.
+    /// `true` if it restarts.
     pub(crate) anew: bool,
     /// Where the group has the hybrid suite.
     pub(crate) hybrid: Option<OverHybrid<'b>>,
 }
 
-/// How messages of the hybrid suite are made.
+/// Parameters for messages of the hybrid suite.
 pub(crate) struct OverHybrid<'b> {
     pub(crate) link: Link,
     /// One in this many messages is hybrid.
     pub(crate) every: u32,
     /// This one is.
     pub(crate) is_forced: bool,
-    /// What the messages of the operation announce, once one of them announces something.
+    /// Keys that the messages of the operation announce, once one of them announces something.
     pub(crate) announced: &'b mut Option<Announced>,
 }
 
 impl OverHybrid<'_> {
-    /// What the message announces; drawn for the first one of an operation.
+    /// Returns what the message announces; drawn for the first one of an operation.
     pub(super) fn announced(&mut self, rng: &mut impl CryptoRng) -> Announced {
         let drawn = self.announced.get_or_insert_with(|| Announced::random(rng));
         drawn.clone()

@@ -246,7 +246,8 @@ impl Session {
         })
     }
 
-    /// What the peer made for us last in the channel, or in the one that was given up.
+    /// Returns the last key that the peer made for us in the channel, or in the one that was given
+    /// up.
     fn received(&self, is_late: bool) -> Option<&ReceivedKey> {
         match is_late {
             true => self.restart.late.as_ref(),
@@ -330,7 +331,7 @@ impl Session {
 /// The keys of a message, and what it says.
 type Agreed = (Keys, Zeroizing<Vec<u8>>);
 
-/// What a received message changes in session, keys and registry.
+/// Changes by a received message in session, keys and registry.
 pub(crate) struct Opened {
     pub(crate) plaintext: Zeroizing<Vec<u8>>,
     pub(crate) identity: Option<PublicKey>,
@@ -346,7 +347,7 @@ pub(crate) struct Opened {
     pub(super) received: ReceivedKey,
 }
 
-/// What a message of either suite carried.
+/// Content of a message of either suite.
 struct Arrived {
     plaintext: Zeroizing<Vec<u8>>,
     generation: Option<u64>,
@@ -363,12 +364,13 @@ struct Arrived {
 }
 
 impl Opened {
-    /// Whether the peer has begun the channel again, so that it may lack what we sent before.
+    /// Returns `true` if the peer has begun the channel again, so that it may lack what we sent
+    /// before.
     pub(crate) fn begins_anew(&self) -> bool {
         self.generation.is_some_and(|generation| generation > 0)
     }
 
-    /// Whether it is a first message.
+    /// Returns `true` if it is a first message.
     pub(crate) fn is_first(&self) -> bool {
         self.generation.is_some()
     }

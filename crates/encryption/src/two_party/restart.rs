@@ -6,7 +6,7 @@ use super::hybrid::ReceivedKey;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, nullable, tuple};
 use crate::x25519::PublicKey;
 
-/// What a session knows of its first messages.
+/// Knowledge of a session about its first messages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Restart {
     /// The greatest generation of a first message that became the channel.
@@ -15,7 +15,7 @@ pub(super) struct Restart {
     pub(super) is_theirs: bool,
     /// The own index of our last first message, while nothing answers to that or a later one.
     pub(super) awaiting: Option<u64>,
-    /// What opens the peer's messages of a channel that was given up.
+    /// Key that opens the peer's messages of a channel that was given up.
     pub(super) late: Option<ReceivedKey>,
     /// Our next message is to be a first one.
     wanted: bool,
@@ -61,8 +61,8 @@ impl Restart {
         self.is_unanswered
     }
 
-    /// Whether our unanswered first message may be one that did not open: a bundle came since, or
-    /// somebody else may have used the one-time key.
+    /// Returns `true` if our unanswered first message may be one that did not open: a bundle came
+    /// since, or somebody else may have used the one-time key.
     pub(super) fn is_outdated(&self, newest: &PublicKey, now: u64) -> bool {
         let is_newer = self.prekey.is_some_and(|used| used != *newest) && self.may(now);
         let passed = |at: u64| now >= at.saturating_add(RESTART_INTERVAL_S);
@@ -90,13 +90,13 @@ impl Restart {
         }
     }
 
-    /// Whether an own index belongs to a channel that was given up.
+    /// Returns `true` if an own index belongs to a channel that was given up.
     pub(super) fn is_before(&self, index: u64) -> bool {
         self.awaiting.is_some_and(|awaited| index < awaited)
     }
 
-    /// Whether a first message of the peer becomes the channel. Of one generation two may, one of
-    /// each side: both sides then continue from each other's.
+    /// Returns `true` if a first message of the peer becomes the channel. Of one generation two
+    /// may, one of each side: both sides then continue from each other's.
     pub(super) fn admits(&self, generation: u64) -> bool {
         match generation == self.generation {
             true => generation == 0 || !self.is_theirs,

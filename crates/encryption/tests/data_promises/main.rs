@@ -63,7 +63,7 @@ fn commit(
     message
 }
 
-/// What becomes of a message.
+/// Delivers a message and returns what becomes of it.
 fn deliver(
     people: &mut [Person],
     groups: &mut [Group],

@@ -39,7 +39,7 @@ struct Actor {
     backup: Option<Backup>,
 }
 
-/// What a backup holds.
+/// Content of a backup.
 struct Backup {
     group: Vec<u8>,
     keys: Vec<u8>,
@@ -48,7 +48,7 @@ struct Backup {
     given: usize,
 }
 
-/// What somebody publishes at one time.
+/// Bundles that somebody publishes at one time.
 struct Bundles {
     long_term: LongTermBundle,
     hybrid: Option<HybridBundle>,
@@ -63,7 +63,7 @@ struct Life {
     /// In which order each actor was given messages.
     given: Vec<Vec<usize>>,
     bundles: Vec<(Member, Bundles, BTreeSet<usize>)>,
-    /// Who was given a secret.
+    /// Members that were given a secret.
     readers: BTreeMap<SecretId, BTreeSet<Member>>,
     removals: usize,
     floods: u64,

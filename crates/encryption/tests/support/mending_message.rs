@@ -42,7 +42,7 @@ struct Actor {
     backup: Option<Backup>,
 }
 
-/// What a backup holds.
+/// Content of a backup.
 struct Backup {
     group: Vec<u8>,
     keys: Vec<u8>,
@@ -238,8 +238,8 @@ impl Life {
         });
     }
 
-    /// What every third message also names: the last message of the application that its author has
-    /// processed.
+    /// Returns what every third message also names: the last message of the application that its
+    /// author has processed.
     fn names(&self, who: usize) -> Option<OperationId> {
         if !self.messages.len().is_multiple_of(3) {
             return None;

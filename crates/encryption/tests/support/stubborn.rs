@@ -97,7 +97,7 @@ pub struct Actor {
     pub inbox: Vec<usize>,
     pub processed: BTreeSet<OperationId>,
     pub opened: BTreeSet<OperationId>,
-    /// What it has stored of the group.
+    /// Stored state of the group.
     stored: Store,
 }
 

@@ -1,10 +1,10 @@
 //! Somebody who copied a member's whole state once and then reads all traffic.
 //!
-//! What it can know is kept here apart from the code under test, from nothing but who was sent
-//! what: a seed, if its author's channel to the victim has not healed; a chain that began with one
-//! that it knows, or that was handed to the victim, until the chain takes a seed in that it does
-//! not know. A first message begins a channel with a pre-key that was stolen, so that it has to heal
-//! again.
+//! The knowledge of the thief is tracked apart from the code under test, from nothing but who was
+//! sent what: a seed, if its author's channel to the victim has not healed; a chain that began
+//! with one that it knows, or that was handed to the victim, until the chain takes a seed in that
+//! it does not know. A first message begins a channel with a pre-key that was stolen, so that it
+//! has to heal again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +20,9 @@ pub struct Theft {
     pub copy: Actor,
     /// Messages that the thief must not read.
     pub safe: BTreeSet<OperationId>,
-    /// How many it has read.
+    /// Number of messages it has read.
     pub read: usize,
-    /// Who has opened a direct message that the victim sent after the theft.
+    /// Members that have opened a direct message that the victim sent after the theft.
     healed: BTreeSet<Member>,
     /// The last first message of each member to the victim.
     begun: BTreeMap<Member, OperationId>,
@@ -31,7 +31,7 @@ pub struct Theft {
     fresh: BTreeMap<OperationId, BTreeMap<Member, Option<OperationId>>>,
     /// Operations whose seed the thief does not know.
     seeds: BTreeSet<OperationId>,
-    /// Whether the chain that a new member was given is out of reach, by add.
+    /// By add: `true` if the chain that a new member was given is out of reach.
     starts: BTreeMap<OperationId, bool>,
     /// Whose chains are out of reach.
     chains: BTreeSet<Member>,
@@ -62,7 +62,7 @@ impl Theft {
         self.copy.person.id
     }
 
-    /// Whether all these members are out of reach.
+    /// Returns `true` if all these members are out of reach.
     pub fn is_over(&self, members: &BTreeSet<Member>) -> bool {
         members.is_subset(&self.chains)
     }
@@ -130,7 +130,7 @@ impl Theft {
         }
     }
 
-    /// Whether a direct message begins a channel with a pre-key of the victim.
+    /// Returns `true` if a direct message begins a channel with a pre-key of the victim.
     fn is_first(&self, direct: &DirectMessage) -> bool {
         let message = match &direct.content {
             Content::Welcome { ciphertext, .. }
@@ -175,7 +175,7 @@ impl Theft {
         }
     }
 
-    /// Whether the copy opens a message once more, under another name.
+    /// Returns `true` if the copy opens a message once more, under another name.
     pub fn reads_again(
         &self,
         message: &Message<Payload>,

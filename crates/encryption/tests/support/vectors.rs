@@ -64,12 +64,12 @@ pub fn operation(value: &Value) -> Hash {
     Hash::from_bytes(array(value))
 }
 
-/// What is required of us: what the case says, otherwise what was recorded.
+/// Returns the required result: what the case says, otherwise what was recorded.
 pub fn required<'a>(case: &'a Value, recorded: &'a str) -> &'a str {
     case.get("required_of_us").map_or(recorded, text)
 }
 
-/// Whether a listed rule makes us refuse what was recorded as accepted.
+/// Returns `true` if a listed rule makes us refuse what was recorded as accepted.
 pub fn overridden(file: &str, section: &str, case: &str) -> bool {
     let overrides = load("encryption-overrides.json");
     list(&overrides["overrides"])

@@ -19,13 +19,13 @@ use p2panda_encryption::{
 /// The time at which every life begins.
 pub const START: u64 = 1_790_000_000;
 
-/// How many lives a run has: `LIVES`, or this many.
+/// Returns the lives of a run: `LIVES`, or this many.
 pub fn lives(default: u64) -> std::ops::Range<u64> {
     let first = number("FIRST_LIFE").unwrap_or(0);
     first..first + number("LIVES").unwrap_or(default)
 }
 
-/// How many steps a life has: `STEPS`, or this many.
+/// Returns the number of steps of a life: `STEPS`, or this many.
 pub fn steps(default: u64) -> u64 {
     number("STEPS").unwrap_or(default)
 }

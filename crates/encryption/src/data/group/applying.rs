@@ -1,4 +1,4 @@
-//! What a control message of a member changes (`docs/protocol/encryption.md#10.3`).
+//! Changes by a control message of a member (`docs/protocol/encryption.md#10.3`).
 
 use p2panda_core::ordered::BTreeSet;
 
@@ -34,7 +34,8 @@ impl<M: Membership> Group<M> {
         Ok(self.roots.of(output))
     }
 
-    /// Whether a message adds somebody that was removed by an operation that it does not follow.
+    /// Returns `true` if a message adds somebody that was removed by an operation that it does not
+    /// follow.
     pub(super) fn is_beside_removal(
         &self,
         control: &Control,
@@ -90,7 +91,7 @@ impl<M: Membership> Group<M> {
         self.after(operation, control);
     }
 
-    /// What a control message changes although it does not open.
+    /// Applies the part of a control message that has effect although it does not open.
     pub(super) fn take_failed(
         &mut self,
         (operation, sender, control): (OperationId, Member, &Control),

@@ -1,4 +1,4 @@
-//! What a member makes: drafts of operations, and data (`docs/protocol/encryption.md#10.3`).
+//! Drafts of operations, and data, that a member makes (`docs/protocol/encryption.md#10.3`).
 
 use p2panda_core::ordered::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::operation::{OperationError, check_add, check_create, check_remove};
 use crate::secret::Secret;
 use crate::sessions::Context;
 
-/// What a draft of `add` could not send along.
+/// Items that a draft of `add` could not send along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WelcomeReport {
@@ -123,8 +123,8 @@ impl<M: Membership> Group<M> {
         Ok((draft, WelcomeReport { left_out }))
     }
 
-    /// Whether a draft of which the work was done elsewhere can still be committed: nothing has
-    /// been processed since, and no channel has gone on.
+    /// Returns `true` if a draft of which the work was done elsewhere can still be committed:
+    /// nothing has been processed since, and no channel has gone on.
     pub fn fits(&self, draft: &Draft, context: &Context<'_>) -> bool {
         draft.dependencies == self.orderer.heads() && self.agreement.are_current(draft, context)
     }

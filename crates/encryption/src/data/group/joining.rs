@@ -1,4 +1,4 @@
-//! How a member comes in (`docs/protocol/encryption.md#10.3`).
+//! Joining of members (`docs/protocol/encryption.md#10.3`).
 
 use super::{Group, failed, recipients_of};
 use crate::data::Control;

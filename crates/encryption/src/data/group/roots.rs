@@ -70,7 +70,7 @@ impl<M: Membership> Group<M> {
         std::mem::take(&mut self.roots.came)
     }
 
-    /// Whether a message can be sealed to a member now.
+    /// Returns `true` if a message can be sealed to a member now.
     pub fn reaches(&self, member: &Member, context: &Context<'_>) -> bool {
         self.agreement.reaches(member, context)
     }

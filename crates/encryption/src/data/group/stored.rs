@@ -80,7 +80,7 @@ impl<M: Membership> Group<M> {
         Ok(())
     }
 
-    /// What is one value.
+    /// Encodes the part of the state that is one value.
     fn header(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
         w.array(6).uint(VERSION);

@@ -21,7 +21,7 @@ impl<M: Membership> Group<M> {
             .known(operation, sender, dependencies, is_member)
     }
 
-    /// Whether somebody is or was a member.
+    /// Returns `true` if somebody is or was a member.
     pub(super) fn knows(&self, member: &Member) -> bool {
         *member == self.agreement.my_id()
             || self.decryption.contains_key(member)

@@ -36,8 +36,8 @@ impl<M: Membership> Group<M> {
         self.agreement.restored();
     }
 
-    /// Whether an own message of the application came after all that we know of. Of those before,
-    /// only the newest are remembered.
+    /// Returns `true` if an own message of the application came after all that we know of. Of
+    /// those before, only the newest are remembered.
     fn is_news(&self, message: &Message<Payload>) -> bool {
         self.agreement.standing == Standing::Restored
             || self
