@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What another library said.
+/// Error of another library.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure of a kind. What caused it is behind
@@ -14,7 +14,7 @@ pub struct ErrorOf<K> {
 }
 
 impl<K> ErrorOf<K> {
-    /// What went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> &K {
         &self.kind
     }

@@ -16,14 +16,14 @@ use crate::database::tx::{TopicKey, Tx};
 pub struct BlockedLog {
     /// Author of the log.
     pub author: VerifyingKey,
-    /// What stands for the author where logs of a topic are told apart: the author itself, unless the
-    /// log has a name.
+    /// Key that stands for the author where logs of a topic are told apart: the author itself,
+    /// unless the log has a name.
     pub label: VerifyingKey,
     /// Its first operation that is not taken.
     pub seq: u32,
     /// Why.
     pub reason: RejectReason,
-    /// What the operation takes on the wire, in bytes.
+    /// Size of the operation on the wire, in bytes.
     pub bytes: u64,
     /// The newest operation that was seen of the log, in an unbroken row from the one that is not
     /// taken. Peers that have no newer one are not asked for the log again.

@@ -19,7 +19,7 @@ pub struct OwnFork {
     pub parted: Option<u32>,
     /// The height that peers are told until then, so that they send the other branch from there on.
     pub told: Option<u32>,
-    /// Whether a peer is known to hold our branch.
+    /// `true` if a peer is known to hold our branch.
     pub held: bool,
 }
 
@@ -36,7 +36,7 @@ pub struct GivenUp {
     pub header: Bytes,
     /// The body, unless there is none.
     pub body: Option<Bytes>,
-    /// Whether its content was published again.
+    /// `true` if its content was published again.
     pub again: bool,
 }
 
@@ -81,7 +81,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether an operation is of a branch that was given up.
+    /// Returns `true` if an operation is of a branch that was given up.
     pub fn is_given_up(&self, topic: TopicKey, id: &Hash) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM given_up WHERE topic = ?1 AND hash = ?2";
         let id = id.as_bytes().as_slice();
@@ -263,7 +263,8 @@ impl Tx<'_> {
 }
 
 impl Database {
-    /// Whether a log of an author was closed because a copy published to it, or is pulled since.
+    /// Returns `true` if a log of an author was closed because a copy published to it, or is
+    /// pulled since.
     pub(crate) fn is_forked(&self, author: &VerifyingKey) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM log l JOIN author a ON a.id = l.author
                 LEFT JOIN named_log n ON n.label = a.id
@@ -360,7 +361,7 @@ pub(crate) fn told_instead(
     statement.query_map([topic], told)?.collect()
 }
 
-/// Whether an own log of a topic is closed.
+/// Returns `true` if an own log of a topic is closed.
 pub(crate) fn has_closed_own_log(snapshot: &Connection, topic: i64) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM own_fork o CROSS JOIN log l ON l.id = o.log
         WHERE l.topic = ?1 AND l.stopped = 1";

@@ -54,7 +54,8 @@ pub enum StoreErrorKind {
 }
 
 impl StoreErrorKind {
-    /// What the operating system says. [`StoreErrorKind::Io`] where nothing more is known.
+    /// Converts an error of the operating system. [`StoreErrorKind::Io`] where nothing more is
+    /// known.
     pub fn of_io(error: &io::Error) -> StoreErrorKind {
         // EMFILE and ENFILE, which the standard library has no kind for.
         if cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)) {
@@ -71,7 +72,8 @@ impl StoreErrorKind {
 }
 
 impl ErrorOf<StoreErrorKind> {
-    /// Whether the same call may succeed later: another writer ends, or somebody makes room.
+    /// Returns `true` if the same call may succeed later: another writer ends, or somebody makes
+    /// room.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), StoreErrorKind::Busy | StoreErrorKind::Full)
     }

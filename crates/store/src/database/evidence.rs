@@ -38,7 +38,7 @@ pub enum RejectReason {
     SeqNumNonIncremental,
     /// Header and body are larger than this node takes.
     TooLarge,
-    /// What came as a message of a space is none.
+    /// It came as a message of a space and is none.
     NoSpaceMessage,
     /// Its author has no role in the space that allows it, in the past that it names.
     NotAllowed,
@@ -92,7 +92,7 @@ pub struct Reject<'a> {
     pub header: &'a [u8],
     /// Why it was refused.
     pub reason: RejectReason,
-    /// Who sent it, if it came from a peer.
+    /// Peer that sent it, if it came from one.
     pub peer: Option<VerifyingKey>,
     /// When.
     pub at: Timestamp,
@@ -108,7 +108,7 @@ pub struct RejectedRow {
     pub id: Hash,
     /// Why it was refused, `None` for a reason that only a newer version knows.
     pub reason: Option<RejectReason>,
-    /// Who sent it first, if it came from a peer.
+    /// Peer that sent it first, if it came from one.
     pub peer: Option<VerifyingKey>,
     /// Its header as received, at most the first
     /// [`REJECTED_HEADER_BYTES_MAX`](p2panda_core::limits::REJECTED_HEADER_BYTES_MAX) bytes.

@@ -17,7 +17,7 @@ pub struct Expired {
     pub until: u64,
     /// Number of entries whose plaintext was erased.
     pub erased: usize,
-    /// Whether there are more entries before that time.
+    /// `true` if there are more entries before that time.
     pub has_more: bool,
 }
 

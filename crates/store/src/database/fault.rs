@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rusqlite::ffi;
 
-/// How the storage fails from some statement on, until it is repaired.
+/// Fault of the storage from some statement on, until it is repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -19,7 +19,7 @@ pub enum Fault {
     Broken,
 }
 
-/// Which fault there is, and how far away.
+/// Current fault, and how far away it is.
 #[derive(Default)]
 pub(crate) struct Faults(Cell<Option<Fault>>);
 

@@ -55,7 +55,7 @@ pub struct FeedPage {
     pub unreadable: Vec<Unreadable>,
     /// Offset of the last row examined: the next page begins after it. 0 if there was none.
     pub last_offset: u64,
-    /// Whether there may be more: the page was full, or many pruned rows that are still to be
+    /// `true` if there may be more: the page was full, or many pruned rows that are still to be
     /// deleted were skipped. In that case it may have no entries.
     pub more: bool,
     /// The last offset that the feed had when the page was read, or where the page ends.
@@ -138,8 +138,8 @@ const BESIDE_GARBAGE: &str = concat!(
 );
 
 impl Filter {
-    /// Whether an entry passes. A change passes as its operation does, no matter what kinds are
-    /// asked for.
+    /// Returns `true` if an entry passes. A change passes as its operation does, no matter what
+    /// kinds are asked for.
     pub fn admits(&self, entry: &FeedEntry) -> bool {
         let shown = match entry.content {
             Content::Body(_) => Shown::Body,

@@ -10,7 +10,7 @@ use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{int, unsigned};
 use crate::database::tx::{TopicKey, Tx};
 
-/// What a reader of a topic has still before it.
+/// Part of a topic that a reader still has before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ahead {
@@ -62,7 +62,7 @@ impl Reader {
         Ok(found.optional()?.unwrap_or(0))
     }
 
-    /// What lies in the feed of a topic above an offset. Takes as long as that is.
+    /// Returns what lies in the feed of a topic above an offset. Takes as long as that is.
     pub fn ahead(&self, topic: &Topic, after: u64) -> Result<Ahead, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(topic) = topic_key(&snapshot, topic)? else {

@@ -6,8 +6,8 @@ use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use p2panda_core::limits::{CONSUMER_AUTHORS_MAX, CONSUMER_LOGS_MAX};
 use p2panda_core::{Header, LogName, Timestamp, VerifyingKey};
 
-/// Which messages a consumer or a view gets (`docs/protocol/consumers.md#8`). What a filter does not say
-/// admits everything.
+/// Filter of the messages that a consumer or a view gets (`docs/protocol/consumers.md#8`). A part
+/// that is not set admits everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     authors: Option<BTreeSet<VerifyingKey>>,
@@ -30,7 +30,7 @@ pub enum FilterFault {
     Logs,
 }
 
-/// What an entry shows.
+/// Kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
     Body,
@@ -111,7 +111,7 @@ impl Filter {
         is_log && is_late && self.until.is_none_or(|until| time < until)
     }
 
-    /// Whether it is possible.
+    /// Checks whether it is possible.
     ///
     /// # Errors
     /// It can admit nothing, or names too much.

@@ -1,10 +1,10 @@
 //! Pruned operations: gone for everybody at once, deleted in slices
 //! (`docs/protocol/streams.md#5`).
 //!
-//! What a prune cannot delete at once becomes *garbage*: a row that names the log and the sequence
-//! number below which nothing of it exists any more. Reads of one log begin at its first sequence
-//! number anyway. Reads of a whole topic pass over garbage, a bounded number of rows at a time;
-//! while there is none at all they are the plain ones.
+//! Operations that a prune cannot delete at once become *garbage*: a row that names the log and
+//! the sequence number below which nothing of it exists any more. Reads of one log begin at its
+//! first sequence number anyway. Reads of a whole topic pass over garbage, a bounded number of
+//! rows at a time; while there is none at all they are the plain ones.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -18,8 +18,8 @@ use crate::database::tx::{LogKey, Tx};
 /// ones are not joined.
 const AHEAD_ROWS: u32 = 64;
 
-/// How much may still be deleted in one transaction: where operations are left at all, one of any
-/// size.
+/// Amount that may still be deleted in one transaction: where operations are left at all, one of
+/// any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// Number of deleted operations.
@@ -64,7 +64,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether pruned operations are still to be deleted.
+    /// Returns `true` if pruned operations are still to be deleted.
     pub fn has_garbage(&self) -> bool {
         self.garbage
     }

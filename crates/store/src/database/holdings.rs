@@ -136,7 +136,7 @@ impl Reader {
     }
 }
 
-/// What peers are told of the height of a log.
+/// Returns what peers are told of the height of a log.
 fn told(
     instead: &[(VerifyingKey, Option<u32>)],
     author: &VerifyingKey,

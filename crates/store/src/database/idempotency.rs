@@ -26,7 +26,8 @@ pub struct KeyedPublish {
 }
 
 impl Tx<'_> {
-    /// What was published to a log with this key, the hash of it being given, at `since` or later.
+    /// Returns what was published to a log with this key, the hash of it being given, at `since`
+    /// or later.
     pub fn keyed_publish(
         &self,
         log: LogKey,

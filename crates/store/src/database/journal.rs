@@ -32,7 +32,7 @@ impl Journal {
 }
 
 impl Database {
-    /// What syncs commits that were made without.
+    /// Returns what syncs commits that were made without.
     pub fn journal(&self) -> Journal {
         Journal {
             path: connection::journal(self.path()),

@@ -74,7 +74,8 @@ pub(crate) fn read(
     Ok(Some(body))
 }
 
-/// What a statement puts in place of a body: a large one as zeroes, until it is [written](write).
+/// Returns what a statement puts in place of a body: a large one as zeroes, until it is
+/// [written](write).
 pub(crate) fn placed(body: Option<&[u8]>) -> ToSqlOutput<'_> {
     match body {
         // Of another type in other versions of rusqlite; no operation has 2 GiB.

@@ -115,7 +115,8 @@ impl Reader {
         Ok(newest.optional()?)
     }
 
-    /// How many operations of a log arrived after this number: looks at these, and at one more.
+    /// Counts the operations of a log that arrived after this number: looks at these, and at one
+    /// more.
     pub fn newer_than(
         &self,
         topic: &Topic,

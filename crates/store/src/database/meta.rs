@@ -1,5 +1,5 @@
-//! What the database says about itself: the numbers handed out, whether it was closed, and what a
-//! data directory notes in it.
+//! Metadata of the database: the numbers handed out, whether it was closed, and what a data
+//! directory notes in it.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -26,14 +26,15 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Whether the database, which knows the numbers up to `reserved`, has to be told more.
+    /// Returns `true` if the database, which knows the numbers up to `reserved`, has to be told
+    /// more.
     pub(crate) fn exceed(&self, reserved: &Counters) -> bool {
         self.arrival > reserved.arrival
             || self.offset > reserved.offset
             || self.order > reserved.order
     }
 
-    /// What the database is told then.
+    /// Returns what the database is told then.
     pub(crate) fn ahead(&self) -> Counters {
         Counters {
             arrival: self.arrival + RESERVED,

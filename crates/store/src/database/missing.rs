@@ -49,7 +49,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether the body was dropped on purpose.
+    /// Returns `true` if the body was dropped on purpose.
     pub fn is_dropped(&self, log: LogKey, seq: u32) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM dropped WHERE log = ?1 AND seq = ?2";
         Ok(self.cached(sql)?.exists(params![log.0, seq])?)
@@ -115,11 +115,12 @@ impl Tx<'_> {
     }
 }
 
-/// How far rows of an earlier version were looked through: an arrival number, big-endian.
+/// Key of the position up to which rows of an earlier version were looked through: an arrival
+/// number, big-endian.
 pub(crate) const SCANNED: &str = "bodies_scanned";
 
 impl Database {
-    /// Whether operations that an earlier version stored are still to be looked through.
+    /// Returns `true` if operations that an earlier version stored are still to be looked through.
     pub fn has_unscanned_bodies(&self) -> Result<bool, StoreError> {
         Ok(meta(&self.connection, SCANNED)?.is_some())
     }

@@ -11,7 +11,7 @@ use crate::database::error::StoreError;
 use crate::database::sql::{int, unsigned};
 use crate::database::tx::{LogKey, Tx};
 
-/// How an operation stands in the feed.
+/// State of an operation in the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Standing {
@@ -19,16 +19,16 @@ pub struct Standing {
     pub arrival: u64,
     /// Its place, if it has one.
     pub offset: Option<u64>,
-    /// What its entry tells instead of having content.
+    /// Change that its entry tells instead of having content.
     pub change: Option<Change>,
-    /// Whether its body is stored.
+    /// `true` if its body is stored.
     pub has_body: bool,
-    /// What the body was opened to, if it was.
+    /// Opened body, if it was opened.
     pub opened: Option<Bytes>,
 }
 
 impl Tx<'_> {
-    /// How a stored operation stands in the feed.
+    /// Returns the state of a stored operation in the feed.
     pub fn standing(&self, log: LogKey, seq: u32) -> Result<Option<Standing>, StoreError> {
         let sql = "SELECT arrival, offset, content, body IS NOT NULL, opened, opened_by, header
             FROM operation
@@ -97,7 +97,7 @@ impl Tx<'_> {
     }
 }
 
-/// Whether any operation has left a place.
+/// Returns `true` if any operation has left a place.
 pub(crate) fn is_any(snapshot: &Connection) -> rusqlite::Result<bool> {
     snapshot
         .prepare_cached("SELECT 1 FROM moved LIMIT 1")?

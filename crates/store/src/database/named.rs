@@ -1,8 +1,8 @@
 //! Named consumers: how they are set up, where they stand in each topic, what is open and what is dead
 //! (`docs/protocol/consumers.md`).
 //!
-//! What a consumer has settled costs no row. The rows are as many as entries are open, no matter
-//! what the history.
+//! Entries that a consumer has settled cost no row. There are as many rows as open entries, no
+//! matter how long the history is.
 
 use bytes::Bytes;
 use p2panda_core::limits::PRUNED_COUNTED_MAX;
@@ -26,7 +26,7 @@ pub struct NamedConsumer {
     pub settings: Bytes,
     /// A seek begins another one.
     pub generation: u32,
-    /// Whether it is paused and delivers nothing.
+    /// `true` if it is paused and delivers nothing.
     pub paused: bool,
     /// Microseconds after which it is deleted if nobody has it open.
     pub inactive_us: Option<u64>,
@@ -164,7 +164,7 @@ pub struct NamedChanges {
     pub settings: Option<(Bytes, Option<u64>)>,
     /// Another generation.
     pub generation: Option<u32>,
-    /// Whether it is paused.
+    /// `true` if it is paused.
     pub paused: Option<bool>,
     /// For how long nobody had it open.
     pub idle_us: Option<u64>,
@@ -189,7 +189,7 @@ pub struct NamedChanges {
 }
 
 impl NamedChanges {
-    /// Whether there is nothing to store.
+    /// Returns `true` if there is nothing to store.
     pub fn is_empty(&self) -> bool {
         *self == NamedChanges::default()
     }

@@ -80,7 +80,7 @@ fn nearest(
     })
 }
 
-/// Whether anything at all was pruned and is still to be deleted.
+/// Returns `true` if anything at all was pruned and is still to be deleted.
 pub(crate) fn has_garbage(connection: &Connection) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT 1 FROM garbage LIMIT 1")?

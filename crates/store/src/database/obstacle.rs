@@ -33,7 +33,7 @@ fn of_path(database: &Path) -> Option<StoreErrorKind> {
     (bytes >= LONGEST_PATH_BYTES).then_some(StoreErrorKind::PathTooLong)
 }
 
-/// Whether as many files can be open as a connection needs.
+/// Checks that as many files can be open as a connection needs.
 fn files(database: &Path) -> Result<(), StoreErrorKind> {
     let dir = match database.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,

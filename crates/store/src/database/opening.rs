@@ -1,4 +1,4 @@
-//! What the stages that open operations of spaces look up (`docs/protocol/streams.md#7`): control
+//! Look-ups of the stages that open operations of spaces (`docs/protocol/streams.md#7`): control
 //! operations that passed, by their ids, and content that waits for a secret.
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ pub struct SealedOperation {
     pub header: Bytes,
     /// The sealed body as received.
     pub body: Bytes,
-    /// Whether its entry in the feed shows what it was opened to.
+    /// `true` if its entry in the feed shows what it was opened to.
     pub is_shown: bool,
 }
 

@@ -9,8 +9,7 @@ use rusqlite::{Connection, Row};
 use crate::database::large::{self, LargeBodies};
 use crate::database::sql::unsigned;
 
-/// How much a page may hold. The first row is in it no matter what its size, so that there is
-/// progress.
+/// Limits of a page. The first row is in it no matter what its size, so that there is progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimits {
     /// Number of rows.
@@ -40,8 +39,7 @@ macro_rules! body_column {
 }
 pub(crate) use body_column;
 
-/// What a query of a page returns: `arrival, seq, header, body, log, offset`, and whether it was
-/// pruned.
+/// Row of a query of a page: `arrival, seq, header, body, log, offset`, and whether it was pruned.
 pub(crate) struct RawRow {
     pub offset: u64,
     pub log: i64,
@@ -145,7 +143,7 @@ impl Fill {
         self.passed < GARBAGE_PASSED_ROWS_MAX.max(self.limits.rows)
     }
 
-    /// Whether a row of this size still fits.
+    /// Returns `true` if a row of this size still fits.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         let fits = self.rows < self.limits.rows.max(1)
             && self.bytes.saturating_add(bytes) <= self.limits.bytes;

@@ -26,7 +26,7 @@ impl Database {
         let _ = self.sealing.0.set(Set { by, seals });
     }
 
-    /// Whether rows may exist that are not stored as new ones are.
+    /// Returns `true` if rows may exist that are not stored as new ones are.
     pub fn has_other_plaintexts(&self) -> Result<bool, StoreError> {
         let Some(set) = self.sealing.0.get() else {
             return Ok(false);

@@ -1,4 +1,5 @@
-//! Whether the files of a database are still where they were opened (`docs/protocol/streams.md#18`).
+//! Check that the files of a database are still where they were opened
+//! (`docs/protocol/streams.md#18`).
 //!
 //! A file that was deleted while it is open takes writes for as long as it is open, and then they
 //! are gone. A look costs one system call as long as nothing in the directory was made or removed.
@@ -24,7 +25,8 @@ pub(crate) struct Presence {
     unsettled: Option<(Seen, Instant)>,
 }
 
-/// What tells a file from any other that takes its name. Nothing does where files have no numbers.
+/// Identity of a file, which tells it from any other that takes its name. `None` where files have
+/// no numbers.
 type FileId = Option<(u64, u64)>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

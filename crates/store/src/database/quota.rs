@@ -1,4 +1,5 @@
-//! How much is kept: of all, of each topic and of each author (`docs/protocol/streams.md#21`).
+//! Amounts that are kept: of all, of each topic and of each author
+//! (`docs/protocol/streams.md#21`).
 //!
 //! The schema has a trigger that adds what a log grows or shrinks by, in the transaction that changes the
 //! log: the numbers are right no matter what ends a process.

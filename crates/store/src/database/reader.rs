@@ -97,14 +97,14 @@ fn immutable(path: &Path) -> String {
 pub struct Reader {
     pub(crate) connection: Connection,
     pub(crate) large: LargeBodies,
-    /// What opens plaintext that is sealed.
+    /// Opens plaintext that is sealed.
     pub(crate) sealing: Sealing,
     /// Whose logs those of the last pages were. The row of a log never changes its author.
     authors: RefCell<HashMap<i64, VerifyingKey>>,
 }
 
 impl Reader {
-    /// Whether SQLite finds the database whole: `None`, or the first damage. Reads all of it.
+    /// Checks the whole database with SQLite. Returns `None`, or the first damage.
     pub fn check(&self) -> Result<Option<String>, StoreError> {
         let sql = "PRAGMA quick_check(1)";
         let found: String = self.connection.query_row(sql, [], |row| row.get(0))?;
@@ -312,7 +312,7 @@ impl Reader {
         Ok(page)
     }
 
-    /// Who writes the log of this row.
+    /// Returns the author of the log of this row.
     pub(crate) fn author(&self, log: i64) -> rusqlite::Result<VerifyingKey> {
         let mut authors = self.authors.borrow_mut();
         if let Some(author) = authors.get(&log) {

@@ -316,7 +316,7 @@ CREATE TABLE IF NOT EXISTS feed_time(
 ) WITHOUT ROWID;
 ";
 
-/// What was published with an idempotency key.
+/// Operations that were published with an idempotency key.
 const IDEMPOTENCY: &str = "
 -- Own operations that were published with an idempotency key, in the order in which they were.
 CREATE TABLE IF NOT EXISTS keyed_publish(
@@ -431,7 +431,7 @@ CREATE TABLE IF NOT EXISTS sealed_salt(slot INTEGER PRIMARY KEY, salt BLOB NOT N
 CREATE INDEX IF NOT EXISTS sealed_free ON sealed_salt(slot) WHERE salt = zeroblob(32);
 ";
 
-/// What spaces need to be opened (`docs/protocol/streams.md#7`).
+/// Data that opens spaces (`docs/protocol/streams.md#7`).
 const SPACES: &str = "
 -- Control operations that passed, by their ids.
 CREATE TABLE IF NOT EXISTS control(
@@ -451,7 +451,7 @@ CREATE TABLE IF NOT EXISTS parked(
 ) WITHOUT ROWID;
 ";
 
-/// How much is kept (`docs/protocol/streams.md#21`).
+/// Amounts that are kept (`docs/protocol/streams.md#21`).
 const KEPT_BYTES: &str = "
 -- Header and payload bytes that are kept: of all (kind 0, key 0), of a topic (1, its id) and of an author (2,
 -- its key). No row of kind 0: nobody counts.

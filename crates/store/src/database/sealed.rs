@@ -26,9 +26,9 @@ pub struct WrappedKey(i64);
 pub struct SealedRow {
     /// The keyed hash of its key.
     pub name: [u8; 32],
-    /// What its key is made from, together with the key of all rows.
+    /// Salt of its key, which is derived from it and the key of all rows.
     pub salt: [u8; 32],
-    /// What is sealed.
+    /// Sealed bytes.
     pub value: Vec<u8>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Sealing(pub(crate) Arc<OnceLock<Set>>);
 #[derive(Debug)]
 pub(crate) struct Set {
     pub by: Arc<dyn Plaintexts>,
-    /// Whether new plaintext is sealed.
+    /// `true` if new plaintext is sealed.
     pub seals: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What was deleted is given back to the file system and cannot be read in the files any more
+//! Return of deleted data to the file system, so that the files cannot show it any more
 //! (`docs/protocol/streams.md#5`).
 //!
 //! SQLite overwrites a deleted row in its page, but neither the pages that become free nor what the
@@ -16,7 +16,7 @@ use crate::database::tx::Tx;
 use crate::database::writer::Database;
 
 impl Database {
-    /// Whether the files may hold what was deleted before they were opened.
+    /// Returns `true` if the files may hold what was deleted before they were opened.
     pub fn has_remains(&self) -> Result<bool, StoreError> {
         Ok(self.found_journal || (self.gives_back && free_pages(&self.connection)? > 0))
     }

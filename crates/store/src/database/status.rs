@@ -22,7 +22,7 @@ pub struct Totals {
     pub bytes: u64,
 }
 
-/// What a topic holds.
+/// Content of a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicStatus {
@@ -43,14 +43,15 @@ pub struct TopicStatus {
     pub forks: u64,
     /// Logs that cannot continue here, since this node does not take their next operation.
     pub blocked: Vec<BlockedLog>,
-    /// Whether the node's own log is closed, because a copy of its directory has published to it as well.
+    /// `true` if the node's own log is closed, because a copy of its directory has published to it
+    /// as well.
     pub own_log_closed: bool,
     /// The durable consumers that read the topic, by name, at most 1 000; the stream of the topic is
     /// one of them once it has acknowledged something.
     pub consumers: Vec<TopicConsumer>,
 }
 
-/// How far a durable consumer has come in a topic, as it is stored.
+/// Position of a durable consumer in a topic, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicConsumer {
@@ -66,8 +67,8 @@ pub struct TopicConsumer {
 }
 
 impl Reader {
-    /// How many operations of a topic arrived above a number. Linear in them: for people, not for
-    /// sessions.
+    /// Counts the operations of a topic that arrived above a number. Linear in them: for people,
+    /// not for sessions.
     pub fn arrived_above(&self, topic: &Topic, arrival: u64) -> Result<u64, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {
@@ -78,9 +79,9 @@ impl Reader {
         Ok(statement.query_row(params![key, int(arrival)], |row| unsigned(row, 0))?)
     }
 
-    /// What of the ranges is stored, by two look-ups each. Ranges of other logs than the topic's
-    /// count nothing. The ranges are put in the order in which their logs became known here,
-    /// unknown ones last.
+    /// Returns the totals of what is stored of the ranges, by two look-ups each. Ranges of other
+    /// logs than the topic's count nothing. The ranges are put in the order in which their logs
+    /// became known here, unknown ones last.
     pub fn totals_oldest_first(
         &self,
         topic: &Topic,
@@ -136,7 +137,7 @@ impl Reader {
         Ok(totals)
     }
 
-    /// What a topic holds.
+    /// Returns the content of a topic.
     pub fn status(&self, topic: &Topic) -> Result<TopicStatus, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {

@@ -61,7 +61,7 @@ pub enum Progress {
 pub struct ConsumerTrace {
     /// Name of the consumer.
     pub consumer: String,
-    /// Whether it has acknowledged the entry; one that it settled in another way counts as well.
+    /// `true` if it has acknowledged the entry; one that it settled in another way counts as well.
     pub acknowledged: bool,
 }
 

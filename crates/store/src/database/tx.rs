@@ -26,7 +26,7 @@ pub struct ConsumerKey(pub(crate) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamedKey(pub(crate) i64);
 
-/// What is kept about one log next to its operations.
+/// State of one log next to its operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Log {
@@ -61,7 +61,7 @@ pub struct NewOperation<'a> {
     pub seq: u32,
     /// Its place in the feed, from [`Tx::next_offset`], if it has one by now.
     pub offset: Option<u64>,
-    /// What is shown of it there.
+    /// Content that is shown there.
     pub ready: &'a Ready,
     /// [`Log::bytes`] before this operation.
     pub bytes_before: u64,
@@ -79,7 +79,7 @@ pub struct StoredOperation {
     pub arrival: u64,
     /// The header as received.
     pub header: Bytes,
-    /// Whether its body is stored.
+    /// `true` if its body is stored.
     pub has_body: bool,
     /// Its place in the feed, if it has one.
     pub offset: Option<u64>,
@@ -200,7 +200,7 @@ impl Tx<'_> {
         .map(TopicKey)
     }
 
-    /// Whether the node is interested in a topic from its open on, from now on.
+    /// Sets whether the node is interested in a topic from its open on, from now on.
     pub fn keep_topic(&mut self, topic: &Topic, keep: bool) -> Result<(), StoreError> {
         let sql = match keep {
             true => "INSERT OR IGNORE INTO kept_topic VALUES(?1)",
@@ -441,12 +441,12 @@ impl Tx<'_> {
         Ok(self.database.connection.last_insert_rowid())
     }
 
-    /// Whether there are views.
+    /// Returns `true` if there are views.
     pub(crate) fn has_views(&self) -> bool {
         self.database.has_views
     }
 
-    /// Whether what a log has at a place was pruned.
+    /// Returns `true` if what a log has at a place was pruned.
     pub(crate) fn is_garbage(&self, log: LogKey, seq: u32) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM garbage WHERE log = ?1 AND below > ?2";
         Ok(self.garbage && self.cached(sql)?.exists(params![log.0, seq])?)

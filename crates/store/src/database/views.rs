@@ -1,9 +1,9 @@
 //! Views: tables of the application, derived from the feed, with the position in the same transaction
 //! (`docs/protocol/views.md`).
 //!
-//! What the application's statements write goes through a connection of its own, whose transactions
-//! the owner of the database begins between those of the [`Tx`]: no matter what a statement does to
-//! its transaction, it is no other's. An authorizer keeps it to the tables of its view.
+//! Writes by the application's statements go through a connection of its own, whose transactions
+//! the owner of the database begins between those of the [`Tx`]: no matter what a statement does
+//! to its transaction, it is no other's. An authorizer keeps it to the tables of its view.
 
 pub(crate) mod connection;
 pub(crate) mod loss;
@@ -49,7 +49,7 @@ pub struct ViewDefinition {
     pub topics: Vec<Topic>,
     /// Statements that create its tables, with `{view}` for the prefix.
     pub statements: Vec<String>,
-    /// Which entries it is derived from.
+    /// Filter of the entries that it is derived from.
     pub filter: Filter,
 }
 
@@ -60,7 +60,7 @@ pub struct OpenedView {
     pub key: ViewKey,
     /// The last offset that it has applied.
     pub position: u64,
-    /// Whether it answers; otherwise it is built next to the one that does.
+    /// `true` if it answers; otherwise it is built next to the one that does.
     pub answers: bool,
 }
 

@@ -164,7 +164,7 @@ impl Database {
         self.checkpoint()
     }
 
-    /// Whether anything was ever stored.
+    /// Returns `true` if anything was ever stored.
     pub(crate) fn was_used(&self) -> bool {
         self.counters.arrival > 0
     }

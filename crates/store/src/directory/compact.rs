@@ -12,7 +12,7 @@ use crate::directory::names::{DATABASE, UNFINISHED};
 use crate::directory::{lock, private};
 use crate::error::ErrorOf;
 
-/// What [`compact`] did.
+/// Result of [`compact`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compacted {

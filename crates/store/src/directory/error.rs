@@ -165,7 +165,7 @@ impl From<StoreError> for OpenError {
 }
 
 impl ErrorOf<OpenErrorKind> {
-    /// Whether the same call may succeed later without anything being changed.
+    /// Returns `true` if the same call may succeed later without anything being changed.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             OpenErrorKind::Locked { .. } | OpenErrorKind::NoSpace { .. } => true,

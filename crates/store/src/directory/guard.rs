@@ -21,9 +21,9 @@ use crate::directory::private;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {
-    /// How far our own logs had come, where that is beyond what this copy holds.
+    /// Heights of our own logs, where they are beyond what this copy holds.
     pub ahead: BTreeMap<LogId, u32>,
-    /// Whether [`RestoredAction::PullOwnLog`] was chosen, now or at an earlier open.
+    /// `true` if [`RestoredAction::PullOwnLog`] was chosen, now or at an earlier open.
     pub pulling: bool,
 }
 
@@ -39,7 +39,7 @@ pub enum RestoredAction {
     NewIdentity,
 }
 
-/// What a guard file says.
+/// Content of a guard file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Memory {
     pub epoch: Option<Epoch>,

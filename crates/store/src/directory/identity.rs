@@ -20,7 +20,7 @@ pub(crate) const PULLING: &str = "pulling";
 /// databases.
 const KEYED: &str = "keyed";
 
-/// How a directory is opened.
+/// Options of opening a directory.
 #[derive(Default)]
 pub struct Options {
     /// The signing key, if the caller has it. Otherwise it is read from the key file, or drawn
@@ -32,12 +32,12 @@ pub struct Options {
     /// Where guard files live, one per identity, outside of the data directory. `None`: no
     /// guard, for throw-away nodes.
     pub guard_dir: Option<PathBuf>,
-    /// What to do if the directory turns out to be an old copy or in use twice, or a new identity for a
-    /// database whose key is lost. It has no effect otherwise.
+    /// Action to take if the directory turns out to be an old copy or in use twice, or a new
+    /// identity for a database whose key is lost. It has no effect otherwise.
     pub restored: Option<RestoredAction>,
 }
 
-/// What was found out before anything is written for this open.
+/// Findings before anything is written for this open.
 pub(crate) struct Identity {
     pub key: SigningKey,
     pub guard: Option<Guard>,
@@ -143,14 +143,14 @@ fn match_key(
     Ok(key)
 }
 
-/// Whether the database says that it was opened with a key other than this one.
+/// Returns `true` if the database says that it was opened with a key other than this one.
 fn is_of_another(database: &Database, key: &SigningKey) -> Result<bool, OpenError> {
     let noted = database.note(KEYED)?;
     let noted = noted.filter(|noted| noted.len() == key.verifying_key().as_bytes().len());
     Ok(noted.is_some_and(|noted| noted != key.verifying_key().as_bytes()))
 }
 
-/// Whether the database was open with a key file next to it.
+/// Returns `true` if the database was open with a key file next to it.
 fn had_key(database: &Database, epochs: Epochs) -> Result<bool, OpenError> {
     let opened_again = epochs.is_some_and(|(_, previous)| previous.is_some());
     Ok(opened_again || database.was_used() || database.note(KEYED)?.is_some())

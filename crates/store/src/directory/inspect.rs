@@ -12,7 +12,7 @@ use crate::directory::error::{OpenError, OpenErrorKind};
 use crate::directory::names::DATABASE;
 use crate::error::ErrorOf;
 
-/// What reads the database of a directory, whether or not somebody has it open.
+/// Opens the database of a directory for reading, whether or not somebody has it open.
 ///
 /// The key and the lock are not touched. Where the directory can be written, SQLite may leave files
 /// of its own next to the database, which the next open takes away. On read-only media nothing is

@@ -7,7 +7,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Whether other users of this machine may look into a directory, or change what is in it.
+/// Returns `true` if other users of this machine may look into a directory, or change what is in
+/// it.
 ///
 /// `false` where files have no mode bits, and for what is not there.
 pub fn others_may_enter(dir: &Path) -> bool {

@@ -148,12 +148,12 @@ impl Store {
         self.database.begin(durability)
     }
 
-    /// What opens readers, see [`Database::readers`].
+    /// Returns what opens readers, see [`Database::readers`].
     pub fn readers(&self) -> Readers {
         self.database.readers()
     }
 
-    /// What syncs commits, see [`Database::journal`].
+    /// Returns what syncs commits, see [`Database::journal`].
     pub fn journal(&self) -> Journal {
         self.database.journal()
     }

@@ -14,7 +14,7 @@ use crate::directory::private;
 ///
 /// # Errors
 ///
-/// What the file system says.
+/// The error of the file system.
 pub fn mark_temporary(dir: &Path) -> io::Result<()> {
     private::create_new(&dir.join(TEMPORARY)).map(drop)
 }
@@ -38,7 +38,7 @@ pub fn sweep_temporary(parent: &Path, prefix: &str, ours: &Path) {
     }
 }
 
-/// Whether it is a directory, not a link to one, with the owner of ours.
+/// Returns `true` if it is a directory, not a link to one, with the owner of ours.
 fn is_like(path: &Path, ours: &Path) -> bool {
     match (fs::symlink_metadata(path), fs::symlink_metadata(ours)) {
         #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What the feed says next to bodies.
+//! Information in the feed next to bodies.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What the store promises, over its public API and real directories.
+//! Promises of the store, over its public API and real directories.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

@@ -1,5 +1,5 @@
-//! What prevents opening a directory is named for what it is, and nothing but damage is called
-//! damage.
+//! Obstacles to opening a directory: each is named for what it is, and nothing but damage is
+//! called damage.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ fn open(dir: &Path) -> Result<Store, OpenError> {
     Store::open(dir, Options::default())
 }
 
-/// What prevents an open, whether the database met it or a file next to it.
+/// Returns what prevents an open, whether the database met it or a file next to it.
 fn obstacle(error: &OpenError) -> Option<StoreErrorKind> {
     match error.kind() {
         OpenErrorKind::Database(kind) | OpenErrorKind::Io { kind, .. } => Some(*kind),
@@ -104,8 +104,8 @@ fn child_that_says_what_stands_in_the_way() {
     }
 }
 
-/// What a child finds that a shell runs, with the directory as `$1`; none if the shell could not even
-/// start it.
+/// Runs a shell with the directory as `$1` and returns what its child finds; `None` if the shell
+/// could not even start it.
 fn found(dir: &Path, shell: &[&str], script: &str) -> Option<String> {
     let (program, args) = shell.split_first()?;
     let script = format!("{script}; shift; exec \"$@\"");

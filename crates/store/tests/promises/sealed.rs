@@ -17,7 +17,7 @@ fn row(name: u64, salt: u64, len: usize) -> SealedRow {
     SealedRow::new(unique(name), unique(salt), value.collect())
 }
 
-/// How many of these are in the files of a directory, at any place.
+/// Counts how many of these are in the files of a directory, at any place.
 fn found(dir: &Path, salts: &HashSet<[u8; 32]>) -> usize {
     let begin = |salt: &[u8; 32]| <[u8; 4]>::try_from(&salt[..4]).unwrap();
     let begins: HashSet<[u8; 4]> = salts.iter().map(begin).collect();

@@ -17,7 +17,7 @@ use crate::database::sql::{int, unsigned};
 use crate::database::views::scope::{Mode, Scope};
 use crate::database::views::{Statement, StopReason, ViewKey, ViewStep, ViewStop};
 
-/// What a version is for.
+/// Roles of a version.
 pub(crate) mod role {
     pub(crate) const ANSWERS: i64 = 0;
     pub(crate) const BUILT: i64 = 1;
@@ -237,14 +237,15 @@ impl Drop for ViewTx<'_> {
     }
 }
 
-/// Whether there are views, and old versions that are still to be deleted.
+/// Returns whether there are views, and old versions that are still to be deleted.
 pub(crate) fn stored_views(connection: &Connection) -> rusqlite::Result<(bool, bool)> {
     let sql = "SELECT EXISTS(SELECT 1 FROM app_view),
         EXISTS(SELECT 1 FROM app_view WHERE role = 2)";
     connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Whether an error may be over later: another process is in the way, or there is no room.
+/// Returns `true` if an error may be over later: another process is in the way, or there is no
+/// room.
 pub(crate) fn is_passing(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),

@@ -1,4 +1,4 @@
-//! What views cannot be built from again, counted when it leaves the feed
+//! Entries that views cannot be built from again, counted when they leave the feed
 //! (`docs/protocol/views.md#3`).
 
 use bytes::Bytes;

@@ -30,7 +30,7 @@ pub struct ViewRow {
     pub name: String,
     /// Number of the version.
     pub version: u32,
-    /// Whether it answers; otherwise it is built next to the one that does.
+    /// `true` if it answers; otherwise it is built next to the one that does.
     pub answers: bool,
     /// The last offset that it has applied.
     pub position: u64,
@@ -58,7 +58,7 @@ pub struct MergedPage {
     pub unreadable: Vec<(usize, Unreadable)>,
     /// The last offset that was examined: the next page begins behind it.
     pub last_offset: u64,
-    /// Whether there may be more.
+    /// `true` if there may be more.
     pub more: bool,
 }
 
@@ -161,7 +161,7 @@ pub struct ViewReaders {
 }
 
 impl Readers {
-    /// What opens connections that read the tables of views.
+    /// Returns what opens connections that read the tables of views.
     pub fn views(&self) -> ViewReaders {
         ViewReaders {
             path: self.path().to_path_buf(),

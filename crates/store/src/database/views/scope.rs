@@ -1,5 +1,6 @@
-//! What the SQL of an application may do: SQLite asks an authorizer about each action of a statement
-//! when it is prepared, and looks at the time while it runs (`docs/protocol/views.md#2`).
+//! Permissions of the SQL of an application: SQLite asks an authorizer about each action of a
+//! statement when it is prepared, and looks at the time while it runs
+//! (`docs/protocol/views.md#2`).
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -256,7 +257,7 @@ fn may_define(context: &AuthContext<'_>, prefix: &str) -> bool {
         }
 }
 
-/// What the versions of rusqlite that this crate takes answer differently.
+/// Answers in which the versions of rusqlite that this crate takes differ.
 trait Outcome {
     fn done(self) -> rusqlite::Result<()>;
 }

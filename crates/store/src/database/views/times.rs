@@ -1,4 +1,4 @@
-//! How long the statements of a view may take, by a clock that the test sets
+//! Time limits of the statements of a view, by a clock that the test sets
 //! (`docs/protocol/views.md`).
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -22,7 +22,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// What it takes in memory, about.
+    /// Returns the memory that it takes, about.
     pub fn bytes(&self) -> usize {
         let content = match self {
             Value::Null | Value::Integer(_) | Value::Real(_) => 0,

@@ -127,7 +127,7 @@ impl Database {
         Ok(Ok(Swap::Done))
     }
 
-    /// What the feed lacks now of what the version before had applied is accepted.
+    /// Accepts that the feed lacks something by now of what the version before had applied.
     pub fn accept_view_loss(&mut self, key: ViewKey) -> Asked<()> {
         let sql = "UPDATE app_view SET accepted = max(accepted, (SELECT old.lost FROM app_view old
                 WHERE old.name = app_view.name AND old.role = 0) - lost)
@@ -172,7 +172,7 @@ impl Database {
         Ok(deleted)
     }
 
-    /// Whether tables of old versions are still to be deleted.
+    /// Returns `true` if tables of old versions are still to be deleted.
     pub fn has_old_views(&self) -> bool {
         self.has_old_views
     }
@@ -341,7 +341,7 @@ fn make(
     }))
 }
 
-/// How a request says why a statement failed.
+/// Converts the error of a statement for a request.
 pub(crate) fn refused(error: &rusqlite::Error) -> ViewError {
     match reason_of(error) {
         StopReason::Forbidden => ViewError::Forbidden(error.to_string()),
@@ -392,7 +392,8 @@ fn delete_tables(connection: &Connection, key: ViewKey) -> rusqlite::Result<bool
     Ok(true)
 }
 
-/// What deletes a few rows of a table. A table without row ids has a primary key.
+/// Returns the statement that deletes a few rows of a table. A table without row ids has a primary
+/// key.
 fn delete_some(connection: &Connection, name: &str) -> rusqlite::Result<String> {
     let rowid = format!("SELECT rowid FROM {name} LIMIT 0");
     if connection.prepare(&rowid).is_ok() {
