@@ -60,7 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>, topics: Arc<Served<TopicHandle>>) {
     }
 }
 
-/// Whether the caller expects a slow path.
+/// Returns `true` if the caller expects a slow path.
 fn is_slow(incoming: &Incoming, alpns: &Alpns) -> bool {
     let initial = incoming.decrypt();
     let offered = initial.and_then(|initial| initial.alpns());
@@ -178,7 +178,8 @@ async fn serve_link(shared: &Shared, peer: VerifyingKey, connection: Connection)
     closed.await;
 }
 
-/// How many of them a peer has is bounded where the oldest one can make room.
+/// Serves a gossip connection. Where the oldest one of a peer can make room, their number is
+/// bounded.
 async fn serve_gossip(shared: &Shared, peer: VerifyingKey, connection: Connection) {
     match shared.admissions.enter() {
         Some(_admitted) => shared.gossip.serve(peer, connection).await,

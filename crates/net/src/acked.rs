@@ -1,4 +1,4 @@
-//! Whether the peer of a connection has acknowledged what its sessions wrote.
+//! Acknowledgements by the peer of a connection for what its sessions wrote.
 //!
 //! The transport says of a stream only that all of it was acknowledged, once it is finished; those
 //! of sessions stay open. But it tells the congestion controller of each packet that it sends, that
@@ -59,7 +59,7 @@ pub(crate) struct Written {
     pub(crate) marks: Marks,
 }
 
-/// How many packets each path had sent before the last write.
+/// Number of packets that each path had sent before the last write.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Marks(Vec<(PathId, u64)>);
 
@@ -86,13 +86,13 @@ impl Unacked {
         self.written += bytes as u64;
     }
 
-    /// How much of it is not acknowledged.
+    /// Returns the number of bytes that are not acknowledged.
     pub(crate) fn left(&self) -> u64 {
         self.written
     }
 
-    /// How much of it is acknowledged since the last time, of that many bytes of the connection by
-    /// now.
+    /// Returns the number of bytes that were acknowledged since the last time, of that many bytes
+    /// of the connection by now.
     pub(crate) fn take(&mut self, acked: u64) -> usize {
         let new = acked.saturating_sub(self.seen).min(self.written);
         self.written -= new;

@@ -50,12 +50,12 @@ impl Alpns {
         all.map(|alpn| alpn.to_vec()).collect()
     }
 
-    /// Whether a connection is a link.
+    /// Returns `true` if a connection is a link.
     pub(crate) fn is_link(&self, alpn: &[u8]) -> bool {
         self.link.is_some_and(|link| alpn == link)
     }
 
-    /// Which sync protocol a connection is for, if it is for sync.
+    /// Returns the sync protocol of a connection, if it is for sync.
     pub(crate) fn sync_protocol(&self, alpn: &[u8]) -> Option<Protocol> {
         if alpn == self.sync {
             return Some(Protocol::LogSync);

@@ -8,7 +8,7 @@ use p2panda_protocol::overlay::Overlay;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-/// What is blocked, by the membership overlay of the topic.
+/// Blocked logs, by the membership overlay of the topic.
 #[derive(Debug)]
 pub(crate) struct Blocked {
     /// With the version that brought it.
@@ -48,7 +48,7 @@ impl Blocked {
         self.version.subscribe()
     }
 
-    /// What changed since a version, and the version that led to.
+    /// Returns the changes since a version, and the version that they lead to.
     pub(crate) fn since(&self, version: u64) -> (Vec<(Overlay, Arc<Blocks>)>, u64) {
         let logs = self.logs.lock();
         let new = logs.iter().filter(|(_, (_, of))| *of > version);

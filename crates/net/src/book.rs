@@ -41,7 +41,7 @@ pub(crate) struct Taken {
     pub(crate) inserted: Inserted,
     /// Addresses that the node had before and has not any more.
     pub(crate) given_up: BTreeSet<SocketAddr>,
-    /// How far the node's clock is from ours, if that is news.
+    /// Difference between the node's clock and ours, if that is news.
     pub(crate) clock: Option<ClockDifference>,
 }
 
@@ -202,7 +202,7 @@ impl AddressBook {
         self.store_soon();
     }
 
-    /// Whether a peer is configured, or completed a session before.
+    /// Returns `true` if a peer is configured, or completed a session before.
     pub(crate) fn is_trusted(&self, peer: &VerifyingKey) -> bool {
         self.lock().get(peer).is_some_and(Node::is_trusted)
     }
@@ -243,7 +243,8 @@ impl AddressBook {
         self.lock().known_at_any_time(node, self.0.clock.now())
     }
 
-    /// Whether a node is believed to be in an overlay, and whether the configuration names it.
+    /// Returns `Some` if a node is believed to be in an overlay, with `true` if the configuration
+    /// names it.
     pub(crate) fn interest_of(&self, node: &VerifyingKey, overlay: &Overlay) -> Option<bool> {
         let book = self.lock();
         let entry = book.get(node)?;
@@ -251,7 +252,7 @@ impl AddressBook {
         interested.then_some(entry.is_bootstrap())
     }
 
-    /// Whether the configuration names the node.
+    /// Returns `true` if the configuration names the node.
     pub(crate) fn is_bootstrap(&self, node: &VerifyingKey) -> bool {
         let book = self.lock();
         book.get(node).is_some_and(|entry| entry.is_bootstrap())

@@ -104,7 +104,7 @@ impl Broadcasts {
         self.budget.status().bytes / limits::BUDGET_GOSSIP_PART / limits::BUDGET_PEER_PART
     }
 
-    /// Whether a neighbour has to wait before it connects to the gossip layer again.
+    /// Returns `true` if a neighbour has to wait before it connects to the gossip layer again.
     pub(crate) fn refuses(&mut self, peer: &VerifyingKey, now: Duration) -> bool {
         self.release(now);
         self.peers.get(peer).is_some_and(|kept| kept.refused)

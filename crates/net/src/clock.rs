@@ -13,7 +13,7 @@ pub(crate) struct Clock {
     wall_ahead: WallAhead,
 }
 
-/// How far a node's wall clock is ahead of the system's, or behind: for tests.
+/// Offset of a node's wall clock to that of the system, in either direction: for tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WallAhead {
     /// Seconds; negative where it is behind.
@@ -89,7 +89,7 @@ impl JumpWatch {
         }
     }
 
-    /// Whether the clocks moved apart since the last look.
+    /// Returns `true` if the clocks moved apart since the last look.
     pub(crate) fn jumped(&mut self, steady: Instant, wall: SystemTime) -> bool {
         let passed = steady.saturating_duration_since(self.steady);
         let apart = match wall.duration_since(self.wall) {

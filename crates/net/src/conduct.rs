@@ -1,5 +1,4 @@
-//! How a peer uses the topic streams of a link, and when that is too much
-//! (`docs/protocol/link.md#4`).
+//! Use of the topic streams of a link by a peer, and its limits (`docs/protocol/link.md#4`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +58,7 @@ impl Window {
         }
     }
 
-    /// Whether it restarts.
+    /// Returns `true` if it restarts.
     fn turn(&mut self, now: Instant) -> bool {
         let over = now.duration_since(self.since) >= self.time;
         if over {

@@ -26,8 +26,8 @@ pub struct Config {
     /// IPv6 address to listen on, if any. The unspecified address may fail silently on a machine
     /// without IPv6.
     pub bind_v6: Option<SocketAddrV6>,
-    /// Whether the node's record names its addresses. Without them only those nodes reach it that it
-    /// has connected to (`docs/protocol/network.md#3`).
+    /// `true` if the node's record names its addresses. Without them only those nodes reach it
+    /// that it has connected to (`docs/protocol/network.md#3`).
     pub announce_addresses: bool,
     /// Relays to use. Empty: this node neither contacts nor announces any relay.
     pub relays: Vec<Relay>,
@@ -47,13 +47,13 @@ pub struct Config {
     pub limits: Limits,
     /// Bytes that all peers together may make the node hold (`docs/protocol/network.md#11`).
     pub budget: Budget,
-    /// Whether to speak the protocol that compares a digest of what both sides hold first
-    /// (`docs/protocol/digest.md`), with peers that do so too. With all others, and without it,
-    /// it is the protocol of 0.7.1.
+    /// `true` to speak the protocol that compares a digest of what both sides hold first
+    /// (`docs/protocol/digest.md`), with peers that do so too. With all others, and without it, it
+    /// is the protocol of 0.7.1.
     pub state_digest: bool,
-    /// Whether everything with a peer of this project runs over one connection
-    /// (`docs/protocol/link.md`). With all others, and without it or [`Config::state_digest`], each
-    /// protocol has its own; so has it where gossip messages may be larger than usual.
+    /// `true` if everything with a peer of this project runs over one connection
+    /// (`docs/protocol/link.md`). With all others, and without it or [`Config::state_digest`],
+    /// each protocol has its own; so has it where gossip messages may be larger than usual.
     pub links: bool,
     /// Sync sessions that the node looks for on each topic (`docs/protocol/sync.md#8`); it serves
     /// anyone who asks beyond that. With 0 it looks for one with every peer that it knows.
@@ -174,7 +174,7 @@ pub struct PathGuess {
     pub flight_bytes: u64,
     /// Bytes that a session hands over before the peer has taken them.
     pub send_bytes: usize,
-    /// Whether it may carry larger packets than every path does, which is found out by sending
+    /// `true` if it may carry larger packets than every path does, which is found out by sending
     /// some: 11 kB with each connection.
     pub larger_packets: bool,
 }

@@ -37,7 +37,7 @@ impl ControllerFactory for Queueing {
     }
 }
 
-/// What a controller has been told of its packets.
+/// Returns what a controller has been told of its packets.
 pub(crate) fn flight_of(controller: Box<dyn Controller>) -> Option<Arc<Flight>> {
     let controlled = controller.into_any().downcast::<Controlled>().ok()?;
     Some(controlled.flight)
@@ -66,7 +66,7 @@ pub(crate) fn flow(connection: &Connection) -> Option<Flow> {
     Some(controlled.flow)
 }
 
-/// Whether what took so long has waited in a long queue of the path.
+/// Returns `true` if such a round trip shows a long queue on the path.
 fn is_queued(round_trip: Duration, shortest: Duration) -> bool {
     round_trip.saturating_sub(shortest) >= limits::QUEUE_TIME_MAX
 }

@@ -61,7 +61,7 @@ struct Open {
     stable_id: usize,
     standing: Standing,
     protocol: Protocol,
-    /// Whether it came from a peer that proved nothing, so that it may have to make room.
+    /// `true` if it came from a peer that proved nothing, so that it may have to make room.
     unproven: bool,
     shown: Shown,
     since: Instant,
@@ -115,7 +115,7 @@ impl Connections {
         paths
     }
 
-    /// Whether a connection with a peer is open.
+    /// Returns `true` if a connection with a peer is open.
     pub(crate) fn is_open(&self, peer: &VerifyingKey) -> bool {
         self.open().iter().any(|(other, _)| other == peer)
     }
@@ -227,7 +227,8 @@ impl Connections {
         broke.is_some_and(|at| at.elapsed() < limits::LINK_BROKEN_WAIT)
     }
 
-    /// Whether a peer is a bootstrap node, was configured, or has completed a session before.
+    /// Returns `true` if a peer is a bootstrap node, was configured, or has completed a session
+    /// before.
     pub(crate) fn is_proven(&self, peer: &VerifyingKey) -> bool {
         self.book.is_trusted(peer)
     }
@@ -514,7 +515,7 @@ impl Open {
         }
     }
 
-    /// Whether so much moves that it may well be a sync which takes its time.
+    /// Returns `true` if so much moves that it may well be a sync which takes its time.
     fn moves(&self, now: Instant) -> bool {
         let Some(connection) = self.connection.upgrade() else {
             return false;
@@ -536,7 +537,8 @@ impl Open {
 }
 
 impl Inner {
-    /// Whether one address prefix has at least half of what all unproven peers hold open.
+    /// Returns `true` if one address prefix has at least half of what all unproven peers hold
+    /// open.
     fn is_most(&self, standing: Standing) -> bool {
         let (mut of_prefix, mut of_all) = (0, 0);
         for open in self

@@ -33,7 +33,8 @@ impl Credit {
         self.spoke_us.store(now.as_micros(), Ordering::Relaxed);
     }
 
-    /// Whether one did a moment ago, so that large operations share the path with others.
+    /// Returns `true` if one did a moment ago, so that large operations share the path with
+    /// others.
     pub(crate) fn has_company(&self, now: Time) -> bool {
         let spoke = Time::from_micros(self.spoke_us.load(Ordering::Relaxed));
         now < spoke + limits::LINK_COMPANY_TIME

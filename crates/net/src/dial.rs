@@ -93,7 +93,7 @@ async fn reach(shared: &Shared, peer: VerifyingKey) -> Result<Connection, Fault>
     Err(error.as_ref().map_or(Fault::Silent, unreached))
 }
 
-/// Whether anybody answered the dial, and what.
+/// Returns the fault of a failed dial: nobody answered, or with what.
 fn unreached(error: &ConnectError) -> Fault {
     let ended = match error {
         ConnectError::Connection { source, .. } => source,

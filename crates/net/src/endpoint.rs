@@ -52,7 +52,7 @@ pub(crate) async fn bind(
     })
 }
 
-/// How a slow caller is served (`docs/protocol/network.md#1`).
+/// Settings for serving a slow caller (`docs/protocol/network.md#1`).
 pub(crate) fn slow_server(endpoint: &Endpoint, alpns: &Alpns, timings: &Timings) -> ServerConfig {
     let round_trip = limits::FIRST_ROUND_TRIP_SLOW;
     endpoint

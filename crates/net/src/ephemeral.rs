@@ -61,8 +61,8 @@ impl EphemeralSender {
 impl EphemeralReceiver {
     /// The next valid message of anyone but this node. `None` after the network was shut down.
     ///
-    /// What does not verify is skipped, and a listener that was too slow continues with the oldest
-    /// message that is still there.
+    /// Messages that do not verify are skipped, and a listener that was too slow continues with
+    /// the oldest message that is still there.
     pub async fn recv(&mut self) -> Option<EphemeralMessage> {
         self.received.next().await.map(|received| received.message)
     }

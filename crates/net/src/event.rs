@@ -96,7 +96,7 @@ pub enum NetEvent {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// Whether it ended cleanly.
+        /// `true` if it ended cleanly.
         ok: bool,
         /// Why it ended.
         reason: SessionEnd,
@@ -209,9 +209,9 @@ pub struct PeerStatus {
     pub addrs: Vec<SocketAddr>,
     /// The relays it can be reached through.
     pub relays: Vec<String>,
-    /// Whether a connection to it is open.
+    /// `true` if a connection to it is open.
     pub connected: bool,
-    /// Whether the connection goes through a relay.
+    /// `true` if the connection goes through a relay.
     pub relayed: bool,
     /// Round-trip time of an open connection.
     pub rtt: Option<Duration>,
@@ -262,7 +262,7 @@ pub enum Contact {
 }
 
 impl Contact {
-    /// Whether the node was reached.
+    /// Returns `true` if the node was reached.
     pub fn is_met(self) -> bool {
         matches!(self, Contact::NoCommonTopic | Contact::Reached)
     }
@@ -302,9 +302,9 @@ pub struct ContactStatus {
 pub struct LocalNetwork {
     /// The name that the system gives the interface.
     pub interface: String,
-    /// Whether it is with IPv6; the same interface may be there with IPv4 as well.
+    /// `true` if it is with IPv6; the same interface may be there with IPv4 as well.
     pub ipv6: bool,
-    /// Whether this node announces itself there.
+    /// `true` if this node announces itself there.
     pub announced: bool,
     /// Why nothing is heard or told there for now; it is tried again.
     pub failed: Option<ErrorKind>,
@@ -320,15 +320,15 @@ pub struct SessionStatus {
     pub session: SessionId,
     /// The topic that this is about.
     pub topic: Topic,
-    /// Whether this node dialled.
+    /// `true` if this node dialled.
     pub dialled_by_us: bool,
-    /// Whether the two sides find out by a digest or by ranges that they hold the same, instead of
-    /// telling all heights (`docs/protocol/digest.md`, `docs/protocol/ranges.md`). Not with peers of
-    /// release 0.7.1.
+    /// `true` if the two sides find out by a digest or by ranges that they hold the same, instead
+    /// of telling all heights (`docs/protocol/digest.md`, `docs/protocol/ranges.md`). Not with
+    /// peers of release 0.7.1.
     pub digest: bool,
-    /// Whether the peer can be asked for receipts (`docs/protocol/link.md#10`).
+    /// `true` if the peer can be asked for receipts (`docs/protocol/link.md#10`).
     pub receipts: bool,
-    /// Whether catch-up is over.
+    /// `true` if catch-up is over.
     pub live: bool,
 }
 

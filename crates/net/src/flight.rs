@@ -1,4 +1,4 @@
-//! Which packets of a path were acknowledged, as its congestion controller is told.
+//! Acknowledged packets of a path, as its congestion controller is told.
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ struct Inner {
     sent: u64,
     /// The number of the last of them.
     last: u64,
-    /// What was in the last ones that were lost is not sent again yet.
+    /// `true` if the data of the last lost packets is not sent again yet.
     lost: bool,
     /// Everything that was written before this many packets were sent is acknowledged.
     acked: u64,
@@ -26,7 +26,7 @@ struct Inner {
     mark: Option<Mark>,
 }
 
-/// How much of a path was sent and acknowledged.
+/// Amounts of a path that were sent and acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     /// Packets that were sent.
@@ -42,7 +42,7 @@ pub(crate) struct Seen {
 struct Mark {
     sent: u64,
     last: u64,
-    /// What of it is in flight.
+    /// Bytes in flight.
     in_flight_bytes: u64,
 }
 
@@ -114,8 +114,8 @@ impl Flight {
 }
 
 impl Seen {
-    /// Whether something was sent after `before`, and whether everything is acknowledged that was
-    /// written before and shortly after.
+    /// Returns whether something was sent after `before`, and whether everything is acknowledged
+    /// that was written before and shortly after.
     pub(crate) fn since(self, before: u64) -> (bool, bool) {
         let any = self.sent > before;
         let all = match any {

@@ -76,8 +76,8 @@ impl Flow {
         self.0.changed.notify_waiters();
     }
 
-    /// Whether there is room for that many bytes more, which are taken then. In company, that is
-    /// while others have something to write, less is in flight than the path could queue.
+    /// Returns `true` if there is room for that many bytes more, which are taken then. In company,
+    /// that is while others have something to write, less is in flight than the path could queue.
     pub(crate) fn take(&self, bytes: usize, company: bool) -> bool {
         let mut state = self.0.state.lock();
         // One piece always fits on a path on which nothing is under way.

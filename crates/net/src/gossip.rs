@@ -59,7 +59,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// How long a dial may take.
+    /// Returns the time that a dial may take.
     fn dial_wait(&self) -> Duration {
         dial_patience(self.timings.handshake_timeout, self.timings.path.round_trip)
     }
@@ -144,7 +144,7 @@ impl Gossip {
         self.drive(|driver| driver.proved(*peer, now));
     }
 
-    /// Whether a peer is a neighbour in any overlay.
+    /// Returns `true` if a peer is a neighbour in any overlay.
     pub(crate) fn is_neighbour(&self, peer: &VerifyingKey) -> bool {
         self.inner.driver.lock().is_neighbour(peer)
     }
@@ -288,7 +288,7 @@ impl Gossip {
     }
 }
 
-/// How a peer was reached.
+/// Way in which a peer was reached.
 enum Reached {
     /// Its link carries gossip from now on.
     Linked,
@@ -339,7 +339,7 @@ impl Drop for Way {
 }
 
 impl Subscription {
-    /// How many more nodes the overlay is to ask.
+    /// Returns the number of nodes that the overlay still has to ask.
     pub(crate) fn lacking(&self) -> usize {
         self.gossip.inner.driver.lock().lacking(&self.overlay)
     }

@@ -123,7 +123,8 @@ impl Question {
         })
     }
 
-    /// Whether a packet answers this question: the one with both ids in it, and no version.
+    /// Returns `true` if a packet answers this question: the one with both ids in it, and no
+    /// version.
     fn is_answered_by(&self, packet: &[u8]) -> bool {
         let mut head = vec![0; 4];
         for id in [&self.from, &self.to] {

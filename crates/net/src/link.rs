@@ -108,7 +108,8 @@ struct Driver {
     version: u64,
     changes: watch::Receiver<u64>,
     own: watch::Receiver<Option<TransportInfo>>,
-    /// Who joined which overlay, up to where the peer was told, and when it may be told again.
+    /// Signals that nodes joined or left overlays; with the version that the peer was told, and
+    /// when it may be told again.
     news: watch::Receiver<u64>,
     news_version: u64,
     news_at: Instant,
@@ -119,14 +120,14 @@ struct Driver {
     /// While it carries gossip.
     way: Option<Way>,
     gossip: LinkGossip,
-    /// Who waits until it does.
+    /// Tasks that wait until it does.
     to_carry: Vec<oneshot::Sender<()>>,
     /// When the peer is asked for records, if it is to be, and when it may be at the earliest.
     ask_at: Option<Instant>,
     ask_again_at: Instant,
     /// When the own record may be sent again.
     record_at: Instant,
-    /// Who asked for records.
+    /// Tasks that asked for records.
     waiting: Vec<oneshot::Sender<Step>>,
     /// Topics are not told before that what is common.
     tell_at: Instant,
@@ -134,10 +135,10 @@ struct Driver {
     met: bool,
     /// Reported nodes are not processed.
     is_new: bool,
-    /// Which of them began or ended since.
+    /// Overlays that began or ended since.
     common_changes: BTreeMap<Overlay, bool>,
     incoming: JoinSet<Opened>,
-    /// What the node is asked and told.
+    /// Questions and news for the node.
     questions: Questions,
     /// Receipts that this node wants, up to where the peer was asked, and when it may be asked again.
     receipts: watch::Receiver<u64>,
@@ -148,7 +149,7 @@ struct Driver {
     /// Logs that this node blocks, up to where the peer was told.
     blocked: watch::Receiver<u64>,
     blocked_version: u64,
-    /// Whether the peer ever said that it blocks a log.
+    /// `true` if the peer ever said that it blocks a log.
     peer_blocks: bool,
     looking: BTreeMap<ReceiptLog, AbortHandle>,
     conduct: Conduct,
@@ -325,7 +326,7 @@ impl Driver {
         self.control.handle(input, self.shared.clock.now());
     }
 
-    /// What the machine wants done. Records are processed here, some at a time.
+    /// Carries out what the machine wants. Records are processed here, some at a time.
     async fn take_outputs(&mut self) {
         while let Some(output) = self.control.poll() {
             match output {
@@ -421,7 +422,7 @@ impl Driver {
         self.take_common();
     }
 
-    /// What waits to be written.
+    /// Returns the number of bytes that wait to be written.
     fn waiting_bytes(&self) -> usize {
         self.outbox.iter().map(Bytes::len).sum()
     }
@@ -435,7 +436,7 @@ impl Driver {
         self.over = true;
     }
 
-    /// Whether the topics are to be told what is common.
+    /// Returns `true` if the topics are to be told what is common.
     fn has_common(&self) -> bool {
         self.met && (self.is_new || !self.common_changes.is_empty())
     }
@@ -488,13 +489,13 @@ impl Driver {
         }
     }
 
-    /// How slow the path is, for the next dial.
+    /// Stores how slow the path is, for the next dial.
     fn remember_path(&self) {
         let round_trip = round_trip(&self.link.connection);
         self.shared.paths.measured(self.link.peer, round_trip);
     }
 
-    /// What a copy says of itself does not hold for the peer.
+    /// Processes records. What a copy says of itself does not hold for the peer.
     async fn take_records(&mut self, mut records: Records) -> Step {
         if self.link.is_temporary() {
             records.retain(|(node, _)| *node != self.link.peer);
@@ -609,7 +610,7 @@ impl Driver {
             .get_or_insert_with(|| gossip.carry(peer, round_trip))
     }
 
-    /// What is common has to be known first.
+    /// Answers those who wait for the link to carry gossip, once it is known what is common.
     fn carry_if_asked(&mut self) {
         if self.met && !self.to_carry.is_empty() {
             self.carry();
@@ -707,14 +708,14 @@ impl Driver {
         self.ending.or(due.min()).unwrap_or(look)
     }
 
-    /// How long the link may be of no use.
+    /// Returns the time for which the link may be of no use.
     fn duty_wait(&self) -> Duration {
         let path = round_trip(&self.link.connection);
         patience(self.shared.timings.link_duty_wait, path)
     }
 
-    /// What two nodes have in common needs a link only while something of it runs. That a peer which
-    /// has proved nothing sends gossip does not suffice: it has to be a neighbour.
+    /// Returns `true` while something runs that two nodes have in common. Gossip of a peer that
+    /// has proved nothing does not suffice: it has to be a neighbour.
     fn is_needed(&mut self) -> bool {
         self.waiting.retain(|waiting| !waiting.is_closed());
         let (shared, peer) = (&self.shared, &self.link.peer);

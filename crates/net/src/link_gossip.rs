@@ -1,4 +1,4 @@
-//! How much gossip a link has in flight (`docs/protocol/link.md#7`).
+//! Gossip in flight on a link (`docs/protocol/link.md#7`).
 
 use bytes::Bytes;
 use p2panda_core::limits;

@@ -33,7 +33,7 @@ pub(crate) struct Links {
     dials: Dials,
 }
 
-/// Who is dialled at this moment, and who does not speak the protocol.
+/// Peers that are dialled at this moment, and those that do not speak the protocol.
 #[derive(Clone, Debug, Default)]
 struct Dials(Arc<Mutex<DialsInner>>);
 
@@ -83,7 +83,7 @@ pub(crate) struct Link {
     pub(crate) acks: Acks,
     pub(crate) broken: BrokenSessions,
     pub(crate) proofs: Proofs,
-    /// Which run of the peer it is with, once that is known.
+    /// Run of the peer that it is with, once that is known.
     instance: Mutex<Option<Instance>>,
     /// With a copy of a peer that has another link.
     temporary: AtomicBool,
@@ -99,7 +99,7 @@ pub(crate) struct Begun {
     pub(crate) control: Option<(SendStream, RecvStream)>,
 }
 
-/// What is asked of the task of a link.
+/// Command to the task of a link.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Ask the peer for records; answer what that brought.
@@ -138,12 +138,12 @@ impl Links {
         self.dials.without(peer)
     }
 
-    /// Whether a peer is known not to speak this protocol.
+    /// Returns `true` if a peer is known not to speak this protocol.
     pub(crate) fn is_without(&self, peer: &VerifyingKey) -> bool {
         self.dials.0.lock().without.contains(peer)
     }
 
-    /// Which run of this node it is.
+    /// Returns the run of this node.
     pub(crate) fn instance(&self) -> Instance {
         self.instance
     }
@@ -209,7 +209,7 @@ impl Links {
         Some(link)
     }
 
-    /// Whether a copy of a peer was there not long ago.
+    /// Returns `true` if a copy of a peer was there not long ago.
     pub(crate) fn has_copies(&self, peer: &VerifyingKey, now: Time) -> bool {
         self.runs.lock().has_copies(peer, now)
     }
@@ -281,8 +281,8 @@ impl Link {
         self.connection.close_reason().is_none()
     }
 
-    /// Whether it is with a copy of a peer that has another link. Only the copy begins anything on it,
-    /// and what it says of itself is not said by the peer.
+    /// Returns `true` if it is with a copy of a peer that has another link. Only the copy begins
+    /// anything on it, and what it says of itself is not said by the peer.
     pub(crate) fn is_temporary(&self) -> bool {
         self.temporary.load(Ordering::Relaxed)
     }

@@ -86,7 +86,7 @@ impl Membership {
         self.signs.wait_for(peer, wanted);
     }
 
-    /// Whether anyone would hear a broadcast.
+    /// Returns `true` if anyone would hear a broadcast.
     pub(crate) fn has_neighbours(&self) -> bool {
         !self.neighbours.is_empty()
     }

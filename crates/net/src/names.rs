@@ -62,7 +62,7 @@ async fn look_up(shared: &Shared, named: &BootstrapHost) -> bool {
     }
 }
 
-/// Whether the last attempt to reach the node failed.
+/// Returns `true` if the last attempt to reach the node failed.
 fn is_failing(shared: &Shared, named: &BootstrapHost) -> bool {
     let status = shared.contacts.get(&named.node);
     status.is_some_and(|status| !status.contact.is_met() && status.contact != Contact::Untried)

@@ -324,7 +324,7 @@ impl Net {
         self.running.shared.own.subscribe()
     }
 
-    /// What happens from now on. Carries no operations; a slow listener loses the oldest.
+    /// Returns the events from now on. Carries no operations; a slow listener loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<NetEvent> {
         self.running.shared.signals.events()
     }

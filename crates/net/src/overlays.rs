@@ -32,7 +32,7 @@ struct Inner {
     rooms: BTreeSet<Overlay>,
     /// For which there is no place, in the order in which they were joined.
     untold: BTreeMap<u64, Overlay>,
-    /// How many found none so far.
+    /// Number of these that found none so far.
     turns: u64,
     /// The latest changes, the oldest first; the last one led to the version there is.
     changes: VecDeque<Change>,
@@ -95,8 +95,8 @@ impl Overlays {
         self.inner.lock().joined.get(overlay)?.topic
     }
 
-    /// Whether a topic has no live session, as that many have one, or nobody is known in the overlay of
-    /// an ephemeral stream.
+    /// Returns `true` if a topic has no live session, as that many have one, or nobody is known in
+    /// the overlay of an ephemeral stream.
     pub(crate) fn lacks(&self, live_topics: usize) -> bool {
         let inner = self.inner.lock();
         let synced = inner.told.len() - inner.rooms.len();
@@ -178,7 +178,7 @@ struct Parted {
 }
 
 impl Inner {
-    /// Whether it was not joined before.
+    /// Returns `true` if it was not joined before.
     fn join(&mut self, overlay: Overlay, topic: Option<Topic>) -> bool {
         if let Some(joined) = self.joined.get_mut(&overlay) {
             joined.count += 1;
@@ -276,7 +276,8 @@ mod tests {
         assert_eq!(inner.part(&overlay(0)), None, "left already");
     }
 
-    /// What was told when a link began, and with which padding.
+    /// Checks the largest number of tags that are told when a link begins, with the largest
+    /// padding.
     #[test]
     fn what_peers_are_told_fits_into_what_they_remember() {
         let padded = limits::LINK_TAGS_PADDED_MAX;

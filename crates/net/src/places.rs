@@ -26,7 +26,7 @@ pub(crate) struct Ranked {
     pub(crate) rank: Rank,
 }
 
-/// Which connection makes room for one of a newcomer (`docs/protocol/network.md#11`).
+/// Chooses the connection that makes room for one of a newcomer (`docs/protocol/network.md#11`).
 pub(crate) fn chosen(
     ranked: &[Ranked],
     newcomer: &VerifyingKey,

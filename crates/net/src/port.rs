@@ -1,4 +1,5 @@
-//! Whether the ports of a node are closed, as far as its system says so (`docs/protocol/network.md#5`).
+//! Check for closed ports of a node, as far as its system reports them
+//! (`docs/protocol/network.md#5`).
 //!
 //! The endpoint does not hear of it: its socket is shared by all peers, and the system reports what an
 //! address refused only to a socket that belongs to that address alone.
@@ -10,8 +11,8 @@ use p2panda_core::limits::{PORT_ANSWER_WAIT, PORTS_ASKED_MAX};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-/// Whether the system at each of these addresses says that nobody listens there. One that says nothing is
-/// not closed, as far as anybody can tell.
+/// Returns `true` if the system at each of these addresses says that nobody listens there. One
+/// that says nothing is not closed, as far as anybody can tell.
 pub(crate) async fn all_closed(addrs: &[SocketAddr]) -> bool {
     if addrs.is_empty() || addrs.len() > PORTS_ASKED_MAX {
         return false;

@@ -47,7 +47,7 @@ pub enum Request {
     Wanted {
         /// The topic that this is about.
         topic: Topic,
-        /// Which of them.
+        /// Bodies to look for.
         look: Look,
         /// Answer.
         reply: oneshot::Sender<Wanted>,
@@ -56,7 +56,7 @@ pub enum Request {
     OldestHeights {
         /// The topic that this is about.
         topic: Topic,
-        /// How many.
+        /// Maximum number of logs.
         logs_max: usize,
         /// Answer.
         reply: oneshot::Sender<Heights>,
@@ -74,7 +74,7 @@ pub enum Request {
     Read {
         /// The topic that this is about.
         topic: Topic,
-        /// What to read.
+        /// Range to read.
         read: Read,
         /// Answer.
         reply: oneshot::Sender<Page>,
@@ -89,14 +89,14 @@ pub enum Request {
         session: SessionId,
         /// The peer, as its TLS identity proved it.
         peer: VerifyingKey,
-        /// Whether the peer was configured, or had completed a session, before this one began.
+        /// `true` if the peer was configured, or had completed a session, before this one began.
         trusted: bool,
         /// Neither signature nor body hash are verified yet.
         operations: Vec<Received>,
         /// Answer.
         reply: oneshot::Sender<Stored>,
     },
-    /// How far the log of a peer is stored here, synced to disk. A peer asks for it
+    /// Asks up to where the log of a peer is stored here, synced to disk
     /// (`docs/protocol/link.md#10`).
     Level {
         /// The topic that this is about.
@@ -105,7 +105,7 @@ pub enum Request {
         author: VerifyingKey,
         /// Label of the log, if it has a name; it may be that of another author, who is not answered.
         label: Option<Label>,
-        /// What it was told.
+        /// Height that the peer was told.
         above: Option<u32>,
         /// Answer, once more than that is stored.
         reply: oneshot::Sender<Level>,
@@ -204,14 +204,14 @@ pub struct Stored {
     pub invalid: usize,
 }
 
-/// How far a peer was sent a topic.
+/// State of a topic at a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
     /// The topic that this is about.
     pub topic: Topic,
     /// The arrival number, inclusive.
     pub arrival: u64,
-    /// Whether logs with a name crossed as well; peers that compare heights are sent the first log of
-    /// each author only (`docs/protocol/sync.md#5`).
+    /// `true` if logs with a name crossed as well; peers that compare heights are sent the first
+    /// log of each author only (`docs/protocol/sync.md#5`).
     pub named: bool,
 }

@@ -54,7 +54,7 @@ pub(crate) struct PairShare {
     members: Mutex<Vec<Arc<Member>>>,
 }
 
-/// How a session of a pair is woken.
+/// Handle that wakes a session of a pair.
 #[derive(Debug)]
 pub(crate) struct Member {
     id: SessionId,
@@ -96,7 +96,7 @@ impl PairShare {
         self.changed(id);
     }
 
-    /// Whether the pair is worth keeping without a session.
+    /// Returns `true` if the pair is worth keeping without a session.
     pub(crate) fn remembers(&self) -> bool {
         let pair = self.pair.lock();
         pair.remembers()
@@ -111,7 +111,7 @@ impl PairShare {
     }
 }
 
-/// Which session this is, and what it belongs to.
+/// Identity of a session, and what it belongs to.
 #[derive(Debug)]
 pub(crate) struct SessionOf {
     pub(crate) shared: Arc<Shared>,
@@ -125,14 +125,14 @@ pub(crate) struct SessionOf {
     pub(crate) topic_share: TopicShare,
 }
 
-/// What the sessions of a topic share, no matter who the peer is.
+/// State that the sessions of a topic share, no matter who the peer is.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicShare {
     /// By which peer each author's operations come whole.
     pub(crate) sources: Sources,
     /// The sessions to tell when that changed.
     pub(crate) sessions: Arc<Mutex<Vec<Arc<Member>>>>,
-    /// Who asks for bodies.
+    /// Session that asks for bodies.
     pub(crate) turn: Arc<Mutex<Turn>>,
     /// Peers to compare with again.
     pub(crate) repair: Arc<Repairs>,
@@ -186,7 +186,7 @@ struct Driver {
     /// With which code the peer ended the stream.
     ended_by_peer: Option<u64>,
     undrained: bool,
-    /// How far the peer was sent the topic, once what is queued now is written.
+    /// Arrival number up to which the peer was sent the topic, once what is queued now is written.
     sent: Option<u64>,
     /// Logs with a name cross as well.
     named: bool,
@@ -200,7 +200,7 @@ struct Driver {
     wake: Option<Time>,
     finish: bool,
     end: Option<End>,
-    /// What the peer said instead of a session.
+    /// Answer of the peer instead of a session.
     refused: Option<Fault>,
     reason: SessionEnd,
     /// Of the catch-up, while that continues.
@@ -209,7 +209,7 @@ struct Driver {
     over: Over,
 }
 
-/// What came on the stream.
+/// Input from the stream.
 enum Got {
     Bytes(Result<Option<usize>, ReadError>),
     /// In front of the session.

@@ -27,11 +27,11 @@ struct Running {
     by_peer: Counts<VerifyingKey>,
     /// Those that are live.
     live: Counts<Topic>,
-    /// How far those are that catch up.
+    /// Progress of those that catch up.
     catch_ups: HashMap<SessionId, CatchUp>,
 }
 
-/// How many there are of each, without those of which there are none.
+/// Number of each, without those of which there are none.
 #[derive(Debug)]
 struct Counts<K>(HashMap<K, usize>);
 
@@ -74,7 +74,7 @@ impl Sessions {
         SessionId(self.number.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// How many sessions with this peer are open, on all topics.
+    /// Returns the number of open sessions with this peer, on all topics.
     pub(crate) fn with(&self, peer: &VerifyingKey) -> usize {
         self.running.lock().by_peer.of(peer)
     }
@@ -136,7 +136,7 @@ impl Sessions {
         }
     }
 
-    /// How many topics have a session that is live.
+    /// Returns the number of topics with a live session.
     pub(crate) fn live_topics(&self) -> usize {
         self.running.lock().live.0.len()
     }
@@ -153,7 +153,7 @@ impl Sessions {
         (peers.len(), live.len())
     }
 
-    /// How many sessions run, and how many of them are live.
+    /// Returns the number of sessions, and how many of them are live.
     pub(crate) fn count(&self) -> (u64, u64) {
         let running = self.running.lock();
         let live = running.all.values().filter(|(_, one)| one.live);

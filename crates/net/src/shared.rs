@@ -1,4 +1,4 @@
-//! What all parts of a node's network share.
+//! State that all parts of a node's network share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,7 +109,8 @@ impl Shared {
         overlays
     }
 
-    /// What is common with a peer on a link has changed: overlays that began, and those that ended.
+    /// Reports a change of what is common with a peer on a link: overlays that began, and those
+    /// that ended.
     pub(crate) fn common_changed(&self, peer: VerifyingKey, changes: BTreeMap<Overlay, bool>) {
         let begun: BTreeSet<Overlay> = changes
             .iter()
@@ -129,8 +130,8 @@ impl Shared {
         }
     }
 
-    /// Whether a peer that speaks no links is known in an overlay. Without one, nodes that sync a topic
-    /// learn of each other over links, and need no neighbours in its overlay.
+    /// Returns `true` if a peer that speaks no links is known in an overlay. Without one, nodes
+    /// that sync a topic learn of each other over links, and need no neighbours in its overlay.
     pub(crate) fn is_published_in(&self, overlay: &Overlay) -> bool {
         if self.alpns.link.is_none() {
             return true;

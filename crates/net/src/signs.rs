@@ -28,7 +28,7 @@ struct Inner {
 pub(crate) enum Sign {
     /// It connected, met us, or has a new address.
     Shown(VerifyingKey),
-    /// Whether it is interested in the overlay has changed.
+    /// Its interest in the overlay changed.
     Interest(VerifyingKey),
     /// Another peer said that it is.
     Told(VerifyingKey),

@@ -99,7 +99,7 @@ impl TopicHandle {
         })
     }
 
-    /// Whether it was not left.
+    /// Returns `true` if it was not left.
     pub(crate) fn is_running(&self) -> bool {
         !self.leave.is_raised() && !self.done.is_raised()
     }
@@ -130,7 +130,7 @@ impl TopicHandle {
         }
     }
 
-    /// What happens in the network.
+    /// Returns the events of the network.
     pub(crate) fn events(&self) -> broadcast::Receiver<NetEvent> {
         self.shared.signals.events()
     }
@@ -171,7 +171,7 @@ struct Inputs {
     share: TopicShare,
 }
 
-/// What a topic's task works with.
+/// Task of a topic.
 #[derive(Debug)]
 struct TopicTask {
     shared: Arc<Shared>,
@@ -187,7 +187,7 @@ struct TopicTask {
     pairs: Few<VerifyingKey, Arc<PairShare>>,
     share: TopicShare,
     tasks: JoinSet<Outcome>,
-    /// What each task is for, in case it does not live to tell.
+    /// Purpose of each task, in case it ends without a report.
     started: Vec<(Id, Task)>,
 }
 
@@ -332,7 +332,7 @@ impl TopicTask {
         }
     }
 
-    /// What a copy of a peer has and lacks is not what the peer has and lacks.
+    /// Serves a copy of a peer. What it has and lacks is not what the peer has and lacks.
     fn serve_copy(&mut self, peer: VerifyingKey, wire: Box<Wire>, admitted: Admitted) {
         let pair = self.new_pair(peer);
         let stop = Arc::new(Flag::default());
@@ -502,7 +502,7 @@ impl TopicTask {
         self.shared.signals.tell(refused);
     }
 
-    /// What a peer shows that has a session or answers is not checked.
+    /// Waits for a sign of life. Signs of a peer that has a session or answers are not checked.
     fn wait_for_sign(&mut self, peer: VerifyingKey) {
         let need = self.need.as_deref();
         let waits = need.is_some_and(|need| need.waits_for(&peer));

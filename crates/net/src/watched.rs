@@ -118,7 +118,7 @@ impl<T> Watcher<T> {
         self.seen = self.seen.wrapping_sub(CHANGE);
     }
 
-    /// Whether there is a change that was not seen.
+    /// Returns `true` if there is a change that was not seen.
     pub fn has_changed(&self) -> bool {
         self.inner.changes() != self.seen
     }

@@ -35,7 +35,7 @@ pub(crate) struct Wire {
     pub(crate) first: Option<Bytes>,
 }
 
-/// What a session has of its connection.
+/// Part of its connection that a session has.
 #[derive(Debug)]
 pub(crate) enum Scope {
     /// All of it: the connection ends with the session.

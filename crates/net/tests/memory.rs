@@ -1,4 +1,4 @@
-//! What a topic costs in memory, counted by an allocator.
+//! Memory cost of a topic, counted by an allocator.
 
 #![allow(clippy::unwrap_used)]
 

@@ -154,7 +154,7 @@ impl Driver {
         }
     }
 
-    /// How many more nodes an overlay is to ask.
+    /// Returns the number of nodes that an overlay still has to ask.
     pub(super) fn lacking(&self, overlay: &Overlay) -> usize {
         let joined = self.overlays.get(overlay);
         joined.map_or(0, |joined| joined.member.lacking())
@@ -164,12 +164,12 @@ impl Driver {
         self.handle(overlay, Input::Join(peers), now);
     }
 
-    /// Whether there is a way to a peer, or one is being looked for.
+    /// Returns `true` if a peer can be reached, or a way to it is being looked for.
     pub(super) fn has_way(&self, peer: &VerifyingKey) -> bool {
         self.way(peer).is_some()
     }
 
-    /// Whether a peer is a neighbour somewhere.
+    /// Returns `true` if a peer is a neighbour somewhere.
     pub(super) fn is_neighbour(&self, peer: &VerifyingKey) -> bool {
         let found = self.peers.get(peer);
         let overlays = found.into_iter().flat_map(|found| &found.overlays);

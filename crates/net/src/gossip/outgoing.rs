@@ -90,12 +90,12 @@ impl Outgoing {
         Pushed::Taken
     }
 
-    /// Whether broadcasts fit.
+    /// Returns `true` if broadcasts fit.
     pub(super) fn has_room(&self) -> bool {
         self.queue.lock().bytes < limits::GOSSIP_QUEUE_BYTES_MAX / 2
     }
 
-    /// Whether the carrier ends or has ended.
+    /// Returns `true` if the carrier ends or has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.queue.lock().closed.is_some()
     }

@@ -51,7 +51,7 @@ impl Lan {
         }
     }
 
-    /// How it goes at a place now.
+    /// Sets the state of an interface.
     pub(super) fn is(&self, key: (u32, bool), failed: Option<ErrorKind>, nodes: usize) {
         if let Some(network) = self.0.lock().networks.get_mut(&key) {
             (network.failed, network.nodes) = (failed, nodes);

@@ -148,7 +148,7 @@ impl Segment<'_> {
     }
 }
 
-/// How many packets may still be examined.
+/// Number of packets that may still be examined.
 struct Tokens {
     left: u32,
     since: Instant,

@@ -9,18 +9,18 @@ use crate::flow::Flow;
 pub(super) struct Turns {
     /// Bytes of other messages since the last piece.
     passed_bytes: usize,
-    /// Whether a piece is being written.
+    /// `true` if a piece is being written.
     in_piece: bool,
 }
 
 impl Turns {
-    /// Whether pieces go: nothing else is to be written, or enough of that went before.
+    /// Returns `true` if pieces go: nothing else is to be written, or enough of that went before.
     pub(super) fn has_come(&self, has_pieces: bool, nothing_else: bool) -> bool {
         let enough = self.passed_bytes >= limits::LINK_PASSED_BYTES_MAX;
         has_pieces && (enough || nothing_else)
     }
 
-    /// Whether the path has room for a piece, which is handed out then.
+    /// Returns `true` if the path has room for a piece, which is handed out then.
     pub(super) fn begin(&mut self, flow: Option<&Flow>, company: bool) -> bool {
         self.in_piece = flow.is_none_or(|flow| flow.take(limits::LINK_PIECE_BYTES, company));
         self.in_piece

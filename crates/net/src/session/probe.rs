@@ -1,4 +1,4 @@
-//! Whether the peer of a session is still there, asked when it shows up next to the session.
+//! Check that the peer of a session is still there, when it shows up next to the session.
 
 use iroh::endpoint::Connection;
 use p2panda_core::limits;

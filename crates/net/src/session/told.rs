@@ -26,7 +26,7 @@ impl Progress {
         })
     }
 
-    /// Whether it is to be told now that so much was exchanged.
+    /// Returns `true` if it is to be told now that so much was exchanged.
     pub(super) fn is_due(&mut self, transfer: Transfer, now: Time) -> bool {
         let is_due = self.at + PROGRESS_INTERVAL <= now && transfer != self.told;
         if is_due {
@@ -36,7 +36,7 @@ impl Progress {
     }
 }
 
-/// How the peer, or the network, ended a session.
+/// Way in which the peer, or the network, ended a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByPeer {
     /// The peer ended the connection, or the stream, with this code.
@@ -45,7 +45,7 @@ pub(super) enum ByPeer {
     Lost,
 }
 
-/// How the connection ended, and otherwise how the stream did.
+/// Returns how the connection ended, and otherwise how the stream did.
 pub(super) fn by_peer(closed: Option<&ConnectionError>, stream: Option<u64>) -> Option<ByPeer> {
     match closed {
         Some(ConnectionError::ApplicationClosed(close)) => {

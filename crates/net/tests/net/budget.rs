@@ -1,4 +1,4 @@
-//! What a peer can make the node hold, and that others are served meanwhile
+//! Bounds of what a peer can make the node hold, while others are served
 //! (`docs/protocol/network.md#11`).
 
 use std::time::Duration;

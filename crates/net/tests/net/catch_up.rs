@@ -1,4 +1,4 @@
-//! What one node has, the other gets: before, during and after both are there.
+//! Exchange of operations: before, during and after both nodes are there.
 
 use p2panda_core::Phase;
 use p2panda_core::Topic;

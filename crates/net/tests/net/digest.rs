@@ -1,4 +1,4 @@
-//! Which protocol two nodes agree on, and what a session without news costs.
+//! Protocol that two nodes agree on, and the cost of a session without news.
 
 use p2panda_core::Phase;
 use p2panda_core::{Heights, SigningKey, Topic, limits};

@@ -48,7 +48,7 @@ pub struct TopicLog {
     pub phases: BTreeMap<SessionId, Vec<Phase>>,
     pub sent: BTreeMap<VerifyingKey, u64>,
     arrivals: Watched<Tail<Entry>>,
-    /// What its sessions compare.
+    /// Heads that its sessions compare.
     heads: Option<SharedHeads>,
 }
 
@@ -131,7 +131,7 @@ impl FakeNode {
         self.net.id()
     }
 
-    /// How others reach this node.
+    /// Returns the address for others to reach this node.
     pub fn bootstrap(&self) -> Bootstrap {
         Bootstrap {
             node: self.id(),

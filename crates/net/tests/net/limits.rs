@@ -1,4 +1,4 @@
-//! What a peer may not do, and that others continue while it tries.
+//! Forbidden actions of a peer: others continue while it tries.
 
 use std::time::Duration;
 

@@ -32,7 +32,8 @@ async fn a_node_with_a_wrong_clock_is_found() {
     }
 }
 
-/// Whether this process is in a namespace of its own. If not, runs the test in one that is.
+/// Returns `true` if this process is in a namespace of its own. If not, runs the test in one that
+/// is.
 fn is_inside(test: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
@@ -53,8 +54,8 @@ fn is_inside(test: &str) -> bool {
     false
 }
 
-/// How `unshare` makes a namespace here: some containers allow root one but nobody a user
-/// namespace.
+/// Returns the options of `unshare` to make a namespace here: some containers allow root one but
+/// nobody a user namespace.
 fn namespace() -> Option<&'static str> {
     ["-n", "-rn"].into_iter().find(|flags| {
         let mut probe = Command::new("unshare");

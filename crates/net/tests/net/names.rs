@@ -20,7 +20,7 @@ fn host(text: &str) -> HostAddr {
     text.parse().unwrap()
 }
 
-/// What the resolver answers, one after the other; the last answer stays.
+/// Answers of the resolver, one after the other; the last answer stays.
 #[derive(Clone)]
 struct Answers(Arc<Mutex<Told>>);
 

@@ -1,4 +1,5 @@
-//! Who syncs with whom: everyone who asks is served, and all come to hold the same with few sessions.
+//! Choice of sessions: everyone who asks is served, and all come to hold the same with few
+//! sessions.
 
 use std::time::Duration;
 

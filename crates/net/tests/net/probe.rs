@@ -187,7 +187,7 @@ pub async fn closed(connection: &Connection) -> (u64, Bytes) {
     }
 }
 
-/// What iroh dials.
+/// Returns the address that iroh dials.
 pub fn endpoint_addr(node: VerifyingKey, addrs: &[std::net::SocketAddr]) -> EndpointAddr {
     let id = PublicKey::from_bytes(node.as_bytes()).unwrap();
     addrs

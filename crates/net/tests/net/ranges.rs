@@ -14,7 +14,7 @@ fn author(number: u32) -> SigningKey {
     SigningKey::from_bytes(&secret)
 }
 
-/// What both have, and what only one of them has.
+/// Stores what both have, and what only one of them has.
 fn fill(nodes: &[&FakeNode; 2], topic: Topic) {
     for number in 0..AUTHORS {
         for (place, node) in (0..).zip(nodes) {

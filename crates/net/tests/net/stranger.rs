@@ -18,10 +18,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::fake_node::FakeNode;
 use crate::probe::Probe;
 
-/// Who was sent away is back after this time: a test is about places, not about handshakes.
+/// Time after which a node that was sent away is back: a test is about places, not about
+/// handshakes.
 const BACK_AFTER: Duration = Duration::from_secs(3);
 
-/// What a stranger does with a connection. Returns when it is of no use any more.
+/// Behaviour of a stranger on a connection. Ends when the connection is of no use any more.
 #[derive(Clone, Copy)]
 pub enum Does {
     /// Nothing at all, on this protocol.

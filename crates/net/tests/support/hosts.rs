@@ -65,8 +65,8 @@ pub fn on_two(test: &str, left: &str, right: &str) -> Option<Machine> {
     None
 }
 
-/// How `unshare` makes namespaces here: some containers allow root one but nobody a user
-/// namespace.
+/// Returns the options of `unshare` to make namespaces here: some containers allow root one but
+/// nobody a user namespace.
 fn namespace() -> Option<&'static str> {
     const PROBE: &str = "ip link add name lan type veth peer name far && unshare -n true";
     ["-n", "-rn"].into_iter().find(|flags| {
