@@ -9,7 +9,7 @@ use crate::{Heights, LogId, VerifyingKey};
 /// A named position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// Its name.
+    /// Name under which the position is stored.
     pub name: String,
     /// The highest position per author and log.
     pub heights: Heights,

@@ -103,13 +103,13 @@ pub enum TicketError {
     /// A later version of the format.
     #[error("the ticket has version {version}, of a newer p2panda; run a newer version")]
     Newer {
-        /// Its version.
+        /// Version of the format that the ticket has.
         version: u8,
     },
     /// A ticket of an unknown kind.
     #[error("the ticket is of kind {kind}, which this version does not know; run a newer version")]
     UnknownKind {
-        /// Its kind.
+        /// Unknown kind of the ticket.
         kind: u8,
     },
     /// The checksum is right, but the content breaks a rule.
@@ -199,7 +199,7 @@ impl Ticket {
         Ok(())
     }
 
-    /// The topic.
+    /// Returns the topic that the ticket names.
     pub fn topic(&self) -> Topic {
         self.topic
     }

@@ -136,7 +136,7 @@ pub enum BundleError {
 pub struct LongTermBundle {
     /// The owner's identity key.
     pub identity_key: PublicKey,
-    /// The pre-key.
+    /// Pre-key that a first message is encrypted to.
     pub signed_prekey: PreKey,
     /// By the identity key over the 32 bytes of the pre-key.
     pub prekey_signature: XSignature,
@@ -180,7 +180,7 @@ impl Wire for LongTermBundle {
 pub struct OneTimeBundle {
     /// The owner's identity key.
     pub identity_key: PublicKey,
-    /// The pre-key.
+    /// Pre-key that a first message is encrypted to.
     pub signed_prekey: PreKey,
     /// The key that makes the bundle good for one message only.
     pub onetime_prekey: Option<OneTimePreKey>,

@@ -12,7 +12,7 @@ use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, variant};
 /// A secret for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectMessage {
-    /// Its content.
+    /// Content for the recipient.
     pub content: Content,
     /// The member that can open it.
     pub recipient: Member,

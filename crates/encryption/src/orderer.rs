@@ -28,7 +28,7 @@ pub struct Message<P> {
     pub sender: Member,
     /// The messages it names as processed before it.
     pub dependencies: Vec<OperationId>,
-    /// Its payload.
+    /// Control message or data, as the sender made it.
     pub payload: P,
 }
 

@@ -45,7 +45,7 @@ impl fmt::Debug for GroupId {
 /// The kind is part of the identity: an individual and a group of one id are two members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Member {
-    /// A key.
+    /// A single key, such as that of a device.
     Individual(VerifyingKey),
     /// Another group, with all its members.
     Group(GroupId),

@@ -139,14 +139,14 @@ pub enum Event {
     /// The author was removed concurrently, and yet the operation took effect away from others:
     /// a removed manager that claims an old past, or two managers in conflict.
     Overturns {
-        /// The operation.
+        /// Id of the operation.
         operation: Hash,
         /// Number of operations that were here before and have another status now.
         overturned: usize,
     },
     /// The group has lost its last manager, and nobody can change it any more.
     Frozen {
-        /// The group.
+        /// Id of the group.
         group: GroupId,
         /// The operation after which it is so.
         operation: Hash,

@@ -53,7 +53,7 @@ impl Survey {
         self.looked.get_or_init(|| self.look()).await;
     }
 
-    /// Looks again.
+    /// Reads the interfaces of the system again.
     pub(crate) async fn look_again(&self) {
         if self.looked.initialized() {
             self.look().await;

@@ -97,7 +97,7 @@ impl Knocker {
     }
 }
 
-/// One question.
+/// A question to an address, until it is answered or times out.
 struct Question {
     /// Of our choice, and what an answer is addressed to.
     from: ConnectionId,

@@ -70,7 +70,7 @@ impl Dials {
     }
 }
 
-/// One link.
+/// A connection with a peer that all protocols share.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// No other link of this run of the node has it, and later ones have greater ones.

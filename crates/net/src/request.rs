@@ -65,7 +65,7 @@ pub enum Request {
     Totals {
         /// The topic that this is about.
         topic: Topic,
-        /// The ranges.
+        /// Ranges of logs to count.
         ranges: Vec<LogRange>,
         /// Answer.
         reply: oneshot::Sender<Totals>,

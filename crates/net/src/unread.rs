@@ -92,7 +92,7 @@ impl<T: Clone> Unread<T> {
     }
 }
 
-/// One listener.
+/// Receiver of events, with those that it has not read.
 #[derive(Debug)]
 pub(crate) struct Listener<T> {
     unread: Arc<Unread<T>>,

@@ -115,7 +115,7 @@ impl Book {
         Ok(own)
     }
 
-    /// One node.
+    /// Returns the entry of a node.
     pub fn get(&self, node: &VerifyingKey) -> Option<&Node> {
         self.nodes.get(node)
     }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// Bytes that only grow at their end.
 pub trait Buffer: AsRef<[u8]> {
-    /// Appends bytes.
+    /// Appends bytes at the end.
     fn append(&mut self, bytes: &[u8]);
 }
 

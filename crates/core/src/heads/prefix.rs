@@ -7,7 +7,7 @@ use crate::{LogId, VerifyingKey};
 
 /// Bytes of the key of a log: author, then log id.
 const KEY_BYTES: usize = 64;
-/// Its bits.
+/// Bits of the key of a log.
 const KEY_BITS: u16 = 8 * KEY_BYTES as u16;
 
 /// The key of a log, by which logs are ordered.

@@ -66,7 +66,7 @@ pub enum Output {
     Secret(GroupSecret),
     /// Content of a welcome.
     Bundle {
-        /// The secrets.
+        /// Secrets of the group that the welcome hands over.
         bundle: SecretBundle,
         /// The members before the add, as the welcome says.
         history: BTreeSet<Member>,

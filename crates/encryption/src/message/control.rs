@@ -8,13 +8,13 @@ use crate::{Member, OperationId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Control {
-    /// Of a change.
+    /// A change of members, or a new seed.
     Change(Change),
     /// Somebody took over a create, update or removal, or their own add.
     Ack {
         /// The author of the operation.
         ack_sender: Member,
-        /// The operation.
+        /// Id of the acknowledged operation.
         ack_seq: OperationId,
     },
     /// Somebody took over the add of another member.

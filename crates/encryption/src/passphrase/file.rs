@@ -29,7 +29,7 @@ pub enum FileError {
     /// A later version of the format.
     #[error("the recovery file has version {version}, of a newer p2panda; run a newer version")]
     Newer {
-        /// Its version.
+        /// Version of the format that the file has.
         version: u8,
     },
     /// It ends too early, or bytes follow its end.

@@ -15,7 +15,7 @@ use crate::time::Time;
 /// Environment of a member.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// The time.
+    /// Current time.
     pub now: Time,
     /// Random draws.
     pub draws: &'a mut Draws,
@@ -32,7 +32,7 @@ pub enum Input {
     Received {
         /// The peer at the other end of the connection.
         from: VerifyingKey,
-        /// Its message.
+        /// The message of the peer.
         message: Message,
         /// The round-trip time to it, as far as known.
         round_trip: Duration,
@@ -71,7 +71,7 @@ pub enum Output {
         to: VerifyingKey,
         /// The whole frame.
         frame: Bytes,
-        /// Its kind.
+        /// Kind of the frame, which says when it may be sent.
         kind: Kind,
     },
     /// The peer is a neighbour now.
@@ -107,7 +107,7 @@ impl Member {
         }
     }
 
-    /// The neighbours.
+    /// Returns the current neighbours.
     pub fn neighbours(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.views.neighbours()
     }

@@ -90,7 +90,7 @@ pub enum Message {
     Neighbour {
         /// Urgency of the request.
         priority: Priority,
-        /// Its addresses.
+        /// Encoded addresses of the sender.
         addresses: Option<Bytes>,
     },
     /// The sender is no longer a neighbour.

@@ -16,7 +16,7 @@ const BLOCKED_HELD_BYTES: usize = 512;
 /// One of the logs of an author in a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorLog {
-    /// Its author.
+    /// Author of the log.
     pub author: VerifyingKey,
     /// Its label, if it has a name.
     pub label: Option<Label>,

@@ -132,7 +132,7 @@ pub enum Message {
     Gossip {
         /// The overlay, as the sender names it.
         overlay: Tag,
-        /// The message.
+        /// Encoded gossip message.
         message: Bytes,
     },
     /// The sender ends the link.

@@ -23,7 +23,7 @@ pub struct ReceiptLog {
 }
 
 impl ReceiptLog {
-    /// The first log.
+    /// Returns the log without a name.
     pub const fn first(overlay: Overlay) -> ReceiptLog {
         ReceiptLog {
             overlay,

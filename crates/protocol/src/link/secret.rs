@@ -22,7 +22,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// The other one.
+    /// Returns the opposite side.
     pub const fn other(self) -> Side {
         match self {
             Side::Dialler => Side::Acceptor,

@@ -121,7 +121,7 @@ pub struct RejectedRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForkRow {
-    /// The author.
+    /// Author of both operations.
     pub author: VerifyingKey,
     /// Sequence number of the second operation.
     pub seq: u32,

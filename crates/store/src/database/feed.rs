@@ -28,7 +28,7 @@ pub struct FeedEntry {
     pub arrival: u64,
     /// The header of the operation. Its signature was verified on the way in.
     pub header: Header,
-    /// Its content.
+    /// Content that the entry shows.
     pub content: Content,
     /// Dependencies that had not arrived when waiting for them was over.
     pub missing: Vec<Dependency>,

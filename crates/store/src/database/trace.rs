@@ -19,7 +19,7 @@ pub struct StoredTrace {
     pub header: Header,
     /// Its arrival number.
     pub arrival: u64,
-    /// Its progress.
+    /// Progress of the operation through the stages.
     pub progress: Progress,
     /// The durable consumers that have a position in the topic, by name.
     pub consumers: Vec<ConsumerTrace>,
@@ -48,7 +48,7 @@ pub enum Progress {
     Ordered,
     /// It is in the feed.
     InFeed {
-        /// Its offset.
+        /// Offset of its entry in the feed.
         offset: u64,
         /// Dependencies that had not arrived when waiting for them was over.
         missing: Vec<Dependency>,

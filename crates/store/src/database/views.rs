@@ -43,7 +43,7 @@ impl ViewKey {
 pub struct ViewDefinition {
     /// The name under which it is stored.
     pub name: String,
-    /// Its version.
+    /// Version of the definition; a higher one replaces lower ones.
     pub version: u32,
     /// The topics whose feeds it is derived from.
     pub topics: Vec<Topic>,
@@ -69,7 +69,7 @@ pub struct OpenedView {
 pub struct Statement {
     /// From [`Sql::of`].
     pub sql: Arc<str>,
-    /// Its parameters.
+    /// Values that are bound to the parameters of the statement.
     pub parameters: Vec<Value>,
 }
 
@@ -222,7 +222,7 @@ pub enum ViewError {
     /// This version is below the one that is stored.
     #[error("a higher version of this view, {stored}, is stored")]
     Version {
-        /// The stored one.
+        /// Stored version.
         stored: u32,
     },
     /// The same version was made from other topics or statements.
@@ -243,7 +243,7 @@ pub enum ViewError {
     /// There is no such view, or it was deleted, or a higher version has taken its place.
     #[error("the view no longer exists")]
     Unknown,
-    /// It is stopped.
+    /// The view is stopped.
     #[error("the view is stopped at offset {}: {}", .0.offset, .0.detail)]
     Stopped(ViewStop),
     /// It does not stand still.

@@ -1,6 +1,6 @@
 //! The files in a data directory.
 
-/// The database.
+/// Name of the database of SQLite.
 pub(crate) const DATABASE: &str = "p2panda.sqlite";
 /// Held while the directory is open.
 pub(crate) const LOCK: &str = "lock";

@@ -8,16 +8,16 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 /// A value in a table of a view.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// Nothing.
+    /// The value `NULL` of SQL.
     #[default]
     Null,
     /// A whole number.
     Integer(i64),
     /// A floating point number.
     Real(f64),
-    /// Text.
+    /// A text in UTF-8.
     Text(String),
-    /// Bytes.
+    /// A byte string.
     Blob(Bytes),
 }
 
