@@ -1,8 +1,9 @@
 //! A node with its RPC on a Unix socket and a loopback port, for testing clients:
 //! `cargo run -p p2panda-rpc --example serve -- DIR [--open TOPIC] [--rooms COUNT] [--unknown-keys invite]
-//! [--origin ORIGIN] [--port PORT] [--peer NODE@ADDRESS]`. Its tokens are not secret. Everybody may read and relay in the topics
-//! after `--open`; with `--rooms` in every topic that they name, until the node keeps COUNT of
-//! them. Pages of the given origins may connect.
+//! [--origin ORIGIN] [--port PORT] [--peer NODE@ADDRESS] [--author-bytes BYTES]`. Its tokens are not
+//! secret. Everybody may read and relay in the topics after `--open`; with `--rooms` in every topic that
+//! they name, until the node keeps COUNT of them. Pages of the given origins may connect. The node keeps
+//! at most BYTES of each other author.
 
 #[path = "../tests/rpc/support.rs"]
 mod support;
@@ -25,6 +26,7 @@ async fn main() -> Result<(), Error> {
                 let (node, addr) = value.split_once('@').ok_or("a peer is NODE@ADDRESS")?;
                 wishes.peers.push((node.parse()?, addr.parse()?));
             }
+            "--author-bytes" => wishes.author_bytes = Some(value.parse()?),
             _ => return Err(format!("unknown option {name}").into()),
         }
     }

@@ -280,7 +280,7 @@ async fn the_demo_has_ports_and_files_of_its_own() {
     std::fs::write(site.path().join("index.html"), index).unwrap();
     std::fs::write(site.path().join("chat.js"), "1").unwrap();
     std::fs::write(site.path().join("notes.txt"), "2").unwrap();
-    let node = crate::support::node(home.path()).await.unwrap();
+    let node = crate::support::builder(home.path()).spawn().await.unwrap();
     let mut config = crate::support::config(home.path());
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.demo = Some(Demo::new(listen.clone(), site.path()));

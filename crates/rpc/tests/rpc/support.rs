@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
-use p2panda::{Builder, Mdns, NetworkId, Node, Topic, VerifyingKey};
+use p2panda::{Builder, Mdns, NetworkId, Quotas, Topic, VerifyingKey};
 use p2panda_rpc::daemon::{self, Config, Grant, Scopes, UnixPath, Unknown};
 
 /// Token of a client that reads, publishes and relays.
@@ -16,12 +16,7 @@ pub const SAM: &str = "token-of-sam";
 /// Token of a client that may do everything.
 pub const ROOT: &str = "token-of-root";
 
-/// A node that meets nobody.
-pub async fn node(dir: &Path) -> Result<Node, p2panda::Error> {
-    builder(dir).spawn().await
-}
-
-/// The same before it is spawned.
+/// A node that meets nobody, before it is spawned.
 pub fn builder(dir: &Path) -> Builder {
     p2panda::builder()
         .data_dir(dir)
@@ -68,11 +63,17 @@ pub struct Wishes {
     pub port: u16,
     /// Address of the node for other nodes, and of others for it.
     pub peers: Vec<(VerifyingKey, SocketAddr)>,
+    /// The most bytes that the node keeps of each other author.
+    pub author_bytes: Option<u64>,
 }
 
 /// Serves until a client asks for the end, and says on standard output where.
 pub async fn serve(dir: &Path, wishes: Wishes) -> Result<(), Box<dyn std::error::Error>> {
-    let node = node(dir).await?;
+    let quotas = Quotas {
+        author: wishes.author_bytes,
+        ..Quotas::default()
+    };
+    let node = builder(dir).quotas(quotas).spawn().await?;
     let mut config = config(dir);
     config.tcp = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, wishes.port))];
     config.access.origins = wishes.origins;
