@@ -21,8 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::access::Who;
 use super::service::Service;
-use super::streams::{ReadQuery, answered, is_last, no_live, number, text};
-use super::{consumers, map};
+use super::streams::{ReadQuery, answered, ended, is_last, no_live, number, text};
+use super::{consumers, map, reading};
 use crate::api::{Code, Message, RpcError};
 
 type Of<T> = Result<T, RpcError>;
@@ -254,18 +254,12 @@ impl Events {
         if self.is_over {
             return None;
         }
-        let event = match self.some().await {
-            Ok(event) => event?,
-            Err(error) => {
-                self.is_over = true;
-                let said = serde_json::json!({ "message": error.message, "data": error.data });
-                Event::default().event("ended").data(said.to_string())
-            }
-        };
-        Some(event)
+        let event = self.some().await;
+        self.is_over = event.is_err();
+        Some(event.unwrap_or_else(|error| ended(&error)))
     }
 
-    async fn some(&mut self) -> Of<Option<Event>> {
+    async fn some(&mut self) -> Of<Event> {
         let read = &mut self.read;
         if std::mem::take(&mut self.is_first) {
             let up_to_date = is_last(&read.service, read.topic, read.next).await?;
@@ -273,13 +267,13 @@ impl Events {
         }
         loop {
             if let Some((up_to_date, pruned)) = self.control.take() {
-                return Ok(Some(control(read.next, up_to_date, pruned)));
+                return Ok(control(read.next, up_to_date, pruned));
             }
-            let ended = read.service.ended();
+            let shutdown = read.service.ended();
             let batch = read.consumer.fetch(RPC_FRAME_MESSAGES_MAX);
             let batch = tokio::select! {
                 batch = batch.max_bytes(RPC_READ_BYTES_MAX).into_future() => batch,
-                () = ended => return Ok(None),
+                () = shutdown => return Err(reading::closed()),
             };
             let page = read
                 .shown(batch.map_err(|error| map::error(&error))?)
@@ -287,7 +281,7 @@ impl Events {
             self.control = Some((page.up_to_date, page.pruned));
             if !page.messages.is_empty() {
                 let data = serde_json::to_string(&page.messages).unwrap_or_default();
-                return Ok(Some(Event::default().event("data").data(data)));
+                return Ok(Event::default().event("data").data(data));
             }
         }
     }

@@ -50,8 +50,17 @@ pub(crate) async fn read(
 /// Checks that nothing after an offset was deleted by age. A read from the beginning starts where
 /// the topic begins now.
 pub(crate) async fn is_there(service: &Service, topic: Topic, after: u64) -> Of<()> {
+    check_behind(after, aged_until(service, topic).await?)
+}
+
+/// The highest offset of a topic that was deleted by age.
+pub(crate) async fn aged_until(service: &Service, topic: Topic) -> Of<u64> {
     let until = service.node.topic(topic).aged_until().await;
-    let until = until.map_err(|error| map::error(&error))?;
+    until.map_err(|error| map::error(&error))
+}
+
+/// Checks the same with what was deleted known.
+pub(crate) fn check_behind(after: u64, until: u64) -> Of<()> {
     if after == 0 || after >= until {
         return Ok(());
     }

@@ -108,6 +108,7 @@ async fn answer(
             let opens_spaces = who.opens_spaces();
             let following = service.node.topic(topic).follow().await;
             let following = following.map_err(|error| map::error(&error))?;
+            let aged = reading::aged_until(&service, topic).await?;
             Ok(events(Place {
                 service,
                 topic,
@@ -115,6 +116,8 @@ async fn answer(
                 alias,
                 after,
                 control: true,
+                aged,
+                is_over: false,
                 opens_spaces,
                 _place: place,
             }))
@@ -215,12 +218,16 @@ struct Place {
     after: u64,
     /// To be told: where the next read begins.
     control: bool,
+    /// Up to where content was deleted because of its age when this was last asked.
+    aged: u64,
+    is_over: bool,
     /// Whether the client may be shown what the node opens in spaces.
     opens_spaces: bool,
     _place: OwnedSemaphorePermit,
 }
 
-/// Messages as events `data`, each followed by an event `control` with the next offset.
+/// Messages as events `data`, each followed by an event `control` with the next offset; `ended` is the
+/// last one.
 fn events(place: Place) -> Response {
     let events = stream::unfold(place, |mut place| async move {
         let event = place.next().await?;
@@ -230,21 +237,37 @@ fn events(place: Place) -> Response {
     Sse::new(events).keep_alive(alive).into_response()
 }
 
+/// The last event of a stream: why it ends.
+pub(super) fn ended(error: &RpcError) -> Event {
+    let said = serde_json::json!({ "message": error.message, "data": error.data });
+    Event::default().event("ended").data(said.to_string())
+}
+
 impl Place {
     async fn next(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
+        let event = self.some().await;
+        self.is_over = event.is_err();
+        Some(event.unwrap_or_else(|error| ended(&error)))
+    }
+
+    async fn some(&mut self) -> Result<Event, RpcError> {
         loop {
             let handle = self.service.node.topic(self.topic);
             let page = handle.messages(self.after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
-            let page = page.await.ok()?;
+            let page = page.await.map_err(|error| map::error(&error))?;
             // The topic may have become one of a space.
             let may = self.service.may_open(self.opens_spaces, self.topic);
-            may.await.ok()?;
+            may.await?;
+            self.check_age().await?;
             if std::mem::take(&mut self.control) {
                 let next = text(self.after);
                 let is_up_to_date = page.is_empty();
                 let data =
                     format!("{{\"streamNextOffset\":\"{next}\",\"upToDate\":{is_up_to_date}}}");
-                return Some(Event::default().event("control").id(next).data(data));
+                return Ok(Event::default().event("control").id(next).data(data));
             }
             if let Some(last) = page.last() {
                 self.after = last.offset();
@@ -252,12 +275,24 @@ impl Place {
                 let view = |message| map::message(&self.alias, message, false);
                 let views: Vec<Message> = page.iter().map(view).collect();
                 let data = serde_json::to_string(&views).unwrap_or_default();
-                return Some(Event::default().event("data").data(data));
+                return Ok(Event::default().event("data").data(data));
             }
-            tokio::select! {
-                grown = self.following.grown(self.after) => grown.ok()?,
-                () = self.service.ended() => return None,
-            }
+            let grown = tokio::select! {
+                grown = self.following.grown(self.after) => grown,
+                () = self.service.ended() => return Err(reading::closed()),
+            };
+            grown.map_err(|error| map::error(&error))?;
         }
+    }
+
+    /// Checks that nothing was deleted because of its age since the last time that this reader has not
+    /// read. What was deleted before is not part of the topic that it reads.
+    async fn check_age(&mut self) -> Result<(), RpcError> {
+        let until = reading::aged_until(&self.service, self.topic).await?;
+        if until > self.aged {
+            self.aged = until;
+            reading::check_behind(self.after, until)?;
+        }
+        Ok(())
     }
 }

@@ -76,12 +76,12 @@ async fn a_page_says_where_the_next_one_begins_and_when_there_is_none() {
     world.end().await;
 }
 
-/// As if the content up to the second message was deleted because of its age.
-fn age(world: &World) {
+/// As if the content up to an offset was deleted because of its age.
+fn age(world: &World, until: i64) {
     let file = world.dir.path().join("p2panda.sqlite");
     let connection = rusqlite::Connection::open(file).unwrap();
-    let sql = "INSERT INTO aged_topic SELECT id, 2, 2 FROM topic";
-    assert!(connection.execute(sql, []).unwrap() > 0);
+    let sql = "INSERT INTO aged_topic SELECT id, ?1, ?1 FROM topic";
+    assert!(connection.execute(sql, [until]).unwrap() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn an_offset_below_what_retention_deleted_is_gone() {
     let world = World::new().await;
     let alias = world.keep().await;
     publish(&world, &alias, 3).await;
-    age(&world);
+    age(&world, 2);
     let path = |after: &str| format!("/v1/topics/{alias}/messages?after={after}");
     for (after, status) in [
         ("00000000000000000001", 410),
@@ -187,6 +187,70 @@ async fn a_stream_of_events_has_the_messages_and_where_to_go_on() {
     let mut again = stream(&world, &path, &headers).await;
     assert_eq!(data(&mut again, "data").await[0]["offset"], 3);
     world.end().await;
+}
+
+/// The code with which a stream of events ends. Nothing follows: the last chunk is empty.
+async fn ended(lines: &mut Lines<BufReader<TcpStream>>) -> String {
+    let said = data(lines, "ended").await;
+    assert!(said["message"].is_string(), "{said}");
+    while in_time(lines.next_line()).await.unwrap().unwrap() != "0" {}
+    said["data"]["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_events_ends_with_a_reason() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    publish(&world, &alias, 2).await;
+    let path = format!("/v1/topics/{alias}/messages?live=sse");
+    // Each waits for more once it has said that there is nothing.
+    let open = async |path: &str| {
+        let mut lines = stream(&world, path, &bearer(ALICE)).await;
+        while data(&mut lines, "control").await["upToDate"] != true {}
+        lines
+    };
+    let mut aged = open(&path).await;
+    age(&world, 4);
+    publish(&world, &alias, 1).await;
+    assert_eq!(ended(&mut aged).await, "expired");
+
+    let mut left = open(&path).await;
+    let params = api::TopicParams {
+        topic: alias.clone(),
+    };
+    let unix = world.unix().await;
+    unix.call::<api::TopicLeave>(&params).await.unwrap();
+    assert_eq!(ended(&mut left).await, "closed");
+
+    world.keep().await;
+    let mut sealed = open(&path).await;
+    let spaces = world.node.spaces();
+    let settings = p2panda::Settings::with_history();
+    let topic = crate::world::TOPIC;
+    let space = spaces.create_in(topic, "", settings).await.unwrap();
+    space.publish("sealed").await.unwrap();
+    assert_eq!(ended(&mut sealed).await, "forbidden");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_events_end_with_the_node() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    let path = format!("/v1/topics/{alias}/messages?live=sse");
+    let mut plain = stream(&world, &path, &bearer(ALICE)).await;
+    data(&mut plain, "control").await;
+    let named = format!("{path}&consumer=x");
+    let mut named = stream(&world, &named, &bearer(ALICE)).await;
+    data(&mut named, "control").await;
+    let World { node, running, dir } = world;
+    let end = async {
+        assert_eq!(ended(&mut plain).await, "closed");
+        assert_eq!(ended(&mut named).await, "closed");
+    };
+    tokio::join!(running.shutdown(), end);
+    node.shutdown().await.unwrap();
+    drop(dir);
 }
 
 #[tokio::test(flavor = "multi_thread")]
