@@ -28,6 +28,17 @@ const LIFE: Record<string, string> = {
   stored: "It is stored.",
 };
 
+/** Quotas of other nodes. */
+const QUOTAS: Record<string, string> = {
+  all: "quota of everything",
+  topic: "quota of the topic",
+  author: "quota of the author",
+};
+
+function quota(name: string): string {
+  return QUOTAS[name] ?? "another quota";
+}
+
 async function topics(node: Connection): Promise<t.Topic[]> {
   const names: string[] = [];
   let after: string | null = null;
@@ -95,10 +106,11 @@ const topicList: Page = async (node, argument) => {
     topic.logs,
     topic.waiting,
     Object.values(topic.rejected).reduce((sum, count) => sum + count, 0),
+    topic.not_kept.length,
     topic.forks,
     topic.consumers.length,
   ]);
-  const head = ["Topic", "Operations", "Size", "Logs", "Waiting", "Refused", "Forks", "Consumers"];
+  const head = ["Topic", "Operations", "Size", "Logs", "Waiting", "Refused", "Not kept by others", "Forks", "Consumers"];
   return el(
     "article",
     {},
@@ -120,6 +132,12 @@ async function topic(node: Connection, name: string): Promise<HTMLElement> {
     peer.live ? "live" : "catching up",
     peer.unsent === 0 ? "nothing" : `${peer.unsent} operations`,
     peer.stores_own === null ? "not said" : `up to ${peer.stores_own}`,
+  ]);
+  const notKept = status.not_kept.map((log) => [
+    id(log.node),
+    quota(log.quota),
+    el("span", {}, id(log.author), log.named ? ", in a log with a name" : null),
+    log.from,
   ]);
   const rejected = refused.rejected.map((row) => [
     link("trace", row.id, id(row.id)),
@@ -148,6 +166,12 @@ async function topic(node: Connection, name: string): Promise<HTMLElement> {
       ["Node", "Session", "It lacks", "Has stored of this node's log"],
       holders,
       "No node shares this topic now.",
+    ),
+    table(
+      "Not kept by other nodes",
+      ["Node", "Used up there", "Author", "From"],
+      notKept,
+      "No other node says that a quota stops it from keeping something.",
     ),
     table("Refused operations", ["Operation", "Reason", "From", "At"], rejected, "None was refused."),
     table(
@@ -248,6 +272,10 @@ const trace: Page = async (node, argument) => {
     ]),
     ...found.sent_to.map((peer): [string, string] => ["", `sent to ${peer}`]),
     ...found.stored_by.map((peer): [string, string] => ["", `stored by ${peer}, as it says`]),
+    ...found.not_kept.map((log): [string, string] => [
+      "",
+      `not kept by ${log.node}, as it says: ${quota(log.quota)}`,
+    ]),
   ];
   article.append(
     facts([

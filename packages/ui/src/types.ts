@@ -41,6 +41,16 @@ export interface Topic {
   blocked: number;
   own_log_closed: boolean;
   consumers: string[];
+  not_kept: NotKept[];
+}
+
+/** A log of which another node keeps nothing new, because a quota of that node is used up. */
+export interface NotKept {
+  node: string;
+  author: string;
+  named: boolean;
+  from: number;
+  quota: string;
 }
 
 export interface TopicPeer {
@@ -102,6 +112,7 @@ export interface Trace {
   consumers: Record<string, boolean>;
   sent_to: string[];
   stored_by: string[];
+  not_kept: NotKept[];
 }
 
 export interface NodeEvent {

@@ -24,11 +24,13 @@ const BROWSERS = [
 ];
 
 let node;
+/** A node with a message that another node does not keep, and that other node. */
+let author, keeper, unkept;
 
-async function start() {
+async function start(...args) {
   const dir = await mkdtemp(join(tmpdir(), "panda-ui-"));
   assert.ok(process.env.PANDA_SERVE, "set PANDA_SERVE to the binary of the example `serve`");
-  const child = spawn(process.env.PANDA_SERVE, [dir], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.env.PANDA_SERVE, [dir, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   for await (const line of createInterface({ input: child.stdout })) {
     const said = /^listening (\S+) /.exec(line);
     if (said) return { dir, child, url: `http://${said[1]}` };
@@ -36,8 +38,14 @@ async function start() {
   throw new Error("the node ended");
 }
 
-async function call(method, params = {}) {
-  const answer = await fetch(`${node.url}/rpc`, {
+async function stop({ dir, child, url }) {
+  await call("node.shutdown", {}, url);
+  await new Promise((resolve) => child.once("exit", resolve));
+  await rm(dir, { recursive: true });
+}
+
+async function call(method, params = {}, url = node.url) {
+  const answer = await fetch(`${url}/rpc`, {
     method: "POST",
     headers: { authorization: `Bearer ${ROOT}`, "content-type": "application/json" },
     body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }),
@@ -76,12 +84,27 @@ before(async () => {
   await call("topic.keep", { topic: TOPIC, keep: true });
   await call("publish", { topic: TOPIC, message: { content: { text: HOSTILE } } });
   await mkdir("screenshots", { recursive: true });
+  await fillUp();
 });
 
+/** The second message of the author exceeds what the keeper keeps of it. */
+async function fillUp() {
+  author = await start();
+  const { node, addrs } = await call("node.status", {}, author.url);
+  keeper = await start("--author-bytes", "1500", "--peer", `${node}@${addrs[0]}`);
+  for (const { url } of [author, keeper]) await call("topic.keep", { topic: TOPIC, keep: true }, url);
+  const publish = (letter) => {
+    const message = { content: { text: letter.repeat(1000) } };
+    const wait = { stored: 1, timeout_ms: 60_000 };
+    return call("publish", { topic: TOPIC, message, wait }, author.url);
+  };
+  assert.equal((await publish("a")).waited, true);
+  unkept = await publish("b");
+  assert.deepEqual(unkept.not_kept.map(({ quota }) => quota), ["author"]);
+}
+
 after(async () => {
-  await call("node.shutdown");
-  await new Promise((resolve) => node.child.once("exit", resolve));
-  await rm(node.dir, { recursive: true });
+  for (const started of [node, author, keeper]) if (started) await stop(started);
 });
 
 for (const { name, path, options } of BROWSERS) {
@@ -200,6 +223,19 @@ for (const { name, path, options } of BROWSERS) {
         assert.ok(wide <= there, `${place}: ${wide} > ${there}`);
       }
       await page.screenshot({ path: `screenshots/${name}-narrow.png` });
+    });
+
+    test("what another node does not keep is shown with the quota", async () => {
+      await page.setViewport({ width: 1024, height: 768 });
+      await page.goto(`${author.url}/`);
+      await signIn(ROOT);
+      await shows("Storage is ready.");
+      const [{ node: other }] = unkept.not_kept;
+      const { alias } = await call("topic.alias", { topic: TOPIC }, author.url);
+      await go(`topics/${alias}`, "quota of the author");
+      assert.ok(await page.$(`main td code[title="${other}"]`));
+      await accessible("a topic that another node does not keep");
+      await go(`trace/${unkept.id}`, `not kept by ${other}, as it says: quota of the author`);
     });
 
     test("nothing went wrong in the page", () => {
