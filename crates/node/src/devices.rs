@@ -157,6 +157,17 @@ impl DeviceOffer {
         self.link.digits().await
     }
 
+    /// Waits until the link ends without a call of this side: the other device refuses it or is gone, or the
+    /// code expires. Returns why.
+    ///
+    /// Cancel safe.
+    pub async fn ended(&mut self) -> Error {
+        match self.link.until_end(|_| None::<()>).await {
+            Err(error) => error,
+            Ok(()) => Error::Closed,
+        }
+    }
+
     /// Confirms that the other device shows `digits`. There is one try. Returns the device, which must
     /// then be added to the person and answered.
     ///

@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use p2panda_core::limits::{
-    DEVICE_LINK_LIFETIME, DEVICE_LINK_LINGER, DEVICE_LINK_PART_BYTES_MAX, DEVICE_LINK_PARTS_MAX,
-    DEVICE_LINK_REPEAT,
+    DEVICE_LINK_ALIVE, DEVICE_LINK_LIFETIME, DEVICE_LINK_LINGER, DEVICE_LINK_PART_BYTES_MAX,
+    DEVICE_LINK_PARTS_MAX, DEVICE_LINK_REPEAT, DEVICE_LINK_SILENCE,
 };
 use p2panda_core::{DeviceCode, VerifyingKey};
 use p2panda_encryption::{PublicKey, Secret, SecretKey};
@@ -37,6 +37,10 @@ pub struct DeviceLink {
     started: Duration,
     /// Time at which unacknowledged frames are sent again.
     due: Duration,
+    /// Time at which the new device repeats a bundle that was acknowledged.
+    alive: Duration,
+    /// Time of the last frame of the peer.
+    heard: Duration,
     /// Number of received parts, as reported to the peer.
     taken: Option<u64>,
     events: VecDeque<Event>,
@@ -143,6 +147,12 @@ pub enum LinkEnd {
     /// The other device broke the rules.
     #[error("the other device did not keep to the protocol")]
     Broken,
+    /// The other device was there, and then nothing came from it for some time.
+    #[error(
+        "nothing came from the other device for {} seconds; make another code when both are online",
+        DEVICE_LINK_SILENCE.as_secs()
+    )]
+    Silent,
 }
 
 /// Why a confirmation failed.
@@ -172,6 +182,7 @@ impl LinkEnd {
             LinkEnd::Digits => 3,
             LinkEnd::Contested => 4,
             LinkEnd::Broken => 5,
+            LinkEnd::Silent => 6,
         }
     }
 
@@ -182,6 +193,7 @@ impl LinkEnd {
             3 => LinkEnd::Digits,
             4 => LinkEnd::Contested,
             5 => LinkEnd::Broken,
+            6 => LinkEnd::Silent,
             _ => LinkEnd::Refused,
         }
     }
@@ -256,6 +268,8 @@ impl DeviceLink {
             role,
             started: now,
             due: now,
+            alive: now,
+            heard: now,
             taken: None,
             events: VecDeque::new(),
             end: None,
@@ -284,6 +298,9 @@ impl DeviceLink {
         let Some((stage, content)) = self.open(&author, frame) else {
             return;
         };
+        if self.peer.as_ref().is_some_and(|peer| peer.author == author) {
+            self.heard = now;
+        }
         if self.end.is_some() {
             if let Ok(Content::End(_)) = Content::decode(&content, stage) {
                 self.told_again();
@@ -329,7 +346,7 @@ impl DeviceLink {
                     commitment,
                     public,
                 });
-                self.due = now;
+                (self.due, self.heard) = (now, now);
             }
         }
     }
@@ -390,6 +407,7 @@ impl DeviceLink {
         let sending = match &mut self.role {
             Role::New { is_taken, .. } if parts == 0 => {
                 *is_taken = true;
+                self.alive = now.saturating_add(DEVICE_LINK_ALIVE);
                 return;
             }
             Role::Old {
@@ -585,7 +603,7 @@ impl DeviceLink {
         None
     }
 
-    /// Returns the frames that the peer has not acknowledged.
+    /// Returns the frames that the peer has not acknowledged, and what shows it that this side is there.
     fn lacking(&self) -> Vec<Content> {
         let mut lacking = Vec::new();
         let peer = self.peer.as_ref();
@@ -606,7 +624,8 @@ impl DeviceLink {
                 ..
             } => {
                 let is_known = *is_taken || answer.is_some();
-                let waits = self.session.is_some() && !is_known;
+                let is_due = !is_known || answer.is_none() && self.now >= self.alive;
+                let waits = self.session.is_some() && is_due;
                 (is_known, waits.then(|| Content::Device(bundle.clone())))
             }
         };
@@ -625,7 +644,7 @@ impl DeviceLink {
         frame::seal(content, key, (self.role.side(), &self.me), rng)
     }
 
-    /// Ends the link if a step took too long.
+    /// Ends the link if a step took too long, or the peer is gone.
     fn pass(&mut self, now: Duration) {
         self.now = now;
         if self.end.is_some() {
@@ -636,12 +655,15 @@ impl DeviceLink {
         }
         let lasted = now.saturating_sub(self.started);
         let is_late = lasted > DEVICE_LINK_LIFETIME;
+        let silence = now.saturating_sub(self.heard);
+        let is_silent = self.peer.is_some() && silence > DEVICE_LINK_SILENCE;
         match &self.role {
             Role::New {
                 lingers: Some(until),
                 ..
             } if is_late || now > *until => self.finish(LinkEnd::Done),
             _ if is_late => self.fail(LinkEnd::Expired),
+            _ if is_silent => self.fail(LinkEnd::Silent),
             _ => {}
         }
     }

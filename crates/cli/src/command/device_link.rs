@@ -70,6 +70,7 @@ pub async fn link(
     let mut lines = Lines::new(tokio::io::stdin());
     let said = tokio::select! {
         said = lines.next() => said.transpose()?,
+        ended = offer.ended() => return Err(ended),
         () = interrupt.wait() => None,
     };
     if !said.is_some_and(|said| is_yes(&said)) {

@@ -1,5 +1,7 @@
 //! The devices of a person, by the node that a command works with.
 
+use std::future::pending;
+
 use p2panda::{
     ConfirmError, DeviceCode, DeviceJoining, DeviceOffer, LinkEnd, Ticket, Topic, VerifyingKey,
 };
@@ -111,6 +113,18 @@ impl Linking {
         }
     }
 
+    /// Waits until the link ends although nobody has decided here. Returns why.
+    pub async fn ended(&mut self) -> Failure {
+        match self {
+            Linking::Own(offer) => offer.ended().await.into(),
+            Linking::Running(link) => match link.other_than(State::Compare).await {
+                Err(failure) => failure,
+                // Somebody else decides.
+                Ok(_) => pending().await,
+            },
+        }
+    }
+
     /// Confirms that both devices show the same digits. Returns the new device once it knows.
     pub async fn confirm(self, digits: &str) -> Result<VerifyingKey, Failure> {
         let link = match self {
@@ -202,6 +216,7 @@ fn ended(text: String) -> Failure {
         LinkEnd::Digits,
         LinkEnd::Contested,
         LinkEnd::Broken,
+        LinkEnd::Silent,
     ];
     match all.into_iter().find(|end| end.to_string() == text) {
         Some(end) => Failure::Node(ConfirmError::Ended(end).into()),

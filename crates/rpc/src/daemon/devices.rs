@@ -138,7 +138,17 @@ async fn offered(mut offer: DeviceOffer, mut told: Told) {
     let order = match digits {
         Ok(digits) => {
             told.compare(digits);
-            told.order().await
+            let order = tokio::select! {
+                order = told.order() => Ok(order),
+                error = offer.ended() => Err(error),
+            };
+            match order {
+                Ok(order) => order,
+                Err(error) => {
+                    told.over(Err(error));
+                    return offer.refuse().await;
+                }
+            }
         }
         Err(error) => {
             told.over(Err(error));

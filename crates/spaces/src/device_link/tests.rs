@@ -129,6 +129,15 @@ fn talk(devices: &mut [&mut Device], now: Duration) {
     }
 }
 
+/// Time passes, and the devices hear of each other.
+fn keep(devices: &mut [&mut Device], until: Duration) {
+    let mut now = START;
+    while now < until {
+        now = until.min(now + DEVICE_LINK_REPEAT);
+        talk(devices, now);
+    }
+}
+
 /// Both devices up to the digits.
 fn compared() -> (Device, Device) {
     let (mut old, mut new) = (Device::old(1), Device::new(2));
@@ -280,9 +289,12 @@ fn either_device_can_refuse() {
 fn a_link_is_valid_for_ten_minutes_and_not_longer() {
     let last = START + DEVICE_LINK_LIFETIME;
     let past = last + Duration::from_millis(1);
-    let (mut old, new) = compared();
-    let digits = new.digits().unwrap();
-    assert_eq!(old.confirm(digits, 1, last), Ok(()));
+    let (mut old, mut new) = compared();
+    keep(&mut [&mut old, &mut new], last);
+    let digits = new.digits().unwrap().clone();
+    assert_eq!(old.confirm(&digits, 1, last), Ok(()));
+    talk(&mut [&mut old, &mut new], last);
+    assert_eq!(new.answer(), Some(&answer(1)), "the person was slow");
     let (mut old, new) = compared();
     assert_eq!(old.link.next_wake().map(|wake| wake <= past), Some(true));
     let error = old.confirm(new.digits().unwrap(), 1, past);
@@ -299,6 +311,59 @@ fn a_link_is_valid_for_ten_minutes_and_not_longer() {
     talk(&mut [&mut old, &mut new], past);
     assert_eq!(new.link.end(), Some(LinkEnd::Expired));
     assert_eq!(old.digits(), None);
+}
+
+#[test]
+fn a_device_that_is_gone_ends_the_link() {
+    let last = START + DEVICE_LINK_SILENCE;
+    let past = last + Duration::from_millis(1);
+    for is_old in [true, false] {
+        let (mut old, mut new) = compared();
+        let (stays, other) = match is_old {
+            true => (&mut old, &mut new),
+            false => (&mut new, &mut old),
+        };
+        stays.sent(last);
+        assert_eq!(stays.link.end(), None);
+        assert!(
+            stays
+                .link
+                .next_wake()
+                .is_some_and(|wake| wake <= past + DEVICE_LINK_REPEAT)
+        );
+        let said = stays.sent(past);
+        let told = stays.outputs.last();
+        assert_eq!(told, Some(&LinkOutput::Ended(LinkEnd::Silent)));
+        // Should it be there after all, it hears of that.
+        other.take(&said, last);
+        assert_eq!(other.link.end(), Some(LinkEnd::Silent));
+    }
+    // Also in the middle of an answer.
+    let (mut old, new) = compared();
+    old.confirm(new.digits().unwrap(), 1, START).unwrap();
+    old.sent(past);
+    assert_eq!(old.link.end(), Some(LinkEnd::Silent));
+    // Nobody has used the code: there is nobody to be silent.
+    let mut old = Device::old(1);
+    old.sent(START + DEVICE_LINK_LIFETIME);
+    assert_eq!(old.link.end(), None);
+}
+
+#[test]
+fn a_bundle_is_repeated_as_a_sign_of_life() {
+    let (mut old, mut new) = compared();
+    assert!(new.sent(START + DEVICE_LINK_REPEAT).is_empty());
+    assert!(old.sent(START + DEVICE_LINK_REPEAT).is_empty());
+    let due = START + DEVICE_LINK_ALIVE + DEVICE_LINK_REPEAT;
+    let bundle = new.sent(due);
+    assert_eq!(bundle.len(), 1);
+    old.take(&bundle, due);
+    let taken = old.sent(due);
+    assert_eq!(taken.len(), 1, "each repeat is acknowledged");
+    new.take(&taken, due);
+    assert!(new.sent(due + DEVICE_LINK_REPEAT).is_empty());
+    let (last_old, last_new) = (old.link.heard, new.link.heard);
+    assert_eq!((last_old, last_new), (due, due));
 }
 
 #[test]
