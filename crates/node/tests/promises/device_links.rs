@@ -106,6 +106,20 @@ async fn an_offer_that_is_dropped_ends_at_the_other_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_gone_ends_the_link_at_the_other() {
+    let (old, new) = pair().await;
+    let mut offer = old.devices().offer().await.unwrap();
+    let mut joining = accept(&new, offer.code()).await;
+    let both = async { tokio::join!(offer.digits(), joining.digits()) };
+    let (at_old, at_new) = timeout(PATIENCE, both).await.unwrap();
+    assert_eq!(at_old.unwrap(), at_new.unwrap());
+    // Its side of the link stops with the node, and says nothing.
+    new.shutdown().await.unwrap();
+    let error = timeout(PATIENCE, offer.ended()).await.unwrap();
+    assert_eq!(end_of::<()>(Err(error)), LinkEnd::Silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_guesses_codes_is_not_noticed() {
     let (old, new) = pair().await;
     let guesser = temporary(old.network_id()).await;
