@@ -6,7 +6,7 @@ use p2panda_core::limits::{SPACE_ASK_INTERVAL, SPACE_HEAL_WAIT, SPACE_NAME_BYTES
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
 use p2panda_groups::Member;
-use p2panda_spaces::{LocalError, Planned, Settings};
+use p2panda_spaces::{LocalError, Planned, Role, Settings};
 use p2panda_store::StoreError;
 
 use crate::command::Command;
@@ -323,6 +323,9 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
             name: native.and_then(|(id, spaces)| spaces.name(&id)),
             role,
             scheme: native.and_then(|(id, spaces)| spaces.scheme(&id)),
+            secrets_left: native
+                .filter(|_| role.is_some_and(Role::has_secrets))
+                .map(|(id, spaces)| spaces.secrets_left(&id)),
             is_joining: known.joining.is_some(),
             is_of_devices: spaces.person.is_of_devices(topic),
         };

@@ -149,6 +149,9 @@ pub struct SpaceState {
     pub role: Option<Role>,
     /// How its messages are sealed, once members have told us.
     pub scheme: Option<Scheme>,
+    /// How many more secrets the space can have (`docs/protocol/spaces.md#8`). `None` if we are not handed
+    /// any.
+    pub secrets_left: Option<usize>,
     /// Whether we asked to join by an invite, and no owner has answered.
     pub is_joining: bool,
     /// Whether it is the device space of our person, which applications do not use.

@@ -340,9 +340,13 @@ async fn create(face: &Face, create: SpaceCreateArgs) -> Result<Outcome, Failure
 
 async fn list(face: &Face, json: bool) -> Result<Outcome, Failure> {
     for space in face.spaces().await? {
+        let left = space.secrets_left.filter(|_| space.nears_end());
         let line = SpaceLine::of(space);
         if print(&line, &line.plain(), json)? == Written::Closed {
             break;
+        }
+        if let Some(left) = left {
+            note(&nears_end(&format!("the space {}", line.space), left));
         }
     }
     Ok(Outcome::Done)
@@ -490,7 +494,17 @@ fn print_members(members: &api::SpaceMembersResult, json: bool) -> Result<Outcom
     for pending in &members.pending {
         note(&plain_pending(pending));
     }
+    if let Some(left) = members.secrets_left.filter(|_| members.nears_end()) {
+        note(&nears_end("the space", left));
+    }
     Ok(Outcome::Done)
+}
+
+fn nears_end(space: &str, left: u64) -> String {
+    format!(
+        "{space} can make {left} more secrets, the last ones for removals only: create another space and \
+         add its members there"
+    )
 }
 
 fn plain_member(line: &api::SpaceMemberView) -> String {

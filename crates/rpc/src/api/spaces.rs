@@ -1,5 +1,6 @@
 //! Encrypted spaces (`docs/protocol/rpc.md#14`).
 
+use p2panda_core::limits::SPACE_SECRETS_LEFT_TOLD;
 use p2panda_core::{Hash, VerifyingKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,8 +85,24 @@ pub struct SpaceView {
     /// How messages are sealed; none if the node does not know yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<SpaceScheme>,
+    /// How many more secrets the space can have: each removal needs one, in the message scheme also each
+    /// addition. With none left, nobody can be removed. Absent if the node is handed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_left: Option<u64>,
     /// Whether the node asked to join and no owner has admitted it yet.
     pub joining: bool,
+}
+
+impl SpaceView {
+    /// Whether the space has so few secrets left that its members should go to another one.
+    pub fn nears_end(&self) -> bool {
+        nears_end(self.secrets_left)
+    }
+}
+
+fn nears_end(left: Option<u64>) -> bool {
+    let mut told = SPACE_SECRETS_LEFT_TOLD.iter();
+    left.is_some_and(|left| told.any(|told| left <= *told as u64))
 }
 
 /// Result of `space.list`.
@@ -205,9 +222,19 @@ pub struct SpaceMembersResult {
     /// Changes of the node's person that the space has not been told yet. Empty with `at`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<SpacePendingView>,
+    /// How many more secrets the space can have, as far as the node was handed them. Absent with `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_left: Option<u64>,
     /// Whether nobody lacks secrets and no new secret is needed. Always about now, even if the members
     /// are those of another time.
     pub healed: bool,
+}
+
+impl SpaceMembersResult {
+    /// Whether the space has so few secrets left that its members should go to another one.
+    pub fn nears_end(&self) -> bool {
+        nears_end(self.secrets_left)
+    }
 }
 
 /// A member.
@@ -339,4 +366,17 @@ pub struct SpaceLackingResult {
     /// Members that lack secrets and can be reached; they get them soon.
     #[schemars(with = "Vec<String>")]
     pub members: Vec<VerifyingKey>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nears_end;
+
+    #[test]
+    fn a_space_nears_its_end_where_its_members_are_told() {
+        for (left, expected) in [(Some(1_001), false), (Some(1_000), true), (Some(0), true)] {
+            assert_eq!(nears_end(left), expected, "{left:?}");
+        }
+        assert!(!nears_end(None), "it is not known here");
+    }
 }

@@ -193,6 +193,7 @@ pub(crate) async fn members(
         members: at.into_iter().flatten().map(view).collect(),
         teams: Vec::new(),
         pending: Vec::new(),
+        secrets_left: None,
         healed: now.healed,
     })
 }
