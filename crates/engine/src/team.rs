@@ -135,8 +135,13 @@ pub(crate) fn recover(turn: &mut Turn<'_>) -> Result<(), SpaceError> {
         return Ok(());
     };
     let changed = sign(turn, |spaces, _| spaces.recover_teams(&by))?;
+    let person = turn.state.spaces.person.id.filter(|_| !changed.is_empty());
     for team in changed {
         to_do(turn, team);
+    }
+    // Devices that were revoked with the restore manage none of them any more.
+    if let Some(person) = person {
+        tend_own(turn, person)?;
     }
     Ok(())
 }
@@ -146,6 +151,12 @@ pub(crate) fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError>
     let Some(id) = turn.state.spaces.id(topic) else {
         return Ok(());
     };
+    let me = turn.state.author;
+    let is_in = native(turn).is_ok_and(|native| native.spaces.role(&id, &me).is_some());
+    if !is_in && turn.state.spaces.recovery.restoring().is_some() {
+        // A restored device that has not joined the space yet.
+        return Ok(());
+    }
     let todo: Vec<GroupId> = turn.state.spaces.person.teams.of(topic).collect();
     for team in todo {
         let name = name(turn, &team);

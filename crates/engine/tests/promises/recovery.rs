@@ -12,6 +12,7 @@ use p2panda_engine::{
 
 use crate::space_lives::kill_child;
 use crate::spaces::{Asked, Peer, SECOND_US, TOPIC, asked, change, create, exchange};
+use crate::teams;
 
 const CHILD: &str = "recovery::child_that_restores_and_exports_until_it_is_killed";
 const CHILD_DIR: &str = "P2PANDA_ENGINE_RECOVERY_DIR";
@@ -177,6 +178,39 @@ fn what_a_member_wrote_since_comes_when_it_is_there() {
     assert_eq!(new.shown().len(), 3);
     assert!(friend.shown().contains(&"I am back".to_owned()));
     assert_eq!(friend.members(), new.members());
+}
+
+/// The recovery key manages the teams that its person manages, and so does the device that it restores.
+#[test]
+fn a_restored_device_manages_the_teams_of_its_person() {
+    let mut lost = owner(1);
+    let mut friend = Peer::following(4, &mut lost);
+    let add = SpaceChange::Add(friend.id(), Role::Editor);
+    lost.ask(change(add)).unwrap();
+    let team = lost.make_team();
+    lost.put_into(TOPIC, team);
+    let file = lost.export(90);
+    exchange(&mut [&mut lost, &mut friend]);
+    let mut new = Peer::new(2);
+    new.restore(&file, true).unwrap();
+    assert_eq!(new.ask(teams::list()), [], "it knows no team yet");
+    new.crash();
+    new.takes_all(&friend.operations());
+    settled(&mut new);
+    let look = new.ask(teams::list()).remove(0);
+    assert!(look.is_manager);
+    assert_eq!(look.pending, []);
+    let me = new.id();
+    let id = SigningKey::from_bytes(&[92; 32]).verifying_key();
+    let added = teams::change(team, id, Some(Role::Reader));
+    new.ask(added).unwrap();
+    exchange(&mut [&mut new, &mut friend]);
+    for peer in [&mut new, &mut friend] {
+        assert_eq!(peer.role_of_device(&id), Some(Role::Reader));
+        let look = peer.ask(teams::list()).remove(0);
+        let is_in = |key| look.devices.iter().any(|(device, _)| *device == key);
+        assert!(is_in(me) && !is_in(lost.id()), "a revoked device is out");
+    }
 }
 
 #[test]

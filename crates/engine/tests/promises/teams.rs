@@ -31,11 +31,15 @@ fn team<T: Send + 'static>(command: impl FnOnce(Reply<T>) -> TeamCommand) -> Ask
     asked(|reply| Command::Space(SpaceCommand::Team(command(reply))))
 }
 
-fn list() -> Asked<Vec<TeamLook>> {
+pub fn list() -> Asked<Vec<TeamLook>> {
     team(|reply| TeamCommand::List { reply })
 }
 
-fn change(id: GroupId, member: VerifyingKey, role: Option<Role>) -> Asked<Result<(), SpaceError>> {
+pub fn change(
+    id: GroupId,
+    member: VerifyingKey,
+    role: Option<Role>,
+) -> Asked<Result<(), SpaceError>> {
     let (team_id, member) = (id, Member::Individual(member));
     team(|reply| TeamCommand::Change {
         team: team_id,
@@ -46,7 +50,7 @@ fn change(id: GroupId, member: VerifyingKey, role: Option<Role>) -> Asked<Result
 }
 
 impl Peer {
-    fn make_team(&mut self) -> GroupId {
+    pub fn make_team(&mut self) -> GroupId {
         let made: Result<GroupId, SpaceError> = self.ask(team(|reply| {
             let name = "crew".to_owned();
             TeamCommand::Create { name, reply }
@@ -68,7 +72,7 @@ impl Peer {
         self.put_into(topic, id);
     }
 
-    fn put_into(&mut self, topic: Topic, id: GroupId) {
+    pub fn put_into(&mut self, topic: Topic, id: GroupId) {
         let change = SpaceChange::AddGroup(id, Role::Editor);
         let added: Result<(), SpaceError> = self.ask(asked(|reply| {
             Command::Space(SpaceCommand::Change {
