@@ -14,12 +14,11 @@ pub const DEVICE_LINK_PARTS_MAX: usize = 64;
 pub const DEVICE_LINK_LIFETIME: Duration = Duration::from_secs(600);
 /// From one repeat of a frame to the next (`docs/protocol/device-link.md#3`).
 pub const DEVICE_LINK_REPEAT: Duration = Duration::from_secs(1);
-/// Maximum time that a new device with its answer waits for the old one
 /// From the acknowledgement of a bundle to its next repeat, by which both devices hear of each other
 /// (`docs/protocol/device-link.md#3`).
 pub const DEVICE_LINK_ALIVE: Duration = Duration::from_secs(3);
 /// How long the peer may be silent (`docs/protocol/device-link.md#6`).
 pub const DEVICE_LINK_SILENCE: Duration = Duration::from_secs(15);
-/// How long a new device that has its answer stays for the old one at most
+/// Maximum time that a new device with its answer waits for the old one
 /// (`docs/protocol/device-link.md#6`).
 pub const DEVICE_LINK_LINGER: Duration = Duration::from_secs(10);

@@ -125,8 +125,8 @@ async fn a_space_is_made_changed_and_read_by_its_scopes() {
     assert!(members.known);
     let left = members.secrets_left.unwrap();
     assert!((1_000..10_000).contains(&left), "{left}");
-    let all = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
-    assert_eq!(all.spaces[0].secrets_left, Some(left));
+    let spaces = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
+    assert_eq!(spaces.spaces[0].secrets_left, Some(left));
     let why = api::SpaceMemberParams {
         topic: topic.to_owned(),
         member,
