@@ -5,8 +5,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 
-use crate::support::ALICE;
-use crate::world::{World, bearer, in_time};
+use crate::support::{ALICE, ROOT};
+use crate::world::{TOPIC, World, bearer, in_time};
 
 pub fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").unwrap().1
@@ -419,4 +419,37 @@ fn a_demo_is_as_large_as_its_limits_and_no_larger() {
         .set_len(p2panda_core::limits::DEMO_BYTES_MAX - others + 1)
         .unwrap();
     assert!(p2panda_rpc::daemon::Demo::check(site.path()).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_answers_while_the_node_cannot_store() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    let root = world.client(ROOT).await;
+    let publisher = world.node.publisher(TOPIC).await.unwrap();
+    publisher.publish("before").await.unwrap();
+    // Somebody else writes to the database.
+    let other = rusqlite::Connection::open(world.dir.path().join("p2panda.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let publishing = tokio::spawn(async move { publisher.publish("meanwhile").await });
+    let status = async || {
+        in_time(root.call::<api::NodeStatus>(&api::Empty {}))
+            .await
+            .unwrap()
+    };
+    while status().await.health.state != "waiting" {}
+    let params = api::TopicParams { topic: alias };
+    let topic = in_time(root.call::<api::TopicStatus>(&params))
+        .await
+        .unwrap();
+    assert_eq!(topic.operations, 1);
+    in_time(root.call::<api::PeerList>(&api::Empty {}))
+        .await
+        .unwrap();
+    in_time(root.call::<api::NodeMetrics>(&api::Empty {}))
+        .await
+        .unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
+    // It waited, or was refused and is not stored.
+    let _ = in_time(publishing).await;
 }
