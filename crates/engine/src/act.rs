@@ -243,11 +243,7 @@ fn change_within(
             },
             SpaceChange::RemoveGroup(group) => match spaces.team(&group) {
                 Some(_) => spaces.remove_team(id, group, desk)?,
-                None => {
-                    let device = spaces.devices(&group).first().copied();
-                    let device = device.ok_or(LocalError::NoDevice)?;
-                    spaces.remove_members(id, &[device], desk)?
-                }
+                None => spaces.remove_person(id, group, desk)?,
             },
             SpaceChange::SetRole(member, role) => spaces.set_member_role(id, member, role, desk)?,
             SpaceChange::Remove(member) => spaces.remove_members(id, &[member], desk)?,

@@ -8,7 +8,7 @@ use chacha20::rand_core::Rng;
 use p2panda_core::limits::{PERSON_STEP_MAX, SPACE_NOTES_MAX};
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_groups::GroupId;
-use p2panda_spaces::{Role, Settings, SpaceId, Telling};
+use p2panda_spaces::{Pending, Role, Settings, SpaceId, Telling};
 use p2panda_store::StoreError;
 
 use crate::answer::EngineEvent;
@@ -87,7 +87,22 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         turn.state.spaces.recovery.note(*key, *written);
     }
     follow_told(turn, &told)?;
+    introduce(turn, &person);
     tell(turn, person, (topic, id), (&told, &keys))
+}
+
+/// Where this node has not said of which person it is a device, it is to.
+fn introduce(turn: &mut Turn<'_>, person: &GroupId) {
+    let spaces = &turn.state.spaces;
+    let all = spaces.topics().map(|(topic, _)| *topic);
+    let is_silent = |topic: &Topic| {
+        let native = spaces.native(topic);
+        native.is_some_and(|(id, native)| native.spaces.is_silent(&id, person))
+    };
+    let silent: Vec<Topic> = all.filter(is_silent).collect();
+    for topic in silent {
+        turn.state.spaces.person.add(topic, Pending::Introduce);
+    }
 }
 
 fn follow_told(turn: &mut Turn<'_>, told: &Told) -> Result<(), StoreError> {

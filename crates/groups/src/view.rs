@@ -3,8 +3,9 @@
 use p2panda_core::{Hash, VerifyingKey};
 use thiserror::Error;
 
+use crate::check::Verb;
 use crate::few::Few;
-use crate::graph::{Content, Past};
+use crate::graph::{Content, Node, Past};
 use crate::groups::Groups;
 use crate::registry::{GroupIndex, KeyIndex, MemberIndex, OpIndex, RealmIndex};
 use crate::resolve::{Budget, join};
@@ -248,6 +249,70 @@ impl View<'_> {
             } => Some(**nonce),
             _ => None,
         }
+    }
+
+    /// The operations that rely on the create of a group that counts at this point, with or without
+    /// effect.
+    fn operations_on(&self, group: &GroupId) -> Vec<&Node> {
+        let groups = self.groups;
+        let Some(index) = groups.registry.find_group(group) else {
+            return Vec::new();
+        };
+        let (realm, clock) = match &self.point {
+            Point::Now => (groups.registry.group(index).effective, None),
+            Point::After(past) | Point::Alone(past) => {
+                (groups.realm_in(index, &past.clock), Some(&past.clock))
+            }
+        };
+        let ops = realm.map(|realm| groups.realm(realm).ops.iter().copied());
+        ops.into_iter()
+            .flatten()
+            .filter(|op| clock.is_none_or(|clock| groups.graph.covers(clock, *op)))
+            .map(|op| groups.graph.node(op))
+            .collect()
+    }
+
+    /// Who signed an operation on a group that was allowed by its own past, sorted. Nobody else can say
+    /// so of them.
+    pub fn authors(&self, group: &GroupId) -> Vec<VerifyingKey> {
+        let nodes = self.operations_on(group).into_iter();
+        let authors = nodes.map(|node| self.groups.registry.key(node.author));
+        let mut authors = sorted(authors);
+        authors.dedup();
+        authors
+    }
+
+    /// The operations that made somebody a direct member of a group, with their authors, as far as
+    /// their own past allowed it; sorted.
+    pub fn additions(&self, group: &GroupId, member: &Member) -> Vec<(Hash, VerifyingKey)> {
+        let registry = &self.groups.registry;
+        let index = registry.find_group(group);
+        let known = registry.find_member(member);
+        let slot = index
+            .zip(known)
+            .and_then(|(index, known)| registry.group(index).slot(known));
+        let Some(slot) = slot else {
+            return Vec::new();
+        };
+        let adds = |node: &&Node| match &node.content {
+            Content::Create { initial, .. } => initial
+                .iter()
+                .any(|entry| entry.slot == slot && entry.dropped.is_none()),
+            Content::Change {
+                verb: Verb::Add(_),
+                slot: of,
+                ..
+            } => *of == slot,
+            Content::Change { .. } => false,
+        };
+        let nodes = self.operations_on(group).into_iter().filter(adds);
+        sorted(nodes.map(|node| (node.id, registry.key(node.author))))
+    }
+
+    /// The groups as somebody saw them who knew an operation and what is before it, and nothing else
+    /// ([`Groups::view_of`]).
+    pub fn past(&self, operation: &Hash) -> Result<View<'_>, UnknownOperation> {
+        self.groups.view_of(&[*operation])
     }
 
     /// All groups, sorted.

@@ -9,6 +9,7 @@ mod told;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod vector_tests;
+mod word;
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -56,7 +57,8 @@ pub enum DeviceChange {
 /// What a space lacks of a person. Given by [`Spaces::pending`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pending {
-    /// The space knows a device of the person, not the person: an owner admits it.
+    /// The space knows a device of the person, not the person: an owner admits it. Or it knows the person,
+    /// and this device has not said there that it belongs to it.
     Introduce,
     /// A device, or its own entry as an owner.
     Change(DeviceChange),
@@ -127,8 +129,10 @@ pub(crate) fn roles(view: &View<'_>, group: &GroupId) -> Roles {
     if out.is_empty() {
         return space::roles(view, group);
     }
-    let devices = out.iter().filter_map(|person| devices_of(view, person));
-    let devices: BTreeSet<VerifyingKey> = devices.flatten().collect();
+    let devices = out
+        .iter()
+        .flat_map(|person| word::out_with(view, group, person));
+    let devices: BTreeSet<VerifyingKey> = devices.collect();
     let mut roles = Roles::new();
     let mut put = |key: VerifyingKey, access: Access| {
         let role = roles.entry(key).or_insert(Role::from(access));
@@ -170,7 +174,9 @@ impl Spaces {
         }
         let all = all.into_iter().map(Member::Individual);
         let all: Vec<(Member, Role)> = all.map(|device| (device, Role::Owner)).collect();
-        self.create_group(&all, desk)
+        let (person, events) = self.create_group(&all, desk)?;
+        self.own = Some(person);
+        Ok((person, events))
     }
 
     /// The devices of a person, sorted; none if it is not known.
@@ -262,10 +268,11 @@ impl Spaces {
                 if is_team(&view, &group) {
                     continue;
                 }
+                let word = self.word(&founded.group, &group);
                 let direct = view.direct_members(&group).into_iter();
                 let devices = direct.filter_map(|(member, _)| match member {
-                    Member::Individual(key) => left.remove_entry(&key),
-                    Member::Group(_) => None,
+                    Member::Individual(key) if word.counts(&key) => left.remove_entry(&key),
+                    _ => None,
                 });
                 persons.extend(person(Some(group), devices.collect()));
             }
@@ -283,7 +290,8 @@ impl Spaces {
         persons
     }
 
-    /// The person that is a direct member of a space, and that a device belongs to.
+    /// The person that is a direct member of a space, and that a device belongs to by its own word: that a
+    /// group lists a key is not enough. Of several persons the one with the smallest id.
     pub fn person_of(&self, space: &SpaceId, device: &VerifyingKey) -> Option<GroupId> {
         let group = self.group(space)?;
         let now = self.groups.now();
@@ -291,7 +299,9 @@ impl Spaces {
         groups.find_map(|(member, _)| match member {
             Member::Group(person) => {
                 let devices = devices_of(&now, &person)?;
-                devices.contains(device).then_some(person)
+                let is_device =
+                    devices.contains(device) && self.word(&group, &person).counts(device);
+                is_device.then_some(person)
             }
             Member::Individual(_) => None,
         })
@@ -336,10 +346,41 @@ impl Spaces {
                 Some(_) => {}
             }
         }
+        self.remove_all_of(space, &persons, actions, desk)
+    }
+
+    /// Takes the membership of a person away, with those of its devices.
+    pub fn remove_person<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        person: GroupId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
+        let actions = self.person_actions(&group, &person, None);
+        if actions.is_empty() {
+            if let Some(device) = self.devices(&person).first() {
+                self.is_direct(space, device)?;
+            }
+            return Err(LocalError::NoDevice);
+        }
+        self.remove_all_of(space, &BTreeSet::from([person]), actions, desk)
+    }
+
+    fn remove_all_of<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        persons: &BTreeSet<GroupId>,
+        mut actions: Vec<Action>,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
         let own = self.person_of(&space, &self.me);
-        let leaves = own.is_some_and(|own| persons.len() == 1 && persons.contains(&own));
-        if leaves && self.direct_role(&group) != Some(Role::Owner) {
-            return self.ask_to_leave(space, desk);
+        let own = own.filter(|own| persons.len() == 1 && persons.contains(own));
+        if let Some(own) = own
+            && self.direct_role(&group) != Some(Role::Owner)
+        {
+            return self.ask_to_leave(space, own, desk);
         }
         // After our own removal we can do nothing more.
         let me = Member::Individual(self.me);
@@ -378,6 +419,7 @@ impl Spaces {
         if !self.has_secrets(space) {
             return Err(LocalError::NotWelcomed);
         }
+        self.is_of(person);
         let now = self.groups.now();
         let is_owner = self.direct_role(&group) == Some(Role::Owner);
         let mut direct = now.direct_members(&group).into_iter();
@@ -391,7 +433,12 @@ impl Spaces {
             };
             let actions = self.person_actions(&group, &person, role);
             if !actions.is_empty() {
-                return self.change_all(space, actions, desk);
+                let events = self.change_all(space, actions, desk)?;
+                if !self.has_secrets(space) || !self.is_silent(&space, &person) {
+                    return Ok(events);
+                }
+                self.told.extend(events);
+                return self.introduce(space, person, desk);
             }
         }
         if !is_nested {
@@ -428,12 +475,11 @@ impl Spaces {
             };
         }
         let teams = nested.iter().map(|(nested, _)| *nested);
-        let teams = teams.filter(|nested| is_team(&view, nested)).chain([group]);
+        let mut teams = teams.filter(|nested| is_team(&view, nested)).chain([group]);
+        let is_alone = teams.any(|group| self.is_alone(&view, &group, person));
         let mut pending = Vec::new();
-        if teams
-            .into_iter()
-            .any(|group| self.is_alone(&view, &group, person))
-        {
+        // It may have the person, and not our word that we are a device of it.
+        if is_alone || self.is_silent(space, person) {
             pending.push(Pending::Introduce);
         }
         let direct: BTreeMap<Member, Access> = view.direct_members(&group).into_iter().collect();
@@ -483,20 +529,46 @@ impl Spaces {
         if self.operations_of(&person).len() > PERSON_OPERATIONS_MAX {
             return Err(LocalError::TooManyDevices);
         }
-        let carried = self.groups.heads_of(&[person]);
+        // Operations on a group that is in the space come with a pointer.
+        let carried = match self.has_nested(&space, &person) {
+            true => Vec::new(),
+            false => self.groups.heads_of(&[person]),
+        };
         self.notes = vec![Note::Person(person)];
         let done = self.plain_with(space, false, &carried, desk);
         self.notes.clear();
         done.map(|()| self.events())
     }
 
+    /// Whether a group is in a space, directly or through others, as the messages of the space make it.
+    fn has_nested(&self, space: &SpaceId, group: &GroupId) -> bool {
+        let known = self.spaces.get(space);
+        let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
+            return false;
+        };
+        view_of(&self.groups, &known.graph.heads()).is_ok_and(|view| {
+            let mut nested = view.nested_groups(&founded.group).into_iter();
+            nested.any(|(nested, _)| nested == *group)
+        })
+    }
+
+    /// Notes of which person we are a device, if it lists us.
+    pub(super) fn is_of(&mut self, person: GroupId) {
+        if self.devices(&person).contains(&self.me) {
+            self.own = Some(person);
+        }
+    }
+
     /// Asks the owners to remove our person.
     fn ask_to_leave<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
+        person: GroupId,
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Done {
-        self.notes = vec![Note::Leaves];
+        let word = self.is_silent(&space, &person);
+        let word = word.then_some(Note::Person(person));
+        self.notes = word.into_iter().chain([Note::Leaves]).collect();
         let done = self.plain(space, false, desk);
         self.notes.clear();
         done.map(|()| self.events())

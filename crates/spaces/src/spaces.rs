@@ -22,6 +22,8 @@ use crate::{Role, SpaceId};
 /// the caller stores [`Spaces::changes`], in one transaction with what was processed or signed.
 pub struct Spaces {
     pub(crate) me: VerifyingKey,
+    /// The person of which we act as a device; not stored.
+    pub(crate) own: Option<GroupId>,
     pub(crate) groups: Groups,
     pub(crate) spaces: Touched,
     /// The outcome of a call of ours that is not told yet.
@@ -72,6 +74,7 @@ impl Spaces {
     pub fn new(me: VerifyingKey) -> Spaces {
         Spaces {
             me,
+            own: None,
             groups: Groups::new(Rules::Hardened),
             spaces: Touched::default(),
             told: Vec::new(),

@@ -108,7 +108,8 @@ impl Spaces {
         let person = direct.find_map(|(member, _)| match member {
             Member::Group(person) => {
                 let devices = devices_of(&now, &person)?;
-                devices.contains(key).then_some(Member::Group(person))
+                let is_device = devices.contains(key) && self.word(team, &person).counts(key);
+                is_device.then_some(Member::Group(person))
             }
             Member::Individual(_) => None,
         });
@@ -427,8 +428,11 @@ impl Spaces {
         {
             return Ok(());
         }
-        match self.teams_with(&space, key).first() {
-            Some(team) => Err(LocalError::ByTeam(*team)),
+        if let Some(team) = self.teams_with(&space, key).first() {
+            return Err(LocalError::ByTeam(*team));
+        }
+        match self.claimed_by(&group, key).first() {
+            Some(person) => Err(LocalError::ByPerson(*person)),
             None => Ok(()),
         }
     }

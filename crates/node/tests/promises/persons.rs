@@ -45,11 +45,14 @@ async fn two_devices_read_the_same_and_a_revoked_one_nothing_later() {
     // An owner admits the person.
     has_members(&second, 3).await;
     has_followed(&b).await;
-    let look = spaces[0].look().await.unwrap().unwrap();
-    let both = look.persons.iter().find(|one| one.person == person);
     let mut devices = [(b.id(), Role::Editor), (b2.id(), Role::Editor)];
     devices.sort_unstable_by_key(|(key, _)| *key);
-    assert_eq!(both.unwrap().devices, devices);
+    until("the second has said whose it is", || async {
+        let look = spaces[0].look().await.unwrap().unwrap();
+        let both = look.persons.iter().find(|one| one.person == person);
+        both.is_some_and(|both| both.devices == devices)
+    })
+    .await;
     let (_tx, mut rx) = spaces[1].stream().await.unwrap();
     let (tx2, mut rx2) = second.stream().await.unwrap();
     tx2.publish("from the second").await.unwrap();

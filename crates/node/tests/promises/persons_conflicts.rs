@@ -40,6 +40,11 @@ impl World {
             has_members(&of_device, 1 + count).await;
         }
         has_followed(&devices[0]).await;
+        until("each device has said whose it is", || async {
+            let look = space.look().await.unwrap();
+            look.is_some_and(|look| look.persons.iter().any(|one| one.devices.len() == count))
+        })
+        .await;
         let ids = devices.iter().map(Node::id).collect();
         for device in devices {
             device.shutdown().await.unwrap();

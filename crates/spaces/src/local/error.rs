@@ -88,6 +88,11 @@ pub enum LocalError {
     /// It is a member by a team only: change the team, or remove that from the space.
     #[error("it is a member through team {0}; change the team, or remove the team from the space")]
     ByTeam(GroupId),
+    /// It is a member only because a person lists it, which the key itself has not said: name the person.
+    #[error(
+        "it is a member only through person {0}, and has not said that it belongs to it; name the person"
+    )]
+    ByPerson(GroupId),
     /// In this space the recovery key is not, or not yet, a member.
     #[error("the recovery key is not a member of the space, as far as has synced; stay online")]
     NotRecoverable,

@@ -134,6 +134,9 @@ impl Spaces {
                 Err(ReceiveError::Invalid(invalid)) => return Err(invalid.into()),
             }
         }
+        if self.own.is_none() {
+            self.is_of(card.person);
+        }
         Ok(events)
     }
 

@@ -35,15 +35,24 @@ impl Spaces {
             .collect();
         let of_group = role.map(|role| role.min(Role::Editor));
         let mut wanted = vec![(Member::Group(*person), of_group)];
+        // Other keys keep what they have: that the person lists them is not their word.
+        let word = self.word(group, person);
         for device in self.devices(person) {
-            let device = Member::Individual(device);
+            let member = Member::Individual(device);
             // Removing an entry would remove the person, so an existing one stays.
-            let wants = role.filter(|role| *role == Role::Owner || records.contains_key(&device));
-            wanted.push((device, wants));
+            let has_record = records.contains_key(&member);
+            let wants = role.filter(|role| *role == Role::Owner || has_record);
+            if (has_record || wants.is_some()) && word.counts(&device) {
+                wanted.push((member, wants));
+            }
         }
         for device in former(&now, person) {
-            if !self.is_meant(group, person, &device) {
-                wanted.push((Member::Individual(device), None));
+            let member = Member::Individual(device);
+            if records.contains_key(&member)
+                && word.counts(&device)
+                && !self.is_meant(group, person, &device)
+            {
+                wanted.push((member, None));
             }
         }
         let me = Member::Individual(self.me);
@@ -71,8 +80,12 @@ impl Spaces {
         let now = self.groups.now();
         let direct: BTreeMap<Member, Access> = now.direct_members(group).into_iter().collect();
         let of_group = *direct.get(&Member::Group(*person))?;
+        let word = self.word(group, person);
         let devices = self.devices(person).into_iter();
-        let entries = devices.filter_map(|device| direct.get(&Member::Individual(device)).copied());
+        let entries = devices.filter_map(|device| {
+            let access = direct.get(&Member::Individual(device)).copied();
+            access.filter(|_| word.counts(&device))
+        });
         Some(Role::from(entries.min().unwrap_or(of_group)))
     }
 
@@ -106,9 +119,7 @@ impl Spaces {
             Member::Group(person) => Some(*person),
             Member::Individual(_) => None,
         });
-        let ours = |person: &GroupId| {
-            devices_of(&now, person).is_some_and(|devices| devices.contains(&self.me))
-        };
+        let ours = |person: &GroupId| self.word(&group, person).is_ours();
         persons.filter(ours).any(|person| {
             let revoked = former(&now, &person).into_iter();
             let mut kept = revoked.filter(|key| direct.contains_key(&Member::Individual(*key)));

@@ -26,31 +26,6 @@ impl Spaces {
         }
     }
 
-    /// The person of a device, where the device itself says so: it signed an operation on the person's
-    /// group, or introduced itself in a space.
-    pub fn person_known(&self, device: &VerifyingKey) -> Option<GroupId> {
-        let now = self.groups.now();
-        let groups = now.groups_of(&Member::Individual(*device)).into_iter();
-        let is_space = |group: &GroupId| {
-            let mut founded = self.spaces.values().filter_map(|known| known.founded);
-            founded.any(|founded| founded.group == *group)
-        };
-        let persons = groups.map(|(group, _)| group).filter(|group| {
-            devices_of(&now, group).is_some_and(|devices| devices.contains(device))
-                && !is_space(group)
-        });
-        let persons: Vec<GroupId> = persons.collect();
-        let mut signed = self.groups.operations().filter_map(|op| {
-            let group = op.arguments.group;
-            (op.author == *device && persons.contains(&group)).then_some(group)
-        });
-        signed.next().or_else(|| {
-            let spaces = self.spaces.keys();
-            let mut said = spaces.filter_map(|space| self.introduced(space).remove(device));
-            said.rfind(|person| persons.contains(person))
-        })
-    }
-
     /// After a change of the devices of our person: changes the teams that we manage the same way, and
     /// gives those that have changed. Nothing is published.
     pub fn tend_own_teams<R: CryptoRng, F: Forge>(

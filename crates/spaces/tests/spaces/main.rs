@@ -13,6 +13,7 @@ mod native_lives;
 mod native_messages;
 mod native_world;
 mod persons;
+mod persons_claimed;
 mod persons_told;
 mod recovery;
 mod scenarios;

@@ -324,8 +324,8 @@ impl Life {
         self.sync_all();
         // Persons that introduce themselves are admitted, and devices that join by that heal, too.
         let rounds = match (&self.persons, self.scheme) {
-            (Some(_), _) if self.team.is_some() => 7,
-            (Some(_), _) => 5,
+            (Some(_), _) if self.team.is_some() => 8,
+            (Some(_), _) => 6,
             // A member that could not open a root begins an epoch in the round after that.
             (None, Scheme::Message) => 3,
             (None, _) => 2,

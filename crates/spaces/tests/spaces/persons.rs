@@ -70,6 +70,10 @@ fn world() -> ([Node; 3], GroupId) {
 fn taken_in() -> ([Node; 3], GroupId) {
     let ([mut ada, mut ben, mut ben2], person) = world();
     heal_all(&mut [&mut ada, &mut ben, &mut ben2]);
+    // As a new device does once it is in.
+    assert_eq!(ben2.pending(person), [Pending::Introduce]);
+    ben2.follow(person);
+    sync(&mut [&mut ada, &mut ben, &mut ben2]);
     ([ada, ben, ben2], person)
 }
 
@@ -82,6 +86,8 @@ fn an_owner_takes_a_person_in_that_says_so() {
     heal_all(&mut [&mut ada, &mut ben, &mut ben2]);
     assert!(ada.is_healthy());
     assert_eq!(ben.pending(person), []);
+    ben2.follow(person);
+    sync(&mut [&mut ada, &mut ben, &mut ben2]);
     for node in [&ada, &ben, &ben2] {
         assert_eq!(node.role(ben2.id), Some(Role::Editor));
         assert_eq!(node.role(ben.id), Some(Role::Editor));
