@@ -419,7 +419,7 @@ impl Spaces {
         if !self.has_secrets(space) {
             return Err(LocalError::NotWelcomed);
         }
-        self.is_of(person);
+        self.note_own(person);
         let now = self.groups.now();
         let is_owner = self.direct_role(&group) == Some(Role::Owner);
         let mut direct = now.direct_members(&group).into_iter();
@@ -553,7 +553,7 @@ impl Spaces {
     }
 
     /// Notes of which person we are a device, if it lists us.
-    pub(super) fn is_of(&mut self, person: GroupId) {
+    pub(super) fn note_own(&mut self, person: GroupId) {
         if self.devices(&person).contains(&self.me) {
             self.own = Some(person);
         }

@@ -135,7 +135,7 @@ impl Spaces {
             }
         }
         if self.own.is_none() {
-            self.is_of(card.person);
+            self.note_own(card.person);
         }
         Ok(events)
     }

@@ -121,7 +121,10 @@ fn a_key_that_two_persons_list_is_of_the_one_it_names() {
     let readers = [late.member(), later.member()];
     let editors = others.map(|one| (one, Role::Editor));
     let readers = readers.map(|one| (one, Role::Reader));
-    ada.create(Settings::with_history(), &[&editors[..], &readers[..]].concat());
+    ada.create(
+        Settings::with_history(),
+        &[&editors[..], &readers[..]].concat(),
+    );
     for node in [&mut ben, &mut dan, &mut eve, &mut late, &mut later] {
         node.space = ada.space;
     }
