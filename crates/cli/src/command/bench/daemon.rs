@@ -21,7 +21,7 @@ use crate::failure::Failure;
 const STREAMS: usize = 100;
 
 /// For how long nothing happens.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(20);
 
 /// Seconds without work after which a start is over.
 const QUIET: u32 = 2;
