@@ -59,6 +59,8 @@ pub enum Need {
     Read,
     /// Scope `publish-as-node`.
     Publish,
+    /// Scopes `publish-as-node` and `space:read`.
+    SpacePublish,
     /// Scope `relay`.
     Relay,
     /// Scope `space:read`.
@@ -244,7 +246,7 @@ methods! {
     /// Lists members that lack secrets.
     SpaceLacking "space.lacking" SpaceRead TopicParams => SpaceLackingResult;
     /// Publishes a sealed message; fails rather than publish in the clear.
-    SpacePublish "space.publish" Publish PublishParams => PublishResult;
+    SpacePublish "space.publish" SpacePublish PublishParams => PublishResult;
     /// Subscribes to messages of members.
     SpaceSubscribe "space.subscribe" SpaceRead SubscribeParams => SubscribeResult;
     /// Subscribes to events of a space.

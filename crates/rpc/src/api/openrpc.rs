@@ -69,6 +69,7 @@ fn need(need: Need) -> &'static str {
         Need::Credential => "credential",
         Need::Read => "read",
         Need::Publish => "publish-as-node",
+        Need::SpacePublish => "publish-as-node, space:read",
         Need::Relay => "relay",
         Need::SpaceRead => "space:read",
         Need::SpaceAdmin => "space:admin",

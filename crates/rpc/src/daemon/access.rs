@@ -223,18 +223,19 @@ impl Who {
 
     /// Whether it may call a method that needs this.
     pub(crate) fn check(&self, need: Need) -> Result<(), RpcError> {
-        let scope = match need {
-            Need::Nothing | Need::Credential => return Ok(()),
-            Need::Read => Scope::Read,
-            Need::Publish => Scope::PublishAsNode,
-            Need::Relay => Scope::Relay,
-            Need::SpaceRead => Scope::SpaceRead,
-            Need::SpaceAdmin => Scope::SpaceAdmin,
-            Need::Admin => Scope::Admin,
+        let scopes: &[Scope] = match need {
+            Need::Nothing | Need::Credential => &[],
+            Need::Read => &[Scope::Read],
+            Need::Publish => &[Scope::PublishAsNode],
+            Need::SpacePublish => &[Scope::PublishAsNode, Scope::SpaceRead],
+            Need::Relay => &[Scope::Relay],
+            Need::SpaceRead => &[Scope::SpaceRead],
+            Need::SpaceAdmin => &[Scope::SpaceAdmin],
+            Need::Admin => &[Scope::Admin],
         };
-        match self.scopes.has(scope) {
-            true => Ok(()),
-            false => {
+        match scopes.iter().find(|scope| !self.scopes.has(**scope)) {
+            None => Ok(()),
+            Some(scope) => {
                 let message = format!("the credential does not have the scope {}", scope.as_str());
                 Err(RpcError::new(Code::Forbidden, message)
                     .hint("give it the scope in the node's configuration"))

@@ -141,6 +141,7 @@ pub(crate) async fn ephemeral(
     params: api::EphemeralSubmitParams,
 ) -> Of<api::Empty> {
     let topic = kept(session, &who, &params.topic).await?;
+    session.service.may_seal(&who, topic).await?;
     let message = params.message.0;
     EphemeralMessage::open(message.clone()).map_err(|error| {
         RpcError::new(Code::Invalid, error.to_string())

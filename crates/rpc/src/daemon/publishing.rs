@@ -102,7 +102,7 @@ pub(crate) async fn ephemeral(
     who: Arc<Who>,
     params: api::EphemeralPublishParams,
 ) -> Of<Empty> {
-    let (topic, _) = session.service.used_topic(&who, &params.topic).await?;
+    let (topic, _) = session.service.opened_topic(&who, &params.topic).await?;
     let opened = session.service.node.ephemeral(topic).await;
     let (publisher, _) = opened.map_err(|error| map::error(&error))?;
     let sent = publisher.publish(body(session, params.content)?).await;
@@ -122,8 +122,9 @@ async fn in_order<T>(publish: impl Future<Output = T>, order: MutexGuard<'_, ()>
     }
 }
 
+/// Who may not read what members say publishes nothing to them (4.10).
 async fn publisher(session: &Session, who: &Who, topic: &str) -> Of<Publisher> {
-    let (topic, _) = session.service.used_topic(who, topic).await?;
+    let (topic, _) = session.service.opened_topic(who, topic).await?;
     let publisher = session.service.node.publisher(topic).await;
     publisher.map_err(|error| map::error(&error))
 }

@@ -21,7 +21,7 @@ use super::session::Session;
 use super::subscription::{Credit, Open, Pulled, Subscription};
 use super::{consumers, map};
 use crate::api::{
-    self, AckPolicy, Code, Empty, EndedNote, EphemeralNote, Note, NoteOut, RpcError, Start,
+    self, AckPolicy, Code, Empty, EndedNote, EphemeralNote, Need, Note, NoteOut, RpcError, Start,
     SubscribeParams, SubscribeResult,
 };
 
@@ -443,8 +443,11 @@ pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> O
         return Err(error.hint("events are about all topics; use a credential for all of them"));
     }
     let opens_spaces = who.opens_spaces();
-    follow_events(session, &who, Vec::new(), move |event| {
-        opens_spaces || !matches!(event, p2panda::Event::Space { .. })
+    let has_devices = who.check(Need::Admin).is_ok();
+    follow_events(session, &who, Vec::new(), move |event| match event {
+        p2panda::Event::Space { .. } => opens_spaces,
+        p2panda::Event::RecoveryDue { .. } => has_devices,
+        _ => true,
     })
 }
 

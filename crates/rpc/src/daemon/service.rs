@@ -18,7 +18,7 @@ use super::devices::Links;
 use super::map;
 use super::metrics::Tally;
 use super::recovery::{Exports, Renewal};
-use crate::api::{Code, RpcError};
+use crate::api::{Code, Need, RpcError};
 
 /// The node with what clients need around it. Clones share it.
 #[derive(Clone)]
@@ -205,6 +205,16 @@ impl Service {
                 let error = RpcError::new(Code::Forbidden, message);
                 Err(error.hint("give it the scope in the node's configuration"))
             }
+        }
+    }
+
+    /// Whether the node may publish for somebody in a topic what its members take for the node's own, if
+    /// the topic carries a space: it seals it (4.10).
+    pub(crate) async fn may_seal(&self, who: &Who, topic: Topic) -> Result<(), RpcError> {
+        let carries = self.node.spaces().carries(topic).await;
+        match carries.map_err(|error| map::error(&error))? {
+            false => Ok(()),
+            true => who.check(Need::SpacePublish),
         }
     }
 

@@ -164,7 +164,12 @@ impl Session {
     ) -> Result<(Arc<Who>, M::Params), RpcError> {
         let who = self.who().ok_or_else(access::unauthenticated)?;
         who.check(M::NEED)?;
-        let takes_part = [Need::Publish, Need::SpaceRead, Need::SpaceAdmin];
+        let takes_part = [
+            Need::Publish,
+            Need::SpacePublish,
+            Need::SpaceRead,
+            Need::SpaceAdmin,
+        ];
         if self.service.is_relay && takes_part.contains(&M::NEED) {
             let error = RpcError::new(
                 Code::Forbidden,

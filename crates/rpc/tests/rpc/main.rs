@@ -14,6 +14,7 @@ mod named_reads;
 mod openrpc;
 mod quotas;
 mod scenario;
+mod scopes;
 mod spaces;
 mod support;
 mod world;
