@@ -362,6 +362,13 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         return Ok(());
     }
     for topic in turn.state.spaces.take_unhealed(now_us) {
+        if turn.state.spaces.drafts.is_done(&topic) {
+            // Revocations go first; they may have used what is done.
+            person::follow(turn, &topic)?;
+            if !turn.state.spaces.drafts.is_done(&topic) {
+                continue;
+            }
+        }
         let topic = turn.resolve(&topic)?;
         heal(turn, &topic)?;
     }

@@ -36,6 +36,29 @@ pub(crate) fn act<T>(
     act_within(turn, topic, &mut bytes, deed)
 }
 
+/// The same, with the secret that was drawn for the space, if there is one that fits. What is not used stays
+/// for the next change.
+pub(crate) fn act_by_draft<T>(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    deed: impl FnOnce(&mut Spaces, &mut OurDesk<'_, '_, '_, '_>) -> Done<T>,
+) -> Result<Result<T, SpaceError>, StoreError> {
+    let (mut ahead, lent) = turn.state.spaces.drafts.lend(&topic.topic).unzip();
+    let done = act(turn, topic, |spaces, desk| {
+        if let Some(ahead) = ahead.take() {
+            spaces.go_by(ahead);
+        }
+        let done = deed(spaces, desk);
+        ahead = spaces.take_unused();
+        done
+    });
+    if let Some((ahead, lent)) = ahead.zip(lent) {
+        let topic = topic.topic;
+        turn.state.spaces.drafts.give_back(topic, ahead, lent);
+    }
+    done
+}
+
 /// How many bytes of operations were made, and from how many on no more members are healed.
 #[derive(Default)]
 pub(crate) struct Bytes {

@@ -34,6 +34,12 @@ pub(crate) struct Drafting {
     pub lost: usize,
 }
 
+/// What is kept of a draft that is lent to a change.
+pub(crate) struct Lent {
+    number: u64,
+    lost: usize,
+}
+
 impl Drafts {
     /// Whether somebody takes the work. If not, nothing waits.
     pub fn set(&mut self, is_on: bool) {
@@ -104,6 +110,28 @@ impl Drafts {
             return None;
         }
         self.of.remove(topic).map(|drafting| drafting.ahead)
+    }
+
+    /// The same, to be given back by [`Drafts::give_back`] if the change does not use it.
+    pub fn lend(&mut self, topic: &Topic) -> Option<(Ahead, Lent)> {
+        if self.is_under_way(topic) {
+            return None;
+        }
+        let drafting = self.of.remove(topic)?;
+        let (number, lost) = (drafting.number, drafting.lost);
+        Some((drafting.ahead, Lent { number, lost }))
+    }
+
+    /// What was lent was not used, and may be by the next change.
+    pub fn give_back(&mut self, topic: Topic, ahead: Ahead, lent: Lent) {
+        let Lent { number, lost } = lent;
+        let drafting = Drafting {
+            number,
+            ahead,
+            is_done: true,
+            lost,
+        };
+        self.of.insert(topic, drafting);
     }
 
     /// A batch is over: what is done and was not used is of no use.

@@ -8,11 +8,12 @@ use p2panda_core::limits::{
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_encryption::{HybridBundle, Wire};
 use p2panda_groups::GroupId;
-use p2panda_spaces::{DeviceChange, LocalError, Pending, PersonCard, SpaceId};
+use p2panda_spaces::{DeviceChange, LocalError, Pending, PersonCard, Planned, SpaceId};
 use p2panda_store::StoreError;
 
 use crate::answer::EngineEvent;
-use crate::desk::{act, seconds, sign};
+use crate::desk::{act_by_draft, seconds, sign};
+use crate::drafts;
 use crate::own_keys::open_form;
 use crate::recovery_keys;
 use crate::space::form::Form;
@@ -269,26 +270,38 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     for topic in turn.state.spaces.person.take_due(PERSON_STEP_MAX) {
         // What cannot be signed now is, when more is known.
         let _ = team::recover(turn);
-        work(turn, &topic)?;
-        team::work(turn, &topic)?;
+        follow(turn, &topic)?;
     }
     tell_devices::due(turn)?;
     end_restoring(turn);
     Ok(())
 }
 
+/// One space follows our person and our teams, as far as possible now.
+pub(crate) fn follow(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
+    work(turn, topic)?;
+    team::work(turn, topic)
+}
+
 /// Applies changes in one space, as far as possible now, and stores the result in the same
-/// transaction.
+/// transaction. A revocation that makes a secret for many waits until that is sealed elsewhere.
 fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
     let Some((person, id)) = turn.state.spaces.person.id.zip(turn.state.spaces.id(topic)) else {
         return Ok(());
     };
     let by = turn.state.spaces.recovery.restoring().cloned();
-    if !left(turn, &id, &person).is_empty() && !waits_for_recovery(turn, &id) {
+    let before = left(turn, &id, &person);
+    if !before.is_empty() && !waits_for_recovery(turn, &id) {
+        let is_revocation =
+            |what: Pending| matches!(what, Pending::Change(DeviceChange::Revoke(_)));
+        let rotates = before.into_iter().any(is_revocation);
+        if rotates && drafts::waits(turn, topic, &Planned::Heal) {
+            return Ok(());
+        }
         let topic = turn.resolve(topic)?;
         // What is not possible now stays, and is tried again when a message arrives.
         let mine = Pending::Change(DeviceChange::Add(turn.state.author));
-        let done = act(turn, &topic, |spaces, desk| {
+        let done = act_by_draft(turn, &topic, |spaces, desk| {
             let mut events = Vec::new();
             if let Some(by) = by.filter(|_| spaces.pending(&id, &person).contains(&mine)) {
                 events.extend(spaces.recover(id, person, &by, desk)?);

@@ -3,10 +3,11 @@
 use p2panda_core::Topic;
 use p2panda_core::limits::SPACE_NAME_BYTES_MAX;
 use p2panda_groups::{GroupId, Member};
-use p2panda_spaces::{LocalError, Role, SpaceId};
+use p2panda_spaces::{LocalError, Planned, Role, SpaceId};
 use p2panda_store::StoreError;
 
-use crate::desk::{act, sign};
+use crate::desk::{act_by_draft, sign};
+use crate::drafts;
 use crate::own_keys::open_form;
 use crate::space::form::{Form, Native};
 use crate::space_command::{SpaceError, TeamCommand, TeamLook};
@@ -146,7 +147,8 @@ pub(crate) fn recover(turn: &mut Turn<'_>) -> Result<(), SpaceError> {
     Ok(())
 }
 
-/// One space follows the teams in it, as far as that is possible now.
+/// One space follows the teams in it, as far as that is possible now. A removal that makes a secret for
+/// many waits until that is sealed elsewhere.
 pub(crate) fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
     let Some(id) = turn.state.spaces.id(topic) else {
         return Ok(());
@@ -161,9 +163,13 @@ pub(crate) fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError>
     for team in todo {
         let name = name(turn, &team);
         if lacks(turn, &id, &team, name.as_deref()) {
+            let is_behind = lacks(turn, &id, &team, None);
+            if is_behind && drafts::waits(turn, topic, &Planned::Heal) {
+                return Ok(());
+            }
             let at = turn.resolve(topic)?;
             // What cannot be done now stays, and is tried again when something comes.
-            let done = act(turn, &at, |spaces, desk| {
+            let done = act_by_draft(turn, &at, |spaces, desk| {
                 Ok(((), spaces.follow_team(id, team, name.as_deref(), desk)?))
             })?;
             tell_devices::tried(turn, *topic, &done);

@@ -6,24 +6,26 @@ use p2panda_core::ordered::BTreeSet;
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::{Draft, Rekey};
 use p2panda_encryption::{Context, Sealed, Sealing};
-use p2panda_groups::{Member, View};
+use p2panda_groups::{Access, Action, GroupId, Member};
 use rand_core::CryptoRng;
 
+use crate::person::roles_after;
 use crate::space::{Roles, Space, secret};
 use crate::spaces::Spaces;
+use crate::team::is_team;
 use crate::{Role, SpaceId};
 
 /// A change of ours that is planned, as far as it makes a secret for those who stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Planned {
-    /// [`Spaces::heal`].
+    /// [`Spaces::heal`], [`Spaces::follow_person`], [`Spaces::follow_team`].
     Heal,
     /// [`Spaces::rotate`].
     Rotate,
-    /// [`Spaces::remove`], [`Spaces::remove_all`].
+    /// [`Spaces::remove_members`], [`Spaces::remove_team`], [`Spaces::remove_all`].
     Remove(Vec<Member>),
-    /// [`Spaces::set_role`].
+    /// [`Spaces::set_member_role`].
     SetRole(Member, Role),
 }
 
@@ -120,9 +122,14 @@ impl Spaces {
         self.ahead = Some(ahead);
     }
 
+    /// Takes back what the change has not used.
+    pub fn take_unused(&mut self) -> Option<Ahead> {
+        self.ahead.take()
+    }
+
     /// The change is made, or failed; whether what was drawn was of no use.
     pub fn forget_ahead(&mut self) -> bool {
-        self.ahead.take().is_some()
+        self.take_unused().is_some()
     }
 
     pub(crate) fn take_ahead(
@@ -144,7 +151,8 @@ impl Spaces {
         drawn.is_some_and(|(space, ahead)| ahead.fits(space, round, context))
     }
 
-    /// The first secret that a change makes; of epochs that lack, only those that a context shows.
+    /// The first secret that a change makes; of epochs that lack and of what owners do about members, only
+    /// what a context shows.
     fn round(
         &self,
         id: &SpaceId,
@@ -162,18 +170,20 @@ impl Spaces {
             return None;
         }
         let before = secret(&space.roles);
-        let without = |members: &[Member]| {
-            let after = without(&self.groups.now(), &group, members);
+        let after = |actions: &[Action]| {
+            let after = roles_after(&self.groups.now(), &group, actions);
             removal(&before, secret(&after))
         };
         let round = match planned {
             Planned::Heal if is_behind => removal(&before, secret(&wanted)),
             Planned::Heal if space.encryption.rekey() == Rekey::None => {
-                let begins = context.is_some_and(|context| space.lacks_epoch(context));
-                begins.then_some(Round {
-                    removed: None,
-                    members: before,
-                })
+                match space.lacks_epoch(context?) {
+                    true => Some(Round {
+                        removed: None,
+                        members: before,
+                    }),
+                    false => after(&self.tending(id, &group)),
+                }
             }
             Planned::Heal | Planned::Rotate => Some(Round {
                 removed: None,
@@ -181,10 +191,43 @@ impl Spaces {
             }),
             _ if is_behind => None,
             Planned::SetRole(_, role) if role.has_secrets() => None,
-            Planned::SetRole(member, _) => without(std::slice::from_ref(member)),
-            Planned::Remove(members) => without(members),
+            Planned::SetRole(member, role) => after(&self.changing(id, member, Some(*role))),
+            Planned::Remove(members) => {
+                let actions = members.iter();
+                let actions = actions.flat_map(|member| self.changing(id, member, None));
+                after(&actions.collect::<Vec<_>>())
+            }
         };
         round.filter(|round| round.members.contains(&self.me))
+    }
+
+    /// What takes a member out of a space, or gives it a lower role: with all devices if it is a person.
+    fn changing(&self, id: &SpaceId, member: &Member, role: Option<Role>) -> Vec<Action> {
+        let person = match member {
+            Member::Individual(key) => self.person_of(id, key),
+            Member::Group(group) => Some(*group).filter(|it| !is_team(&self.groups.now(), it)),
+        };
+        if let (Some(person), Some(group)) = (person, self.group(id)) {
+            return self.person_actions(&group, &person, role);
+        }
+        let (member, access) = (*member, role.map(Access::from));
+        vec![match access {
+            Some(access) => Action::Demote { member, access },
+            None => Action::Remove { member },
+        }]
+    }
+
+    /// The first of what an owner does about members when it heals, which may remove some.
+    fn tending(&self, id: &SpaceId, group: &GroupId) -> Vec<Action> {
+        if let Some(member) = self.excess(id).into_iter().next() {
+            let member = Member::Individual(member);
+            return vec![Action::Remove { member }];
+        }
+        let mut tasks = self.person_tasks(id).into_iter();
+        let first = tasks.next();
+        first.map_or_else(Vec::new, |(person, role)| {
+            self.person_actions(group, &person, role)
+        })
     }
 }
 
@@ -199,26 +242,4 @@ fn removal(before: &BTreeSet<VerifyingKey>, after: BTreeSet<VerifyingKey>) -> Op
         removed: Some(removed),
         members: after,
     })
-}
-
-/// The roles in a group once these are no direct members any more.
-fn without(view: &View<'_>, group: &p2panda_groups::GroupId, gone: &[Member]) -> Roles {
-    let mut left = Roles::new();
-    let mut keep = |key: VerifyingKey, access: p2panda_groups::Access| {
-        let role: Role = access.into();
-        let kept = left.entry(key).or_insert(role);
-        *kept = (*kept).max(role);
-    };
-    let stays = |(member, _): &(Member, _)| !gone.contains(member);
-    for (member, access) in view.direct_members(group).into_iter().filter(stays) {
-        match member {
-            Member::Individual(key) => keep(key, access),
-            Member::Group(nested) => {
-                for (key, within) in view.members(&nested) {
-                    keep(key, access.min(within));
-                }
-            }
-        }
-    }
-    left
 }

@@ -102,33 +102,76 @@ pub(crate) fn former(view: &View<'_>, group: &GroupId) -> BTreeSet<VerifyingKey>
 /// The persons of a group of which the entry of a device was removed: they are out, with what their
 /// other devices have of their own.
 pub(crate) fn persons_out(view: &View<'_>, group: &GroupId) -> BTreeSet<GroupId> {
-    let direct = view.direct_members(group).into_iter();
-    let groups: Vec<GroupId> = direct
-        .filter_map(|(member, _)| match member {
-            Member::Group(group) => Some(group),
-            Member::Individual(_) => None,
-        })
-        .collect();
-    if groups.is_empty() {
-        return BTreeSet::new();
+    let groups = groups_in(view.direct_members(group));
+    match groups.is_empty() {
+        true => groups,
+        false => out_of(view, groups, &former(view, group)),
     }
-    let former = former(view, group);
+}
+
+/// Those of these groups that are persons of which one of these has been a device by itself.
+fn out_of(
+    view: &View<'_>,
+    mut groups: BTreeSet<GroupId>,
+    former: &BTreeSet<VerifyingKey>,
+) -> BTreeSet<GroupId> {
     if former.is_empty() {
         return BTreeSet::new();
     }
-    let is_out = |person: &GroupId| {
+    groups.retain(|person| {
         let devices = devices_of(view, person);
-        devices.is_some_and(|devices| !devices.is_disjoint(&former))
-    };
-    groups.into_iter().filter(is_out).collect()
+        devices.is_some_and(|devices| !devices.is_disjoint(former))
+    });
+    groups
+}
+
+fn groups_in(direct: impl IntoIterator<Item = (Member, Access)>) -> BTreeSet<GroupId> {
+    let groups = direct.into_iter().filter_map(|(member, _)| match member {
+        Member::Group(group) => Some(group),
+        Member::Individual(_) => None,
+    });
+    groups.collect()
 }
 
 /// The roles in a group, in the form of our own nodes.
 pub(crate) fn roles(view: &View<'_>, group: &GroupId) -> Roles {
     let out = persons_out(view, group);
-    if out.is_empty() {
-        return space::roles(view, group);
+    match out.is_empty() {
+        true => space::roles(view, group),
+        false => roles_without((view, group), view.direct_members(group), &out),
     }
+}
+
+/// The same once these actions have been done in the group.
+pub(crate) fn roles_after(view: &View<'_>, group: &GroupId, actions: &[Action]) -> Roles {
+    let mut direct: BTreeMap<Member, Access> = view.direct_members(group).into_iter().collect();
+    let mut former = former(view, group);
+    for action in actions {
+        let (Some(member), access) = (action.member(), action.access()) else {
+            continue;
+        };
+        let _ = match access {
+            Some(access) => direct.insert(member, access),
+            None => direct.remove(&member),
+        };
+        if let Member::Individual(key) = member {
+            let _ = match access {
+                Some(_) => former.remove(&key),
+                None => former.insert(key),
+            };
+        }
+    }
+    let groups = direct.iter().map(|(member, access)| (*member, *access));
+    let out = out_of(view, groups_in(groups), &former);
+    roles_without((view, group), direct, &out)
+}
+
+/// The roles that these direct members have, and those in them, without persons that are out.
+fn roles_without(
+    (view, group): (&View<'_>, &GroupId),
+    direct: impl IntoIterator<Item = (Member, Access)>,
+    out: &BTreeSet<GroupId>,
+) -> Roles {
     let devices = out
         .iter()
         .flat_map(|person| word::out_with(view, group, person));
@@ -138,7 +181,7 @@ pub(crate) fn roles(view: &View<'_>, group: &GroupId) -> Roles {
         let role = roles.entry(key).or_insert(Role::from(access));
         *role = (*role).max(access.into());
     };
-    for (member, access) in view.direct_members(group) {
+    for (member, access) in direct {
         match member {
             Member::Individual(key) if devices.contains(&key) => {}
             Member::Individual(key) => put(key, access),

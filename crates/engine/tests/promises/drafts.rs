@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, channel};
 
+use bytes::Bytes;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
 use p2panda_core::limits::{
@@ -13,12 +14,13 @@ use p2panda_core::{
 };
 use p2panda_encryption::{Lifetime, OwnKeys, SecretKey};
 use p2panda_engine::{
-    Command, DraftWork, Fault, Incoming, Lanes, NewMessage, PublishError, Published, Role,
-    Settings, Source, SpaceChange, SpaceCommand, SpaceError, thread,
+    Command, DeviceChange, DraftWork, Fault, Incoming, Lanes, NewMessage, Pending, PersonCommand,
+    PublishError, Published, Role, Settings, Source, SpaceChange, SpaceCommand, SpaceError, thread,
 };
 use p2panda_spaces::Spaces;
 
-use crate::spaces::{Peer, SECOND_US, TOPIC, change, create, create_as};
+use crate::spaces::{Peer, SECOND_US, TOPIC, asked, change, create, create_as};
+use crate::teams;
 
 const ELSEWHERE: Topic = Topic::from_bytes([8; 32]);
 
@@ -362,6 +364,131 @@ fn without_a_thread_for_it_everything_is_sealed_at_once() {
     let (remove, removed) = removes(carol.id());
     alice.process(remove);
     assert_eq!(removed.try_recv().unwrap(), Ok(()));
+}
+
+/// Alice's space for many, and a second device of hers, which she has just revoked.
+fn space_with_a_lost_device() -> ([Peer; 3], VerifyingKey) {
+    let [mut alice, mut bob, carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let device = SigningKey::from_bytes(&[90; 32]).verifying_key();
+    let linked: Result<(), SpaceError> = alice.ask(asked(|reply| {
+        let bundle = Bytes::new();
+        Command::Space(SpaceCommand::Person(PersonCommand::Add {
+            device,
+            bundle,
+            reply,
+        }))
+    }));
+    linked.unwrap();
+    assert!(alice.engine().take_work().is_empty(), "nobody goes");
+    assert!(has(&mut alice, &device));
+    bob.hear(&alice);
+    let revoked: Result<(), SpaceError> = alice.ask(asked(|reply| {
+        Command::Space(SpaceCommand::Person(PersonCommand::Revoke {
+            device,
+            reply,
+        }))
+    }));
+    revoked.unwrap();
+    assert!(has(&mut alice, &device), "the space has not followed");
+    let pending = Pending::Change(DeviceChange::Revoke(device));
+    assert_eq!(alice.look().unwrap().pending, [pending]);
+    ([alice, bob, carol], device)
+}
+
+#[test]
+fn a_revocation_in_a_space_of_many_is_sealed_elsewhere() {
+    let ([mut alice, mut bob, mut carol], device) = space_with_a_lost_device();
+    let (here, is_here) = publishes(TOPIC, "after it was lost");
+    let (there, is_there) = publishes(ELSEWHERE, "\x61x");
+    alice.process(here);
+    alice.process(there);
+    assert!(is_there.try_recv().unwrap().is_ok(), "nothing holds it up");
+    assert!(is_here.try_recv().is_err(), "it waits for the new secret");
+    let done = work(&mut alice).seal();
+    alice.process(done.into());
+    assert!(is_here.try_recv().unwrap().is_ok());
+    assert!(alice.engine().take_work().is_empty());
+    assert!(!has(&mut alice, &device));
+    assert_eq!(alice.look().unwrap().pending, []);
+    for peer in [&mut bob, &mut carol] {
+        peer.hear(&alice);
+        assert_eq!(peer.shown(), ["after it was lost"]);
+        assert!(!has(peer, &device));
+    }
+}
+
+#[test]
+fn a_revocation_that_lost_its_race_is_made_on_the_thread() {
+    let ([mut alice, mut bob, _], device) = space_with_a_lost_device();
+    for role in [Role::Editor, Role::Reader] {
+        let outdated = work(&mut alice);
+        bob_does_something(&mut bob, &mut alice, role);
+        assert!(has(&mut alice, &device));
+        alice.process(outdated.seal().into());
+    }
+    assert!(!has(&mut alice, &device), "the third is made at once");
+    assert!(alice.engine().take_work().is_empty());
+}
+
+#[test]
+fn a_revocation_goes_on_after_a_crash() {
+    let ([mut alice, mut bob, _], device) = space_with_a_lost_device();
+    drop(work(&mut alice));
+    alice.crash();
+    alice.publish("after it was lost").unwrap();
+    assert!(!has(&mut alice, &device));
+    bob.hear(&alice);
+    assert_eq!(bob.shown(), ["after it was lost"]);
+}
+
+#[test]
+fn a_removal_from_a_team_is_sealed_elsewhere() {
+    let [mut alice, mut bob, _carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let team = alice.make_team();
+    let member = SigningKey::from_bytes(&[91; 32]).verifying_key();
+    let join = teams::change(team, member, Some(Role::Reader));
+    alice.ask(join).unwrap();
+    alice.put_into(TOPIC, team);
+    assert!(has(&mut alice, &member));
+    assert!(alice.engine().take_work().is_empty(), "nobody goes");
+    alice.ask(teams::change(team, member, None)).unwrap();
+    assert!(has(&mut alice, &member), "the space has not followed");
+    assert_eq!(alice.look().unwrap().pending_teams, [team]);
+    let done = work(&mut alice).seal();
+    alice.process(done.into());
+    assert!(!has(&mut alice, &member));
+    assert_eq!(alice.look().unwrap().pending_teams, []);
+    assert!(alice.engine().take_work().is_empty());
+    bob.hear(&alice);
+    assert!(!has(&mut bob, &member));
+}
+
+#[test]
+fn a_person_is_removed_with_all_devices_by_one_draft() {
+    let [mut alice, mut bob, mut carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let device = SigningKey::from_bytes(&[92; 32]).verifying_key();
+    let linked: Result<(), SpaceError> = carol.ask(asked(|reply| {
+        let bundle = Bytes::new();
+        Command::Space(SpaceCommand::Person(PersonCommand::Add {
+            device,
+            bundle,
+            reply,
+        }))
+    }));
+    linked.unwrap();
+    alice.hear(&carol);
+    alice.wait();
+    assert!(has(&mut alice, &device));
+    let (remove, removed) = removes(carol.id());
+    alice.process(remove);
+    let done = work(&mut alice).seal();
+    alice.process(done.into());
+    assert_eq!(removed.try_recv().unwrap(), Ok(()));
+    assert!(alice.engine().take_work().is_empty());
+    bob.hear(&alice);
+    for gone in [carol.id(), device] {
+        assert!(!has(&mut alice, &gone) && !has(&mut bob, &gone));
+    }
 }
 
 /// A space of the message scheme with many members, and somebody who is to be added.

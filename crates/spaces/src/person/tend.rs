@@ -219,7 +219,7 @@ impl Spaces {
     }
 
     /// Returns persons to change, with the role that they should have.
-    fn person_tasks(&self, space: &SpaceId) -> BTreeMap<GroupId, Option<Role>> {
+    pub(crate) fn person_tasks(&self, space: &SpaceId) -> BTreeMap<GroupId, Option<Role>> {
         let known = self
             .spaces
             .get(space)

@@ -5,7 +5,7 @@ use p2panda_encryption::{Context, Sealing};
 use p2panda_groups::Member;
 use p2panda_spaces::{Ahead, Planned, Role, Settings};
 
-use crate::native_world::{Node, nodes, sync};
+use crate::native_world::{Node, heal_all, nodes, sync};
 
 fn draw(node: &mut Node, planned: &Planned, at_once: usize) -> Option<Ahead> {
     let space = node.s();
@@ -129,6 +129,109 @@ fn each_change_that_makes_a_secret_is_foreseen() {
         .unwrap();
         assert!(!a.spaces.forget_ahead(), "{planned:?} used it");
     }
+}
+
+/// Whether a deed uses what was drawn for healing.
+fn uses(node: &mut Node, deed: impl FnOnce(&mut Node, Ahead)) -> bool {
+    let ahead = draw(node, &Planned::Heal, 1).map(sealed).unwrap();
+    deed(node, ahead);
+    !node.spaces.forget_ahead()
+}
+
+/// Four nodes, and a fifth whose keys they know.
+fn four_and_another() -> ([Node; 4], Node) {
+    let [mut a, mut b, mut c, mut d] = four();
+    let mut other = Node::new(9);
+    other.announce();
+    sync(&mut [&mut a, &mut b, &mut c, &mut d, &mut other]);
+    ([a, b, c, d], other)
+}
+
+#[test]
+fn a_revoked_device_is_foreseen_where_its_person_owns_the_space() {
+    let ([mut a, mut b, mut c, mut d], lost) = four_and_another();
+    let person = a.person();
+    a.try_link(person, lost.id).unwrap();
+    a.follow(person);
+    assert!(draw(&mut a, &Planned::Heal, 1).is_none(), "nobody goes");
+    a.try_revoke(person, lost.id).unwrap();
+    let is_used = uses(&mut a, |a, ahead| {
+        a.try_do(|spaces, s, desk| {
+            spaces.go_by(ahead);
+            spaces.follow_person(s, person, desk)
+        })
+        .unwrap();
+    });
+    assert!(is_used);
+    assert_eq!((a.pending(person), a.role(lost.id)), (vec![], None));
+    a.publish("later");
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
+    assert!(b.reads("later") && c.reads("later"));
+}
+
+#[test]
+fn a_revoked_device_is_foreseen_where_its_person_is_a_member() {
+    let ([mut a, mut b, mut c, mut d], lost) = four_and_another();
+    let person = c.person();
+    c.follow(person);
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
+    heal_all(&mut [&mut a, &mut b, &mut c, &mut d]);
+    c.try_link(person, lost.id).unwrap();
+    c.follow(person);
+    assert!(c.role(lost.id).is_some());
+    c.try_revoke(person, lost.id).unwrap();
+    let is_used = uses(&mut c, |c, ahead| {
+        c.try_do(|spaces, s, desk| {
+            spaces.go_by(ahead);
+            spaces.follow_person(s, person, desk)
+        })
+        .unwrap();
+    });
+    assert!(is_used);
+    assert_eq!((c.pending(person), c.role(lost.id)), (vec![], None));
+}
+
+#[test]
+fn a_person_that_is_removed_is_foreseen_with_all_devices() {
+    let ([mut a, mut b, mut c, mut d], second) = four_and_another();
+    let person = c.person();
+    c.try_link(person, second.id).unwrap();
+    c.follow(person);
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
+    heal_all(&mut [&mut a, &mut b, &mut c, &mut d]);
+    assert!(a.role(second.id).is_some());
+    let planned = Planned::Remove(vec![c.member()]);
+    let ahead = sealed(draw(&mut a, &planned, 1).unwrap());
+    let gone = c.id;
+    a.try_do(|spaces, s, desk| {
+        spaces.go_by(ahead);
+        spaces.remove_members(s, &[gone], desk)
+    })
+    .unwrap();
+    assert!(!a.spaces.forget_ahead(), "it is used");
+    assert_eq!((a.role(gone), a.role(second.id)), (None, None));
+}
+
+#[test]
+fn a_removal_from_a_team_is_foreseen() {
+    let ([mut a, mut b, mut c, mut d], other) = four_and_another();
+    let team = a.team();
+    a.change_team(team, other.member(), Some(Role::Reader))
+        .unwrap();
+    a.use_team(team, Role::Editor).unwrap();
+    assert!(draw(&mut a, &Planned::Heal, 1).is_none(), "nobody goes");
+    a.change_team(team, other.member(), None).unwrap();
+    let is_used = uses(&mut a, |a, ahead| {
+        a.try_do(|spaces, s, desk| {
+            spaces.go_by(ahead);
+            spaces.follow_team(s, team, None, desk)
+        })
+        .unwrap();
+    });
+    assert!(is_used);
+    a.publish("later");
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
+    assert!(b.reads("later") && a.role(other.id).is_none());
 }
 
 #[test]
