@@ -6,19 +6,18 @@ import asyncio
 import base64
 import itertools
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ._errors import PandaError, closed
 from ._key import Invite, prove
-from ._transport import Transport, UnixTransport, WebSocketTransport
+from ._stream import Events, Message, Stream, Subscription, in_background
+from ._transport import REQUEST_BYTES_MAX, Transport, UnixTransport, WebSocketTransport, url_of
+from ._types import NotKept, Published, Sent, TeamInfo, TopicStatus, Trace
 
 RPC_VERSION = 1
-
-#: The built-in type, where a property has the same name.
-Bytes = bytes
 
 #: A content that can be published: a text, bytes, or any JSON value.
 Content = str | bytes | dict[str, Any] | list[Any] | int | float | bool | None
@@ -34,6 +33,8 @@ async def connect(
 ) -> Client:
     """Connects to a node: `ws://HOST:PORT/rpc` with a token or a key, or the path of its Unix socket.
 
+    `http://` and `https://` addresses, as `panda node run` prints them, mean the WebSocket there.
+
     A `key` of 32 bytes is listed at the node, or admitted by an `invite`, which is needed once; both need
     the extra `keys`. With `node`, the id of the node, a key is proved to no other one.
     """
@@ -41,7 +42,8 @@ async def connect(
         raise PandaError("invalid", "an invite admits a key", "pass `key`; panda.new_key() makes one")
     code = None if invite is None else Invite.read(invite)
     transport: Transport
-    if address.startswith(("ws://", "wss://")):
+    if "://" in address:
+        address = url_of(address)
         transport = await WebSocketTransport.open(address)
     else:
         transport = await UnixTransport.open(address)
@@ -68,9 +70,12 @@ class Client:
         self._transport = transport
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._streams: dict[int, Stream] = {}
-        self._starting: dict[int, Stream] = {}
+        # Without a reference here: a stream that the program has lost ends.
+        self._streams: WeakValueDictionary[int, Subscription[Any]] = WeakValueDictionary()
+        self._starting: dict[int, Subscription[Any]] = {}
+        self._telling: set[asyncio.Future[None]] = set()
         self._over: PandaError | None = None
+        self._loop = asyncio.get_running_loop()
         self._reader = asyncio.create_task(self._read())
 
     async def __aenter__(self) -> Client:
@@ -81,9 +86,9 @@ class Client:
 
     async def close(self) -> None:
         """Ends the connection. Messages that were not acknowledged are redelivered."""
+        self._end(closed("the connection was closed"))
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
-        self._end(closed())
         await self._transport.close()
 
     async def closed(self) -> None:
@@ -101,6 +106,29 @@ class Client:
     def space(self, topic: str) -> Space:
         """A space of the node, by its topic or the alias of that."""
         return Space(self, topic)
+
+    def events(self) -> Events:
+        """Events of the node as they happen, such as `not-kept`: a peer keeps nothing new of a log."""
+        return Events(self, {}, "events.subscribe")
+
+    async def trace(self, id: str) -> Trace:
+        """Where an operation is, and which peers have it."""
+        trace: Trace = await self.call("trace", {"id": id})
+        return trace
+
+    async def teams(self) -> list[TeamInfo]:
+        """The teams that the node knows."""
+        teams: list[TeamInfo] = (await self.call("team.list"))["teams"]
+        return teams
+
+    async def create_team(self, name: str = "") -> Team:
+        """Makes a team that the person of the node manages. `Space.add` makes it a member of a space."""
+        made: TeamInfo = await self.call("team.create", {"name": name})
+        return Team(self, made["team"])
+
+    def team(self, team: str) -> Team:
+        """A team, by its id."""
+        return Team(self, team)
 
     async def spaces(self) -> list[dict[str, Any]]:
         """The spaces of the node: `topic`, `name`, `role`, `scheme` and `joining` of each."""
@@ -147,7 +175,9 @@ class Client:
         """Makes a device none of the person's any more. Spaces follow by themselves."""
         await self.call("device.revoke", {"device": device})
 
-    async def _call(self, method: str, params: dict[str, Any], stream: Stream | None) -> Any:
+    async def _call(
+        self, method: str, params: dict[str, Any], stream: Subscription[Any] | None
+    ) -> Any:
         if self._over is not None:
             raise self._over
         number = next(self._numbers)
@@ -166,7 +196,23 @@ class Client:
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method, "params": params}
         if number is not None:
             message["id"] = number
-        await self._transport.send(json.dumps(message, ensure_ascii=False))
+        await self._transport.send(_encoded(message))
+
+    def _tell(self, method: str, params: dict[str, Any]) -> None:
+        """Sends a notification, without waiting for room."""
+        if self._over is None:
+            telling = in_background(self._send(method, params, None))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+    def _drop(self, subscription: int) -> None:
+        """Ends the subscription of a stream that nobody has any more. Any thread may find that out."""
+        try:
+            params = {"subscription": subscription}
+            self._loop.call_soon_threadsafe(self._tell, "subscription.end", params)
+        except RuntimeError:
+            # The loop is closed, and with it the connection.
+            pass
 
     async def _read(self) -> None:
         try:
@@ -175,8 +221,9 @@ class Client:
                     self._take(message)
         except PandaError as error:
             self._end(error)
-        except ValueError as error:
-            self._end(closed(f"the node sent what is no JSON: {error}"))
+        except Exception as error:
+            # Calls must not wait for answers that nobody reads.
+            self._end(closed(f"the node sent what is no message: {error!r}"))
 
     def _take(self, message: dict[str, Any]) -> None:
         if "method" in message:
@@ -186,14 +233,16 @@ class Client:
                 stream._take(message["method"], params)
             return
         number = message.get("id")
+        if number is None and "error" in message:
+            # The node could not read a frame, and does not say whose: no answer comes to its calls.
+            return self._fail(_error_of(message))
         if not isinstance(number, int):
             return
         answer = self._answers.get(number)
         if answer is None or answer.done():
             return
         if "error" in message:
-            error = message["error"]
-            answer.set_exception(PandaError.of(error["message"], error.get("data", {})))
+            answer.set_exception(_error_of(message))
             return
         result: Any = message.get("result")
         stream = self._starting.get(number)
@@ -206,11 +255,30 @@ class Client:
     def _end(self, error: PandaError) -> None:
         if self._over is None:
             self._over = error
+        self._fail(error)
+        for stream in list(self._streams.values()):
+            stream._end(error)
+
+    def _fail(self, error: PandaError) -> None:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(error)
-        for stream in self._streams.values():
-            stream._end(error)
+
+
+def _error_of(message: dict[str, Any]) -> PandaError:
+    error = message["error"]
+    return PandaError.of(error["message"], error.get("data", {}))
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+    try:
+        text = json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise PandaError("invalid", f"it has no form in JSON: {error}") from error
+    if len(text) > REQUEST_BYTES_MAX:
+        what = f"the request has {len(text)} bytes; {REQUEST_BYTES_MAX} fit"
+        raise PandaError("too-large", what, "send content in parts with the method `upload`")
+    return text
 
 
 def _content(content: Content) -> dict[str, Any]:
@@ -241,10 +309,11 @@ class Topic:
         prune: bool = False,
         stored: int | None = None,
         timeout_ms: int = 30_000,
-    ) -> dict[str, Any]:
+    ) -> Published:
         """Publishes a message. It is on the node's disk when this returns.
 
-        The same message with the same `request` is stored once. `stored` waits for a number of peers.
+        The same message with the same `request` is stored once. `stored` waits for a number of peers, until
+        `waited` is true, `timeout_ms` has passed, or so many do not keep it (`not_kept`) that too few are left.
         """
         message: dict[str, Any] = {"content": _content(content)}
         if request is not None:
@@ -256,14 +325,14 @@ class Topic:
         params: dict[str, Any] = {"topic": self.name, "message": message}
         if stored is not None:
             params["wait"] = {"stored": stored, "timeout_ms": timeout_ms}
-        result: dict[str, Any] = await self.client.call(self._publish, params)
+        result: Published = await self.client.call(self._publish, params)
         return result
 
-    async def publish_all(self, contents: Iterable[Content]) -> list[dict[str, Any]]:
+    async def publish_all(self, contents: Iterable[Content]) -> Sequence[Sent]:
         """Publishes all of these messages or none."""
         messages = [{"content": _content(content)} for content in contents]
         params = {"topic": self.name, "messages": messages}
-        published: list[dict[str, Any]] = (await self.client.call("publish.batch", params))["published"]
+        published: list[Sent] = (await self.client.call("publish.batch", params))["published"]
         return published
 
     async def read(self, after: int = 0, limit: int = 512) -> list[Message]:
@@ -286,16 +355,45 @@ class Topic:
         `settings` are those of a consumer, such as `ack_wait_ms` or `deliveries_max`.
         """
         params: dict[str, Any] = {"topics": [self.name], "header": header}
+        if consumer is None and (take_over or settings):
+            raise PandaError("invalid", "these settings need a consumer", "stream(consumer=NAME)")
         if consumer is not None:
             params["consumer"] = {"name": consumer, "take_over": take_over, **settings}
         if start is not None:
             params["start"] = start
         return Stream(self.client, params, self._subscribe)
 
-    async def status(self) -> dict[str, Any]:
-        """Counts of operations that are stored, wait or were refused."""
-        status: dict[str, Any] = await self.client.call("topic.status", {"topic": self.name})
+    async def status(self) -> TopicStatus:
+        """Counts of operations that are stored, wait or were refused, and what peers do not keep."""
+        status: TopicStatus = await self.client.call("topic.status", {"topic": self.name})
         return status
+
+    async def not_kept(self) -> list[NotKept]:
+        """Logs of which a peer keeps nothing new, because a quota of that peer is used up."""
+        return (await self.status())["not_kept"]
+
+
+@dataclass
+class Team:
+    """A team: a group of people that is one member of several spaces."""
+
+    client: Client
+    id: str
+
+    async def info(self) -> TeamInfo:
+        """Its members, and its spaces. `PandaError` with the code `not-found` if the node does not know it."""
+        for team in await self.client.teams():
+            if team["team"] == self.id:
+                return team
+        raise PandaError("not-found", "the node does not know this team", "Client.teams() has those it knows")
+
+    async def add(self, member: str, role: str = "editor") -> None:
+        """Adds a device, person or team; an `owner` manages the team."""
+        await self.client.call("team.add", {"team": self.id, "member": member, "role": role})
+
+    async def remove(self, member: str) -> None:
+        """Removes a device, person or team."""
+        await self.client.call("team.remove", {"team": self.id, "member": member})
 
 
 @dataclass
@@ -343,7 +441,7 @@ class Space(Topic):
     _publish = "space.publish"
     _subscribe = "space.subscribe"
 
-    async def publish_all(self, contents: Iterable[Content]) -> list[dict[str, Any]]:
+    async def publish_all(self, contents: Iterable[Content]) -> Sequence[Sent]:
         """Publishes these messages one after the other."""
         return [await self.publish(content) for content in contents]
 
@@ -352,6 +450,12 @@ class Space(Topic):
         params = {"topic": self.name} if at is None else {"topic": self.name, "at": at}
         members: list[dict[str, Any]] = (await self.client.call("space.members", params))["members"]
         return members
+
+    async def teams(self) -> list[dict[str, Any]]:
+        """Teams that are members: `team`, `name`, `role` and `devices` of each."""
+        params = {"topic": self.name}
+        members: dict[str, Any] = await self.client.call("space.members", params)
+        return list(members.get("teams", []))
 
     async def invite(
         self, role: str = "editor", *, uses: int = 1, expires_seconds: int | None = None, contact: bool = True
@@ -373,7 +477,7 @@ class Space(Topic):
         await self._ask("revoke", invite=invite)
 
     async def add(self, member: str, role: str = "editor") -> None:
-        """Adds a member."""
+        """Adds a member: a device, person or team."""
         await self._ask("add", member=member, role=role)
 
     async def set_role(self, member: str, role: str) -> None:
@@ -412,176 +516,3 @@ class Space(Topic):
 
     async def _ask(self, what: str, **params: Any) -> Any:
         return await self.client.call(f"space.{what}", {"topic": self.name, **params})
-
-
-@dataclass
-class Message:
-    """A message of a topic. `fields` has all its fields."""
-
-    fields: dict[str, Any]
-    stream: Stream | None = field(repr=False)
-
-    @property
-    def text(self) -> str | None:
-        """The content of a text message."""
-        return self.fields.get("text")
-
-    @property
-    def bytes(self) -> Bytes | None:
-        """The content of a byte message."""
-        return _decoded(self.fields.get("bytes"))
-
-    @property
-    def cbor(self) -> Bytes | None:
-        """Any other content: one CBOR item."""
-        return _decoded(self.fields.get("cbor"))
-
-    @property
-    def id(self) -> str:
-        return str(self.fields["id"])
-
-    @property
-    def author(self) -> str:
-        return str(self.fields["author"])
-
-    @property
-    def seq(self) -> int:
-        return int(self.fields["seq"])
-
-    @property
-    def offset(self) -> int:
-        return int(self.fields["offset"])
-
-    @property
-    def count(self) -> int | None:
-        """How often it was delivered, with a consumer."""
-        return self.fields.get("count")
-
-    async def ack(self) -> None:
-        """Acknowledges the message. The acknowledgement is on the node's disk when this returns."""
-        await self._settle("consumer.ack", {"deliveries": [self._delivery()]})
-
-    async def nak(self, delay_ms: int | None = None) -> None:
-        """Asks for redelivery."""
-        params: dict[str, Any] = {"delivery": self._delivery()}
-        if delay_ms is not None:
-            params["delay_ms"] = delay_ms
-        await self._settle("consumer.nak", params)
-
-    async def term(self, reason: str = "") -> None:
-        """Makes the message a dead letter: it cannot be handled."""
-        await self._settle("consumer.term", {"delivery": self._delivery(), "reason": reason})
-
-    async def progress(self) -> None:
-        """Says that the message is still being handled, which postpones redelivery."""
-        await self._settle("consumer.progress", {"deliveries": [self._delivery()]})
-
-    def _delivery(self) -> int:
-        delivery = self.fields.get("delivery")
-        if delivery is None or self.stream is None:
-            raise PandaError("invalid", "it was read without a consumer", "stream(consumer=NAME)")
-        return int(delivery)
-
-    async def _settle(self, method: str, params: dict[str, Any]) -> None:
-        if self.stream is not None:
-            await self.stream._settle(method, params)
-
-
-def _decoded(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
-
-
-@dataclass
-class Pruned:
-    """Messages that were pruned before the consumer had settled them."""
-
-    fields: dict[str, Any]
-
-
-class Stream:
-    """Messages of a subscription. Iterate over it; close it, or use it with `async with`."""
-
-    def __init__(
-        self, client: Client, params: dict[str, Any], method: str = "messages.subscribe"
-    ) -> None:
-        self._client = client
-        self._params = params
-        self._method = method
-        self._number: int | None = None
-        self._waiting: deque[Message] = deque()
-        #: For each queued notification: the messages left of it, and the credit that it returns.
-        self._paid: deque[tuple[int, int]] = deque()
-        self._more = asyncio.Event()
-        self._ended: PandaError | None = None
-        #: Aliases of the topics.
-        self.topics: list[str] = []
-        #: Messages that were pruned before they were settled.
-        self.pruned: list[Pruned] = []
-
-    async def __aenter__(self) -> Stream:
-        await self._open()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def __aiter__(self) -> AsyncIterator[Message]:
-        return self
-
-    async def __anext__(self) -> Message:
-        await self._open()
-        while not self._waiting:
-            if self._ended is not None:
-                raise self._ended
-            self._more.clear()
-            await self._more.wait()
-        message = self._waiting.popleft()
-        await self._give()
-        return message
-
-    async def close(self) -> None:
-        """Ends the subscription. Messages that were not acknowledged are redelivered."""
-        if self._number is None or self._client._over is not None:
-            return
-        number, self._number = self._number, None
-        self._client._streams.pop(number, None)
-        self._end(closed("the stream was closed"))
-        await self._client.call("subscription.end", {"subscription": number})
-
-    async def _open(self) -> None:
-        if self._number is None and self._ended is None:
-            await self._client._call(self._method, self._params, self)
-
-    async def _settle(self, method: str, params: dict[str, Any]) -> None:
-        await self._client.call(method, {"subscription": self._number, **params})
-
-    async def _give(self) -> None:
-        """Grants credit for a notification once all of its messages are taken."""
-        left, read = self._paid[0]
-        if left > 1:
-            self._paid[0] = (left - 1, read)
-            return
-        self._paid.popleft()
-        if self._number is not None and self._client._over is None:
-            params = {"subscription": self._number, "bytes": read}
-            await self._client._send("messages.credit", params, None)
-
-    def _begin(self, result: dict[str, Any]) -> None:
-        self._number = result["subscription"]
-        self.topics = result.get("topics", [])
-
-    def _take(self, method: str, params: dict[str, Any]) -> None:
-        if method == "ended":
-            self._end(PandaError.of(params["message"], params.get("data", {})))
-        elif method == "messages":
-            messages = [Message(fields, self) for fields in params["messages"]]
-            if messages:
-                self._waiting.extend(messages)
-                self._paid.append((len(messages), params["bytes"]))
-            self.pruned.extend(Pruned(fields) for fields in params.get("pruned", []))
-            self._more.set()
-
-    def _end(self, error: PandaError) -> None:
-        if self._ended is None:
-            self._ended = error
-        self._more.set()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from . import _client
+from . import _client, _stream
 from ._client import Content
+from ._errors import closed
+from ._types import Event, NotKept, Published, Sent, TeamInfo, TopicStatus, Trace
 
 T = TypeVar("T")
 
@@ -20,7 +22,16 @@ class _Loop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+        if self.loop.is_closed():
+            work.close()
+            raise closed("the client was closed")
+        running = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return running.result()
+        except BaseException:
+            # An interrupted call must not take a message that nobody gets.
+            running.cancel()
+            raise
 
     def end(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -53,6 +64,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        if self._loop.loop.is_closed():
+            return
         self._loop.run(self._client.close())
         self._loop.end()
 
@@ -64,6 +77,21 @@ class Client:
 
     def space(self, topic: str) -> Space:
         return Space(self._loop, self._client.space(topic))
+
+    def events(self) -> Events:
+        return Events(self._loop, self._client.events())
+
+    def trace(self, id: str) -> Trace:
+        return self._loop.run(self._client.trace(id))
+
+    def teams(self) -> list[TeamInfo]:
+        return self._loop.run(self._client.teams())
+
+    def create_team(self, name: str = "") -> Team:
+        return Team(self._loop, self._loop.run(self._client.create_team(name)))
+
+    def team(self, team: str) -> Team:
+        return Team(self._loop, self._client.team(team))
 
     def spaces(self) -> list[dict[str, Any]]:
         return self._loop.run(self._client.spaces())
@@ -88,6 +116,24 @@ class Client:
 
     def revoke_device(self, device: str) -> None:
         self._loop.run(self._client.revoke_device(device))
+
+
+class Team:
+    """As `panda.Team`."""
+
+    def __init__(self, loop: _Loop, team: _client.Team) -> None:
+        self._loop = loop
+        self._team = team
+        self.id = team.id
+
+    def info(self) -> TeamInfo:
+        return self._loop.run(self._team.info())
+
+    def add(self, member: str, role: str = "editor") -> None:
+        self._loop.run(self._team.add(member, role))
+
+    def remove(self, member: str) -> None:
+        self._loop.run(self._team.remove(member))
 
 
 class DeviceLink:
@@ -118,17 +164,20 @@ class Topic:
         self._loop = loop
         self._topic = topic
 
-    def publish(self, content: Content, **options: Any) -> dict[str, Any]:
+    def publish(self, content: Content, **options: Any) -> Published:
         return self._loop.run(self._topic.publish(content, **options))
 
-    def publish_all(self, contents: Iterable[Content]) -> list[dict[str, Any]]:
+    def publish_all(self, contents: Iterable[Content]) -> Sequence[Sent]:
         return self._loop.run(self._topic.publish_all(contents))
 
-    def read(self, after: int = 0, limit: int = 512) -> list[_client.Message]:
+    def read(self, after: int = 0, limit: int = 512) -> list[_stream.Message]:
         return self._loop.run(self._topic.read(after, limit))
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> TopicStatus:
         return self._loop.run(self._topic.status())
+
+    def not_kept(self) -> list[NotKept]:
+        return self._loop.run(self._topic.not_kept())
 
     def stream(self, consumer: str | None = None, **options: Any) -> Stream:
         return Stream(self._loop, self._topic.stream(consumer, **options))
@@ -144,6 +193,9 @@ class Space(Topic):
 
     def members(self, at: str | None = None) -> list[dict[str, Any]]:
         return self._loop.run(self._space.members(at))
+
+    def teams(self) -> list[dict[str, Any]]:
+        return self._loop.run(self._space.teams())
 
     def invite(self, role: str = "editor", **options: Any) -> dict[str, Any]:
         return self._loop.run(self._space.invite(role, **options))
@@ -182,33 +234,57 @@ class Space(Topic):
         return self._loop.run(self._space.lacking())
 
 
-class Stream:
-    """As `panda.Stream`."""
-
-    def __init__(self, loop: _Loop, stream: _client.Stream) -> None:
+class _Subscription:
+    def __init__(self, loop: _Loop, stream: _stream.Subscription[Any]) -> None:
         self._loop = loop
         self._stream = stream
 
-    def __enter__(self) -> Stream:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def close(self) -> None:
+        if not self._loop.loop.is_closed():
+            self._loop.run(self._stream.close())
+
+    def _next(self) -> Any:
+        try:
+            return self._loop.run(self._stream.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+
+class Stream(_Subscription):
+    """As `panda.Stream`."""
+
+    def __enter__(self) -> Stream:
+        return self
 
     def __iter__(self) -> Iterator[Message]:
         return self
 
     def __next__(self) -> Message:
-        return Message(self._loop, self._loop.run(self._stream.__anext__()))
+        return Message(self._loop, self._next())
 
-    def close(self) -> None:
-        self._loop.run(self._stream.close())
+
+class Events(_Subscription):
+    """As `panda.Events`. Those before the block of `with`, or before the first iteration, are not told."""
+
+    def __enter__(self) -> Events:
+        self._loop.run(self._stream.__aenter__())
+        return self
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        event: Event = self._next()
+        return event
 
 
 class Message:
     """As `panda.Message`. `fields` has all its fields."""
 
-    def __init__(self, loop: _Loop, message: _client.Message) -> None:
+    def __init__(self, loop: _Loop, message: _stream.Message) -> None:
         self._loop = loop
         self._message = message
         self.fields = message.fields
