@@ -34,7 +34,16 @@ pub(crate) async fn submit(
     who: Arc<Who>,
     params: api::SubmitParams,
 ) -> Of<api::SubmitResult> {
-    let topic = kept(session, &who, &params.topic).await?;
+    // Each continues the log behind the one before; they are synced together.
+    let order = session.order.lock().await;
+    let (id, duplicate) = store(session, &who, params).await?;
+    drop(order);
+    promise(session, id, duplicate).await
+}
+
+/// The id of the operation, and whether it was stored before.
+async fn store(session: &Session, who: &Who, params: api::SubmitParams) -> Of<(Hash, bool)> {
+    let topic = kept(session, who, &params.topic).await?;
     let header = params.header.0;
     let body = params.body.map(|body| body.0);
     let decoded = Header::decode(header.clone()).map_err(|_| map::refused("undecodable"))?;
@@ -50,7 +59,7 @@ pub(crate) async fn submit(
     if goes_on != before {
         let is_stored = decoded.seq() < before.seq && is_stored(session, id).await?;
         return match is_stored {
-            true => promise(session, id, true).await,
+            true => Ok((id, true)),
             // It is not brought to the node: for a place that is taken it would be evidence of a fork.
             false => Err(map::log_moved(before)),
         };
@@ -66,7 +75,7 @@ pub(crate) async fn submit(
             false => map::refused(&reason(session, id).await),
         });
     }
-    promise(session, id, report.stored == 0).await
+    Ok((id, report.stored == 0))
 }
 
 /// The answer is a promise: what it names is on the disk.

@@ -46,7 +46,7 @@ pub(crate) struct Session {
     challenge: Mutex<Option<([u8; 32], Instant)>>,
     /// Written while a `hello` is checked. Fair: later requests of its frame wait for it, in their order.
     greeting: tokio::sync::RwLock<()>,
-    /// Held until a publish has its place in the log.
+    /// Held until a publish has its place in the log, and an operation from elsewhere is stored.
     pub(crate) order: tokio::sync::Mutex<()>,
     /// The place among the connections of the client.
     place: Mutex<Option<OwnedSemaphorePermit>>,

@@ -157,6 +157,30 @@ async fn a_log_written_elsewhere_says_where_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn operations_of_a_log_are_submitted_without_waiting() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let mut at = device.next().await;
+    let mut all = Vec::new();
+    for _ in 0..40 {
+        let one = device.sign(at, b"\x61x");
+        let header = Header::decode(one.header.0.clone()).unwrap();
+        at = Expected {
+            seq: at.seq + 1,
+            backlink: Some(header.id()),
+        };
+        all.push(one);
+    }
+    let answers = all.iter().map(|one| device.submit(one));
+    for answer in futures_util::future::join_all(answers).await {
+        assert!(!answer.unwrap().duplicate);
+    }
+    assert_eq!(device.next().await, at);
+    assert!(world.node.topic(TOPIC).forks().await.unwrap().is_empty());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operation_that_breaks_a_rule_is_refused_with_its_reason() {
     let world = World::new().await;
     let device = device(&world).await;
