@@ -66,8 +66,12 @@ impl UnsignedHeader {
     ///
     /// [`HeaderError::InvalidSignature`] if the signature is not the author's over these bytes.
     pub fn assemble(&self, signature: &Signature) -> Result<Header, AssembleError> {
-        let bytes = with_signature(&self.signing_bytes, signature);
-        Ok(Header::decode(Bytes::from(bytes))?)
+        Ok(Header::decode(self.unverified(signature))?)
+    }
+
+    /// The encoded header with a signature that was not verified, for a [`Verifier`](crate::Verifier).
+    pub fn unverified(&self, signature: &Signature) -> Bytes {
+        Bytes::from(with_signature(&self.signing_bytes, signature))
     }
 }
 

@@ -110,9 +110,11 @@ pub fn signing_bytes(author: &str, draft: &JsDraft) -> Of<Vec<u8>> {
 pub fn assemble(author: &str, draft: &JsDraft, signature: &[u8]) -> Of<JsOperation> {
     let body = body_of(draft);
     let draft = draft_of(draft, body.as_deref())?;
-    let header = draft.assemble(&parse(author, "author")?, &signature_of(signature)?);
-    let header = header.map_err(|error| fail("refused-operation", &error))?;
-    received(&draft.topic, header.as_bytes().clone(), None)
+    let unsigned = draft.unsigned(&parse(author, "author")?);
+    let unsigned = unsigned.map_err(|error| fail("refused-operation", &error.to_string()))?;
+    // Verified once, with the point of the author of the last one.
+    let header = unsigned.unverified(&signature_of(signature)?);
+    received(&draft.topic, header, None)
 }
 
 /// An operation that came: its signature, its body and its topic are verified. The `code` of the error
