@@ -18,6 +18,7 @@ use crate::now::micros;
 use crate::own_keys::{follow, renew_keys};
 use crate::person;
 use crate::recovery;
+use crate::recovery_keys;
 use crate::secret_signs;
 use crate::space::form::Form;
 use crate::space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
@@ -272,6 +273,10 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
     let (id, now) = (turn.state.spaces.id(topic)?, seconds(turn));
     let person = turn.state.spaces.person.id;
     let pending_teams = turn.state.spaces.person.teams.of(topic).collect();
+    let mut recovery: Vec<VerifyingKey> = match at {
+        Some(_) => Vec::new(),
+        None => recovery_keys::keys(turn).into_keys().collect(),
+    };
     let Form::Native(native) = &mut turn.state.spaces.form else {
         return None;
     };
@@ -289,6 +294,7 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
         Some(at) => spaces.members_at(&id, &at)?,
         None => spaces.members(&id),
     };
+    recovery.retain(|key| members.iter().any(|(member, _)| member == key));
     let health = spaces.health(&id, &context);
     let health = health.as_ref();
     Some(SpaceLook {
@@ -296,6 +302,7 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
         members,
         persons,
         teams,
+        recovery,
         pending,
         pending_teams,
         tends: health.is_some_and(|health| health.persons),

@@ -199,6 +199,9 @@ pub struct SpaceLook {
     pub persons: Vec<PersonMember>,
     /// The teams in it; none of a past.
     pub teams: Vec<TeamMember>,
+    /// Members that are recovery keys of our own person; empty for a past state. Those of others cannot be
+    /// told from devices.
+    pub recovery: Vec<VerifyingKey>,
     /// Changes of our own person that have not reached the space.
     pub pending: Vec<Pending>,
     /// The teams that we have changed, of which the space has not heard.

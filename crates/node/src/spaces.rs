@@ -74,6 +74,9 @@ pub struct SpaceMembers {
     pub persons: Vec<PersonMember>,
     /// The teams that are members, with who is in them.
     pub teams: Vec<TeamMember>,
+    /// Members that are recovery keys of the person whose device this node is: keys of files, with which
+    /// nobody writes. Recovery keys of other persons cannot be told from devices.
+    pub recovery: Vec<VerifyingKey>,
     /// What the space has not heard of the person whose device this node is.
     pub pending: Vec<Pending>,
     /// The teams that this node has changed, of which the space has not heard.
@@ -346,6 +349,7 @@ impl<M> Space<M> {
             members: look.members,
             persons: look.persons,
             teams: look.teams,
+            recovery: look.recovery,
             pending: look.pending,
             pending_teams: look.pending_teams,
             lacking: look.lacking,

@@ -516,7 +516,11 @@ fn plain_member(line: &api::SpaceMemberView) -> String {
         true => ", lacks secrets",
         false => "",
     };
-    format!("{of_person}{} {}{lacks}", line.member, line.role)
+    let recovery = match line.recovery {
+        true => ", recovery key",
+        false => "",
+    };
+    format!("{of_person}{} {}{lacks}{recovery}", line.member, line.role)
 }
 
 /// A team, and who is a member by it.

@@ -223,10 +223,10 @@ async fn an_export_replaces_the_file_of_another_device() {
         a2.recovery().written().await.unwrap() == written
     })
     .await;
-    until("the key is a member", || async {
+    until("the key is a member, and told from devices", || async {
         let there = a2.spaces().get(space.topic()).await.unwrap().unwrap();
-        let members = there.members().await.unwrap();
-        members.iter().any(|(member, _)| *member == keys[0])
+        let look = there.look().await.unwrap();
+        look.is_some_and(|look| look.recovery == keys)
     })
     .await;
     a2.recovery().export(&second, &passphrase()).await.unwrap();

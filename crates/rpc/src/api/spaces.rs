@@ -254,6 +254,9 @@ pub struct SpaceMemberView {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub teams: Vec<VerifyingKey>,
+    /// Whether it is a recovery key of the node's person; those of other persons look like devices.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovery: bool,
 }
 
 /// A change of the node's person that a space has not been told yet.

@@ -643,6 +643,7 @@ pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersR
                 lacking: lacks(member),
                 person: person(member),
                 teams: teams_with(member),
+                recovery: look.is_some_and(|look| look.recovery.contains(member)),
             })
             .collect(),
         teams: teams.map(space_team).collect(),

@@ -187,6 +187,7 @@ pub(crate) async fn members(
         lacking: false,
         person: None,
         teams: Vec::new(),
+        recovery: false,
     };
     Ok(api::SpaceMembersResult {
         known: at.is_some(),
