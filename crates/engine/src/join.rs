@@ -55,9 +55,11 @@ pub(crate) fn join(
     permit::take(turn, &topic, None, vec![Told::Space(id)], &mut free)?;
     turn.topic(&topic).waiting.recheck.extend(free);
     let me = turn.state.author;
-    let members = turn.state.spaces.native(&topic.topic);
-    let members = members.map_or_else(Vec::new, |(id, native)| native.spaces.members(&id));
-    if members.iter().any(|(member, _)| *member == me) {
+    let is_in = turn.state.spaces.native(&topic.topic);
+    let is_in = is_in.is_some_and(|(id, native)| {
+        native.spaces.role(&id, &me).is_some() && !native.spaces.is_claimed(&id, &me)
+    });
+    if is_in {
         return Ok(Ok(()));
     }
     if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {

@@ -131,6 +131,28 @@ impl Spaces {
             && self.introduced(space).get(&self.me) != Some(person)
     }
 
+    /// Whether somebody is a member only because persons list its key, which it has not said itself: by
+    /// its own doing it has yet to come.
+    pub fn is_claimed(&self, space: &SpaceId, key: &VerifyingKey) -> bool {
+        let Some(group) = self.group(space) else {
+            return false;
+        };
+        let now = self.groups.now();
+        let nested = now.nested_groups(&group).into_iter();
+        let all = nested.map(|(nested, _)| nested).chain([group]);
+        let member = Member::Individual(*key);
+        let lists = |of: &GroupId| {
+            let direct = now.direct_members(of);
+            direct.iter().any(|(listed, _)| *listed == member)
+        };
+        let listing: Vec<GroupId> = all.filter(lists).collect();
+        let is_claim = |of: &GroupId| {
+            let is_person = *of != group && devices_of(&now, of).is_some();
+            is_person && !self.word(&group, of).counts(key)
+        };
+        !listing.is_empty() && listing.iter().all(is_claim)
+    }
+
     /// Persons in a space that list a key, although it is no device of them by its own word; sorted.
     pub(crate) fn claimed_by(&self, group: &GroupId, key: &VerifyingKey) -> Vec<GroupId> {
         let now = self.groups.now();

@@ -424,7 +424,8 @@ impl Spaces {
         let state = invites.get(invite).ok_or(InviteError::Unknown)?;
         let came: BTreeSet<VerifyingKey> = state.admitted.iter().map(|(_, who)| *who).collect();
         let roles = self.spaces.get(space).map(|known| &known.roles);
-        if came.contains(newcomer) || roles.is_some_and(|roles| roles.contains_key(newcomer)) {
+        let is_in = roles.is_some_and(|roles| roles.contains_key(newcomer));
+        if came.contains(newcomer) || is_in && !self.is_claimed(space, newcomer) {
             return Err(InviteError::AlreadyIn);
         }
         if state.is_revoked {

@@ -10,6 +10,7 @@ use p2panda_spaces::{
 };
 
 use crate::native_world::{NOW, Node, heal_all, nodes, ops, sync};
+use crate::persons_claimed::claim;
 
 const LATER: u64 = NOW + 3_600;
 
@@ -325,4 +326,25 @@ fn of_two_owners_who_remove_each_other_the_sentence_says_so() {
         assert!(why.contains("is no longer a member"), "{why}");
         assert!(why.contains(&format!("{} removed it", by.id)), "{why}");
     }
+}
+
+/// Otherwise a member could keep somebody at a lower role, of whom it knows the key.
+#[test]
+fn a_newcomer_whose_key_a_member_lists_is_admitted_as_any() {
+    let [mut owner, mut eve, mut newcomer] = nodes();
+    owner.create(Settings::with_history(), &[(eve.member(), Role::Reader)]);
+    eve.space = owner.space;
+    sync(&mut [&mut owner, &mut eve]);
+    claim(&mut eve, &[newcomer.id]);
+    sync(&mut [&mut owner, &mut eve]);
+    owner.heal();
+    assert_eq!(owner.members()[&newcomer.id], Role::Reader, "by the other");
+    let invite = offer(&mut owner, Role::Editor, 1);
+    request(&mut newcomer, &invite);
+    sync(&mut [&mut newcomer, &mut owner, &mut eve]);
+    assert_eq!(admit_all(&mut owner), [Ok(())]);
+    sync(&mut [&mut newcomer, &mut owner, &mut eve]);
+    assert_eq!(newcomer.members()[&newcomer.id], Role::Editor);
+    let again = Err(LocalError::Invite(InviteError::AlreadyIn));
+    assert_eq!(admit_all(&mut owner), [again]);
 }

@@ -7,7 +7,7 @@ use p2panda_spaces::{LocalError, Role, Settings};
 use crate::native_world::{Node, deliver, heal_all, nodes, ops, sync};
 
 /// The person of a node lists these keys, and the space hears of it.
-fn claim(node: &mut Node, keys: &[VerifyingKey]) -> GroupId {
+pub fn claim(node: &mut Node, keys: &[VerifyingKey]) -> GroupId {
     let person = node.person();
     for key in keys {
         let (member, access) = (Member::Individual(*key), Access::Manage);
