@@ -276,7 +276,10 @@ impl Spaces {
             }
         }
         if !self.form.is_fake() {
-            let native = Native::load(me, &rows).map_err(|()| damaged())?;
+            let mut native = Native::load(me, &rows).map_err(|()| damaged())?;
+            if let (Some(native), Some(person)) = (&mut native, self.person.id) {
+                native.spaces.note_own(person);
+            }
             self.form = native.map_or(Form::Closed, |native| Form::Native(Box::new(native)));
             self.keys_due_us = matches!(self.form, Form::Native(_)).then_some(0);
             self.expiry.begin(self.keys_due_us);

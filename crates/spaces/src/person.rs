@@ -595,8 +595,9 @@ impl Spaces {
         })
     }
 
-    /// Notes of which person we are a device, if it lists us.
-    pub(super) fn note_own(&mut self, person: GroupId) {
+    /// Notes of which person we are a device, if it lists us. This is not stored: the caller says it again
+    /// after [`Spaces::load`].
+    pub fn note_own(&mut self, person: GroupId) {
         if self.devices(&person).contains(&self.me) {
             self.own = Some(person);
         }
