@@ -119,7 +119,10 @@ impl Spaces {
             Member::Group(person) => Some(*person),
             Member::Individual(_) => None,
         });
-        let ours = |person: &GroupId| self.word(&group, person).is_ours();
+        let ours = |person: &GroupId| {
+            devices_of(&now, person).is_some_and(|devices| devices.contains(&self.me))
+                && self.word(&group, person).is_ours()
+        };
         persons.filter(ours).any(|person| {
             let revoked = former(&now, &person).into_iter();
             let mut kept = revoked.filter(|key| direct.contains_key(&Member::Individual(*key)));
