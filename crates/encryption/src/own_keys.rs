@@ -200,17 +200,26 @@ impl OwnKeys {
     /// Removes pre-keys that opened first messages of hybrid channels, if the next one was drawn so many
     /// seconds ago: nobody opens these messages again. Tells whether there were any.
     pub fn remove_used(&mut self, now: u64, after_s: u64) -> bool {
+        let used = self.used_before(now, after_s);
+        self.prekeys.retain(|key, _| !used.contains(key));
+        self.retain_of_prekeys();
+        !used.is_empty()
+    }
+
+    /// Whether [`OwnKeys::remove_used`] would remove any.
+    pub fn has_used(&self, now: u64, after_s: u64) -> bool {
+        !self.used_before(now, after_s).is_empty()
+    }
+
+    fn used_before(&self, now: u64, after_s: u64) -> Vec<PublicKey> {
         let mut ranked: Vec<PreKey> = self.prekeys.values().map(|stored| stored.prekey).collect();
         ranked.sort_unstable_by_key(rank);
         let next = ranked.iter().skip(1);
         let replaced = ranked.iter().zip(next);
         let replaced = replaced.filter(|(_, next)| has_passed(next, now, after_s));
-        let replaced: Vec<PublicKey> = replaced.map(|(prekey, _)| prekey.key).collect();
-        let before = self.prekeys.len();
-        self.prekeys
-            .retain(|key, stored| !(stored.is_used && replaced.contains(key)));
-        self.retain_of_prekeys();
-        self.prekeys.len() < before
+        let replaced = replaced.map(|(prekey, _)| prekey.key);
+        let is_used = |key: &PublicKey| self.prekeys.get(key).is_some_and(|it| it.is_used);
+        replaced.filter(is_used).collect()
     }
 
     /// A first message of a hybrid channel was opened with a pre-key.

@@ -354,7 +354,9 @@ fn a_used_pre_key_is_removed_after_the_next_one() {
 
     keys.rotate_hybrid_prekey(Lifetime::starting(later, 1_000_000), &mut rng);
     assert!(!keys.is_newest_used(later + kept_s, kept_s));
+    assert!(!keys.has_used(later + kept_s - 1, kept_s));
     assert!(!keys.remove_used(later + kept_s - 1, kept_s));
+    assert!(keys.has_used(later + kept_s, kept_s));
     assert!(keys.remove_used(later + kept_s, kept_s));
     assert!(!keys.remove_used(later + kept_s, kept_s), "it is removed");
     let context = alice.person.context(NOW);

@@ -3,7 +3,7 @@
 use p2panda_core::ordered::BTreeMap;
 
 use chacha20::ChaCha20Rng;
-use p2panda_core::limits::{PRE_KEY_LIFETIME_DEFAULT_S, PRE_KEY_RENEWED_S};
+use p2panda_core::limits::{PRE_KEY_LIFETIME_DEFAULT_S, PRE_KEY_RENEWED_S, PRE_KEY_USED_KEPT_S};
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, SecretKey};
@@ -489,6 +489,12 @@ impl Book {
             .collect()
     }
 
+    /// Whether the page is in a space of the message scheme.
+    pub(super) fn has_message_scheme(&self) -> bool {
+        let mut ids = self.spaces.ids();
+        ids.any(|id| self.spaces.scheme(&id) == Some(Scheme::Message))
+    }
+
     /// What is to be done by ourselves in a topic, the most urgent first.
     pub fn due(&mut self, topic: &Topic, now: u64) -> Vec<&'static str> {
         let mut due = Vec::new();
@@ -497,7 +503,12 @@ impl Book {
             return due;
         };
         let later = now.saturating_add(PRE_KEY_RENEWED_S);
-        if self.keys.hybrid_bundle(later).is_err() || room.keys_until <= later {
+        let bundle = self.keys.hybrid_bundle(now).ok();
+        let until = bundle.map_or(0, |bundle| bundle.signed_prekey.lifetime.not_after);
+        if are_prekeys_due(&self.keys, self.has_message_scheme(), now)
+            || room.keys_until <= later
+            || room.keys_until < until
+        {
             due.push("keys");
         }
         if let Some(joining) = &room.joining
@@ -532,7 +543,37 @@ impl Book {
     }
 }
 
-pub(super) fn draw_prekey(keys: &mut OwnKeys, now: u64, rng: &mut ChaCha20Rng) {
+/// Whether the pre-keys are to be renewed, or some are to be erased. `is_brief`: the page is in a space of
+/// the message scheme, for which those that opened first messages do not stay for long.
+pub(super) fn are_prekeys_due(keys: &OwnKeys, is_brief: bool, now: u64) -> bool {
+    let later = now.saturating_add(PRE_KEY_RENEWED_S);
+    let kept_s = PRE_KEY_USED_KEPT_S;
+    keys.hybrid_bundle(later).is_err()
+        || is_brief && (keys.is_newest_used(now, kept_s) || keys.has_used(now, kept_s))
+}
+
+/// Does what is due about pre-keys; whether one was drawn.
+pub(super) fn renew_prekeys(
+    keys: &mut OwnKeys,
+    is_brief: bool,
+    now: u64,
+    rng: &mut ChaCha20Rng,
+) -> bool {
+    let later = now.saturating_add(PRE_KEY_RENEWED_S);
+    let kept_s = PRE_KEY_USED_KEPT_S;
+    let is_used = is_brief && keys.is_newest_used(now, kept_s);
+    if is_brief {
+        keys.remove_used(now, kept_s);
+    }
+    let draws = is_used || keys.hybrid_bundle(later).is_err();
+    if draws {
+        draw_prekey(keys, now, rng);
+        keys.remove_expired(now);
+    }
+    draws
+}
+
+fn draw_prekey(keys: &mut OwnKeys, now: u64, rng: &mut ChaCha20Rng) {
     let lifetime = Lifetime::starting(now, PRE_KEY_LIFETIME_DEFAULT_S);
     keys.rotate_hybrid_prekey(lifetime, rng);
 }

@@ -2,7 +2,7 @@
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
-use p2panda_core::limits::{PRE_KEY_RENEWED_S, SPACE_ADMIT_STEP_MAX};
+use p2panda_core::limits::SPACE_ADMIT_STEP_MAX;
 use p2panda_core::{Dependency, Hash, Signature, Topic, VerifyingKey};
 use p2panda_encryption::Context;
 use p2panda_groups::Member;
@@ -11,7 +11,7 @@ use p2panda_spaces::{
 };
 use thiserror::Error;
 
-use super::book::{Book, News, draw_prekey};
+use super::book::{Book, News, renew_prekeys};
 use super::pen::Pen;
 use super::room::{Joining, Operation, Room};
 
@@ -139,13 +139,8 @@ impl Book {
         }
         let now = act.now_us / 1_000_000;
         let mut rng = ChaCha20Rng::from_seed(act.seed);
-        if self
-            .keys
-            .hybrid_bundle(now.saturating_add(PRE_KEY_RENEWED_S))
-            .is_err()
-        {
-            draw_prekey(&mut self.keys, now, &mut rng);
-            self.keys.remove_expired(now);
+        let is_brief = self.has_message_scheme();
+        if renew_prekeys(&mut self.keys, is_brief, now, &mut rng) {
             self.registry.remove_expired(now);
         }
         let (me, mut news, mut invite) = (self.me, News::default(), None);

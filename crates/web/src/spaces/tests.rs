@@ -5,10 +5,13 @@ use p2panda_core::ordered::BTreeMap;
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
+use p2panda_core::limits::PRE_KEY_USED_KEPT_S;
 use p2panda_core::{Hash, SigningKey, Topic, VerifyingKey};
+use p2panda_encryption::OwnKeys;
 use p2panda_spaces::{Invite, Role};
 use zeroize::Zeroizing;
 
+use super::book::{are_prekeys_due, renew_prekeys};
 use super::*;
 use crate::draft::Draft;
 
@@ -227,6 +230,40 @@ fn pages_make_a_space_invite_and_read_each_other() {
         .open_ephemeral(&TOPIC, &alice.me, &stray[0])
         .unwrap();
     assert_eq!(heard.as_slice(), b"here");
+}
+
+/// In the message scheme a pre-key under which a root came is good for a week
+/// (`docs/protocol/spaces-message.md#8`).
+#[test]
+fn a_pre_key_that_opened_a_root_is_replaced_in_a_week() {
+    let (mut alice, mut bob) = (Page::new(1), Page::new(2));
+    alice.act(Deed::Create {
+        name: None,
+        history: true,
+        members: Vec::new(),
+    });
+    invited(&mut alice, &mut [&mut bob], Role::Editor);
+    assert!(!bob.book.has_message_scheme());
+    let mut rng = ChaCha20Rng::from_seed([5; 32]);
+    let (hour, week) = (3_600, PRE_KEY_USED_KEPT_S);
+    let keys = &mut bob.book.keys;
+    let until = |keys: &OwnKeys, now| {
+        let bundle = keys.hybrid_bundle(now).unwrap();
+        bundle.signed_prekey.lifetime.not_after
+    };
+    let first = until(keys, NOW);
+    assert!(!are_prekeys_due(keys, true, NOW + week - hour));
+    let now = NOW + week + hour;
+    assert!(!are_prekeys_due(keys, false, now), "in the data scheme");
+    assert!(!renew_prekeys(keys, false, now, &mut rng));
+    assert!(are_prekeys_due(keys, true, now));
+    assert!(renew_prekeys(keys, true, now, &mut rng));
+    assert!(until(keys, now) > first, "it is published everywhere");
+    assert!(!are_prekeys_due(keys, true, now), "nobody has used it");
+    let now = now + week + hour;
+    assert!(are_prekeys_due(keys, true, now), "the old one is erased");
+    assert!(!renew_prekeys(keys, true, now, &mut rng));
+    assert!(!are_prekeys_due(keys, true, now));
 }
 
 #[test]
