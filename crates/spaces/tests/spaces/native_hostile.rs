@@ -1,6 +1,6 @@
 //! What a stranger takes from others and signs again (`docs/protocol/spaces.md#9`).
 
-use p2panda_spaces::{Event, Log, Refusal, Role, Settings, Spaces};
+use p2panda_spaces::{Event, LocalError, Log, Refusal, Role, Settings, Spaces};
 
 use crate::native_world::{Node, Op, deliver, nodes, ops, sync};
 
@@ -32,6 +32,30 @@ fn a_create_that_is_signed_again_makes_no_second_space() {
         matches!(e, Event::Refused { refusal, .. } if *refusal == malformed)
     };
     assert!(b.events.iter().any(refused), "{:?}", b.events);
+}
+
+/// It was sealed by an editor, and is signed by a reader.
+#[test]
+fn what_a_reader_writes_is_refused_at_every_node() {
+    let [mut a, mut b, mut c] = nodes();
+    let members = [(b.member(), Role::Editor), (c.member(), Role::Reader)];
+    a.create(Settings::with_history(), &members);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    let space = b.s();
+    let sealed = b.spaces.seal_content(space, b"not any more", &mut b.rng);
+    let body = sealed.unwrap().body;
+    a.set_role(b.member(), Role::Reader);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    let error = b.spaces.seal_content(space, b"", &mut b.rng).unwrap_err();
+    assert_eq!(error, LocalError::Role(Some(Role::Reader)));
+    // After the message that made it a reader.
+    let last = a.spaces.seal_content(space, b"", &mut a.rng).unwrap();
+    let late = b.forge(Log::Content, last.dependencies, body);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    for node in [&a, &c] {
+        assert!(node.refused.contains(&late));
+        assert!(!node.reads("not any more"));
+    }
 }
 
 #[test]
