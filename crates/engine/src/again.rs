@@ -120,6 +120,11 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             let keep_topic = move |reply| Command::KeepTopic { topic, keep, reply };
             (keep_topic(reply), Box::new(move || keep_topic(again())))
         }
+        Command::SetQuotas { quotas, reply } => {
+            let (reply, again) = share(reply);
+            let set_quotas = move |reply| Command::SetQuotas { quotas, reply };
+            (set_quotas(reply), Box::new(move || set_quotas(again())))
+        }
         Command::Space(command) => {
             let (command, again) = keep_space(command);
             (

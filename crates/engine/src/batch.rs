@@ -16,7 +16,7 @@ use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
 };
 use crate::command::{Command, Restated};
-use crate::kept::Kept;
+use crate::kept::{Kept, Quotas};
 use crate::reply::Reply;
 use crate::shares::Origin;
 use crate::topics::TopicRef;
@@ -57,6 +57,8 @@ pub(crate) struct Batch {
     pub own: bool,
     /// Changes of the amounts that are kept.
     pub kept: Kept,
+    /// The quotas after this batch, if they change.
+    pub quotas: Option<Quotas>,
     /// Bodies were deleted by age.
     pub aged: bool,
     /// Entries that were added to feeds.

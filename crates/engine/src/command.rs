@@ -8,6 +8,7 @@ use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
 use crate::drafted::Drafted;
+use crate::kept::Quotas;
 use crate::named_command::NamedCommand;
 use crate::reply::Reply;
 use crate::space_command::SpaceCommand;
@@ -90,6 +91,13 @@ pub enum Command {
         /// Whether it is.
         keep: bool,
         /// Called when that is synced to disk.
+        reply: Reply<()>,
+    },
+    /// Keeps other amounts of others at most from now on: logs continue for which there is room then.
+    SetQuotas {
+        /// The quotas.
+        quotas: Quotas,
+        /// Called when they hold.
         reply: Reply<()>,
     },
     /// A command on spaces.

@@ -98,6 +98,10 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             turn.tx.keep_topic(&topic, keep)?;
             turn.answer(reply, ());
         }
+        Command::SetQuotas { quotas, reply } => {
+            turn.batch.quotas = Some(quotas);
+            turn.answer(reply, ());
+        }
         Command::Space(command) => act::take(turn, command)?,
         Command::Session {
             topic,

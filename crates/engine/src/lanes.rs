@@ -420,6 +420,7 @@ fn is_own(command: &Command) -> bool {
         | Command::PlaceConsumer { .. }
         | Command::Named(_)
         | Command::KeepTopic { .. }
+        | Command::SetQuotas { .. }
         | Command::PeerHas { .. }
         | Command::FindEarly { .. }
         | Command::Space(_)

@@ -55,11 +55,13 @@ pub(crate) fn appended(
     Ok(())
 }
 
-/// The logs of the batch are saved. If some were pruned, or old bodies deleted, those go on that were blocked and for whose next
-/// operation there is room now.
+/// The logs of the batch are saved. If some were pruned, old bodies deleted, or the quotas changed, those go on
+/// that were blocked and for whose next operation there is room now. Room that a given-up branch leaves
+/// is there before the first batch ([`Blocked::open`](crate::blocked::Blocked::open)).
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let made_room = turn.batch.aged || !turn.batch.prunes.is_empty();
-    if !made_room || !turn.state.limits.quotas.is_any() {
+    let changed = take_new(turn)?;
+    if !changed && !(made_room && turn.state.limits.quotas.is_any()) {
         return Ok(());
     }
     turn.batch.kept = Kept::default();
@@ -72,6 +74,16 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Takes the new quotas, if there are any. What is kept is counted from then on, or not any more.
+fn take_new(turn: &mut Turn<'_>) -> Result<bool, StoreError> {
+    let Some(quotas) = turn.batch.quotas.take() else {
+        return Ok(false);
+    };
+    turn.tx.count_kept(quotas.is_any())?;
+    turn.state.limits.quotas = quotas;
+    Ok(true)
 }
 
 /// Whether so many more bytes fit.

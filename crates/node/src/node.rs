@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use p2panda_core::budget::Budget;
 use p2panda_core::{Hash, NetworkId, Topic, VerifyingKey, limits};
-use p2panda_engine::{Engine, thread};
+use p2panda_engine::{Engine, Quotas, thread};
 use p2panda_net::Net;
 use p2panda_store::Journal;
 use parking_lot::Mutex;
@@ -523,6 +523,20 @@ impl Node {
     pub async fn kept_bytes(&self) -> Result<Option<u64>, Error> {
         let read = move |reader: &p2panda_store::Reader| reader.kept_bytes(None);
         self.storage().read(read).await
+    }
+
+    /// Keeps so many header and payload bytes of others at most from now on, in place of
+    /// [`Builder::quotas`](crate::Builder::quotas). Logs for which there is room now continue at once.
+    /// Nothing that is kept is deleted (`docs/protocol/streams.md#21`).
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn set_quotas(&self, quotas: Quotas) -> Result<(), Error> {
+        self.queue().set_quotas(quotas).await?;
+        let topics = self.topics().all();
+        let topics = topics.iter().map(|state| state.topic());
+        self.topics().blocking().set_quotas(quotas, topics);
+        Ok(())
     }
 
     /// The network: peers, addresses, counters.

@@ -124,8 +124,13 @@ struct ReadyLine {
 impl Running<'_> {
     async fn run(&mut self, json: bool, interrupt: &mut Interrupt) -> Result<(), Failure> {
         join(&self.node, &topics_of(&self.settings.resolved)).await?;
-        // Nobody reads on: the node runs all the same.
-        let _ = self.ready(json).await?;
+        tokio::select! {
+            // Nobody reads on: the node runs all the same.
+            ready = self.ready(json) => {
+                let _ = ready?;
+            }
+            () = interrupt.wait() => return Ok(()),
+        }
         service::say(Say::Ready).await;
         let node = self.node.clone();
         let mut watch = std::pin::pin!(service::watch(&node));
@@ -202,11 +207,15 @@ impl Running<'_> {
                 NamedAddr::Host(host) => network.add_peer_host(peer.node, host),
             }
         }
+        let differing = differing(&self.settings, &new);
+        if differing.iter().any(|key| key.starts_with("quota.")) {
+            self.node.set_quotas(new.resolved.quotas).await?;
+        }
         note(&format!(
             "configuration read: {} topics more, {left} fewer",
             added.len()
         ));
-        for key in changed(&self.settings, &new) {
+        for key in differing.iter().filter(|key| !is_taken(key)) {
             note(&format!("{key} changes with the next start"));
         }
         self.settings = new;
@@ -246,22 +255,25 @@ async fn is_kept(node: &Node, topic: Topic) -> Result<bool, Failure> {
     }
 }
 
-/// The settings that are others now and that a running node does not take.
-fn changed(old: &Settings, new: &Settings) -> Vec<String> {
+/// The settings that are others now.
+fn differing(old: &Settings, new: &Settings) -> Vec<String> {
     let (old, new) = (old.values(), new.values());
-    let taken = ["network.peers", "topics.keep"];
     let keys: BTreeSet<&String> = old.iter().chain(&new).map(|(key, _)| key).collect();
     let of = |values: &[(String, toml::Value)], name: &str| {
         let found = values.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.clone())
     };
-    let changed = keys
+    let differing = keys
         .into_iter()
         .filter(|key| of(&old, key) != of(&new, key));
-    changed
-        .filter(|key| !taken.contains(&key.as_str()) && !key.starts_with("access."))
-        .cloned()
-        .collect()
+    differing.cloned().collect()
+}
+
+/// Whether a running node takes a setting that has changed.
+fn is_taken(key: &str) -> bool {
+    matches!(key, "network.peers" | "topics.keep")
+        || key.starts_with("access.")
+        || key.starts_with("quota.")
 }
 
 impl ReadyLine {

@@ -1,7 +1,11 @@
 //! Quotas for data of others.
 
-use p2panda_core::{Operation, VerifyingKey};
-use p2panda_engine::{EngineEvent, Incoming, Options, Outcome, QuotaOf, Quotas, RejectReason};
+use std::sync::mpsc::channel;
+
+use p2panda_core::{Operation, Topic, VerifyingKey};
+use p2panda_engine::{
+    Command, EngineEvent, Incoming, Options, Outcome, QuotaOf, Quotas, RejectReason, RestoredAction,
+};
 
 use crate::node::{Author, Node, OTHER_TOPIC, TOPIC, session};
 
@@ -29,7 +33,7 @@ fn of_author(bytes: u64) -> Quotas {
     }
 }
 
-fn ingest_in(node: &mut Node, topic: p2panda_core::Topic, sent: &[Operation]) -> Vec<Outcome> {
+fn ingest_in(node: &mut Node, topic: Topic, sent: &[Operation]) -> Vec<Outcome> {
     let sent = sent.iter().cloned().map(Incoming::Valid).collect();
     node.ingest_any(session(1), topic, sent)
 }
@@ -42,6 +46,24 @@ fn says_elsewhere(author: &mut Author, text: &str) -> Operation {
         false,
         Vec::new(),
     )
+}
+
+/// Other quotas while the node runs.
+fn set(node: &mut Node, quotas: Quotas) {
+    let (sender, receiver) = channel();
+    let reply = Box::new(move |()| sender.send(()).unwrap());
+    node.process(vec![Command::SetQuotas { quotas, reply }]);
+    receiver.try_recv().expect("they hold after the batch");
+}
+
+/// The topics with a log that continued in the last batch.
+fn going_on(node: &Node) -> Vec<Topic> {
+    let events = node.committed.events.iter();
+    let topics = events.filter_map(|event| match event {
+        EngineEvent::LogGoesOn { topic, .. } => Some(*topic),
+        _ => None,
+    });
+    topics.collect()
 }
 
 fn is_stored(outcome: &Outcome) -> bool {
@@ -242,4 +264,77 @@ fn a_prune_makes_room_also_for_the_authors_other_logs() {
     let mut node = node.reopen_with(with(of_author(kept + bytes(&fits))));
     assert!(is_stored(&node.ingest(&[fits])[0]));
     assert_eq!(node.ingest(&[author.says("x")]), [REFUSED]);
+}
+
+#[test]
+fn raised_quotas_unblock_at_once_what_fits_then() {
+    let (mut author, mut elsewhere) = (Author::new(1), Author::new(1));
+    let sent = ["one", "two", "three"].map(|text| author.says(text));
+    let other = says_elsewhere(&mut elsewhere, "longer than the others");
+    let mut node = Node::open(with(of_author(sum(&sent[..1]))));
+    assert_eq!(node.ingest(&sent)[1..], [REFUSED, Outcome::Blocked]);
+    let there = std::slice::from_ref(&other);
+    assert_eq!(ingest_in(&mut node, OTHER_TOPIC, there), [REFUSED]);
+    set(&mut node, of_author(sum(&sent[..2]) - 1));
+    assert_eq!(going_on(&node), []);
+    set(&mut node, of_author(sum(&sent[..2])));
+    assert_eq!(going_on(&node), [TOPIC]);
+    // Peers are told the height anew, so that they send the rest.
+    let mut changes = node.committed.topics.iter();
+    assert!(changes.any(|change| change.topic == TOPIC && change.heads_anew));
+    assert_eq!(blocked(&node), []);
+    let outcomes = node.ingest(&sent[1..]);
+    assert!(is_stored(&outcomes[0]));
+    assert_eq!(outcomes[1], REFUSED);
+    // Lowered ones delete nothing.
+    set(&mut node, of_author(1));
+    assert_eq!(going_on(&node), []);
+    assert_eq!(node.texts(), ["one", "two"]);
+    assert_eq!(node.ingest(&sent[2..]), [REFUSED]);
+    // Without any everything continues.
+    set(&mut node, Quotas::default());
+    assert_eq!(going_on(&node).len(), 2);
+    assert!(is_stored(&node.ingest(&sent[2..])[0]));
+    assert!(is_stored(&ingest_in(&mut node, OTHER_TOPIC, there)[0]));
+    // What came meanwhile is counted.
+    let more = author.says("four");
+    let all = sum(&sent) + bytes(&other) + bytes(&more);
+    set(&mut node, of_author(all - 1));
+    assert_eq!(node.ingest(std::slice::from_ref(&more)), [REFUSED]);
+    set(&mut node, of_author(all));
+    assert!(is_stored(&node.ingest(&[more])[0]));
+}
+
+#[test]
+fn a_given_up_branch_leaves_room_for_others() {
+    let of_all = |total| Quotas {
+        total: Some(total),
+        ..Quotas::default()
+    };
+    // Nothing of the log stays, or its beginning.
+    for common in [0, 1] {
+        let mut copy = Node::new();
+        for number in 0..common {
+            copy.publish(&format!("common {number}"));
+        }
+        let mut node = Node::open_in(copy.copy(), with(of_all(u64::MAX)));
+        node.publish("ours");
+        node.publish("ours as well");
+        copy.publish("theirs");
+        let kept = |node: &Node| node.reader().kept_bytes(None).unwrap().unwrap();
+        let full = kept(&node);
+        let mut node = node.reopen_with(with(of_all(full)));
+        let others = [Author::new(2).says("other")];
+        assert_eq!(node.ingest(&others), [REFUSED], "{common}");
+        // A peer shows where the other branch begins.
+        let theirs = copy.operations();
+        node.ingest(&theirs[common..]);
+        let mut node = node.reopen_with(Options {
+            restored: Some(RestoredAction::PullOwnLog),
+            ..with(of_all(full))
+        });
+        assert_eq!(kept(&node), sum(&theirs[..common]), "{common}");
+        assert_eq!(blocked(&node), [], "{common}");
+        assert!(is_stored(&node.ingest(&others)[0]), "{common}");
+    }
 }

@@ -23,7 +23,9 @@ pub(crate) struct Changed(Arc<(Mutex<Due>, Notify)>);
 #[derive(Default)]
 struct Due {
     topics: BTreeSet<Topic>,
-    /// Only with quotas anybody looks.
+    /// The quotas of the node at present.
+    quotas: Quotas,
+    /// There were quotas at some time: only then is there something to tell.
     is_watched: bool,
     ended: bool,
 }
@@ -44,8 +46,20 @@ impl Changed {
         notify.notify_one();
     }
 
-    fn watch(&self) {
-        self.0.0.lock().is_watched = true;
+    /// The quotas from now on. What is told may change in any topic.
+    pub(crate) fn set_quotas(&self, quotas: Quotas, topics: impl Iterator<Item = Topic>) {
+        let (due, notify) = &*self.0;
+        let mut due = due.lock();
+        due.quotas = quotas;
+        due.is_watched |= quotas.is_any();
+        if due.is_watched {
+            due.topics.extend(topics);
+            notify.notify_one();
+        }
+    }
+
+    fn quotas(&self) -> Quotas {
+        self.0.0.lock().quotas
     }
 
     /// `None` at the end.
@@ -68,16 +82,13 @@ impl Changed {
 
 /// Starts to tell, until the node is shut down. Topics that are joined later are told of.
 pub(crate) fn start(topics: Topics, storage: Storage, quotas: Quotas) {
-    if !quotas.is_any() {
-        return;
-    }
     let changed = topics.blocking().clone();
-    changed.watch();
+    changed.set_quotas(quotas, std::iter::empty());
     tokio::spawn(async move {
         while let Some(due) = changed.next().await {
             let round = Instant::now();
             for topic in due {
-                match tell(&topics, &storage, topic, quotas).await {
+                match tell(&topics, &storage, topic, changed.quotas()).await {
                     Ok(()) => {}
                     Err(Error::Closed) => return,
                     Err(error) => {

@@ -8,8 +8,8 @@ use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISH
 use p2panda_core::{Hash, Label, Phase, Topic, VerifyingKey};
 use p2panda_engine::{
     AgedNamed, Command, Durability, EarlyTrace, Incoming, IngestReport, NamedCommand, NewMessage,
-    NewNamed, OpenedNamed, Outcome, PartAnswers, PublishError, Reply, Room, Source, SpaceCommand,
-    StorageWait, ViewCommand, parts,
+    NewNamed, OpenedNamed, Outcome, PartAnswers, PublishError, Quotas, Reply, Room, Source,
+    SpaceCommand, StorageWait, ViewCommand, parts,
 };
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{NamedChanges, NamedKey};
@@ -240,6 +240,20 @@ impl Queue {
         self.send(Command::KeepTopic {
             topic,
             keep,
+            reply: Box::new(move |()| {
+                drop(permit);
+                let _ = sender.send(());
+            }),
+        })?;
+        receiver.await.map_err(|_| self.ended())
+    }
+
+    /// Keeps so much of others at most from now on.
+    pub(crate) async fn set_quotas(&self, quotas: Quotas) -> Result<(), Error> {
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::SetQuotas {
+            quotas,
             reply: Box::new(move |()| {
                 drop(permit);
                 let _ = sender.send(());

@@ -123,6 +123,22 @@ async fn an_author_is_told_of_a_quota_and_when_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_raised_quota_holds_at_once_and_authors_are_told() {
+    let (network, topic, dir) = (network(), topic(), tempfile::tempdir().unwrap());
+    let keeper = keeper(network, dir.path(), quotas(50_000)).await;
+    let (author, receipt) = refused(network, topic, &keeper).await;
+    let mut events = author.events();
+    refusers(stored(&receipt, 1).await);
+    keeper.set_quotas(quotas(100_000)).await.unwrap();
+    event(&mut events, |event| {
+        matches!(event, Event::KeptAgain { .. })
+    })
+    .await;
+    stored(&receipt, 1).await.unwrap();
+    assert_eq!(author.topic(topic).not_kept(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_only_when_too_few_peers_are_left() {
     let (network, topic, dir) = (network(), topic(), tempfile::tempdir().unwrap());
     let keeper = keeper(network, dir.path(), quotas(50_000)).await;

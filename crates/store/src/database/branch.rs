@@ -248,6 +248,9 @@ impl Tx<'_> {
 
     /// Nothing of a log is left.
     fn forget_log(&mut self, log: i64) -> Result<(), StoreError> {
+        // Its bytes stop counting as kept: the trigger follows changes of the row.
+        self.cached("UPDATE log SET bytes = 0, pruned_bytes = 0 WHERE id = ?1")?
+            .execute([log])?;
         for table in ["operation", "dropped", "garbage", "fork", "keyed_publish"] {
             let sql = format!("DELETE FROM {table} WHERE log = ?1");
             self.cached(&sql)?.execute([log])?;
