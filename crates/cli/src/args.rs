@@ -13,8 +13,8 @@ use p2panda::{Hash, NetworkId, Ticket};
 
 use crate::failure::EXIT_CODES;
 use crate::parse::{
-    NodeAddr, ParseError, TopicArg, count, dash, days, listen, mebibytes, network_id, operation_id,
-    seconds, topic,
+    NodeAddr, ParseError, TopicArg, count, dash, days, dead_letter, listen, mebibytes, network_id,
+    offset, operation_id, seconds, topic,
 };
 
 pub use device::DeviceCommand;
@@ -502,6 +502,7 @@ pub enum ConsumerCommand {
         #[arg(value_parser = topic)]
         topic: TopicArg,
         /// The offset, as `--json` prints it
+        #[arg(value_parser = offset)]
         offset: u64,
         /// Print what was done as JSON
         #[arg(long)]
@@ -606,6 +607,7 @@ pub enum DeadCommand {
         /// Name of the consumer
         name: String,
         /// Number of the message [default: all]
+        #[arg(value_parser = dead_letter)]
         number: Option<u64>,
         /// Print what was done as JSON
         #[arg(long)]
@@ -617,6 +619,7 @@ pub enum DeadCommand {
         /// Name of the consumer
         name: String,
         /// Number of the message [default: all]
+        #[arg(value_parser = dead_letter)]
         number: Option<u64>,
         /// Print what was done as JSON
         #[arg(long)]

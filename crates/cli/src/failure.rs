@@ -165,6 +165,14 @@ pub enum Failure {
         "this node knows no team {team}; `panda team ls` lists teams, `panda team create` makes one"
     )]
     NoTeam { team: p2panda::VerifyingKey },
+    #[error("{id}: {why}; {next}")]
+    NotHere {
+        id: p2panda::VerifyingKey,
+        why: &'static str,
+        next: &'static str,
+    },
+    #[error("the space has no invite {invite}; `panda space invites` lists them")]
+    NoSpaceInvite { invite: p2panda::VerifyingKey },
     #[error(
         "no operation with this id is here: {id}; it has not arrived, was pruned, or is too old"
     )]
@@ -173,7 +181,7 @@ pub enum Failure {
     Node(#[from] p2panda::Error),
     #[error("{}", node_line(.0))]
     Stopped(#[source] Arc<p2panda::Error>),
-    #[error("no node answers at {at}: {why}; start one with `panda node run`")]
+    #[error("no node answers at {at}: {why}; {next}", next = socket_step(why))]
     NoNode { at: String, why: String },
     #[error("the node at {at} does not answer; stop it, and start it again with `panda node run`")]
     Unanswered { at: String },
@@ -223,6 +231,22 @@ pub enum Failure {
     Parse(#[from] ParseError),
 }
 
+/// What the node says of somebody who is not where a command looks, and what lists those who are.
+const NOT_HERE: [(&str, &str); 4] = [
+    ("this was never a member", MEMBERS),
+    ("this is no longer a member", MEMBERS),
+    (
+        "that person or device is not a member of the team",
+        "`panda team ls` lists the members of teams",
+    ),
+    (
+        "the key is not a device of this person",
+        "`panda device ls` lists your devices",
+    ),
+];
+
+const MEMBERS: &str = "`panda space members` lists the members of a space";
+
 /// What the node that runs says is said as if the command had opened it.
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
@@ -246,6 +270,19 @@ pub fn of_subscription(messages: &Subscription) -> Result<(), Failure> {
 }
 
 impl Failure {
+    /// The failure of a command about somebody, which says who it is if it is not here.
+    pub fn about(self, id: p2panda::VerifyingKey) -> Failure {
+        let text = match &self {
+            Failure::Node(error) => error.to_string(),
+            Failure::Client(ClientError::Rpc(error)) => error.message.clone(),
+            _ => return self,
+        };
+        match NOT_HERE.iter().find(|(why, _)| *why == text) {
+            Some(&(why, next)) => Failure::NotHere { id, why, next },
+            None => self,
+        }
+    }
+
     /// The documented exit code (`docs/guide/cli.md`).
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -253,6 +290,7 @@ impl Failure {
             Failure::Settings(SettingsError::Read { .. }) | Failure::WriteFile { .. } => 10,
             Failure::ListenName(_) => kind_code(ErrorKind::Network),
             Failure::Serve(error) => serve_code(error),
+            Failure::NoNode { why, .. } if is_denied(why) => kind_code(ErrorKind::Denied),
             Failure::NoNode { .. } | Failure::Unanswered { .. } | Failure::NothingRuns => {
                 kind_code(ErrorKind::Closed)
             }
@@ -293,6 +331,8 @@ impl Failure {
             Failure::UnknownOperation { .. }
             | Failure::NoSpace { .. }
             | Failure::NoTeam { .. }
+            | Failure::NotHere { .. }
+            | Failure::NoSpaceInvite { .. }
             | Failure::Node(
                 p2panda::Error::Consumer(ConsumerError::Unknown | ConsumerError::UnknownDeadLetter)
                 | p2panda::Error::View(ViewError::Unknown),
@@ -380,6 +420,19 @@ fn kind_code(kind: ErrorKind) -> u8 {
         ErrorKind::Sealed => 25,
         ErrorKind::NotYet => 26,
         _ => 1,
+    }
+}
+
+/// Whether a socket is there, and this user may not open it: systems say so in these words.
+fn is_denied(why: &str) -> bool {
+    why.contains("Permission denied")
+}
+
+/// What to do where no node answers.
+fn socket_step(why: &str) -> &'static str {
+    match is_denied(why) {
+        true => "join the group of the socket, or run the command as its owner",
+        false => "start one with `panda node run`",
     }
 }
 

@@ -17,6 +17,9 @@ const WAIT_SECONDS_MAX: u64 = 86_400;
 /// Days after which a consumer is deleted at the latest, if it is at all.
 const DAYS_MAX: u32 = 3_650;
 
+/// Bytes of the name of a space or a team.
+const NAME_BYTES_MAX: usize = 256;
+
 /// The largest operation that a node can be told to take, in MiB.
 pub const OPERATION_MIB_MAX: u32 = 128;
 
@@ -31,9 +34,20 @@ pub struct NodeAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
     #[error(
-        "a topic is 64 hexadecimal digits, `panda topic new` prints one, or a ticket, `panda:...`"
+        "a topic is 64 hexadecimal digits or a ticket, `panda:...`; `panda topic ls` lists yours, \
+        `panda topic new` prints a new one"
     )]
     Topic,
+    #[error(
+        "a space is named by its topic, 64 hexadecimal digits or a ticket, `panda:...`; \
+        `panda space ls` lists spaces"
+    )]
+    Space,
+    #[error(
+        "expected the invite, `panda:...`, that `panda space invite` prints for an owner of the \
+        space, or the topic of the space"
+    )]
+    SpaceInvite,
     #[error(transparent)]
     Ticket(#[from] TicketError),
     #[error(transparent)]
@@ -66,10 +80,29 @@ pub enum ParseError {
     #[error("expected courier, reader, editor or owner")]
     Role,
     #[error(
-        "expected 64 hexadecimal digits: for a node as `panda id` prints them there, for an \
-        invite as `panda space invites` does"
+        "expected 64 hexadecimal digits: of a node, as `panda id` prints them there, or of a \
+        team, as `panda team ls` does"
+    )]
+    Newcomer,
+    #[error(
+        "a member is named by 64 hexadecimal digits; `panda space members` lists the members of a \
+        space, `panda team ls` those of teams"
     )]
     Member,
+    #[error("a team is named by 64 hexadecimal digits; `panda team ls` lists teams")]
+    Team,
+    #[error("a device is named by 64 hexadecimal digits; `panda device ls` lists devices")]
+    Device,
+    #[error("an invite is named by 64 hexadecimal digits; `panda space invites` lists invites")]
+    Invite,
+    #[error("a team needs a name: `panda team create \"night shift\"`")]
+    NoName,
+    #[error("a name has up to {NAME_BYTES_MAX} bytes")]
+    NameLength,
+    #[error("an offset is a number; `panda sub --json` prints it")]
+    Offset,
+    #[error("expected the number of a dead letter; `panda consumer dead ls` lists them")]
+    DeadLetter,
     #[error("expected a number of members")]
     Uses,
     #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
@@ -167,9 +200,73 @@ pub fn topic(text: &str) -> Result<TopicArg, ParseError> {
     text.parse()
 }
 
-/// Reads the id of a node or of an invite in hexadecimal digits of either case.
-pub fn node_id(text: &str) -> Result<VerifyingKey, ParseError> {
+/// Reads the topic of a space, or a ticket.
+pub fn space(text: &str) -> Result<TopicArg, ParseError> {
+    named(text, ParseError::Space)
+}
+
+/// Reads what leads into a space: an invite, or its topic.
+pub fn space_invite(text: &str) -> Result<TopicArg, ParseError> {
+    named(text, ParseError::SpaceInvite)
+}
+
+/// A wrong ticket says itself what is wrong with it.
+fn named(text: &str, otherwise: ParseError) -> Result<TopicArg, ParseError> {
+    text.parse().map_err(|error| match error {
+        ParseError::Topic => otherwise,
+        error => error,
+    })
+}
+
+/// Reads the id of somebody who is added, in hexadecimal digits of either case.
+pub fn newcomer(text: &str) -> Result<VerifyingKey, ParseError> {
+    text.parse().map_err(|_| ParseError::Newcomer)
+}
+
+/// Reads the id of a member in hexadecimal digits of either case.
+pub fn member(text: &str) -> Result<VerifyingKey, ParseError> {
     text.parse().map_err(|_| ParseError::Member)
+}
+
+/// Reads the id of a team in hexadecimal digits of either case.
+pub fn team(text: &str) -> Result<VerifyingKey, ParseError> {
+    text.parse().map_err(|_| ParseError::Team)
+}
+
+/// Reads the id of a device in hexadecimal digits of either case.
+pub fn device(text: &str) -> Result<VerifyingKey, ParseError> {
+    text.parse().map_err(|_| ParseError::Device)
+}
+
+/// Reads the id of an invite in hexadecimal digits of either case.
+pub fn invite(text: &str) -> Result<VerifyingKey, ParseError> {
+    text.parse().map_err(|_| ParseError::Invite)
+}
+
+/// Reads the name of a team.
+pub fn team_name(text: &str) -> Result<String, ParseError> {
+    match text.trim().is_empty() {
+        true => Err(ParseError::NoName),
+        false => space_name(text),
+    }
+}
+
+/// Reads the name of a space, which may be empty.
+pub fn space_name(text: &str) -> Result<String, ParseError> {
+    match text.len() > NAME_BYTES_MAX {
+        true => Err(ParseError::NameLength),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// Reads an offset.
+pub fn offset(text: &str) -> Result<u64, ParseError> {
+    text.parse().map_err(|_| ParseError::Offset)
+}
+
+/// Reads the number of a dead letter.
+pub fn dead_letter(text: &str) -> Result<u64, ParseError> {
+    text.parse().map_err(|_| ParseError::DeadLetter)
 }
 
 /// Reads how often an invite can be used.
@@ -287,6 +384,37 @@ mod tests {
         assert_eq!(read.ticket.unwrap().to_string(), ticket);
         let wrong = ticket.replace("panda:ae", "panda:ai");
         assert_eq!(topic(&wrong), Err(TicketError::Checksum.into()));
+    }
+
+    #[test]
+    fn each_kind_of_id_says_what_lists_it() {
+        let said = |error: ParseError| error.to_string();
+        for (read, list) in [
+            (team("x").map_err(said), "`panda team ls`"),
+            (device("x").map_err(said), "`panda device ls`"),
+            (invite("x").map_err(said), "`panda space invites`"),
+            (member("x").map_err(said), "`panda space members`"),
+            (newcomer("x").map_err(said), "`panda id`"),
+        ] {
+            let error = read.unwrap_err();
+            assert!(error.contains(list), "{error}");
+        }
+        assert_eq!(space("x"), Err(ParseError::Space));
+        assert_eq!(space_invite("x"), Err(ParseError::SpaceInvite));
+        let wrong = space("panda:aeava");
+        assert!(matches!(wrong, Err(ParseError::Ticket(_))), "{wrong:?}");
+        assert!(space(ID).is_ok());
+    }
+
+    #[test]
+    fn a_team_has_a_name_and_names_are_bounded() {
+        for empty in ["", " "] {
+            assert_eq!(team_name(empty), Err(ParseError::NoName));
+        }
+        assert_eq!(space_name(""), Ok(String::new()));
+        let longest = "x".repeat(NAME_BYTES_MAX);
+        assert_eq!(team_name(&longest).as_ref(), Ok(&longest));
+        assert_eq!(team_name(&(longest + "x")), Err(ParseError::NameLength));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::contexts::{Context, Contexts, is_node};
 use crate::failure::Failure;
 use crate::output::note;
 
-/// How long a node may take to say who it is.
-const HELLO_WAIT: Duration = Duration::from_secs(5);
+/// How long a node may take to say who it is. Longer than service managers wait until they start a
+/// node again: a connection to their socket waits for it.
+const HELLO_WAIT: Duration = Duration::from_secs(10);
 
 /// Variable with the token for a node that is reached by a URL.
 pub const TOKEN: &str = "PANDA_TOKEN";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use p2panda::{Ticket, VerifyingKey};
 
-use crate::parse::{DeviceCodeArg, node_id, seconds};
+use crate::parse::{DeviceCodeArg, device, seconds};
 
 #[derive(Debug, Subcommand)]
 pub enum DeviceCommand {
@@ -51,7 +51,7 @@ pub enum DeviceCommand {
     )]
     Revoke {
         /// Node id of the device, as `panda id` prints it there
-        #[arg(value_parser = node_id)]
+        #[arg(value_parser = device)]
         device: VerifyingKey,
         /// How long to wait until all spaces have followed
         #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]

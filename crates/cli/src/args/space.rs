@@ -7,7 +7,10 @@ use clap::{Args, Subcommand};
 use p2panda::{Role, VerifyingKey};
 
 use super::SubArgs;
-use crate::parse::{NodeAddr, TopicArg, dash, days, node_id, role, seconds, topic, uses};
+use crate::parse::{
+    NodeAddr, TopicArg, dash, days, invite, member, newcomer, role, seconds, space, space_invite,
+    space_name, uses,
+};
 
 #[derive(Debug, Subcommand)]
 pub enum SpaceCommand {
@@ -31,7 +34,7 @@ pub enum SpaceCommand {
         #[command(flatten)]
         change: SpaceChangeArgs,
         /// The invite, as `panda space invites` prints it
-        #[arg(value_parser = node_id)]
+        #[arg(value_parser = invite)]
         invite: VerifyingKey,
     },
     #[command(about = "Ask to join the space of an invite, and wait for admission")]
@@ -49,8 +52,8 @@ pub enum SpaceCommand {
     Add {
         #[command(flatten)]
         change: SpaceChangeArgs,
-        /// The node, as `panda id` prints it there
-        #[arg(value_parser = node_id)]
+        /// The node, as `panda id` prints it there; or a team, as `panda team ls` prints it
+        #[arg(value_parser = newcomer)]
         member: VerifyingKey,
         /// courier, reader, editor or owner
         #[arg(long, default_value = "editor", value_parser = role)]
@@ -61,8 +64,8 @@ pub enum SpaceCommand {
     Role {
         #[command(flatten)]
         change: SpaceChangeArgs,
-        /// The member
-        #[arg(value_parser = node_id)]
+        /// The member, as `panda space members` prints it
+        #[arg(value_parser = member)]
         member: VerifyingKey,
         /// courier, reader, editor or owner
         #[arg(value_parser = role)]
@@ -73,8 +76,8 @@ pub enum SpaceCommand {
     Remove {
         #[command(flatten)]
         change: SpaceChangeArgs,
-        /// The member
-        #[arg(value_parser = node_id)]
+        /// The member, as `panda space members` prints it
+        #[arg(value_parser = member)]
         member: VerifyingKey,
     },
     /// Leave a space; the last owner cannot leave
@@ -100,7 +103,7 @@ pub enum SpaceCommand {
         #[command(flatten)]
         space: SpaceArgs,
         /// The node
-        #[arg(value_parser = node_id)]
+        #[arg(value_parser = newcomer)]
         member: VerifyingKey,
     },
 }
@@ -115,7 +118,7 @@ pub enum SpaceCommand {
 )]
 pub struct SpaceCreateArgs {
     /// Name of the space, up to 256 bytes
-    #[arg(default_value = "")]
+    #[arg(default_value = "", value_parser = space_name)]
     pub name: String,
     /// Newcomers read only what is written after they join
     #[arg(long)]
@@ -152,7 +155,7 @@ impl From<SpaceSchemeArg> for p2panda_rpc::api::SpaceScheme {
 #[derive(Debug, Args)]
 pub struct SpaceArgs {
     /// The topic of the space, 64 hexadecimal digits or a ticket
-    #[arg(value_parser = topic)]
+    #[arg(value_parser = space)]
     pub space: TopicArg,
     /// Print JSON
     #[arg(long)]
@@ -163,7 +166,7 @@ pub struct SpaceArgs {
 #[derive(Debug, Args)]
 pub struct SpaceChangeArgs {
     /// The topic of the space, 64 hexadecimal digits or a ticket
-    #[arg(value_parser = topic)]
+    #[arg(value_parser = space)]
     pub space: TopicArg,
     /// How long to wait for a peer that receives the change; without one, the next command sends
     /// it
@@ -185,7 +188,7 @@ pub struct SpaceChangeArgs {
 )]
 pub struct SpaceInviteArgs {
     /// The topic of the space, 64 hexadecimal digits or a ticket
-    #[arg(value_parser = topic)]
+    #[arg(value_parser = space)]
     pub space: TopicArg,
     /// Role of those who join by it: courier, reader, editor or owner
     #[arg(long, default_value = "editor", value_parser = role)]
@@ -218,7 +221,7 @@ pub struct SpaceInviteArgs {
 )]
 pub struct SpaceJoinArgs {
     /// The invite, or the topic of the space
-    #[arg(value_parser = topic)]
+    #[arg(value_parser = space_invite)]
     pub ticket: TopicArg,
     /// How long to wait
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
@@ -238,7 +241,7 @@ pub struct SpaceJoinArgs {
 )]
 pub struct SpacePublishArgs {
     /// The topic of the space, 64 hexadecimal digits or a ticket
-    #[arg(value_parser = topic)]
+    #[arg(value_parser = space)]
     pub space: TopicArg,
     /// Read standard input, one message per line (the default)
     #[arg(value_name = "-", value_parser = dash, conflicts_with = "file")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use p2panda::{Role, VerifyingKey};
 
-use crate::parse::{node_id, role, seconds};
+use crate::parse::{newcomer, role, seconds, team, team_name};
 
 #[derive(Debug, Subcommand)]
 pub enum TeamCommand {
@@ -18,7 +18,7 @@ pub enum TeamCommand {
     )]
     Create {
         /// Name of the team, up to 256 bytes
-        #[arg(default_value = "")]
+        #[arg(value_parser = team_name)]
         name: String,
         /// Print a JSON object
         #[arg(long)]
@@ -63,10 +63,10 @@ pub enum TeamCommand {
 #[derive(Debug, Args)]
 pub struct TeamChangeArgs {
     /// The team, as `panda team ls` prints it
-    #[arg(value_parser = node_id)]
+    #[arg(value_parser = team)]
     pub team: VerifyingKey,
     /// A node, as `panda id` prints it there; or a person or another team
-    #[arg(value_parser = node_id)]
+    #[arg(value_parser = newcomer)]
     pub member: VerifyingKey,
     /// How long to wait until all spaces have followed and a peer has that
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]

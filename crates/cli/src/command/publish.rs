@@ -122,8 +122,7 @@ async fn say(
     };
     print(published, publish.json).map_err(Failure::Stdout)?;
     if !published.delivered.is_enough && has_newest {
-        let is_running = matches!(face, Face::Running(_));
-        note(&undelivered(published, publish.temp, is_running));
+        note(&undelivered(published, what_next(face, publish).await?));
         for log in &published.not_kept {
             note(&not_kept(log));
         }
@@ -132,19 +131,29 @@ async fn say(
     Ok(outcome)
 }
 
+/// How it continues with messages that nobody is known to have.
+async fn what_next(face: &Face, publish: &PubArgs) -> Result<&'static str, Failure> {
+    let topic = publish.topic.topic.to_string();
+    Ok(match face {
+        Face::Running(_) if face.kept().await?.contains(&topic) => {
+            "the running node continues with it:"
+        }
+        Face::Running(_) => {
+            "the running node continues with it until it ends, and beyond with `panda topic keep`:"
+        }
+        Face::Own(_) if publish.temp => {
+            "it is deleted now with the throw-away identity; leave out --temp to keep it, or"
+        }
+        Face::Own(_) => "it goes along with the next `panda pub` or `panda sync`:",
+    })
+}
+
 /// What to do about messages that nobody is known to have.
-fn undelivered(published: &Published, temp: bool, is_running: bool) -> String {
+fn undelivered(published: &Published, what: &str) -> String {
     let who = match published.delivered.sent {
         _ if !published.not_kept.is_empty() => "stored here, and refused by the peers below",
         0 => "stored here and sent to nobody yet",
         _ => "stored here and sent, but no peer said in time that it has stored it",
-    };
-    let what = match temp {
-        _ if is_running => {
-            "the running node continues with it until it ends, and beyond with `panda topic keep`:"
-        }
-        true => "it is deleted now with the throw-away identity; leave out --temp to keep it, or",
-        false => "it goes along with the next `panda pub` or `panda sync`:",
     };
     format!(
         "{who}; {what} keep `panda sub` running with this topic, or name a peer with --bootstrap ID@ADDR"

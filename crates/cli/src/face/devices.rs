@@ -60,14 +60,18 @@ impl Face {
     }
 
     pub async fn revoke_device(&self, device: VerifyingKey) -> Result<(), Failure> {
-        match self {
-            Face::Own(node) => node.person().revoke_device(device).await?,
+        let revoked = match self {
+            Face::Own(node) => node
+                .person()
+                .revoke_device(device)
+                .await
+                .map_err(Failure::from),
             Face::Running(remote) => {
                 let params = api::DeviceRevokeParams { device };
-                remote.call::<api::DeviceRevoke>(&params).await?;
+                remote.call::<api::DeviceRevoke>(&params).await.map(drop)
             }
-        }
-        Ok(())
+        };
+        revoked.map_err(|failure| failure.about(device))
     }
 
     /// Offers a link. Returns its code, and a ticket without a node.

@@ -182,6 +182,22 @@ impl Face {
     }
 
     pub async fn change_space(&self, topic: Topic, change: SpaceChange) -> Result<(), Failure> {
+        if let SpaceChange::Revoke(invite) = change {
+            let known = self.space_invites(topic).await?;
+            if !known.iter().any(|one| one.invite == invite) {
+                return Err(Failure::NoSpaceInvite { invite });
+            }
+        }
+        let changed = self.change_known(topic, change).await;
+        match change {
+            SpaceChange::Add(id, _) | SpaceChange::SetRole(id, _) | SpaceChange::Remove(id) => {
+                changed.map_err(|failure| failure.about(id))
+            }
+            _ => changed,
+        }
+    }
+
+    async fn change_known(&self, topic: Topic, change: SpaceChange) -> Result<(), Failure> {
         if let Face::Running(remote) = self {
             let changed = change_running(remote, topic, change).await;
             return changed.map_err(of_space(topic));

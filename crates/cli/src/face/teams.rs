@@ -55,13 +55,13 @@ impl Face {
                     Some(role) => of.add(named, role).await,
                     None => of.remove(named).await,
                 };
-                return done.map_err(Failure::from);
+                return done.map_err(|error| Failure::from(error).about(member));
             }
             Face::Running(remote) => remote,
         };
         let failed = |error: ClientError| match error.code() {
             api::Code::NotFound => Failure::NoTeam { team },
-            _ => Failure::from(error),
+            _ => Failure::from(error).about(member),
         };
         let client = remote.client();
         match role {

@@ -352,7 +352,24 @@ fn a_team_is_added_to_a_space_like_a_node() {
     assert_eq!(removed.status.code(), Some(3), "{}", stderr(&removed));
     let members = world.ok("owner", &["space", "members", &space]);
     assert!(!members.contains(&member), "{members}");
-    let unknown = world.at("owner", &["team", "remove", &member, &member]);
-    let unknown = { unknown }.output().unwrap();
-    assert_eq!(unknown.status.code(), Some(23), "{}", stderr(&unknown));
+    // What is not here is named, with the command that lists what is.
+    let commands: [(&[&str], &str); 5] = [
+        (&["team", "remove", &member, &member], "`panda team ls`"),
+        (&remove, "`panda team ls`"),
+        (
+            &["space", "remove", &space, &member],
+            "`panda space members`",
+        ),
+        (
+            &["space", "revoke", &space, &member],
+            "`panda space invites`",
+        ),
+        (&["device", "revoke", &member], "`panda device ls`"),
+    ];
+    for (command, list) in commands {
+        let unknown = world.at("owner", command).output().unwrap();
+        let said = stderr(&unknown);
+        assert_eq!(unknown.status.code(), Some(23), "{command:?}: {said}");
+        assert!(said.contains(list), "{command:?}: {said}");
+    }
 }
