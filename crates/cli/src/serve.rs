@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use p2panda::{NetworkId, Node};
+use p2panda::{NetworkId, Node, Topic};
 use p2panda_rpc::daemon::{self, Config, Running, StartError};
 use thiserror::Error;
 
@@ -45,6 +45,7 @@ impl Served {
         config.access = settings.access.load()?;
         config.public = settings.rpc.public;
         config.relay = settings.is_relay;
+        config.keep = kept(settings);
         config.tcp.clone_from(&settings.rpc.listen);
         config.metrics.clone_from(&settings.rpc.metrics);
         config.demo = settings.rpc.demo.clone().map(|(listen, dir, node)| {
@@ -95,9 +96,10 @@ impl Served {
         self.running.demo_addrs()
     }
 
-    /// Other credentials from now on.
+    /// Other credentials and kept topics from now on.
     pub fn reload(&self, settings: &Resolved) -> Result<(), TokensError> {
         self.running.reload(settings.access.load()?);
+        self.running.reload_keep(kept(settings));
         Ok(())
     }
 
@@ -114,6 +116,11 @@ impl Served {
         }
         self.running.shutdown().await;
     }
+}
+
+/// The topics of the configuration.
+fn kept(settings: &Resolved) -> Vec<Topic> {
+    settings.keep.iter().map(|named| named.topic).collect()
 }
 
 /// Takes the sockets that the service manager has opened; gives the path of the Unix socket among them.

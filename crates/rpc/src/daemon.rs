@@ -97,6 +97,8 @@ pub struct Config {
     pub quotas: Quotas,
     /// The node only keeps and forwards: nobody publishes as the node, and it joins no space.
     pub relay: bool,
+    /// Topics that the configuration keeps, in addition to those that are kept by command.
+    pub keep: Vec<p2panda::Topic>,
 }
 
 impl Config {
@@ -117,6 +119,7 @@ impl Config {
             access: Access::default(),
             quotas: Quotas::default(),
             relay: false,
+            keep: Vec::new(),
         }
     }
 }
@@ -188,6 +191,7 @@ pub struct Running {
 pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
     let dir = config.dir.clone();
     let aliases = Aliases::open(&dir).map_err(|source| StartError::Alias { dir, source })?;
+    aliases.configure(config.keep);
     let invites = Invites::open(&config.dir);
     let invites = invites.map_err(|source| StartError::Invites {
         dir: config.dir.clone(),
@@ -324,6 +328,11 @@ impl Running {
     /// Other credentials from now on. Connections that are open keep what they had.
     pub fn reload(&self, access: Access) {
         self.service.gate.exchange(access);
+    }
+
+    /// Other topics that the configuration keeps, from now on.
+    pub fn reload_keep(&self, topics: impl IntoIterator<Item = p2panda::Topic>) {
+        self.service.aliases.configure(topics);
     }
 
     /// It is not ready any more and takes no subscriptions: what is open goes on.

@@ -6,7 +6,7 @@ use crate::args::{KeepArgs, NodeArgs};
 use crate::face::{Face, Facts};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{self, Written};
+use crate::output::{self, Written, note};
 
 /// Prints a new random topic.
 pub fn new(json: bool) -> Result<Outcome, Failure> {
@@ -32,6 +32,15 @@ pub async fn keep(args: &NodeArgs, keep: KeepArgs) -> Result<Outcome, Failure> {
 async fn keep_all(face: &Face, keep: &KeepArgs) -> Result<(), Failure> {
     for topic in &keep.topic {
         face.keep(topic.topic, !keep.end).await?;
+    }
+    if keep.end {
+        let kept = face.kept().await?;
+        let ended = keep.topic.iter().map(|named| named.topic.to_string());
+        for topic in ended.filter(|topic| kept.contains(topic)) {
+            note(&format!(
+                "{topic} is still kept by the configuration, topics.keep"
+            ));
+        }
     }
     match keep.json || keep.topic.is_empty() {
         true => print(face.kept().await?, keep.json),

@@ -1,6 +1,6 @@
 //! Local names of topics (`docs/protocol/rpc.md#3`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -20,6 +20,8 @@ const PREFIX: char = 't';
 pub(crate) struct Aliases {
     key: [u8; 32],
     known: Mutex<HashMap<String, Topic>>,
+    /// The topics that the configuration keeps.
+    configured: Mutex<HashMap<String, Topic>>,
 }
 
 impl Aliases {
@@ -31,8 +33,11 @@ impl Aliases {
             Err(error) if error.kind() == io::ErrorKind::NotFound => draw(dir, &path)?,
             Err(error) => return Err(error),
         };
-        let known = Mutex::default();
-        Ok(Self { key, known })
+        Ok(Self {
+            key,
+            known: Mutex::default(),
+            configured: Mutex::default(),
+        })
     }
 
     /// The alias: 16 digits behind a `t`, which only this node can make of the topic.
@@ -52,6 +57,23 @@ impl Aliases {
         alias
     }
 
+    /// The topics that the configuration keeps from now on.
+    pub(crate) fn configure(&self, topics: impl IntoIterator<Item = Topic>) {
+        let named = topics.into_iter().map(|topic| (self.of(&topic), topic));
+        let named = named.collect();
+        *self.configured.lock() = named;
+    }
+
+    /// The topics that the configuration keeps.
+    pub(crate) fn configured(&self) -> BTreeSet<Topic> {
+        self.configured.lock().values().copied().collect()
+    }
+
+    pub(crate) fn is_configured(&self, topic: &Topic) -> bool {
+        let alias = self.of(topic);
+        self.configured.lock().contains_key(&alias)
+    }
+
     /// Whether the topic is one that the node uses.
     pub(crate) async fn knows(&self, node: &Node, topic: &Topic) -> Result<bool, RpcError> {
         let alias = self.of(topic);
@@ -64,6 +86,9 @@ impl Aliases {
             return Ok(None);
         }
         if let Some(topic) = self.known.lock().get(alias) {
+            return Ok(Some(*topic));
+        }
+        if let Some(topic) = self.configured.lock().get(alias) {
             return Ok(Some(*topic));
         }
         let mut after = None;

@@ -180,11 +180,10 @@ pub(crate) async fn topic_list(
         Some(alias) => Some(service.topic(&who, alias).await?),
         None => None,
     };
-    let kept = match params.stored {
-        false => service.node.kept_topics(after).await,
-        true => stored_or_kept(&service.node, after).await,
-    };
-    let kept = kept.map_err(|error| map::error(&error))?;
+    let mut kept = service.kept_topics(after).await?;
+    if params.stored {
+        kept = with_stored(&service.node, kept, after).await?;
+    }
     let next = kept.last().map(|topic| service.aliases.learn(*topic));
     let seen = kept.into_iter().filter(|topic| who.may_see(topic));
     Ok(api::TopicListResult {
@@ -194,14 +193,15 @@ pub(crate) async fn topic_list(
 }
 
 /// A page in the order of the topics.
-async fn stored_or_kept(
+async fn with_stored(
     node: &p2panda::Node,
+    kept: Vec<p2panda::Topic>,
     after: Option<p2panda::Topic>,
-) -> Result<Vec<p2panda::Topic>, p2panda::Error> {
-    let kept = node.kept_topics(after).await?;
-    let stored = node.stored_topics().await?.into_iter();
+) -> Of<Vec<p2panda::Topic>> {
+    let stored = node.stored_topics().await;
+    let stored = stored.map_err(|error| map::error(&error))?.into_iter();
     let behind = stored.filter(|topic| after.is_none_or(|after| *topic > after));
-    let all: std::collections::BTreeSet<_> = kept.into_iter().chain(behind).collect();
+    let all: BTreeSet<_> = kept.into_iter().chain(behind).collect();
     Ok(all.into_iter().take(TOPICS_PAGE).collect())
 }
 

@@ -1,6 +1,6 @@
 //! What all connections share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -220,10 +220,24 @@ impl Service {
 
     /// Whether the topic is kept.
     pub(crate) async fn keeps(&self, topic: &Topic) -> Result<bool, RpcError> {
+        if self.aliases.is_configured(topic) {
+            return Ok(true);
+        }
         let before = before(topic);
         let kept = self.node.kept_topics(before).await;
         let kept = kept.map_err(|error| map::error(&error))?;
         Ok(kept.first() == Some(topic))
+    }
+
+    /// The topics that are kept, by command or by the configuration: a page behind `after`, in their
+    /// order.
+    pub(crate) async fn kept_topics(&self, after: Option<Topic>) -> Result<Vec<Topic>, RpcError> {
+        let kept = self.node.kept_topics(after).await;
+        let kept = kept.map_err(|error| map::error(&error))?;
+        let configured = self.aliases.configured().into_iter();
+        let behind = configured.filter(|topic| after.is_none_or(|after| *topic > after));
+        let all: BTreeSet<Topic> = kept.into_iter().chain(behind).collect();
+        Ok(all.into_iter().take(TOPICS_PAGE_ROWS).collect())
     }
 
     /// The aliases of topics, for a subscription that shows many messages of them.

@@ -56,6 +56,25 @@ async fn only_admin_learns_the_topic_of_an_alias() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_the_configuration_is_kept_like_any_other() {
+    let world = World::with(|config| config.keep = vec![TOPIC]).await;
+    let alice = world.client(ALICE).await;
+    let list = async || {
+        let params = api::TopicListParams::default();
+        alice.call::<api::TopicList>(&params).await.unwrap().topics
+    };
+    let listed = list().await;
+    assert_eq!(listed.len(), 1);
+    // Who may not bring a topic may use this one, by either name.
+    for name in [&listed[0], &TOPIC.to_string()] {
+        alice.publish_text(name, "mine").await.unwrap();
+    }
+    world.running.reload_keep([]);
+    assert!(list().await.is_empty());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_nodes_position_moves_with_acks_on_the_socket() {
     let world = World::new().await;
     let alias = world.keep().await;
