@@ -43,21 +43,29 @@ pub struct Remote {
 impl Remote {
     /// The node that `--node` names, or the one that runs on the home; `None` where none does.
     pub async fn find(args: &NodeArgs) -> Result<Option<Remote>, Failure> {
-        let context = match &args.at {
+        match Remote::named(args)? {
+            Some(context) => Remote::of(&context).await.map(Some),
+            None => Remote::of_home(args).await,
+        }
+    }
+
+    /// Whether commands go to a node that `--node` or a context names, and not to that of the home.
+    pub fn is_named(args: &NodeArgs) -> Result<bool, Failure> {
+        Ok(Remote::named(args)?.is_some())
+    }
+
+    fn named(args: &NodeArgs) -> Result<Option<Context>, Failure> {
+        Ok(match &args.at {
             Some(at) if is_node(at) => {
                 let mut context = Context::of(at.clone());
                 context.token = std::env::var(TOKEN).ok();
-                return Remote::of(&context).await.map(Some);
+                Some(context)
             }
             Some(name) => Some(Contexts::load()?.get(name)?.clone()),
             // Who names a home means that.
             None if args.home.is_some() || args.config.is_some() => None,
             None => Contexts::load()?.current()?.cloned(),
-        };
-        match context {
-            Some(context) => Remote::of(&context).await.map(Some),
-            None => Remote::of_home(args).await,
-        }
+        })
     }
 
     async fn of(context: &Context) -> Result<Remote, Failure> {

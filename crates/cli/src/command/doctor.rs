@@ -87,9 +87,13 @@ impl Check {
 pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure> {
     let settings = Settings::load(args)?;
     let home = crate::open::home(args)?;
-    let mut checks = vec![of_home(&home), of_key(&home), of_disk(&home)];
-    checks.extend(of_database(&home));
-    checks.extend(of_quota(&settings, &home));
+    let mut checks = Vec::new();
+    // The home of a node that is named is not known here.
+    if !Remote::is_named(args)? {
+        checks.extend([of_home(&home), of_key(&home), of_disk(&home)]);
+        checks.extend(of_database(&home));
+        checks.extend(of_quota(&settings, &home));
+    }
     match Face::running(args, false).await {
         Ok(Some(remote)) => {
             checks.extend(of_running(&remote).await?);
@@ -102,10 +106,13 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
                 checks.push(of_ports(&settings));
             }
         },
-        Err(failure) => {
-            let next = "stop it, and start it again with `panda node run`";
-            checks.push(Check::of("node", State::Bad, failure.to_string(), next));
-        }
+        Err(failure) => checks.push(Check {
+            check: "node",
+            state: State::Bad,
+            // It says what to do.
+            says: failure.to_string(),
+            next: None,
+        }),
     }
     let mut all_well = true;
     for check in &checks {
