@@ -8,7 +8,9 @@ use p2panda_core::log::Head;
 use p2panda_core::{
     Dependency, Draft, LogName, NodeExtensions, Operation, SigningKey, Timestamp, VerifyingKey,
 };
-use p2panda_engine::{Command, Incoming, PublishError, Role, Source, SpaceChange};
+use p2panda_engine::{
+    Command, EngineEvent, Incoming, PublishError, Role, Source, SpaceChange, SpaceNews,
+};
 
 use crate::spaces::{Peer, SECOND_US, TOPIC, change, create, exchange};
 
@@ -160,6 +162,36 @@ fn after_concurrent_removals_only_the_others_read_on() {
         assert!(peer.shown().is_empty());
         assert!(peer.publish("still").is_err());
     }
+}
+
+#[test]
+fn what_a_removed_owner_overturns_is_an_event() {
+    let [mut a, mut b, mut c] = owners();
+    let dave = SigningKey::from_bytes(&[80; 32]).verifying_key();
+    let (id_a, id_b) = (a.id(), b.id());
+    a.change(SpaceChange::Remove(id_b));
+    a.change(SpaceChange::Add(dave, Role::Reader));
+    // It has not heard of that, or does as if it had not.
+    b.change(SpaceChange::Remove(id_a));
+    c.hear(&a);
+    assert_eq!(c.role_of(&dave), Some(Role::Reader));
+    let ingest = Command::Ingest {
+        topic: TOPIC,
+        source: Source::Import { id: 0 },
+        operations: b.operations().into_iter().map(Incoming::Valid).collect(),
+        reply: None,
+    };
+    let now = c.now;
+    let told = c.engine().process(vec![ingest], now).unwrap().events;
+    let is_it = |event: &EngineEvent| {
+        let EngineEvent::Space { news, .. } = event else {
+            return false;
+        };
+        matches!(news, SpaceNews::Overturned { count, .. } if *count > 0)
+    };
+    assert!(told.iter().any(is_it), "{told:?}");
+    assert_eq!(c.role_of(&dave), None);
+    assert_eq!(c.members(), [(c.id(), Role::Owner)]);
 }
 
 #[test]
