@@ -1,6 +1,7 @@
 import {
   PandaError,
   Space,
+  type Delivery,
   type Message,
   type Panda,
   type Topic,
@@ -347,8 +348,10 @@ export class Room {
     if (message.mine && state !== "stored") return [...steps, [words.lifeNotSent, words[state]]];
     if (message.mine) steps.push([words.lifeSent, message.id]);
     try {
-      const trace = await this.panda.backend.call<{ sent_to: string[] }>("trace", message.id);
-      steps.push([words.lifeHeld, String(trace.sent_to.length)]);
+      const { topic, id } = message;
+      const { sentTo, notKept } = await this.panda.backend.call<Delivery>("delivery", topic, id);
+      steps.push([words.lifeHeld, String(sentTo.length)]);
+      if (notKept.length > 0) steps.push([words.lifeNotKept, String(notKept.length)]);
     } catch {
       steps.push([words.lifeOffline]);
     }

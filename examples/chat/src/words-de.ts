@@ -79,6 +79,7 @@ export const de: Words = {
   lifeSent: "An den Knoten gesendet, der sie gespeichert hat",
   lifeNotSent: "Noch nicht gesendet",
   lifeHeld: "Andere Knoten, die sie bekommen haben, wie der Knoten sagt:",
+  lifeNotKept: "Knoten, die sie nicht behalten, da ihr Kontingent erschöpft ist:",
   lifeReceived: "Vom Knoten gezeigt",
   lifeVerified: "Unterschrift, Inhalt und Platz im Log des Verfassers hier geprüft",
   lifeAfter: "Geschrieben nach",

@@ -77,6 +77,7 @@ export const en = {
   lifeSent: "Sent to the node, which has it on its disk",
   lifeNotSent: "Not sent yet",
   lifeHeld: "Other nodes that have received it, as the node says:",
+  lifeNotKept: "Nodes that do not keep it, since a quota of theirs is used up:",
   lifeReceived: "Shown by the node",
   lifeVerified: "Signature, content and place in its author's log verified here",
   lifeAfter: "Written after",

@@ -14,7 +14,8 @@ export type Method =
   | "last"
   | "order"
   | "announce"
-  | "trace"
+  | "delivery"
+  | "notKept"
   | "ticket"
   | "invite"
   | "spaceAct"
@@ -35,8 +36,10 @@ export interface Backend {
 
 /** An engine in this thread. */
 export function inThread(engine: Engine): Backend {
+  let over: PandaError | undefined;
   return {
     async call<T>(method: Method, ...args: unknown[]) {
+      if (over !== undefined) throw over;
       const work = engine[method] as (...args: unknown[]) => unknown;
       try {
         return (await work.apply(engine, args)) as T;
@@ -45,7 +48,7 @@ export function inThread(engine: Engine): Backend {
       }
     },
     listen: (listener) => engine.listen(listener),
-    end: () => undefined,
+    end: () => void (over = ended()),
   };
 }
 
@@ -129,8 +132,15 @@ export async function inWorker(worker: Worker, options: WorkerOptions): Promise<
       return () => listeners.delete(listener);
     },
     end() {
-      over = new PandaError("closed", "it was closed");
+      const error = (over = ended());
       worker.terminate();
+      // No answer comes to these.
+      for (const one of waiting.values()) one.reject(error);
+      waiting.clear();
     },
   };
+}
+
+function ended(): PandaError {
+  return new PandaError("closed", "it was closed");
 }

@@ -1,5 +1,5 @@
 import { isHex32, randomBytes, toHex } from "./bytes.js";
-import { ours, PandaError, type PlainError } from "./errors.js";
+import { ours, PandaError, type NotKept, type PlainError } from "./errors.js";
 import { Election, type Leadership } from "./election.js";
 import { makeKey, signerOf, type Signer } from "./key.js";
 import { Outbox } from "./outbox.js";
@@ -21,7 +21,7 @@ import {
 } from "./rows.js";
 import { Signing } from "./signing.js";
 import { LAST, type Store } from "./store.js";
-import { Syncing, type SyncOptions } from "./syncing.js";
+import { Syncing, type Delivery, type SyncOptions } from "./syncing.js";
 import { loadWasm, wasm, type Dependency, type SpaceDeed, type SpaceLook } from "./wasm.js";
 
 /** The most topics that are exchanged. */
@@ -64,7 +64,7 @@ type Ping =
   | { kind: "ask"; ask: string; method: Asked; args: unknown[] }
   | { kind: "answer"; ask: string; result: unknown; error: PlainError | undefined };
 /** A request from another tab to the leading one. */
-type Asked = "trace" | "spaceAct" | "recover";
+type Asked = "delivery" | "notKept" | "spaceAct" | "recover";
 
 /** Requests of this tab that the leading one has not answered. */
 interface Waiting {
@@ -354,18 +354,21 @@ export class Engine {
     await this.#syncing.announce(topic, message);
   }
 
-  /** The node's trace of an operation. */
-  async trace(id: string): Promise<unknown> {
-    if (this.#syncing === undefined) return this.#askLeader("trace", [id]);
-    return this.#syncing.call("trace", { id });
+  /** Which other nodes have an operation, and which could get it, according to the node. */
+  async delivery(topic: string, id: string): Promise<Delivery> {
+    return this.#syncing?.delivery(topic, id) ?? this.#askLeader("delivery", [topic, id]);
+  }
+
+  /** The logs of a topic of which other nodes keep nothing new, according to the node. */
+  async notKept(topic: string): Promise<NotKept[]> {
+    checkTopic(topic);
+    return this.#syncing?.notKept(topic) ?? this.#askLeader("notKept", [topic]);
   }
 
   /** Performs an action in a space. With an offer, returns its invite. */
   async spaceAct(topic: string, deed: SpaceDeed): Promise<Uint8Array | undefined> {
     checkTopic(topic);
-    if (this.#epoch === undefined) {
-      return (await this.#askLeader("spaceAct", [topic, deed])) as Uint8Array | undefined;
-    }
+    if (this.#epoch === undefined) return this.#askLeader("spaceAct", [topic, deed]);
     return this.#rooms.act(topic, deed);
   }
 
@@ -381,7 +384,7 @@ export class Engine {
   }
 
   /** Another tab leads: it holds the connection and writes. */
-  #askLeader(method: Asked, args: unknown[]): Promise<unknown> {
+  #askLeader<T>(method: Asked, args: unknown[]): Promise<T> {
     const ask = toHex(randomBytes(16));
     return new Promise((resolve, reject) => {
       const settle = (work: () => void): void => {
@@ -393,7 +396,7 @@ export class Engine {
         settle(() => reject(new PandaError("offline", "no tab speaks with the node")));
       }, ASKED_WITHIN);
       const answered = (result: unknown, error: PlainError | undefined): void => {
-        settle(() => (error === undefined ? resolve(result) : reject(PandaError.of(error))));
+        settle(() => (error === undefined ? resolve(result as T) : reject(PandaError.of(error))));
       };
       this.#asked.set(ask, { method, args, answered });
       this.#tell({ kind: "ask", ask, method, args });

@@ -6,6 +6,17 @@ export interface Evidence {
   said?: string;
 }
 
+/** A log of which another node keeps nothing new, because a quota of that node is used up. */
+export interface NotKept {
+  node: string;
+  author: string;
+  /** Whether it is a log with a name. */
+  named: boolean;
+  /** Sequence number of the first operation that the node does not keep. */
+  from: number;
+  quota: "author" | "topic" | "all" | "other";
+}
+
 /** Details of an error. */
 export interface Details {
   hint?: string | undefined;
@@ -15,6 +26,8 @@ export interface Details {
   reason?: string | undefined;
   evidence?: Evidence | undefined;
   topic?: string | undefined;
+  /** With `not-kept`: the nodes that do not keep the message. */
+  notKept?: NotKept[] | undefined;
 }
 
 /** An error of the node, of the connection or of this package. `code` is stable. */
@@ -25,6 +38,7 @@ export class PandaError extends Error {
   readonly reason: string | undefined;
   readonly evidence: Evidence | undefined;
   readonly topic: string | undefined;
+  readonly notKept: NotKept[] | undefined;
 
   constructor(
     readonly code: string,
@@ -37,13 +51,15 @@ export class PandaError extends Error {
     this.reason = details.reason;
     this.evidence = details.evidence;
     this.topic = details.topic;
+    this.notKept = details.notKept;
   }
 
   /** A form that can be posted to another thread. */
   static plain(error: unknown): PlainError {
     if (error instanceof PandaError) {
-      const { code, message, hint, expected, reason, evidence, topic } = error;
-      return { code, message, details: { hint, expected, reason, evidence, topic } };
+      const { code, message, hint, expected, reason, evidence, topic, notKept } = error;
+      const details = { hint, expected, reason, evidence, topic, notKept };
+      return { code, message, details };
     }
     if (error instanceof Error) {
       const code = (error as { code?: unknown }).code;
@@ -79,7 +95,11 @@ export function ours(error: unknown): PandaError {
 /** Rejects when the signal is aborted; otherwise settles as the work does. */
 export async function abortable<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (signal === undefined) return work;
-  if (signal.aborted) throw aborted(signal);
+  if (signal.aborted) {
+    // Nobody waits for it any more.
+    work.catch(() => undefined);
+    throw aborted(signal);
+  }
   let stop = (): void => undefined;
   const abort = new Promise<never>((_, reject) => {
     stop = () => reject(aborted(signal));
@@ -90,6 +110,11 @@ export async function abortable<T>(work: Promise<T>, signal?: AbortSignal): Prom
   } finally {
     signal.removeEventListener("abort", stop);
   }
+}
+
+/** Fails if it was aborted before it began. */
+export function checkSignal(signal?: AbortSignal): void {
+  if (signal?.aborted === true) throw aborted(signal);
 }
 
 function aborted(signal: AbortSignal): PandaError {

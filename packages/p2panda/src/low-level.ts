@@ -1,9 +1,9 @@
 /** Keys, operations and a session without storage, for users of p2panda-js. Call `loadWasm` first. */
 import { fromBase64, randomBytes, toBase64, toHex } from "./bytes.js";
-import { abortable, PandaError } from "./errors.js";
+import { abortable } from "./errors.js";
 import type { Signer } from "./key.js";
 import { loginByKey } from "./login.js";
-import { Rpc, type Note, type SocketConstructor } from "./rpc.js";
+import { endedWith, Rpc, type Note, type SocketConstructor } from "./rpc.js";
 import { loadWasm, wasm, type Draft, type Operation } from "./wasm.js";
 
 export { KeyPair } from "./protected.js";
@@ -71,28 +71,46 @@ export class Session {
     readonly signer: Signer,
   ) {}
 
-  static async open(url: string, signer: Signer, WebSocket?: SocketConstructor): Promise<Session> {
-    const rpc = await Rpc.open(url, WebSocket);
-    await loginByKey(rpc, url, signer);
+  static async open(
+    url: string,
+    signer: Signer,
+    WebSocket?: SocketConstructor,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<Session> {
+    const rpc = await Rpc.open(url, WebSocket, signal);
+    try {
+      await abortable(loginByKey(rpc, url, signer), signal);
+    } catch (error) {
+      rpc.close();
+      throw error;
+    }
     return new Session(rpc, signer);
   }
 
   /** Where the log continues according to the node. Check it against your own copy of the log. */
-  async nextArgs(topic: string): Promise<{ seq: number; backlink?: string }> {
+  async nextArgs(
+    topic: string,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<{ seq: number; backlink?: string }> {
     const params = { topic, author: this.signer.publicKey };
     const { expected } = await this.rpc.call<{
       expected: { seq: number; backlink: string | null };
-    }>("log.next", params);
+    }>("log.next", params, signal);
     return expected.backlink === null
       ? { seq: expected.seq }
       : { seq: expected.seq, backlink: expected.backlink };
   }
 
   /** Sends an operation to the node. It is on the node's disk when this resolves. */
-  async publish(topic: string, { header, body }: Encoded): Promise<string> {
+  async publish(
+    topic: string,
+    { header, body }: Encoded,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<string> {
     const params = { topic, header: toBase64(header) };
     const more = body === undefined ? {} : { body: toBase64(body) };
-    return (await this.rpc.call<{ id: string }>("operation.submit", { ...params, ...more })).id;
+    const all = { ...params, ...more };
+    return (await this.rpc.call<{ id: string }>("operation.submit", all, signal)).id;
   }
 
   /**
@@ -111,7 +129,8 @@ export class Session {
       notes.push(note);
       wake();
     };
-    const subscription = await rpc.subscribe("operations.subscribe", { topic, after }, listen);
+    const params = { topic, after };
+    const subscription = await rpc.subscribe("operations.subscribe", params, listen, signal);
     try {
       for (;;) {
         const note = notes.shift();
@@ -121,14 +140,13 @@ export class Session {
           if (over !== undefined) throw over;
           continue;
         }
-        if (note.method === "ended") throw ended(note);
+        if (note.method === "ended") throw endedWith(note);
         const { bytes, operations } = note.params as unknown as Batch;
         for (const one of operations) yield arrived(topic, one);
         rpc.tell("messages.credit", { subscription, bytes });
       }
     } finally {
-      rpc.forget(subscription);
-      rpc.call("subscription.end", { subscription }).catch(() => undefined);
+      rpc.end(subscription);
     }
   }
 
@@ -145,11 +163,6 @@ interface Batch {
 function arrived(topic: string, { arrival, header, body }: Batch["operations"][number]): Arrived {
   const bytes = body === undefined ? undefined : fromBase64(body);
   return { ...decodeOperation(topic, fromBase64(header), bytes), body: bytes, arrival };
-}
-
-function ended({ params }: Note): PandaError {
-  const { message, data } = params as unknown as { message: string; data: { code?: string } };
-  return new PandaError(data.code ?? "closed", message);
 }
 
 export { fromBase64, toBase64, toHex };

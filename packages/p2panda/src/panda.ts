@@ -6,7 +6,7 @@ import { checkPlatform } from "./key.js";
 import type { SocketConstructor } from "./rpc.js";
 import { Space, Spaces } from "./spaces.js";
 import { MemoryStore } from "./store.js";
-import { Topic, type Message } from "./topic.js";
+import { Topic, type Abortable, type Message } from "./topic.js";
 
 export interface ConnectOptions {
   /** A WebCrypto key. Without one, the page makes a non-extractable key and keeps it. */
@@ -112,6 +112,8 @@ export class Panda {
   #faults = new Set<(error: PandaError) => void>();
   #changes = new Set<(status: Status) => void>();
   #topics = new Map<string, Topic>();
+  /** Also topics that were opened before they were known to be spaces. */
+  #listening = new Set<Topic>();
   #isPersisted: boolean | undefined;
   /** Encrypted spaces. */
   readonly spaces: Spaces = new Spaces(this);
@@ -161,24 +163,27 @@ export class Panda {
   topic(topic: string): Topic {
     const known = this.#topics.get(topic);
     if (known !== undefined) return known;
-    const made = new Topic(this, topic);
-    this.#topics.set(topic, made);
-    return made;
+    return this.#opened(topic, new Topic(this, topic));
   }
 
   /** Opens a topic as a space that `spaces.create` or `spaces.join` made. */
   space(topic: string): Space {
     const known = this.#topics.get(topic);
     if (known instanceof Space) return known;
-    const made = new Space(this, topic);
-    this.#topics.set(topic, made);
+    return this.#opened(topic, new Space(this, topic));
+  }
+
+  #opened<T extends Topic>(id: string, made: T): T {
+    this.#topics.set(id, made);
+    this.#listening.add(made);
     return made;
   }
 
   /** Opens the topic of a ticket from `panda topic invite`; if the ticket has an invite, joins its space. */
-  async join(ticket: string): Promise<Topic> {
-    const read = await this.backend.call<{ topic: string; invite?: Uint8Array }>("ticket", ticket);
-    return read.invite === undefined ? this.topic(read.topic) : this.spaces.join(ticket);
+  async join(ticket: string, options: Abortable = {}): Promise<Topic> {
+    const reading = this.backend.call<{ topic: string; invite?: Uint8Array }>("ticket", ticket);
+    const read = await abortable(reading, options.signal);
+    return read.invite === undefined ? this.topic(read.topic) : this.spaces.join(ticket, options);
   }
 
   /** The indices of these messages in an order that is the same for everybody who has them. */
@@ -189,9 +194,11 @@ export class Panda {
 
   async close(): Promise<void> {
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
-    await this.backend.call("close");
-    for (const topic of this.#topics.values())
-      topic.hear({ kind: "status", status: this.#status });
+    await this.backend.call("close").catch((error: PandaError) => {
+      // It was closed before.
+      if (error.code !== "closed") throw error;
+    });
+    for (const topic of this.#listening) topic.hear({ kind: "status", status: this.#status });
     this.backend.end();
   }
 
@@ -220,6 +227,6 @@ export class Panda {
     } else if (event.kind === "fault") {
       for (const listener of this.#faults) listener(PandaError.of(event.error));
     }
-    for (const topic of this.#topics.values()) topic.hear(event);
+    for (const topic of this.#listening) topic.hear(event);
   }
 }

@@ -1,4 +1,4 @@
-import { closed, PandaError } from "./errors.js";
+import { abortable, checkSignal, closed, PandaError } from "./errors.js";
 
 export const RPC_VERSION = 1;
 export const SUBPROTOCOL = "panda.v1";
@@ -59,7 +59,13 @@ export class Rpc {
     socket.addEventListener("error", () => this.#end(closed()));
   }
 
-  static async open(url: string, constructor?: SocketConstructor): Promise<Rpc> {
+  /** Opens a connection to a node. Without a path, the URL is that of its RPC. */
+  static async open(
+    url: string,
+    constructor?: SocketConstructor,
+    signal?: AbortSignal,
+  ): Promise<Rpc> {
+    checkSignal(signal);
     const Made = constructor ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined);
     if (Made === undefined) {
       throw new PandaError("no-websocket", "there is no WebSocket here", {
@@ -68,7 +74,7 @@ export class Rpc {
     }
     let socket: Socket;
     try {
-      socket = new Made(url, [SUBPROTOCOL]);
+      socket = new Made(addressOf(url), [SUBPROTOCOL]);
     } catch {
       throw new PandaError("invalid", `${url} is no address of a node`, {
         hint: "ws://HOST:PORT/rpc",
@@ -78,8 +84,13 @@ export class Rpc {
     const opened = new Promise<void>((resolve) =>
       socket.addEventListener("open", () => resolve()),
     );
-    const failed = await Promise.race([opened, rpc.closed]);
-    if (failed !== undefined) throw failed;
+    try {
+      const failed = await abortable(Promise.race([opened, rpc.closed]), signal);
+      if (failed !== undefined) throw failed;
+    } catch (error) {
+      rpc.close();
+      throw error;
+    }
     if (socket.protocol !== SUBPROTOCOL) {
       socket.close();
       throw new PandaError("version", `${url} does not speak ${SUBPROTOCOL}`);
@@ -97,14 +108,40 @@ export class Rpc {
   }
 
   /** Calls a method by its name. */
-  async call<T = unknown>(method: string, params: Params = {}): Promise<T> {
-    return (await this.#ask(method, params)) as T;
+  async call<T = unknown>(
+    method: string,
+    params: Params = {},
+    signal?: AbortSignal,
+  ): Promise<T> {
+    checkSignal(signal);
+    return (await abortable(this.#ask(method, params), signal)) as T;
   }
 
   /** Calls a method that opens a subscription, and receives its notifications. */
-  async subscribe(method: string, params: Params, listen: (note: Note) => void): Promise<number> {
-    const result = (await this.#ask(method, params, listen)) as { subscription: number };
-    return result.subscription;
+  async subscribe(
+    method: string,
+    params: Params,
+    listen: (note: Note) => void,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    checkSignal(signal);
+    const asked = this.#ask(method, params, listen) as Promise<{ subscription: number }>;
+    try {
+      return (await abortable(asked, signal)).subscription;
+    } catch (error) {
+      // One that is aborted is not left open at the node.
+      void asked.then(
+        ({ subscription }) => this.end(subscription),
+        () => undefined,
+      );
+      throw error;
+    }
+  }
+
+  /** Ends a subscription, without waiting for the node. */
+  end(subscription: number): void {
+    this.forget(subscription);
+    this.tell("subscription.end", { subscription });
   }
 
   forget(subscription: number): void {
@@ -113,22 +150,23 @@ export class Rpc {
 
   /** Sends a notification. */
   tell(method: string, params: Params): void {
-    if (this.#over === undefined) this.#send({ jsonrpc: "2.0", method, params });
+    if (this.#over === undefined) this.#send(encoded({ jsonrpc: "2.0", method, params }));
   }
 
   #ask(method: string, params: Params, listen?: (note: Note) => void): Promise<unknown> {
     if (this.#over !== undefined) return Promise.reject(this.#over);
     const id = (this.#number += 1);
     return new Promise((resolve, reject) => {
+      const text = encoded({ jsonrpc: "2.0", id, method, params });
       this.#waiting.set(id, { resolve, reject, listen });
-      this.#send({ jsonrpc: "2.0", id, method, params });
+      this.#send(text);
     });
   }
 
   /** Sends the messages of one turn in as few frames as possible. */
-  #send(message: object): void {
+  #send(text: string): void {
     if (this.#queue.length === 0) queueMicrotask(() => this.#flush());
-    this.#queue.push(JSON.stringify(message));
+    this.#queue.push(text);
   }
 
   #flush(): void {
@@ -170,6 +208,10 @@ export class Rpc {
       }
       return;
     }
+    if (message.id === null && message.error !== undefined) {
+      // The node could not read a frame, and does not say whose: no answer comes to its calls.
+      return this.#fail(errorOf(message.error));
+    }
     const waiting = typeof message.id === "number" ? this.#waiting.get(message.id) : undefined;
     if (waiting === undefined) return;
     this.#waiting.delete(message.id as number);
@@ -187,10 +229,42 @@ export class Rpc {
   #end(error: PandaError): void {
     if (this.#over !== undefined) return;
     this.#over = error;
-    for (const waiting of this.#waiting.values()) waiting.reject(error);
-    this.#waiting.clear();
+    this.#fail(error);
     this.#ended(error);
   }
+
+  #fail(error: PandaError): void {
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** The URL of a WebSocket. One that is none is refused by the constructor. */
+function addressOf(url: string): string {
+  try {
+    const address = new URL(url);
+    if (address.pathname === "/") address.pathname = "/rpc";
+    return address.href;
+  } catch {
+    return url;
+  }
+}
+
+function encoded(message: object): string {
+  let text: string;
+  try {
+    text = JSON.stringify(message);
+  } catch (error) {
+    throw new PandaError("invalid", `it has no form in JSON: ${String(error)}`);
+  }
+  // With the brackets of an array. A UTF-16 unit takes up to three bytes.
+  const isLong = 3 * text.length + 2 > REQUEST_BYTES_MAX;
+  const bytes = isLong ? new TextEncoder().encode(text).length + 2 : 0;
+  if (bytes > REQUEST_BYTES_MAX) {
+    const said = `the request has ${bytes} bytes; ${REQUEST_BYTES_MAX} fit`;
+    throw new PandaError("too-large", said, { hint: "`upload` takes content in parts" });
+  }
+  return text;
 }
 
 interface Answer {
@@ -205,6 +279,11 @@ interface RpcErrorFields {
     expected?: { seq: number; backlink?: string };
     reason?: string;
   };
+}
+
+/** Why a subscription ended. */
+export function endedWith({ params }: Note): PandaError {
+  return errorOf(params as RpcErrorFields);
 }
 
 /** An error of the RPC. */

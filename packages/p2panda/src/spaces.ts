@@ -1,9 +1,9 @@
 import { randomBytes, toHex } from "./bytes.js";
 import type { Event } from "./engine.js";
-import { PandaError } from "./errors.js";
+import { abortable, checkSignal, PandaError } from "./errors.js";
 import type { Panda } from "./panda.js";
 import type { SpaceNews } from "./rooms.js";
-import { Topic } from "./topic.js";
+import { Topic, type Abortable } from "./topic.js";
 import type { SpaceDeed, SpaceInvite, SpaceLook, SpaceRole } from "./wasm.js";
 
 /** How long an invite is valid by default: 7 days, in milliseconds. */
@@ -45,22 +45,28 @@ export class Spaces {
   constructor(readonly panda: Panda) {}
 
   /** Creates a space with this page as its owner. Without `history`, newcomers read only later messages. */
-  async create(name?: string, { history = true } = {}): Promise<Space> {
+  async create(
+    name?: string,
+    { history = true, signal }: Abortable & { history?: boolean } = {},
+  ): Promise<Space> {
+    checkSignal(signal);
     const topic = toHex(randomBytes(32));
     const deed: SpaceDeed = { do: "create", history };
     if (name !== undefined) deed.name = name;
-    await this.panda.backend.call("spaceAct", topic, deed);
+    await abortable(this.panda.backend.call("spaceAct", topic, deed), signal);
     return this.panda.space(topic);
   }
 
   /** Asks to join by an invite. An owner's page or node answers once it is online. */
-  async join(ticket: string): Promise<Space> {
+  async join(ticket: string, { signal }: Abortable = {}): Promise<Space> {
+    checkSignal(signal);
     const { backend } = this.panda;
     const read = await backend.call<{ topic: string; invite?: Uint8Array }>("ticket", ticket);
     if (read.invite === undefined) {
       throw new PandaError("invalid-ticket", "the ticket holds no invite into a space");
     }
-    await backend.call("spaceAct", read.topic, { do: "join", invite: read.invite });
+    const deed = { do: "join", invite: read.invite };
+    await abortable(backend.call("spaceAct", read.topic, deed), signal);
     return this.panda.space(read.topic);
   }
 
@@ -86,37 +92,40 @@ export class Space extends Topic {
   }
 
   /** Makes an invite, a secret ticket. Its holders may ask to join; owners admit as many as it allows. */
-  async invite({ role = "editor", uses = 1, forMs = INVITED_FOR }: Invited = {}): Promise<string> {
+  async invite(
+    { role = "editor", uses = 1, forMs = INVITED_FOR }: Invited = {},
+    options: Abortable = {},
+  ): Promise<string> {
     const until = Math.floor((Date.now() + forMs) / 1000);
-    const invite = await this.#act({ do: "offer", role, uses, until });
+    const invite = await this.#act({ do: "offer", role, uses, until }, options);
     return this.panda.backend.call("invite", this.id, invite);
   }
 
   /** Revokes an invite by its key from `info`. Members who joined by it stay. */
-  async revoke(invite: string): Promise<void> {
-    await this.#act({ do: "revoke", invite });
+  async revoke(invite: string, options: Abortable = {}): Promise<void> {
+    await this.#act({ do: "revoke", invite }, options);
   }
 
-  async add(member: string, role: SpaceRole): Promise<void> {
-    await this.#act({ do: "add", member, role });
+  async add(member: string, role: SpaceRole, options: Abortable = {}): Promise<void> {
+    await this.#act({ do: "add", member, role }, options);
   }
 
-  async setRole(member: string, role: SpaceRole): Promise<void> {
-    await this.#act({ do: "role", member, role });
+  async setRole(member: string, role: SpaceRole, options: Abortable = {}): Promise<void> {
+    await this.#act({ do: "role", member, role }, options);
   }
 
   /** Removes a member. It cannot read what is written afterwards. */
-  async remove(member: string): Promise<void> {
-    await this.#act({ do: "remove", member });
+  async remove(member: string, options: Abortable = {}): Promise<void> {
+    await this.#act({ do: "remove", member }, options);
   }
 
   /** Ends this page's membership. The last owner cannot leave. */
-  async leave(): Promise<void> {
-    await this.remove(this.panda.id);
+  async leave(options: Abortable = {}): Promise<void> {
+    await this.remove(this.panda.id, options);
   }
 
-  async rename(name: string): Promise<void> {
-    await this.#act({ do: "name", name });
+  async rename(name: string, options: Abortable = {}): Promise<void> {
+    await this.#act({ do: "name", name }, options);
   }
 
   /** Calls back when members join, leave or are refused. */
@@ -131,7 +140,8 @@ export class Space extends Topic {
     for (const listener of this.#listeners) listener(event.news);
   }
 
-  async #act(deed: SpaceDeed): Promise<Uint8Array | undefined> {
-    return this.panda.backend.call("spaceAct", this.id, deed);
+  async #act(deed: SpaceDeed, { signal }: Abortable): Promise<Uint8Array | undefined> {
+    checkSignal(signal);
+    return abortable(this.panda.backend.call("spaceAct", this.id, deed), signal);
   }
 }

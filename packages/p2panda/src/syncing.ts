@@ -1,10 +1,10 @@
 import { toBase64, fromBase64 } from "./bytes.js";
-import { ours, PandaError } from "./errors.js";
+import { ours, PandaError, type NotKept } from "./errors.js";
 import type { Signer } from "./key.js";
 import { loginByKey, loginByToken } from "./login.js";
 import { MOVED, Receiving, type Received, type Shown, type Verified } from "./receiving.js";
 import { all, checkEpoch, Operations, rowsAt, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
-import { Rpc, type Hello, type Note, type SocketConstructor } from "./rpc.js";
+import { endedWith, Rpc, type Hello, type Note, type SocketConstructor } from "./rpc.js";
 import type { Store } from "./store.js";
 
 /** Operations sent before their answers are stored. */
@@ -29,6 +29,14 @@ export interface SyncOptions {
   node?: string | undefined;
   invite?: string | undefined;
   WebSocket?: SocketConstructor | undefined;
+}
+
+/** Where an operation is besides the node of the page, as that node says. */
+export interface Delivery {
+  sentTo: string[];
+  notKept: NotKept[];
+  /** Nodes that exchange the topic with the node now. */
+  peers: string[];
 }
 
 /** Callbacks to the engine. */
@@ -91,8 +99,24 @@ export class Syncing {
     return this.#rpc.call("ephemeral.submit", { topic, message: toBase64(message) });
   }
 
+  /** Which other nodes have an operation, and which could get it. */
+  async delivery(topic: string, id: string): Promise<Delivery> {
+    const [trace, shared] = await Promise.all([
+      this.#call<{ sent_to: string[]; not_kept?: NotKept[] }>("trace", { id }),
+      this.#call<{ peers: { node: string }[] }>("topic.peers", { topic }),
+    ]);
+    const peers = shared.peers.map(({ node }) => node);
+    return { sentTo: trace.sent_to, notKept: trace.not_kept ?? [], peers };
+  }
+
+  /** The logs of a topic of which other nodes keep nothing new. */
+  async notKept(topic: string): Promise<NotKept[]> {
+    const status = await this.#call<{ not_kept?: NotKept[] }>("topic.status", { topic });
+    return status.not_kept ?? [];
+  }
+
   /** Calls the node, if it is connected. */
-  call(method: string, params: Record<string, unknown>): Promise<unknown> {
+  async #call<T>(method: string, params: Record<string, unknown>): Promise<T> {
     if (this.#rpc === undefined)
       throw new PandaError("offline", "there is no connection to the node");
     return this.#rpc.call(method, params);
@@ -294,8 +318,7 @@ class TopicSync {
 
   #heard({ method, params }: Note): void {
     if (method === "ended") {
-      const { message, data } = params as unknown as { message: string; data: { code?: string } };
-      this.#failed(new PandaError(data.code ?? "closed", message));
+      this.#failed(endedWith({ method, params }));
       this.#beginLater();
     } else if (method === "operations") {
       const { subscription, bytes, operations } = params as unknown as OperationsNote;

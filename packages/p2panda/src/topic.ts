@@ -1,7 +1,8 @@
 import type { Event, PublishOptions, Receipt as Kept, Shown } from "./engine.js";
-import { abortable, PandaError } from "./errors.js";
+import { abortable, checkSignal, PandaError, type NotKept } from "./errors.js";
 import type { Panda } from "./panda.js";
 import type { State, StateChange } from "./rows.js";
+import type { Delivery } from "./syncing.js";
 
 /** Messages read at once. */
 const PAGE = 512;
@@ -13,6 +14,11 @@ export interface StreamOptions {
   consumer?: string;
   /** `resume` continues after what was acknowledged; the default with a consumer. */
   start?: "resume" | "beginning" | "now";
+  signal?: AbortSignal;
+}
+
+/** For what waits. */
+export interface Abortable {
   signal?: AbortSignal;
 }
 
@@ -38,26 +44,24 @@ export class Topic {
   /** Stores a message in this browser; it is sent once the node is connected. */
   async publish(
     value: unknown,
-    options: PublishOptions & { signal?: AbortSignal } = {},
+    options: PublishOptions & Abortable = {},
   ): Promise<Receipt> {
-    await this.#open();
     const { signal, ...rest } = options;
+    await abortable(this.#open(), signal);
+    checkSignal(signal);
     const kept = this.panda.backend.call<Kept>("publish", this.id, value, rest);
     return new Receipt(this, await abortable(kept, signal));
   }
 
   /** Messages as they arrive, stored ones first. */
   async *stream(options: StreamOptions = {}): AsyncGenerator<Message, void, void> {
-    await this.#open();
     const { signal, consumer } = options;
-    const { backend } = this.panda;
-    let place = await this.#begin(options);
+    await abortable(this.#open(), signal);
+    let place = await abortable(this.#begin(options), signal);
     for (;;) {
       const grown = this.#grown();
-      const page = await abortable(
-        backend.call<{ messages: Shown[]; place: number }>("read", this.id, place, PAGE),
-        signal,
-      );
+      const page = await abortable(this.#read(place), signal);
+      if (page === undefined) return;
       for (const shown of page.messages) {
         if (signal?.aborted === true) await abortable(Promise.resolve(), signal);
         yield new Message(this, shown, consumer);
@@ -72,9 +76,15 @@ export class Topic {
   }
 
   /** Sends an ephemeral message to those who are online. It is signed and never stored. */
-  async announce(value: unknown): Promise<void> {
-    await this.#open();
-    await this.panda.backend.call("announce", this.id, value);
+  async announce(value: unknown, { signal }: Abortable = {}): Promise<void> {
+    await abortable(this.#open(), signal);
+    checkSignal(signal);
+    await abortable(this.panda.backend.call("announce", this.id, value), signal);
+  }
+
+  /** The logs of which other nodes keep nothing new, since a quota of theirs is used up, as the node says. */
+  notKept({ signal }: Abortable = {}): Promise<NotKept[]> {
+    return abortable(this.panda.backend.call<NotKept[]>("notKept", this.id), signal);
   }
 
   /** Calls back with ephemeral messages of others. */
@@ -119,8 +129,22 @@ export class Topic {
   }
 
   #open(): Promise<void> {
-    this.#opened ??= this.panda.backend.call<void>("open", this.id);
+    this.#opened ??= this.panda.backend.call<void>("open", this.id).catch((error: unknown) => {
+      // The next call tries again.
+      this.#opened = undefined;
+      throw error;
+    });
     return this.#opened;
+  }
+
+  /** Messages after a place; undefined once the page was closed. */
+  async #read(place: number): Promise<{ messages: Shown[]; place: number } | undefined> {
+    try {
+      return await this.panda.backend.call("read", this.id, place, PAGE);
+    } catch (error) {
+      if (this.panda.status.state === "closed") return undefined;
+      throw error;
+    }
   }
 
   async #begin({ consumer, start }: StreamOptions): Promise<number> {
@@ -174,13 +198,14 @@ export class Message implements Shown {
   }
 
   /** Acknowledges this message and all before it: the consumer continues after it. */
-  async ack(): Promise<void> {
+  async ack({ signal }: Abortable = {}): Promise<void> {
     if (this.#consumer === undefined) {
       throw new PandaError("invalid", "it was read without a consumer", {
         hint: 'stream({ consumer: "ui" })',
       });
     }
-    await this.#topic.panda.backend.call("ack", this.topic, this.#consumer, this.place);
+    const { backend } = this.#topic.panda;
+    await abortable(backend.call("ack", this.topic, this.#consumer, this.place), signal);
   }
 }
 
@@ -221,46 +246,69 @@ export class Receipt {
     return this.#kept.reason;
   }
 
-  /** Waits without a limit. */
-  async wait(what: WaitFor, { signal }: { signal?: AbortSignal } = {}): Promise<Receipt> {
+  /**
+   * Waits without a limit. With `sent` it fails with `not-kept` once so many nodes say that they do not keep
+   * the message, because a quota of theirs is used up, that too few others are left. It is still published.
+   */
+  async wait(what: WaitFor, { signal }: Abortable = {}): Promise<Receipt> {
+    checkSignal(signal);
+    const { panda } = this.topic;
     const states: State[] = what === "signed" ? ["signed", "stored"] : ["stored"];
     let changed: () => void = () => undefined;
     let change = new Promise<void>(() => undefined);
     const arm = (): void => void (change = new Promise((resolve) => (changed = resolve)));
-    const stop = this.topic.onState(({ request }) => request === this.request && changed());
+    const stops = [
+      this.topic.onState(({ request }) => request === this.request && changed()),
+      panda.onStatus(({ state }) => state === "closed" && changed()),
+    ];
     try {
       for (;;) {
         arm();
-        await this.#refresh();
+        await abortable(this.#refresh(), signal);
         if (states.includes(this.state)) break;
+        this.#checkOpen();
         await abortable(change, signal);
       }
     } finally {
-      stop();
+      for (const stop of stops) stop();
     }
     if (typeof what === "object") await this.#sent(what.sent, signal);
     return this;
   }
 
   /** The nodes that have received it, according to this page's node. */
-  async sentTo(): Promise<string[]> {
+  async sentTo({ signal }: Abortable = {}): Promise<string[]> {
+    return (await abortable(this.#delivery(), signal)).sentTo;
+  }
+
+  /** The nodes that do not keep it, since a quota of theirs is used up, as they say. */
+  async notKept({ signal }: Abortable = {}): Promise<NotKept[]> {
+    return (await abortable(this.#delivery(), signal)).notKept;
+  }
+
+  async #delivery(): Promise<Delivery> {
     await this.#refresh();
-    if (this.id === undefined || this.state !== "stored") return [];
-    const trace = await this.topic.panda.backend.call<{ sent_to: string[] }>("trace", this.id);
-    return trace.sent_to;
+    if (this.id === undefined || this.state !== "stored") {
+      return { sentTo: [], notKept: [], peers: [] };
+    }
+    return this.topic.panda.backend.call("delivery", this.topic.id, this.id);
   }
 
   async #sent(count: number, signal: AbortSignal | undefined): Promise<void> {
-    // Without a connection there is nobody to ask; wait for the next one.
-    const ask = async (): Promise<string[]> => {
-      return this.sentTo().catch((error: PandaError) => {
-        if (error.code !== "offline" && error.code !== "closed") throw error;
-        return [];
-      });
-    };
-    while ((await ask()).length < count) {
+    for (;;) {
+      this.#checkOpen();
+      try {
+        if (isSent(await abortable(this.#delivery(), signal), count)) return;
+      } catch (error) {
+        // Without a connection there is nobody to ask; wait for the next one.
+        if (!AWAY.has((error as PandaError).code)) throw error;
+      }
       await abortable(new Promise((resolve) => setTimeout(resolve, SENT_EVERY)), signal);
     }
+  }
+
+  #checkOpen(): void {
+    if (this.topic.panda.status.state === "closed") throw new PandaError("closed", "it was closed");
   }
 
   async #refresh(): Promise<void> {
@@ -268,3 +316,27 @@ export class Receipt {
     if (kept !== undefined) this.#kept = kept;
   }
 }
+
+const AWAY = new Set(["offline", "closed"]);
+
+/** Whether as many nodes have a message. Fails if too few are left that could get and keep it. */
+function isSent({ sentTo, notKept, peers }: Delivery, count: number): boolean {
+  const refusing = new Set(notKept.map(({ node }) => node));
+  const kept = sentTo.filter((node) => !refusing.has(node));
+  if (kept.length >= count) return true;
+  const possible = new Set([...kept, ...peers.filter((node) => !refusing.has(node))]);
+  const [first] = notKept;
+  if (first === undefined || possible.size >= count) return false;
+  const others = notKept.length === 1 ? "" : `, and by ${notKept.length - 1} more`;
+  throw new PandaError("not-kept", `not kept by ${first.node}: ${QUOTAS[first.quota]}${others}`, {
+    hint: "it is sent again once there is room",
+    notKept,
+  });
+}
+
+const QUOTAS: Record<NotKept["quota"], string> = {
+  author: "quota of the author",
+  topic: "quota of the topic",
+  all: "quota of everything",
+  other: "another quota",
+};
