@@ -31,7 +31,7 @@ export interface SyncOptions {
   WebSocket?: SocketConstructor | undefined;
 }
 
-/** Where an operation is besides the node of the page, as that node says. */
+/** Which other nodes have an operation, as the node of the page says. */
 export interface Delivery {
   sentTo: string[];
   notKept: NotKept[];
