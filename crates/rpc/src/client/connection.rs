@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_websockets::{ClientBuilder, Message};
 
 use super::{ClientError, Notes};
-use crate::api::{Method, Note, Request, RpcError, SUBPROTOCOL, SubscribeResult};
+use crate::api::{
+    self, Code, Method, Note, Request, RpcError, SUBPROTOCOL, SubscribeResult, SubscriptionParams,
+};
 
 /// Requests that wait to be written.
 const WAITING: usize = 1_024;
@@ -33,6 +35,8 @@ struct Shared {
     /// `None` once the connection is over.
     pending: Mutex<Option<Pending>>,
     over: watch::Sender<bool>,
+    /// Those of the connection, as long as there is one.
+    requests: mpsc::WeakSender<String>,
 }
 
 #[derive(Debug, Default)]
@@ -137,12 +141,14 @@ impl Connection {
 
     fn new() -> (Self, mpsc::Receiver<String>) {
         let (requests, waiting) = mpsc::channel(WAITING);
+        let shared = Shared {
+            pending: Mutex::new(Some(Pending::default())),
+            over: watch::Sender::new(false),
+            requests: requests.downgrade(),
+        };
         let connection = Connection {
             requests,
-            shared: Arc::new(Shared {
-                pending: Mutex::new(Some(Pending::default())),
-                over: watch::Sender::new(false),
-            }),
+            shared: Arc::new(shared),
             next: AtomicU64::new(1),
             tasks: tokio::task::JoinSet::new(),
         };
@@ -185,6 +191,13 @@ impl Connection {
     ) -> Result<Box<RawValue>, ClientError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let text = text(method, Some(id), params)?;
+        // With the brackets of an array.
+        if text.len() + 2 > RPC_REQUEST_BYTES_MAX {
+            let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
+            return Err(ClientError::Rpc(
+                error.hint("`upload` takes content in parts"),
+            ));
+        }
         let (answer, waiting) = oneshot::channel();
         let ended = || ClientError::Connection("it is over".into());
         {
@@ -201,16 +214,10 @@ impl Connection {
             .map_err(ClientError::Rpc)
     }
 
-    /// Without an answer. One that finds no room is not sent.
+    /// Without an answer.
     pub(crate) fn notify<M: Method>(&self, params: &M::Params) {
         if let Ok(text) = text(M::NAME, None, params) {
-            let requests = self.requests.clone();
-            if let Err(mpsc::error::TrySendError::Full(text)) = requests.try_send(text)
-                && let Ok(runtime) = tokio::runtime::Handle::try_current()
-            {
-                // Credit must not be lost.
-                runtime.spawn(async move { requests.send(text).await });
-            }
+            send_later(&self.requests, text);
         }
     }
 
@@ -243,16 +250,36 @@ impl Shared {
                 Note::Event(note) => note.subscription,
                 Note::Ended(note) => note.subscription,
             };
-            let pending = self.pending.lock();
-            if let Some(notes) = pending.as_ref().and_then(|all| all.notes.get(&number)) {
-                let _ = notes.send(note);
-            }
-            return;
+            return self.take_note(number, note);
         }
+        self.take_answer(any);
+    }
+
+    fn take_note(&self, number: u64, note: Note) {
         let mut pending = self.pending.lock();
         let Some(pending) = pending.as_mut() else {
             return;
         };
+        let notes = pending.notes.get(&number);
+        if notes.is_some_and(|notes| notes.send(note).is_err()) {
+            // The call that subscribed was given up when its answer had come.
+            pending.notes.remove(&number);
+            self.end_subscription(number);
+        }
+    }
+
+    fn take_answer(&self, any: Any<'_>) {
+        let mut pending = self.pending.lock();
+        let Some(pending) = pending.as_mut() else {
+            return;
+        };
+        if let (None, Some(error)) = (any.id, &any.error) {
+            // The node could not read a frame, and does not say whose: no answer comes to its calls.
+            for (_, waiting) in pending.answers.drain() {
+                let _ = waiting.answer.send(Err(error.clone()));
+            }
+            return;
+        }
         let Some(waiting) = any.id.and_then(|id| pending.answers.remove(&id)) else {
             return;
         };
@@ -261,17 +288,42 @@ impl Shared {
             (None, Some(error)) => Err(error),
             (None, None) => return,
         };
+        let mut opened = None;
         if let (Ok(result), Some(notes)) = (&answer, waiting.notes)
             && let Ok(subscribed) = serde_json::from_str::<SubscribeResult>(result.get())
         {
             pending.notes.insert(subscribed.subscription, notes);
+            opened = Some(subscribed.subscription);
         }
-        let _ = waiting.answer.send(answer);
+        let is_given_up = waiting.answer.send(answer).is_err();
+        if let (true, Some(subscription)) = (is_given_up, opened) {
+            pending.notes.remove(&subscription);
+            self.end_subscription(subscription);
+        }
+    }
+
+    /// Ends a subscription that nobody reads.
+    fn end_subscription(&self, subscription: u64) {
+        let params = SubscriptionParams { subscription };
+        let text = text(api::SubscriptionEnd::NAME, None, &params);
+        if let (Some(requests), Ok(text)) = (self.requests.upgrade(), text) {
+            send_later(&requests, text);
+        }
     }
 
     fn end(&self) {
         self.pending.lock().take();
         self.over.send_replace(true);
+    }
+}
+
+/// Sends a request that nobody waits for. One that finds no room goes later: credit must not be lost.
+fn send_later(requests: &mpsc::Sender<String>, text: String) {
+    if let Err(mpsc::error::TrySendError::Full(text)) = requests.try_send(text)
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        let requests = requests.clone();
+        runtime.spawn(async move { requests.send(text).await });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Publishing, subscriptions, credit, consumers.
 
+use futures_util::FutureExt;
 use p2panda_rpc::api::{
     self, Code, ConsumerSettings, Message, Note, SubscribeParams, SubscribeResult,
 };
@@ -279,6 +280,42 @@ async fn a_subscription_ends_with_a_reason() {
     in_time(unix.closed()).await;
     assert!(!dir.path().join("rpc").exists());
     node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_given_up_ends() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    alice_publishes(&world, &alias).await;
+    let alice = world.client(ALICE).await;
+    // It is sent, and nobody waits for the answer.
+    let given_up = alice.messages(consumer(&alias, "x")).now_or_never();
+    assert!(given_up.is_none());
+    let opened = async {
+        loop {
+            match alice.messages(consumer(&alias, "x")).await {
+                Ok(stream) => return stream,
+                Err(error) => assert_eq!(error.code(), Code::ConsumerInUse),
+            }
+        }
+    };
+    let mut named = in_time(opened).await;
+    assert_eq!(texts(&take(&mut named, 1).await), ["one"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_fits_no_frame_is_refused_by_the_client() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    let alice = world.client(ALICE).await;
+    let large = "x".repeat(1 << 20);
+    let refused = in_time(alice.publish_text(&alias, &large)).await;
+    assert_eq!(failed(refused), Code::TooLarge);
+    alice_publishes(&world, &alias).await;
+    let published = alice.publish_text(&alias, &large[..1_000_000]).await;
+    assert_eq!(published.unwrap().seq, 1);
+    world.end().await;
 }
 
 async fn alice_publishes(world: &World, alias: &str) {
