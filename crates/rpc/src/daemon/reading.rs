@@ -37,13 +37,16 @@ pub(crate) async fn read(
     let limit = params.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
     is_there(service, topic, params.after).await?;
     let page = page(service, topic, &alias, (params.after, limit), params.header).await?;
-    let next = page.last().map_or(params.after, |message| message.offset);
+    let mut next = page.last().map_or(params.after, |message| message.offset);
     let behind = service.node.topic(topic).messages(next, 1, 1).await;
-    let behind = behind.map_err(|error| map::error(&error))?;
+    let up_to_date = behind.map_err(|error| map::error(&error))?.is_empty();
+    if up_to_date {
+        next = next.max(aged_until(service, topic).await?);
+    }
     Ok(api::ReadResult {
         messages: page,
         next,
-        up_to_date: behind.is_empty(),
+        up_to_date,
     })
 }
 

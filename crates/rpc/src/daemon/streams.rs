@@ -142,7 +142,8 @@ async fn offset(service: &Service, topic: Topic, text: Option<&str>) -> Result<u
         Some("now") => {
             let status = service.node.topic(topic).status().await;
             let status = status.map_err(|error| map::error(&error))?;
-            Ok(status.feed.map_or(0, |(_, last)| last))
+            let last = status.feed.map_or(0, |(_, last)| last);
+            Ok(last.max(reading::aged_until(service, topic).await?))
         }
         Some(text) => {
             let after = number(text)?;
@@ -172,8 +173,11 @@ async fn page(
     (after, limit): (u64, usize),
 ) -> Result<Response, RpcError> {
     let page = reading::page(service, topic, alias, (after, limit), false).await?;
-    let next = page.last().map_or(after, |message| message.offset);
+    let mut next = page.last().map_or(after, |message| message.offset);
     let up_to_date = is_last(service, topic, next).await?;
+    if up_to_date {
+        next = next.max(reading::aged_until(service, topic).await?);
+    }
     answered(&page, next, up_to_date, HeaderMap::new())
 }
 
@@ -262,6 +266,9 @@ impl Place {
             let may = self.service.may_open(self.opens_spaces, self.topic);
             may.await?;
             self.check_age().await?;
+            if page.is_empty() {
+                self.after = self.after.max(self.aged);
+            }
             if std::mem::take(&mut self.control) {
                 let next = text(self.after);
                 let is_up_to_date = page.is_empty();

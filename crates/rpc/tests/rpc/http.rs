@@ -129,6 +129,39 @@ async fn an_offset_below_what_retention_deleted_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_at_the_end_goes_on_behind_what_was_deleted() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    publish(&world, &alias, 3).await;
+    // The newest messages were those of others.
+    age(&world, 5);
+    let end = format!("{:020}", 5);
+    let path = format!("/v1/topics/{alias}/messages");
+    for after in ["-1", "now"] {
+        let query = format!("{path}?after={after}");
+        let answer = world.get(&query, &bearer(ALICE)).await;
+        assert_eq!(header(&answer, "stream-next-offset"), Some(end.as_str()));
+    }
+    let query = format!("{path}?after={end}");
+    let nothing = world.get(&query, &bearer(ALICE)).await;
+    assert!(nothing.starts_with("HTTP/1.1 204"), "{nothing}");
+    let mut lines = stream(&world, &format!("{path}?live=sse"), &bearer(ALICE)).await;
+    data(&mut lines, "data").await;
+    let control = data(&mut lines, "control").await;
+    assert_eq!(control["streamNextOffset"], end);
+    let params = api::ReadParams {
+        topic: alias,
+        after: 0,
+        limit: None,
+        header: false,
+    };
+    let alice = world.client(ALICE).await;
+    let read = alice.call::<api::MessagesRead>(&params).await.unwrap();
+    assert_eq!((read.next, read.up_to_date), (5, true));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_poll_answers_with_what_comes() {
     let world = World::new().await;
     let alias = world.keep().await;
@@ -211,7 +244,7 @@ async fn a_stream_of_events_ends_with_a_reason() {
     };
     let mut aged = open(&path).await;
     age(&world, 4);
-    publish(&world, &alias, 1).await;
+    publish(&world, &alias, 3).await;
     assert_eq!(ended(&mut aged).await, "expired");
 
     let mut left = open(&path).await;
