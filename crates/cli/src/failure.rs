@@ -466,8 +466,7 @@ fn node_line(error: &p2panda::Error) -> String {
         | p2panda::Error::DeviceLink(_)
         | p2panda::Error::Recovery(_)
         | p2panda::Error::NoInvite
-        | p2panda::Error::OtherNetwork
-        | p2panda::Error::Publish(PublishError::Sealed) => return error.to_string(),
+        | p2panda::Error::OtherNetwork => return error.to_string(),
         error => next_step(error.kind()),
     };
     format!("{error}; {next}")
@@ -495,6 +494,9 @@ fn error_step(error: &PublishError) -> Option<&'static str> {
         PublishError::Unhealed => {
             "somebody who was removed may still have the newest secret: `panda space rotate` makes another \
             one, and so does this node by itself once it knows all members; run it again then"
+        }
+        PublishError::Sealed => {
+            "`panda space members` shows the roles; an owner gives this node that of an editor"
         }
         PublishError::Ended => "`panda space create` makes another one; add its members there",
         PublishError::Held => {

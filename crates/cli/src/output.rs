@@ -169,6 +169,13 @@ impl<'a> Shown<'a> {
     }
 }
 
+impl Shown<'_> {
+    /// Whether it says something, and not that others changed.
+    pub fn counts(&self) -> bool {
+        self.change.is_none()
+    }
+}
+
 /// Writes one message. One that is neither text nor bytes is only announced, except in JSON.
 pub fn message(message: &Shown<'_>, format: Format) -> io::Result<Written> {
     match (format, message.text, message.bytes) {
@@ -179,6 +186,7 @@ pub fn message(message: &Shown<'_>, format: Format) -> io::Result<Written> {
         _ if message.change.is_some() => {
             let what = match message.change {
                 Some("withdrawn") => "does not count any more",
+                Some("expired") => "has expired",
                 _ => "changed who is a member",
             };
             note(&format!("message {} {what}", message.id));

@@ -451,8 +451,14 @@ async fn joined(
     };
     let line = SpaceLine::of(face.space(topic).await?);
     let _ = print(&line, &line.plain(), join.json)?;
+    let ticket = join.ticket.ticket.as_deref();
+    let asked = ticket.is_some_and(|ticket| ticket.invite().is_some());
     if outcome == Outcome::StoredOnly {
         note(match face {
+            _ if !asked => {
+                "no owner has added this node yet, as far as has synced; `panda space ls` shows when it is a \
+                member"
+            }
             Face::Own(_) => {
                 "no owner has admitted this node yet: the request stays in the topic and goes along with the \
                 next command"

@@ -52,11 +52,15 @@ fn print_stored(
         Some(From::Now) => return Ok(Outcome::Done),
         from => inspection.messages(sub.topic.topic, from.is_none()),
     };
-    let count = sub.count.unwrap_or(u64::MAX);
-    for message in messages.take(usize::try_from(count).unwrap_or(usize::MAX)) {
-        if output::message(&Shown::of(&message?), format).map_err(Failure::Stdout)?
-            == Written::Closed
-        {
+    let mut left = sub.count.unwrap_or(u64::MAX);
+    for message in messages {
+        if left == 0 {
+            break;
+        }
+        let message = message?;
+        let shown = Shown::of(&message);
+        left -= u64::from(shown.counts());
+        if output::message(&shown, format).map_err(Failure::Stdout)? == Written::Closed {
             break;
         }
     }
@@ -91,12 +95,11 @@ async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<
         let Some(message) = message else {
             return failure::of_subscription(&messages);
         };
-        if output::message(&Shown::of(&message), format).map_err(Failure::Stdout)?
-            == Written::Closed
-        {
+        let shown = Shown::of(&message);
+        left -= u64::from(shown.counts());
+        if output::message(&shown, format).map_err(Failure::Stdout)? == Written::Closed {
             return Ok(());
         }
-        left -= 1;
         if left == 0 {
             message.ack().await?;
         }

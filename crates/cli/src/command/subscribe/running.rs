@@ -123,12 +123,12 @@ async fn print(remote: &Remote, sub: &SubArgs, interrupt: &mut Interrupt) -> Res
         let Some(message) = message else {
             return Err(Failure::Node(p2panda::Error::Closed));
         };
-        let written = output::message(&Shown::sent(&message), format);
-        if written.map_err(Failure::Stdout)? == Written::Closed {
+        let shown = Shown::sent(&message);
+        left -= u64::from(shown.counts());
+        if output::message(&shown, format).map_err(Failure::Stdout)? == Written::Closed {
             break;
         }
         messages.show(message);
-        left -= 1;
     }
     messages.close().await
 }
