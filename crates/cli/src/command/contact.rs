@@ -45,12 +45,16 @@ fn says(peer: &PeerView, topic: &str) -> String {
     let refused = peer.refused.iter().find(|refused| refused.topic == topic);
     let refused = refused.map(|refused| refused.reason.as_str());
     match (peer.state.as_str(), refused) {
-        ("live", _) => "a session with it is live".to_owned(),
-        ("connected" | "met", Some("too-many")) => {
+        ("live" | "connected" | "met", Some("too-many")) => {
             "it serves as many sessions as it can; this node asks again; or name another one"
                 .to_owned()
         }
-        ("connected" | "met", Some("not-served")) => no_common_topic(),
+        ("live" | "connected" | "met", Some("not-served")) => no_common_topic(),
+        ("live", _) => {
+            "a session with it is live, in this topic or another one; give it time with --wait, or \
+            run `panda sub` with this topic there"
+                .to_owned()
+        }
         ("connected" | "met", _) if peer.contact.as_deref() == Some("no-common-topic") => {
             no_common_topic()
         }

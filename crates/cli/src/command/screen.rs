@@ -131,17 +131,28 @@ fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<St
         ));
     }
     let not_kept = stored.not_kept.len() as u64;
-    for (count, what) in [
-        (stored.waiting, "wait for messages that precede them"),
-        (stored.wanted, "lack their content"),
-        (stored.blocked, "logs cannot continue here"),
+    for (count, one, many) in [
+        (
+            stored.waiting,
+            "waits for messages that precede it",
+            "wait for messages that precede them",
+        ),
+        (stored.wanted, "lacks its content", "lack their content"),
+        (
+            stored.blocked,
+            "log cannot continue here",
+            "logs cannot continue here",
+        ),
         (
             not_kept,
+            "log is not kept by a peer, whose quota is used up",
             "logs are not kept by a peer, whose quota is used up",
         ),
     ] {
-        if count > 0 {
-            why.push(format!("{count} {what}"));
+        match count {
+            0 => {}
+            1 => why.push(format!("1 {one}")),
+            _ => why.push(format!("{count} {many}")),
         }
     }
     let unread = stored.positions.iter().filter(|one| one.oldest.is_some());
