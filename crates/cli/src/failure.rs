@@ -221,7 +221,7 @@ pub enum Failure {
     NoTerminal,
     #[error("`panda node run` starts a node; leave out --node, or use another command")]
     NodeOfItsOwn,
-    #[error("{0}")]
+    #[error("{}", spoken(.0))]
     Client(ClientError),
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -229,6 +229,28 @@ pub enum Failure {
     Demo(#[from] DemoError),
     #[error(transparent)]
     Parse(#[from] ParseError),
+}
+
+/// Methods that the node names in what to do next, and the commands for them; a longer name comes first.
+const COMMANDS: [(&str, &str); 12] = [
+    ("access.invites", "`panda node invites`"),
+    ("topic.list", "`panda topic ls`"),
+    ("topic.keep", "`panda topic keep`"),
+    ("team.list", "`panda team ls`"),
+    ("team.create", "`panda team create`"),
+    ("space.list", "`panda space ls`"),
+    ("space.join", "`panda space join`"),
+    ("space.invites", "`panda space invites`"),
+    ("space.invite", "`panda space invite`"),
+    ("device.link", "`panda device link`"),
+    ("device.accept", "`panda device accept`"),
+    ("consumer.seek", "`panda consumer seek`"),
+];
+
+/// What the node that runs says, with commands in place of methods.
+fn spoken(error: &ClientError) -> String {
+    let replace = |text: String, (method, command): &(&str, &str)| text.replace(method, command);
+    COMMANDS.iter().fold(error.to_string(), replace)
 }
 
 /// What the node says of somebody who is not where a command looks, and what lists those who are.
@@ -571,6 +593,22 @@ fn next_step(kind: ErrorKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_node_says_names_commands() {
+        let said = |hint: &str| {
+            let error = p2panda_rpc::api::RpcError::new(Code::NotFound, "there is none");
+            Failure::from(ClientError::Rpc(error.hint(hint))).to_string()
+        };
+        assert_eq!(
+            said("access.invites lists them"),
+            "there is none; `panda node invites` lists them"
+        );
+        assert_eq!(
+            said("space.invite makes one of space.invites"),
+            "there is none; `panda space invite` makes one of `panda space invites`"
+        );
+    }
 
     #[test]
     fn every_kind_of_error_has_an_exit_code_of_its_own() {
