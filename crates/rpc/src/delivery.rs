@@ -1,6 +1,6 @@
 //! Waits until a peer has what was published.
 
-use p2panda::{Error, Node, PeerStatus, Receipt, Topic, VerifyingKey};
+use p2panda::{Error, Node, PeerStatus, PersonState, Receipt, Topic, VerifyingKey};
 use p2panda_core::limits::{RPC_LOOK_INTERVAL, RPC_NAMED_WAIT};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
@@ -24,6 +24,27 @@ impl Delivered {
         let Delivered { stored, sent, .. } = self;
         format!("stored by {stored} {peers}, sent to {sent}")
     }
+}
+
+/// How many operations of the node in its spaces nobody is known to have. What is said to other devices
+/// waits for nobody where there are none.
+///
+/// # Errors
+/// As [`Node::unsent`].
+pub async fn unsent_in_spaces(node: &Node, look: &PersonState) -> Result<u64, Error> {
+    let is_device = |device: &&VerifyingKey| !look.recovery.contains(device);
+    let is_alone = look.devices.iter().filter(is_device).count() <= 1;
+    let mut operations = 0;
+    for unsent in node.unsent().await? {
+        let is_waited_for = match look.of_devices == Some(unsent.topic) {
+            true => !is_alone,
+            false => node.spaces().carries(unsent.topic).await?,
+        };
+        if is_waited_for {
+            operations += unsent.operations;
+        }
+    }
+    Ok(operations)
 }
 
 /// The newest message of this node in a topic, on its way.

@@ -8,6 +8,7 @@ use p2panda::{
 use p2panda_rpc::api::{self, Code, DeviceLinkState as State};
 use p2panda_rpc::client::ClientError;
 use p2panda_rpc::daemon::map;
+use p2panda_rpc::delivery::unsent_in_spaces;
 
 use super::Face;
 use crate::failure::Failure;
@@ -41,11 +42,11 @@ impl Face {
         let remote = match self {
             Face::Own(node) => {
                 let look = node.person().look().await?;
-                let unsent = node.unsent().await?;
+                let unsent = unsent_in_spaces(node, &look).await?;
                 return Ok(api::DeviceListResult {
                     person: look.id.map(|id| id.to_string()),
                     devices: map::devices(node.id(), &look, Topic::to_string),
-                    unsent: map::unsent(&look, &unsent),
+                    unsent,
                     renewal_due: look.is_renewal_due,
                 });
             }

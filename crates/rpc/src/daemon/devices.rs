@@ -15,6 +15,7 @@ use super::access::Who;
 use super::map;
 use super::session::Session;
 use crate::api::{self, Code, DeviceLinkState as State, Empty, RpcError};
+use crate::delivery::unsent_in_spaces;
 use crate::reachable::reachable;
 
 type Of<T> = Result<T, RpcError>;
@@ -196,13 +197,13 @@ pub(crate) async fn list(
 ) -> Of<api::DeviceListResult> {
     let service = &session.service;
     let look = service.node.person().look().await.map_err(failed)?;
-    let unsent = service.node.unsent().await.map_err(failed)?;
+    let unsent = unsent_in_spaces(&service.node, &look).await;
     let alias = |topic: &p2panda::Topic| service.aliases.learn(*topic);
     let devices = map::devices(service.node.id(), &look, alias);
     Ok(api::DeviceListResult {
         person: look.id.map(|id| id.to_string()),
         devices,
-        unsent: map::unsent(&look, &unsent),
+        unsent: unsent.map_err(failed)?,
         renewal_due: look.is_renewal_due,
     })
 }

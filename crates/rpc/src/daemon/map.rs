@@ -691,17 +691,6 @@ fn space_pending(pending: &p2panda::Pending) -> api::SpacePendingView {
     api::SpacePendingView { what, device }
 }
 
-/// How many operations nobody is known to have. What is said to other devices waits for nobody where there
-/// are none.
-pub fn unsent(look: &p2panda::PersonState, unsent: &[p2panda::Unsent]) -> u64 {
-    let is_device = |device: &&VerifyingKey| !look.recovery.contains(device);
-    let is_alone = look.devices.iter().filter(is_device).count() <= 1;
-    let for_others = unsent
-        .iter()
-        .filter(|of| !is_alone || look.of_devices != Some(of.topic));
-    for_others.map(|of| of.operations).sum()
-}
-
 /// The devices of a person, and those that not all spaces know to be revoked. `name` names topics.
 pub fn devices(
     me: VerifyingKey,
