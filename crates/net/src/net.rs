@@ -404,6 +404,11 @@ impl SyncHandle {
         self.handle.repair(peer);
     }
 
+    /// This peer takes again what it refused: compares with it soon, and sends also what it was sent before.
+    pub fn resend(&self, peer: VerifyingKey) {
+        self.handle.resend(peer);
+    }
+
     /// Asks the peers that can say so to tell when they have stored a log of this node in the topic up to
     /// this entry, now and later: it is told with [`Request::Confirmed`]. The label is that of a log with a
     /// name. A later call for the log replaces it.

@@ -96,6 +96,11 @@ impl PairShare {
         self.changed(id);
     }
 
+    /// The peer takes again what it refused.
+    pub(crate) fn forget_sent(&self) {
+        self.pair.lock().forget_sent();
+    }
+
     /// Returns `true` if the pair is worth keeping without a session.
     pub(crate) fn remembers(&self) -> bool {
         let pair = self.pair.lock();

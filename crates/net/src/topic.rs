@@ -114,6 +114,11 @@ impl TopicHandle {
         self.repair.ask(peer);
     }
 
+    /// The same, and sends again what it lacks.
+    pub(crate) fn resend(&self, peer: VerifyingKey) {
+        self.repair.resend(peer);
+    }
+
     /// Wants receipts for an own log up to this entry; the label is that of one with a name.
     pub(crate) fn confirm(&self, label: Option<Label>, height: u32) {
         if self.is_running() {
@@ -244,7 +249,7 @@ impl TopicTask {
             tokio::select! {
                 event = self.membership.next() => self.membership_event(event),
                 incoming = self.incoming.next() => self.accept(*incoming),
-                peer = self.repair.next() => self.need(NeedInput::Repair(peer)),
+                (peer, resend) = self.repair.next() => self.compare(peer, resend),
                 Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
@@ -256,6 +261,13 @@ impl TopicTask {
         }
         // Boxed, as what is needed once: room for it would be held all the time.
         Box::pin(self.end()).await;
+    }
+
+    fn compare(&mut self, peer: VerifyingKey, resend: bool) {
+        if resend && let Some(pair) = self.pairs.get(&peer) {
+            pair.forget_sent();
+        }
+        self.need(NeedInput::Repair(peer));
     }
 
     fn overlay(&self) -> Overlay {

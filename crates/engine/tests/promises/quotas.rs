@@ -270,7 +270,7 @@ fn a_prune_makes_room_also_for_the_authors_other_logs() {
 fn raised_quotas_unblock_at_once_what_fits_then() {
     let (mut author, mut elsewhere) = (Author::new(1), Author::new(1));
     let sent = ["one", "two", "three"].map(|text| author.says(text));
-    let other = says_elsewhere(&mut elsewhere, "longer than the others");
+    let other = says_elsewhere(&mut elsewhere, &"other".repeat(20));
     let mut node = Node::open(with(of_author(sum(&sent[..1]))));
     assert_eq!(node.ingest(&sent)[1..], [REFUSED, Outcome::Blocked]);
     let there = std::slice::from_ref(&other);

@@ -204,6 +204,9 @@ impl Responder {
             } => {
                 if let Some(state) = self.topics.get(&topic) {
                     let (begun, ended) = state.blocked_by(peer, link, changes);
+                    if let (false, Some(sync)) = (ended.is_empty(), state.sync()) {
+                        sync.resend(peer);
+                    }
                     let begun = begun.into_iter().map(|log| Event::NotKept { topic, log });
                     let ended = ended.into_iter().map(|log| Event::KeptAgain { topic, log });
                     begun.chain(ended).for_each(|event| self.events.tell(event));

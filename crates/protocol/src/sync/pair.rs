@@ -154,6 +154,13 @@ impl Pair {
         }
     }
 
+    /// The peer takes again what it refused: the next session sends that, although another one has sent
+    /// it (`docs/protocol/sync.md#8.8`).
+    pub fn forget_sent(&mut self) {
+        let shares = self.sessions.values_mut();
+        shares.for_each(|share| share.sent.forget_recent());
+    }
+
     pub(super) fn progress(&self, id: SessionId) -> Option<Progress> {
         self.sessions.get(&id).map(|share| share.progress)
     }
@@ -453,6 +460,26 @@ mod tests {
         let mut end = spans(&[(u32::MAX, u32::MAX)]);
         end.remove(u32::MAX);
         assert_eq!(end, spans(&[]));
+    }
+
+    #[test]
+    fn what_the_peer_takes_again_is_missing_again() {
+        let [local, remote] =
+            [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+        let log = LogId::from_bytes([7; 32]);
+        let mut pair = Pair::new(local, remote);
+        pair.join(SessionId(1), true, Progress::Live);
+        (4..=5).for_each(|seq| pair.sends(SessionId(1), local, seq));
+        let heights = Heights::from_iter([(local, log, 5)]);
+        let range = |after, until| LogRange {
+            author: local,
+            log,
+            after: Some(after),
+            until,
+        };
+        assert_eq!(pair.lacks(&heights, &[Some(2)]), [range(2, 3)]);
+        pair.forget_sent();
+        assert_eq!(pair.lacks(&heights, &[Some(2)]), [range(2, 5)]);
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Sent {
         self.split = BTreeMap::new();
     }
 
+    /// What crossed does not show any more what the peer has.
+    pub(super) fn forget_recent(&mut self) {
+        (self.recent, self.order) = (Few::new(), VecDeque::new());
+    }
+
     /// An entry crossed. Of many the last ones count.
     pub(super) fn add(&mut self, author: VerifyingKey, seq: u32) {
         if self.recent.insert((author, seq), ()).is_some() {
@@ -163,6 +168,21 @@ mod tests {
         assert_eq!(known(&sent, &other), [4, 5]);
         sent.forget_plan();
         assert_eq!((known(&sent, &one).len(), sent.held_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_crossed_is_forgotten_and_a_plan_is_not() {
+        let one = author(1);
+        let mut sent = Sent::default();
+        sent.plan(&[range(one, Some(3), 5)]);
+        for seq in [5, 7, 8] {
+            sent.add(one, seq);
+        }
+        assert_eq!(known(&sent, &one), [4, 5, 7, 8]);
+        sent.forget_recent();
+        assert_eq!(known(&sent, &one), [4, 5]);
+        sent.add(one, 7);
+        assert_eq!(known(&sent, &one), [4, 5, 7]);
     }
 
     #[test]
