@@ -302,6 +302,7 @@ pub fn same(error: &api::RpcError) -> Option<p2panda::Error> {
         PublishError::Unhealed,
         PublishError::Ended,
         PublishError::Held,
+        PublishError::Sealed,
     ];
     let consumer = [
         ConsumerError::InvalidName,
