@@ -9,12 +9,15 @@ import { recover, recovered } from "./recovery.js";
 import { requestName, Rooms, type SpaceNews } from "./rooms.js";
 import {
   next,
+  placesOf,
+  queued,
+  requestsOf,
   rowsAfter,
   rowsAt,
+  unsent,
   type FeedRow,
   type PlaceRow,
   type PublishedRow,
-  type RequestRow,
   type State,
   type StateChange,
   type TopicRow,
@@ -57,7 +60,7 @@ export type Event =
 /** Messages between tabs. */
 type Ping =
   | { kind: "who" }
-  | { kind: "requests" }
+  | { kind: "requests"; spaces: Set<string> }
   | { kind: "recovered" }
   | { kind: "topic"; topic: string }
   | { kind: "announce"; topic: string; value: unknown }
@@ -250,7 +253,7 @@ export class Engine {
     this.#election.expect();
     if (this.#epoch !== undefined) for (const topic of spaces) this.#rooms.pump(topic);
     this.#sign();
-    this.#tell({ kind: "requests" });
+    this.#tell({ kind: "requests", spaces });
   }
 
   /** The state of a published message. */
@@ -258,12 +261,14 @@ export class Engine {
     return this.store.read(async (reader) => {
       const published = await reader.get<PublishedRow>("published", [request]);
       if (published === undefined) return undefined;
-      if (published.place === undefined) {
-        const row = await reader.get<RequestRow>("requests", [published.number]);
+      const { topic, number } = published;
+      const place = published.place ?? (await placesOf(reader).get(number))?.place;
+      if (place === undefined) {
+        const row = await requestsOf(reader).get(number);
         const state: State = row?.reason === undefined ? "queued" : "blocked";
         return { request, state, id: undefined, seq: undefined, reason: row?.reason };
       }
-      const [row] = await rowsAt(reader, published.topic, [{ place: published.place }]);
+      const [row] = await rowsAt(reader, topic, [{ place }]);
       const { state, id, seq, reason } = row!;
       return { request, state, id, seq, reason };
     });
@@ -516,7 +521,7 @@ export class Engine {
     for (const { topic } of topics.slice(0, TOPICS)) this.#syncing.want(topic);
     this.#update({ leader: true });
     this.#answerOwn();
-    void this.#countUnsent().catch(() => undefined);
+    this.#count();
     this.#sign();
     void this.#rooms.begin().catch((error: unknown) => this.#fault(ours(error)));
   }
@@ -547,9 +552,10 @@ export class Engine {
       this.#signAgain = false;
       try {
         const rows = await this.#signing.batch(this.#epoch);
-        if (rows.length === 0) continue;
-        this.#signAgain = true;
-        this.#states(rows);
+        if (this.#signing.isAhead) this.#signAgain = true;
+        this.#tellStates(rows);
+        // Queuing changes the count, signing does not.
+        if (!this.#signAgain) this.#count();
         for (const topic of new Set(rows.map((row) => row.topic))) {
           this.#emit({ kind: "grown", topic });
           this.#syncing?.want(topic);
@@ -608,7 +614,9 @@ export class Engine {
       case "answer":
         return this.#asked.get(message.ask)?.answered(message.result, message.error);
       case "requests":
-        if (this.#epoch !== undefined) void this.#rooms.begin().catch(() => undefined);
+        if (this.#epoch !== undefined) {
+          for (const topic of message.spaces) this.#rooms.pump(topic);
+        }
         return this.#sign();
       case "topic":
         return this.#syncing?.want(message.topic);
@@ -645,6 +653,11 @@ export class Engine {
   }
 
   #states(rows: PlaceRow[]): void {
+    this.#tellStates(rows);
+    if (rows.length > 0) this.#count();
+  }
+
+  #tellStates(rows: PlaceRow[]): void {
     const topics = new Map<string, StateChange[]>();
     for (const { topic, request, state, id, reason } of rows) {
       if (request === undefined) continue;
@@ -653,7 +666,10 @@ export class Engine {
       changes.push({ request, state, id, reason });
     }
     for (const [topic, changes] of topics) this.#emit({ kind: "states", topic, changes });
-    if (rows.length > 0) void this.#countUnsent().catch(() => undefined);
+  }
+
+  #count(): void {
+    void this.#countUnsent().catch(() => undefined);
   }
 
   /** Counts of one after the other; what changes during a count is counted by the next one. */
@@ -664,11 +680,11 @@ export class Engine {
     try {
       while (this.#countAgain) {
         this.#countAgain = false;
-        const unsent = await this.store.read(async (reader) => {
-          const signed = await reader.count("unsent", [], [LAST]);
-          return signed + (await reader.count("requests", [0], [Infinity]));
+        const count = await this.store.read(async (reader) => {
+          const signed = await unsent(reader, []);
+          return signed.length + (await queued(reader)).requests.length;
         });
-        this.#update({ unsent });
+        this.#update({ unsent: count });
       }
     } finally {
       this.#counting = false;
@@ -692,38 +708,14 @@ export class Engine {
   }
 
   #shown(row: PlaceRow, body = row.body): Shown {
-    const {
-      topic,
-      place,
-      id,
-      author,
-      seq,
-      log,
-      timestamp,
-      state,
-      reason,
-      request,
-      missing,
-      header,
-    } = row;
+    const { topic, place, id, author, seq, log, timestamp } = row;
+    const { state, reason, request, missing, header } = row;
     const mine = author === this.signer.publicKey;
     const after = row.deps.map((dependency) => dependency.id);
     if (row.backlink !== undefined) after.push(row.backlink);
     return {
-      ...{
-        topic,
-        place,
-        id,
-        author,
-        seq,
-        log,
-        timestamp,
-        state,
-        reason,
-        request,
-        missing,
-        header,
-      },
+      ...{ topic, place, id, author, seq, log, timestamp },
+      ...{ state, reason, request, missing, header },
       ...{ mine, after, withdrawn: false },
       value: body === undefined ? undefined : valueOf(body),
     };

@@ -11,7 +11,7 @@ import {
 } from "./store.js";
 
 /** Version of the tables. A page with an older package closes when a newer one opens. */
-const VERSION = 3;
+const VERSION = 4;
 
 /** A store in IndexedDB. */
 export class IdbStore implements Store {
@@ -85,6 +85,8 @@ export class IdbStore implements Store {
         if (mode === "readwrite") abort(transaction);
         throw error;
       }
+      // Otherwise it waits until every answer has been delivered.
+      if (mode === "readwrite") commit(transaction);
       await committed;
       return result;
     } catch (error) {
@@ -124,6 +126,14 @@ function writer(transaction: IDBTransaction): Writer {
     put: (name, key, value) => void table(name).put(value, key as IDBValidKey),
     delete: (name, key) => void table(name).delete(key as IDBValidKey),
   };
+}
+
+function commit(transaction: IDBTransaction): void {
+  try {
+    transaction.commit();
+  } catch {
+    // It commits by itself, or has ended already.
+  }
 }
 
 function abort(transaction: IDBTransaction): void {

@@ -1,5 +1,5 @@
 import { PandaError } from "./errors.js";
-import { buffered, next, type PublishedRow, type RequestRow } from "./rows.js";
+import { buffered, next, requestsOf, type PublishedRow, type RequestRow } from "./rows.js";
 import type { Store, Writer } from "./store.js";
 
 /** The most messages in one transaction. */
@@ -45,6 +45,8 @@ export class Outbox {
   async #work(): Promise<void> {
     this.#busy = true;
     while (this.#waiting.length > 0) {
+      // What the page has sent already comes along.
+      await taken();
       const all = this.#waiting.splice(0, AT_ONCE);
       try {
         const results = await this.store.write((writer) => put(writer, all));
@@ -64,25 +66,56 @@ export class Outbox {
   }
 }
 
+/** Resolves when the messages that have arrived in this thread are taken. */
+function taken(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+}
+
 /** For each message whether it is new, or why it is refused, which does not concern the others. */
 async function put(direct: Writer, all: Waiting[]): Promise<(boolean | PandaError)[]> {
   const writer = buffered(direct);
   const results: (boolean | PandaError)[] = [];
+  const known = await publishedBefore(direct, all);
+  const requests = requestsOf(direct);
   for (const { message } of all) {
     const { request, topic, body, log, sealed, hash } = message;
-    const before = await writer.get<PublishedRow>("published", [request]);
+    const before = known.get(request);
     if (before !== undefined) {
       const isSame = before.hash === hash;
       results.push(!isSame && new PandaError("key-taken", "another message has this request id"));
       continue;
     }
     const number = await next(writer, "requests");
-    const row: RequestRow = { number, request, topic, body, log, hash };
+    const row: RequestRow = { number, request, topic, body, log };
     if (sealed) row.sealed = true;
-    writer.put("requests", [number], row);
-    writer.put("published", [request], { topic, hash, number } satisfies PublishedRow);
+    requests.append(number, row, body.length);
+    const published: PublishedRow = { topic, hash, number };
+    known.set(request, published);
+    writer.put("published", [request], published);
     results.push(true);
   }
+  requests.flush(writer);
   writer.flush();
   return results;
+}
+
+/** All are read at once: a browser takes as long for one answer as for many. */
+async function publishedBefore(
+  writer: Writer,
+  all: Waiting[],
+): Promise<Map<string, PublishedRow>> {
+  const known = new Map<string, PublishedRow>();
+  const read = async ({ message: { request } }: Waiting): Promise<void> => {
+    const row = await writer.get<PublishedRow>("published", [request]);
+    if (row !== undefined) known.set(request, row);
+  };
+  await Promise.all(all.map(read));
+  return known;
 }

@@ -155,7 +155,7 @@ export class Receiving {
     if (row !== undefined && row.state !== "stored") {
       const stored: PlaceRow = { ...row, state: "stored", reason: undefined };
       await operations.change(stored);
-      operations.writer.delete("unsent", [operations.topic, logId, seq]);
+      await operations.sent(logId, seq);
       received.stored.push(stored);
     }
     return "taken";

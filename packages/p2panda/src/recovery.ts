@@ -93,7 +93,7 @@ async function forgetUnsent(writer: Writer): Promise<void> {
 async function forget(operations: Operations, row: PlaceRow): Promise<void> {
   const { writer } = operations;
   const { topic, author, logId, seq } = row;
-  writer.delete("unsent", [topic, logId, seq]);
+  await operations.sent(logId, seq);
   await operations.change({ ...row, body: undefined, shown: false });
   await operations.forget(row);
   const head = await writer.get<LogRow>("logs", [topic, author, logId]);

@@ -5,11 +5,13 @@ import {
   checkEpoch,
   next,
   Operations,
+  placesOf,
+  queued,
+  requestsOf,
   rowsAfter,
   type FeedRow,
   type LogRow,
   type PlaceRow,
-  type PublishedRow,
   type RequestRow,
   type RoomRow,
   type TopicRow,
@@ -413,9 +415,7 @@ export class Rooms {
 
   /** Seals and signs queued messages of a space. */
   async #publish(topic: string): Promise<void> {
-    const requests = await this.store.read((reader) =>
-      reader.range<RequestRow>("requests", [0], [Infinity], { limit: REQUESTS }),
-    );
+    const { requests, isMore } = await this.store.read((reader) => queued(reader, REQUESTS));
     const here = requests.filter((row) => row.topic === topic && row.sealed === true);
     let published = 0;
     for (let from = 0; from < here.length; from += SEALED_AT_ONCE) {
@@ -424,7 +424,7 @@ export class Rooms {
       if (done === undefined) return;
       published += done;
     }
-    if (published > 0 && requests.length === REQUESTS) await this.#publish(topic);
+    if (published > 0 && isMore) await this.#publish(topic);
   }
 
   /** Returns how many were published, or undefined while none can be. */
@@ -472,14 +472,17 @@ export class Rooms {
     const rows = await this.#commit(effects.rows, async (writer) => {
       const rows: PlaceRow[] = [];
       const all = new Operations(writer, topic);
+      const queue = requestsOf(writer);
+      const places = placesOf(writer);
       for (const [place, { number, request }] of requests.entries()) {
         const { operation, body } = signed[place]!;
         const row = await own(all, operation, { body, name: "content", request });
-        writer.delete("requests", [number]);
-        const published = (await writer.get<PublishedRow>("published", [request]))!;
-        writer.put("published", [request], { ...published, place: row.place });
+        await queue.set(number, undefined);
+        places.append(number, { place: row.place }, 0);
         rows.push(row);
       }
+      queue.flush(writer);
+      places.flush(writer);
       await feed(all, effects);
       return rows;
     });
@@ -517,7 +520,9 @@ export class Rooms {
     const row = { ...request, reason };
     await this.store.write(async (writer) => {
       await checkEpoch(writer, epoch);
-      writer.put("requests", [request.number], row);
+      const queue = requestsOf(writer);
+      await queue.set(request.number, row);
+      queue.flush(writer);
     });
     this.events.blocked(row);
   }
@@ -549,8 +554,7 @@ async function own(
 ): Promise<PlaceRow> {
   const more = { body, missing: [], state: "signed" as const, request, name };
   const row = await operations.append(operation, more);
-  const key = [row.topic, row.logId, row.seq];
-  operations.writer.put("unsent", key, { place: row.place });
+  operations.send(row);
   return row;
 }
 

@@ -1,5 +1,5 @@
 import type { Dependency, Operation } from "./wasm.js";
-import { Runs, valuesFrom, valuesOf } from "./runs.js";
+import { Runs, valuesFrom, valuesOf, type Stored } from "./runs.js";
 import { LAST, type Key, type Reader, type Table, type Writer } from "./store.js";
 import { PandaError } from "./errors.js";
 
@@ -76,8 +76,6 @@ export interface RequestRow {
   topic: string;
   body: Uint8Array;
   log: string | undefined;
-  /** As in its published row; earlier versions left it out. */
-  hash?: string;
   /** The body is sealed for this browser until it is sealed for a space. */
   sealed?: boolean;
   reason?: string;
@@ -88,7 +86,13 @@ export interface PublishedRow {
   topic: string;
   hash: string;
   number: number;
+  /** Earlier versions kept it here, not by number. */
   place?: number;
+}
+
+/** Where an operation is. */
+export interface Placed {
+  place: number;
 }
 
 /** What a node has sent and stored. */
@@ -151,7 +155,7 @@ export function buffered(writer: Writer): Writer & { flush(): void } {
 }
 
 /** The key range of a topic. */
-export function all<T>(reader: Reader, table: "logs" | "unsent", topic: string): Promise<T[]> {
+export function all<T>(reader: Reader, table: "logs", topic: string): Promise<T[]> {
   return reader.range<T>(table, [topic], [topic, LAST]);
 }
 
@@ -165,6 +169,7 @@ export interface Entry {
 export class Operations {
   readonly #places: Runs<PlaceRow>;
   #logs = new Map<string, Runs<Entry>>();
+  #unsent = new Map<string, Runs<Placed>>();
 
   constructor(
     readonly writer: Writer,
@@ -209,8 +214,32 @@ export class Operations {
     return row;
   }
 
+  /** A new operation of this page is to be sent. */
+  send({ logId, seq, place }: PlaceRow): void {
+    this.#unsentOf(logId).append(seq, { place }, 0);
+  }
+
+  /** An operation that was sent is to be sent again. */
+  async sendAgain(logId: string, seq: number, place: number): Promise<void> {
+    await this.#unsentOf(logId).put(seq, { place }, 0);
+  }
+
+  /** It need not be sent any more. */
+  async sent(logId: string, seq: number): Promise<void> {
+    await this.#unsentOf(logId).set(seq, undefined);
+  }
+
   flush(): void {
-    for (const runs of [this.#places, ...this.#logs.values()]) runs.flush(this.writer);
+    for (const runs of [this.#places, ...this.#logs.values(), ...this.#unsent.values()])
+      runs.flush(this.writer);
+  }
+
+  #unsentOf(logId: string): Runs<Placed> {
+    const known = this.#unsent.get(logId);
+    if (known !== undefined) return known;
+    const made = new Runs<Placed>(this.writer, "unsent", [this.topic, logId]);
+    this.#unsent.set(logId, made);
+    return made;
   }
 
   #log(author: string, logId: string): Runs<Entry> {
@@ -225,15 +254,54 @@ export class Operations {
 
 type More = Pick<PlaceRow, "body" | "missing" | "state" | "request"> & { name: string | undefined };
 
-/** The rows of these places, all of which are there. */
+/** Queued messages, by number. `flush` writes what is new or changed. */
+export function requestsOf(reader: Reader): Runs<RequestRow> {
+  return new Runs<RequestRow>(reader, "requests", []);
+}
+
+/** The places of messages that were signed, by the number of their requests. */
+export function placesOf(reader: Reader): Runs<Placed> {
+  return new Runs<Placed>(reader, "published", ["placed"]);
+}
+
+/** The own operations of a topic, or all, that no node has stored: up to so many records. */
+export async function unsent(
+  reader: Reader,
+  topic: string[],
+  limit?: number,
+): Promise<Placed[]> {
+  const options = limit === undefined ? {} : { limit };
+  const bounds = [topic, [...topic, LAST]] as const;
+  return valuesOf(await reader.range<Stored<Placed>>("unsent", ...bounds, options));
+}
+
+/** Queued messages, up to so many records, and whether there may be more. */
+export async function queued(
+  reader: Reader,
+  limit?: number,
+): Promise<{ requests: RequestRow[]; isMore: boolean }> {
+  const options = limit === undefined ? {} : { limit };
+  const bounds = [[0], [Infinity]] as const;
+  const records = await reader.range<Stored<RequestRow>>("requests", ...bounds, options);
+  return { requests: valuesOf<RequestRow>(records), isMore: records.length === limit };
+}
+
+/** The rows of these places, all of which are there, until they have so many bytes. */
 export async function rowsAt(
   reader: Reader,
   topic: string,
   places: { place: number }[],
+  most = Infinity,
 ): Promise<PlaceRow[]> {
   const runs = new Runs<PlaceRow>(reader, "places", [topic]);
   const rows = [];
-  for (const { place } of places) rows.push((await runs.get(place))!);
+  let bytes = 0;
+  for (const { place } of places) {
+    if (bytes >= most) break;
+    const row = (await runs.get(place))!;
+    rows.push(row);
+    bytes += row.header.length + (row.body?.length ?? 0);
+  }
   return rows;
 }
 

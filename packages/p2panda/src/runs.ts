@@ -9,7 +9,7 @@ interface Together<T> {
   first: number;
   together: (T | undefined)[];
 }
-type Stored<T> = T | Together<T>;
+export type Stored<T> = T | Together<T>;
 
 interface Run<T> {
   first: number;
@@ -53,6 +53,12 @@ export class Runs<T extends object> {
     run.isChanged = true;
     // What ends a record may be appended once more.
     while (run.values.length > 0 && run.values.at(-1) === undefined) run.values.pop();
+  }
+
+  /** Adds a value, also where a record has lost the one of this number. */
+  async put(number: number, value: T, bytes: number): Promise<void> {
+    if ((await this.#find(number)) === undefined) this.append(number, value, bytes);
+    else await this.set(number, value);
   }
 
   /** Adds a value of about so many bytes, for a number that has none. */

@@ -3,13 +3,15 @@ import {
   checkEpoch,
   all,
   Operations,
+  placesOf,
+  queued,
+  requestsOf,
   type LogRow,
   type PlaceRow,
-  type PublishedRow,
   type RequestRow,
 } from "./rows.js";
 import type { Signer } from "./key.js";
-import type { Reader, Store } from "./store.js";
+import type { Reader, Store, Writer } from "./store.js";
 import { wasm, type Dependency, type Draft, type Operation } from "./wasm.js";
 import { ours } from "./errors.js";
 
@@ -24,19 +26,77 @@ interface Signed {
   request: RequestRow;
   operation: Operation;
 }
+type Drafts = { request: RequestRow; draft: Draft }[];
+interface Batch {
+  epoch: number;
+  signed: Signed[];
+  refused: RequestRow[];
+}
 
 /** Gives requests their places in this page's logs. Only the leader uses it. */
 export class Signing {
+  /** What came behind the last batch, as of its transaction; it is signed while that is written. */
+  #ahead: Promise<Batch> | undefined;
+
   constructor(
     readonly store: Store,
     readonly signer: Signer,
   ) {}
 
+  /** Whether requests came behind those of the last batch. */
+  get isAhead(): boolean {
+    return this.#ahead !== undefined;
+  }
+
   /** Signs and stores the next requests. Empty if there were none. */
   async batch(epoch: number): Promise<PlaceRow[]> {
-    const { drafts, refused } = await this.store.read((reader) => this.#drafts(reader));
-    const signed: Signed[] = [];
-    let before = new Map<string, Operation>();
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    let batch = await ahead;
+    if (batch?.epoch !== epoch) {
+      batch = await this.#signAll(epoch, await this.store.read((reader) => this.#drafts(reader)));
+    }
+    if (batch.signed.length === 0 && batch.refused.length === 0) return [];
+    try {
+      return await this.store.write((writer) => this.#write(writer, batch));
+    } catch (error) {
+      // What continues it is not written either.
+      this.#ahead = undefined;
+      throw error;
+    }
+  }
+
+  async #write(direct: Writer, { epoch, signed, refused }: Batch): Promise<PlaceRow[]> {
+    await checkEpoch(direct, epoch);
+    const writer = buffered(direct);
+    const requests = requestsOf(direct);
+    const places = placesOf(direct);
+    for (const request of refused) await requests.set(request.number, request);
+    const rows: PlaceRow[] = [];
+    const topics = new Map<string, Operations>();
+    for (const { request, operation } of signed) {
+      const { topic, request: id, body, log: name } = request;
+      const more = { body, missing: [], state: "signed" as const, request: id, name };
+      const operations = topics.get(topic) ?? new Operations(writer, topic);
+      topics.set(topic, operations);
+      const row = await operations.append(operation, more);
+      operations.send(row);
+      await requests.set(request.number, undefined);
+      places.append(request.number, { place: row.place }, 0);
+      rows.push(row);
+    }
+    for (const operations of topics.values()) operations.flush();
+    requests.flush(writer);
+    places.flush(writer);
+    writer.flush();
+    const next = await this.#drafts(direct);
+    if (next.length > 0) this.#ahead = this.#signAll(epoch, next);
+    return rows;
+  }
+
+  async #signAll(epoch: number, drafts: Drafts): Promise<Batch> {
+    const [signed, refused]: [Signed[], RequestRow[]] = [[], []];
+    const before = new Map<string, Operation>();
     for (const { request, draft } of drafts) {
       const log = `${request.topic} ${request.log ?? ""}`;
       const last = before.get(log);
@@ -49,31 +109,7 @@ export class Signing {
         refused.push({ ...request, reason: ours(error).message });
       }
     }
-    if (signed.length === 0 && refused.length === 0) return [];
-    return this.store.write(async (direct) => {
-      await checkEpoch(direct, epoch);
-      const writer = buffered(direct);
-      for (const request of refused) writer.put("requests", [request.number], request);
-      const rows: PlaceRow[] = [];
-      const topics = new Map<string, Operations>();
-      for (const { request, operation } of signed) {
-        const { topic, request: id, body, log: name } = request;
-        const more = { body, missing: [], state: "signed" as const, request: id, name };
-        const operations = topics.get(topic) ?? new Operations(writer, topic);
-        topics.set(topic, operations);
-        const row = await operations.append(operation, more);
-        writer.put("unsent", [topic, operation.logId, operation.seq], { place: row.place });
-        writer.delete("requests", [request.number]);
-        const { number, hash } = request;
-        const known = hash === undefined ? undefined : { topic, hash, number };
-        const published = known ?? (await writer.get<PublishedRow>("published", [id]))!;
-        writer.put("published", [id], { ...published, place: row.place } satisfies PublishedRow);
-        rows.push(row);
-      }
-      for (const operations of topics.values()) operations.flush();
-      writer.flush();
-      return rows;
-    });
+    return { epoch, signed, refused };
   }
 
   async #sign(draft: Draft): Promise<Operation> {
@@ -82,9 +118,7 @@ export class Signing {
     return wasm.assemble(author, draft, await this.signer.sign(bytes));
   }
 
-  async #drafts(
-    reader: Reader,
-  ): Promise<{ drafts: { request: RequestRow; draft: Draft }[]; refused: RequestRow[] }> {
+  async #drafts(reader: Reader): Promise<Drafts> {
     const open = await this.#open(reader);
     const heads = new Map<string, LogRow | undefined>();
     const drafts = [];
@@ -105,17 +139,17 @@ export class Signing {
       if (isFirst) draft.deps = await this.#deps(reader, topic, logId, head?.place ?? 0);
       drafts.push({ request, draft });
     }
-    return { drafts, refused: [] };
+    return drafts;
   }
 
   /** The next requests that can be signed. Those for spaces are sealed first, elsewhere. */
   async #open(reader: Reader): Promise<RequestRow[]> {
     let open: RequestRow[] = [];
     for (const limit of [BATCH, REQUESTS]) {
-      const requests = await reader.range<RequestRow>("requests", [0], [Infinity], { limit });
+      const { requests, isMore } = await queued(reader, limit);
       open = requests.filter((row) => row.reason === undefined && row.sealed !== true);
       // Others may be in front of them.
-      if (open.length > 0 || requests.length < limit) break;
+      if (open.length > 0 || !isMore) break;
     }
     return open.slice(0, BATCH);
   }

@@ -3,12 +3,22 @@ import { ours, PandaError, type NotKept } from "./errors.js";
 import type { Signer } from "./key.js";
 import { loginByKey, loginByToken } from "./login.js";
 import { MOVED, Receiving, type Received, type Shown, type Verified } from "./receiving.js";
-import { all, checkEpoch, Operations, rowsAt, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
+import {
+  all,
+  checkEpoch,
+  Operations,
+  rowsAt,
+  unsent,
+  type LogRow,
+  type NodeRow,
+  type PlaceRow,
+} from "./rows.js";
 import { endedWith, Rpc, type Hello, type Note, type SocketConstructor } from "./rpc.js";
 import type { Store } from "./store.js";
 
-/** Operations sent before their answers are stored. */
-const ACKED_AT_ONCE = 32;
+/** Operations sent before their answers are stored, and about the most bytes of them. */
+const ACKED_AT_ONCE = 128;
+const ACKED_BYTES = 1024 * 1024;
 /** Milliseconds until the next attempt to connect; doubled each time. */
 const RETRY_FIRST = 250;
 const RETRY_MOST = 30_000;
@@ -285,8 +295,9 @@ class TopicSync {
       for (let next = seq; next <= log.seq; next += 1) {
         const entry = await operations.entry(log.author, log.logId, next);
         if (entry === undefined) continue;
-        writer.put("unsent", [this.topic, log.logId, next], { place: entry.place });
+        await operations.sendAgain(log.logId, next, entry.place);
       }
+      operations.flush();
     });
   }
 
@@ -375,38 +386,25 @@ class TopicSync {
       this.#again = false;
       const rows = await this.#unsent();
       if (rows.length === 0) return;
-      const stored: PlaceRow[] = [];
-      let fault: unknown;
-      for (const row of rows) {
-        try {
-          await this.context.rpc.call("operation.submit", submitted(row));
-          stored.push(row);
-        } catch (error) {
-          fault = error;
-          break;
-        }
-      }
-      await this.#write(
-        stored,
-        fault === undefined ? undefined : ours(fault),
-        rows[stored.length],
+      const { rpc } = this.context;
+      // The node stores them in this order, and syncs them together.
+      const answers = await Promise.allSettled(
+        rows.map((row) => rpc.call("operation.submit", submitted(row))),
       );
+      const stored = rows.filter((_, index) => answers[index]!.status === "fulfilled");
+      // What follows a refused operation in its log is refused as well.
+      const failed = answers.findIndex(({ status }) => status === "rejected");
+      const answer = answers[failed];
+      const fault = answer?.status === "rejected" ? ours(answer.reason) : undefined;
+      await this.#write(stored, fault, rows[failed]);
       if (fault === undefined) this.#again = true;
     }
   }
 
   #unsent(): Promise<PlaceRow[]> {
     return this.context.store.read(async (reader) => {
-      const from = [this.topic];
-      const places = await reader.range<{ place: number }>(
-        "unsent",
-        from,
-        [this.topic, "\uffff"],
-        {
-          limit: ACKED_AT_ONCE,
-        },
-      );
-      return rowsAt(reader, this.topic, places);
+      const places = await unsent(reader, [this.topic], ACKED_AT_ONCE);
+      return rowsAt(reader, this.topic, places.slice(0, ACKED_AT_ONCE), ACKED_BYTES);
     });
   }
 
@@ -431,7 +429,7 @@ class TopicSync {
         for (const row of rows) {
           await operations.change(row);
           if (row.state !== "stored") continue;
-          writer.delete("unsent", [this.topic, row.logId, row.seq]);
+          await operations.sent(row.logId, row.seq);
           seen.acked[row.logId] = row.seq;
         }
         operations.flush();

@@ -93,7 +93,7 @@ export class Liar {
       }
       case "operation.submit":
         this.submitted.push(params);
-        return this.refusal ?? { id: "", duplicate: false };
+        return this.refusal?.(params) ?? { id: "", duplicate: false };
       case "topic.status":
         return { operations: this.operations.length };
       default:

@@ -215,7 +215,7 @@ test("this page's log is never extended by the word of a node", patient, async (
 test("a refused operation is blocked with its reason and stays", patient, async (t) => {
   const topic = newTopic();
   const liar = await new Liar(t, topic).start();
-  liar.refusal = { code: "refused-operation", reason: "too-large" };
+  liar.refusal = () => ({ code: "refused-operation", reason: "too-large" });
   const panda = await page(t, liar.url);
   const room = panda.topic(topic);
   const blocked = heard(
@@ -228,6 +228,24 @@ test("a refused operation is blocked with its reason and stays", patient, async 
   liar.refusal = undefined;
   liar.disconnect();
   assert.equal((await receipt.wait("node")).state, "stored");
+});
+
+test("a refused operation holds up no other log", patient, async (t) => {
+  const topic = newTopic();
+  const liar = await new Liar(t, topic).start();
+  const refused = toBase64(wasm.encode("refused"));
+  liar.refusal = ({ body }) =>
+    body === refused ? { code: "refused-operation", reason: "too-large" } : undefined;
+  const panda = await page(t, liar.url);
+  const room = panda.topic(topic);
+  // It is the first one to be sent.
+  const logs = ["one", "two"].sort((a, b) => (wasm.logId(topic, a) < wasm.logId(topic, b) ? -1 : 1));
+  const receipts = [
+    await room.publish("refused", { log: logs[0] }),
+    await room.publish("taken", { log: logs[1] }),
+  ];
+  assert.equal((await receipts[1].wait("node")).state, "stored");
+  assert.equal((await room.receipt(receipts[0].request)).state, "blocked");
 });
 
 test("a challenge chooses nothing of what is signed but 32 bytes", patient, async (t) => {

@@ -98,6 +98,19 @@ test("what ends a log can be deleted and written once more", async () => {
   assert.deepEqual(await records(store), []);
 });
 
+test("a value comes back where its record has lost it", async () => {
+  const store = new MemoryStore();
+  await append(store, 1, 6);
+  await change(store, async (runs) => {
+    for (const place of [1, 2, 6]) await runs.set(place, undefined);
+  });
+  await change(store, async (runs) => {
+    for (const place of [1, 2, 6]) await runs.put(place, { place, again: true }, 1);
+  });
+  for (const place of [1, 2, 6]) assert.deepEqual(await get(store, place), { place, again: true });
+  for (const place of [3, 4, 5]) assert.deepEqual(await get(store, place), value(place));
+});
+
 test("recent rows are read without gaps, and the oldest go first", () => {
   const recent = new Recent();
   const rows = (first, last, bytes = 1) =>
