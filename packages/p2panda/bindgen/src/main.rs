@@ -1,6 +1,8 @@
 //! `p2panda-bindgen MODULE.wasm FOLDER`: the module as an ES module that loads in pages, workers and
 //! Node, with its types.
 
+mod order;
+
 use std::path::Path;
 
 use wasm_bindgen_cli_support::Bindgen;
@@ -17,5 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     bindgen.remove_name_section(true);
     bindgen.remove_producers_section(true);
     bindgen.generate(Path::new(&folder))?;
+    let name = Path::new(&module).file_stem().ok_or("name a file")?;
+    let bound = Path::new(&folder).join(format!("{}_bg.wasm", name.to_string_lossy()));
+    std::fs::write(&bound, order::by_similarity(&std::fs::read(&bound)?)?)?;
     Ok(())
 }
