@@ -82,3 +82,21 @@ impl Hasher for Folded {
         self.word(number as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two changes of a key that would cancel out, if words were only added.
+    #[test]
+    fn a_change_of_one_word_is_not_undone_by_the_next() {
+        let highest = 1 << 63;
+        let secret = Secret::default();
+        for word in 0..100_u64 {
+            let known = secret.hash_one([word, word]);
+            for next in [word ^ highest, word ^ highest ^ 1] {
+                assert_ne!(secret.hash_one([word ^ highest, next]), known);
+            }
+        }
+    }
+}

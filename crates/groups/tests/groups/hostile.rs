@@ -547,7 +547,7 @@ fn too_deep_nesting_is_refused_from_above_and_from_below() {
         next += 1;
         process(groups, &Author("A").does(next, group, &deps, action))
     };
-    for n in 0..GROUP_NESTING_MAX + 2 {
+    for n in 0..GROUP_NESTING_MAX + 4 {
         deliver(
             &mut groups,
             group(&label(n)),
@@ -555,6 +555,9 @@ fn too_deep_nesting_is_refused_from_above_and_from_below() {
         )
         .unwrap();
     }
+    // One more group that nests another, so that levels are counted for the last one allowed.
+    let apart = group(&label(GROUP_NESTING_MAX + 2));
+    deliver(&mut groups, apart, nest(&label(GROUP_NESTING_MAX + 3))).unwrap();
     for n in 0..GROUP_NESTING_MAX {
         deliver(&mut groups, group(&label(n)), nest(&label(n + 1))).unwrap();
     }

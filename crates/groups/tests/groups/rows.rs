@@ -207,6 +207,15 @@ fn an_operation_may_depend_on_messages_that_are_none() {
     store.keep(groups.changes());
     let mut loaded = store.load(Rules::Hardened);
     assert_same(&groups, &loaded, "with messages");
+    // A row says for which operations a message stands: those up to the last one.
+    let row = store.0.keys().find(|key| key.ends_with(after.as_bytes()));
+    let row = row.unwrap().clone();
+    for (place, loads) in [(groups.len() - 1, true), (groups.len(), false)] {
+        let mut other = store.clone();
+        let place = u32::try_from(place).unwrap();
+        other.0.insert(row.clone(), place.to_be_bytes().to_vec());
+        assert_eq!(Groups::load(Rules::Hardened, &other.0).is_ok(), loads);
+    }
     let late = Operation {
         id: id(4),
         ..operation
