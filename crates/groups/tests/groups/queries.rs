@@ -147,4 +147,9 @@ fn the_past_can_be_asked_as_well_as_the_present() {
     assert_eq!(of_a, [(one(), Access::Manage), (group("2"), Access::Read)]);
     let unknown: Vec<(VerifyingKey, Access)> = groups.now().members(&group("9"));
     assert!(unknown.is_empty());
+    assert!(groups.now().has(&group("2")) && !groups.now().has(&group("9")));
+    for view in [groups.at(&[id(2)]), groups.view_of(&[id(2)])] {
+        let view = view.unwrap();
+        assert!(view.has(&one()) && !view.has(&group("2")));
+    }
 }
