@@ -3,6 +3,9 @@
 mod tend;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod vector_tests;
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};

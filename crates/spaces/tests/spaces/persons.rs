@@ -450,6 +450,12 @@ fn the_devices_of_a_person_are_bounded() {
     let mut ada = Node::new(1);
     let person = ada.person();
     let key = |seed: usize| SigningKey::from_bytes(&[seed as u8 + 100; 32]).verifying_key();
+    let devices: Vec<VerifyingKey> = (1..=PERSON_DEVICES_MAX).map(key).collect();
+    let mut ben = Node::new(2);
+    let too_many = ben.try_act(|spaces, desk| spaces.create_person(&devices, desk));
+    assert_eq!(too_many.err(), Some(LocalError::TooManyDevices));
+    ben.try_act(|spaces, desk| spaces.create_person(&devices[1..], desk))
+        .unwrap();
     for seed in 1..PERSON_DEVICES_MAX {
         ada.try_link(person, key(seed)).unwrap();
     }
