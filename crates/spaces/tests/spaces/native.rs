@@ -10,6 +10,12 @@ fn with_history() -> Settings {
     Settings::with_history()
 }
 
+/// How often the node was told that something does not open.
+fn failures(node: &Node) -> usize {
+    let failed = |event: &&Event| matches!(event, Event::Failed { .. });
+    node.events.iter().filter(failed).count()
+}
+
 #[test]
 fn newcomers_read_the_past_and_the_removed_nothing_later() {
     let [mut a, mut b, mut c] = nodes();
@@ -35,6 +41,7 @@ fn newcomers_read_the_past_and_the_removed_nothing_later() {
     sync(&mut [&mut a, &mut b, &mut c]);
     assert!(c.reads("third") && !b.reads("third"));
     assert!(b.events.iter().any(|e| matches!(e, Event::Ejected { .. })));
+    assert_eq!(failures(&b), 0, "that it was sent no secret is no failure");
     assert_eq!(b.members(), a.members(), "the removed member can judge it");
     assert!([&mut a, &mut c].into_iter().all(Node::is_healthy));
 }
@@ -156,6 +163,24 @@ fn a_message_concurrent_with_a_removal_is_withdrawn() {
     assert!(!c.reads("beside the removal"), "it is taken back");
     assert_eq!((c.verdict(&seen), c.verdict(&beside)), first);
     assert_eq!(first, (Some(Verdict::Stands), Some(Verdict::Withdrawn)));
+}
+
+#[test]
+fn what_a_remover_had_seen_stands_after_its_own_removal() {
+    let [mut a, mut b, mut c] = nodes();
+    let others = [(b.member(), Role::Owner), (c.member(), Role::Owner)];
+    a.create(with_history(), &others);
+    let seen = a.publish("seen by the remover");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    b.remove(a.member());
+    sync(&mut [&mut b, &mut c]);
+    c.remove(b.member());
+    sync(&mut [&mut b, &mut c]);
+    assert_eq!(c.members().len(), 1);
+    for node in [&b, &c] {
+        assert_eq!(node.verdict(&seen), Some(Verdict::Stands));
+    }
+    assert!(c.reads("seen by the remover"));
 }
 
 #[test]
@@ -391,6 +416,7 @@ fn a_member_whose_welcome_did_not_open_asks_once() {
     sync(&mut [&mut a, &mut b, &mut c]);
     assert_eq!(c.members(), a.members(), "structure is open by its box");
     assert!(!c.reads("first"));
+    assert_eq!(failures(&c), 1, "the welcome");
     let said = |node: &Node| node.topic.logs[&(node.id, Log::Control)].len();
     let before = said(&c);
     c.heal();
