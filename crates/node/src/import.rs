@@ -68,10 +68,7 @@ impl Node {
         if self.is_closed() {
             return Err(self.queue().ended());
         }
-        let journal = self.journal();
-        let synced = tokio::task::spawn_blocking(move || journal.sync());
-        synced.await.map_err(|_| Error::Closed)??;
-        Ok(())
+        self.journal().sync().await
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod blocking;
 pub(crate) mod commits;
 pub(crate) mod consumer;
 pub(crate) mod cursor;
+pub(crate) mod group_sync;
 pub(crate) mod held_heads;
 pub(crate) mod hops;
 pub(crate) mod known;

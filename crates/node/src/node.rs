@@ -8,7 +8,6 @@ use p2panda_core::budget::Budget;
 use p2panda_core::{Hash, NetworkId, Topic, VerifyingKey, limits};
 use p2panda_engine::{Engine, Quotas, thread};
 use p2panda_net::Net;
-use p2panda_store::Journal;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -23,6 +22,7 @@ use crate::event::{EventSender, Events};
 use crate::health::{self, Health, HealthSender};
 use crate::inner::blocking;
 use crate::inner::commits::run;
+use crate::inner::group_sync::GroupSync;
 use crate::inner::hops::Hops;
 use crate::inner::levels::Levels;
 use crate::inner::named::Registry;
@@ -68,7 +68,7 @@ struct Inner {
     views: Views,
     closed: AtomicBool,
     imports: AtomicU64,
-    journal: Journal,
+    journal: GroupSync,
 }
 
 impl std::fmt::Debug for Node {
@@ -172,7 +172,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         views,
         closed: AtomicBool::new(false),
         imports: AtomicU64::new(0),
-        journal,
+        journal: GroupSync::new(move || journal.sync()),
     }));
     tokio::spawn(join_followed(Arc::downgrade(&node.0), follow));
     if let Err(error) = node.join_kept().await {
@@ -646,8 +646,8 @@ impl Node {
         &self.0.net
     }
 
-    pub(crate) fn journal(&self) -> Journal {
-        self.0.journal.clone()
+    pub(crate) fn journal(&self) -> &GroupSync {
+        &self.0.journal
     }
 
     pub(crate) fn next_import(&self) -> u64 {
