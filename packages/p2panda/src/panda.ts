@@ -82,7 +82,7 @@ function workerOf(worker: URL | Worker | undefined): Worker {
 
 function addressOf(url: string): string {
   try {
-    const address = new URL(url);
+    const address = new URL(url.replace(/^http/, "ws"));
     if (address.protocol === "ws:" || address.protocol === "wss:") return address.href;
   } catch {
     // Reported below.

@@ -239,10 +239,10 @@ export class Rpc {
   }
 }
 
-/** The URL of a WebSocket. One that is none is refused by the constructor. */
+/** The URL of a WebSocket. Nodes print it with `http`. One that is none is refused by the constructor. */
 function addressOf(url: string): string {
   try {
-    const address = new URL(url);
+    const address = new URL(url.replace(/^http/, "ws"));
     if (address.pathname === "/") address.pathname = "/rpc";
     return address.href;
   } catch {
