@@ -279,7 +279,7 @@ fn raised_quotas_unblock_at_once_what_fits_then() {
     assert_eq!(going_on(&node), []);
     set(&mut node, of_author(sum(&sent[..2])));
     assert_eq!(going_on(&node), [TOPIC]);
-    // Peers are told the height anew, so that they send the rest.
+    // Peers are told the height again, so that they send the rest.
     let mut changes = node.committed.topics.iter();
     assert!(changes.any(|change| change.topic == TOPIC && change.heads_anew));
     assert_eq!(blocked(&node), []);
