@@ -60,7 +60,7 @@ export type Event =
 /** Messages between tabs. */
 type Ping =
   | { kind: "who" }
-  | { kind: "requests"; spaces: Set<string> }
+  | { kind: "requests"; spaces?: Set<string> }
   | { kind: "recovered" }
   | { kind: "topic"; topic: string }
   | { kind: "announce"; topic: string; value: unknown }
@@ -615,7 +615,8 @@ export class Engine {
         return this.#asked.get(message.ask)?.answered(message.result, message.error);
       case "requests":
         if (this.#epoch !== undefined) {
-          for (const topic of message.spaces) this.#rooms.pump(topic);
+          // Another version may leave them out.
+          for (const topic of message.spaces ?? []) this.#rooms.pump(topic);
         }
         return this.#sign();
       case "topic":

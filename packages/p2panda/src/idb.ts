@@ -119,10 +119,6 @@ function writer(transaction: IDBTransaction): Writer {
         };
       });
     },
-    async count(name: Table, from: Key, to: Key) {
-      if (compare(from, to) > 0) return 0;
-      return done(table(name).count(IDBKeyRange.bound(from, [...to, []])));
-    },
     put: (name, key, value) => void table(name).put(value, key as IDBValidKey),
     delete: (name, key) => void table(name).delete(key as IDBValidKey),
   };

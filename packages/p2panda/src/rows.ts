@@ -143,7 +143,6 @@ export function buffered(writer: Writer): Writer & { flush(): void } {
       return value;
     },
     range: (table, from, to, options) => writer.range(table, from, to, options),
-    count: (table, from, to) => writer.count(table, from, to),
     put,
     delete: (table, key) => writer.delete(table, key),
     flush() {

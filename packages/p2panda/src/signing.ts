@@ -17,7 +17,8 @@ import { ours } from "./errors.js";
 
 /** The most requests signed in one transaction. */
 const BATCH = 256;
-/** The most requests examined. */
+/** Records that are examined first, and the most. */
+const FEW = 8;
 const REQUESTS = 1024;
 /** The most dependencies of an operation (docs/protocol/operations.md#7). */
 const DEPENDENCIES = 16;
@@ -145,11 +146,12 @@ export class Signing {
   /** The next requests that can be signed. Those for spaces are sealed first, elsewhere. */
   async #open(reader: Reader): Promise<RequestRow[]> {
     let open: RequestRow[] = [];
-    for (const limit of [BATCH, REQUESTS]) {
+    // A record has one request or many.
+    for (const [limit, enough] of [[FEW, BATCH], [BATCH, 1], [REQUESTS, 1]] as const) {
       const { requests, isMore } = await queued(reader, limit);
       open = requests.filter((row) => row.reason === undefined && row.sealed !== true);
       // Others may be in front of them.
-      if (open.length > 0 || !isMore) break;
+      if (open.length >= enough || !isMore) break;
     }
     return open.slice(0, BATCH);
   }

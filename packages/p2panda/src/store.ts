@@ -25,8 +25,6 @@ export interface Reader {
   get<T>(table: Table, key: Key): Promise<T | undefined>;
   /** The values between two keys, inclusive. */
   range<T>(table: Table, from: Key, to: Key, options?: RangeOptions): Promise<T[]>;
-  /** The number of these values. */
-  count(table: Table, from: Key, to: Key): Promise<number>;
 }
 export interface RangeOptions {
   limit?: number;
@@ -128,10 +126,6 @@ export class MemoryStore implements Store {
           found.push(all[place]!.value as T);
         }
         return found;
-      },
-      async count(table: Table, from: Key, to: Key) {
-        const all = rows(table);
-        return Math.max(0, placeOf(all, [...to, LAST]) - placeOf(all, from));
       },
       put: change,
       delete: (table, key) => change(table, key, undefined),
