@@ -100,6 +100,9 @@ mod message;
 mod native_world;
 mod person;
 mod receive;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod recorded;
 mod recovery;
 mod role;
 mod roster;

@@ -8,15 +8,7 @@ use serde_json::{Value, json};
 
 use super::tests::{answer, bundle, node};
 use super::*;
-
-const PATH: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../vectors/device-link.json"
-);
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::recorded::{hex, is_recorded};
 
 /// One side with the random source that it draws from.
 struct End {
@@ -121,11 +113,5 @@ fn made() -> Value {
 #[test]
 fn a_link_has_the_bytes_of_the_vector() {
     let made = made();
-    if std::env::var_os("WRITE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(&made).unwrap();
-        std::fs::write(PATH, text + "\n").unwrap();
-    }
-    let text = std::fs::read_to_string(PATH).unwrap();
-    let recorded: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(recorded, made);
+    is_recorded("device-link.json", &made);
 }

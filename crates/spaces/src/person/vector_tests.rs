@@ -5,17 +5,9 @@ use p2panda_groups::GroupId;
 use serde_json::{Value, json};
 
 use crate::native_world::{Node, Op, heal_all, nodes, ops, sync};
+use crate::recorded::{hex, is_recorded};
 use crate::sealed::{Body, GroupOperation, Note, Structure, open};
 use crate::{Log, PersonCard, Role, Settings, SpaceId, Telling};
-
-const PATH: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../vectors/spaces-persons.json"
-);
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The second node becomes a device of the person of the first.
 fn link(old: &mut Node, new: &mut Node, person: GroupId) {
@@ -162,14 +154,8 @@ fn made() -> Value {
 #[test]
 fn what_devices_say_has_the_bytes_of_the_vector() {
     let made = made();
-    if std::env::var_os("WRITE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(&made).unwrap();
-        std::fs::write(PATH, text + "\n").unwrap();
-    }
-    let text = std::fs::read_to_string(PATH).unwrap();
-    let recorded: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(recorded, made);
-    let notes = recorded["messages"].as_array().unwrap().iter();
+    is_recorded("spaces-persons.json", &made);
+    let notes = made["messages"].as_array().unwrap().iter();
     let kinds = notes.flat_map(|message| message["notes"].as_array().unwrap());
     let kinds: std::collections::BTreeSet<&str> =
         kinds.filter_map(|note| note[0].as_str()).collect();

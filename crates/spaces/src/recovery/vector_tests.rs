@@ -6,16 +6,8 @@ use serde_json::{Value, json};
 
 use super::{RecoveryContent, RecoveryError, SpaceSecrets};
 use crate::native_world::{NOW, nodes, sync};
+use crate::recorded::{hex, is_recorded};
 use crate::{PersonCard, Role, Settings};
-
-const PATH: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../vectors/recovery-content.json"
-);
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// A person with a device space of which it has no secrets, and a space into which it came after a new secret, so
 /// that it has a structure key of before.
@@ -109,11 +101,5 @@ fn recovery_contents_are_those_of_the_vector() {
         "generator": "crates/spaces/src/recovery/vector_tests.rs",
         "vectors": vectors,
     });
-    if std::env::var_os("WRITE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(&made).unwrap();
-        std::fs::write(PATH, text + "\n").unwrap();
-    }
-    let text = std::fs::read_to_string(PATH).unwrap();
-    let recorded: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(recorded, made);
+    is_recorded("recovery-content.json", &made);
 }

@@ -6,13 +6,8 @@ use serde_json::{Value, json};
 
 use super::body::{self, Body, DATA, KeyId, STRUCTURE, Structure};
 use crate::native_world::{Node, Op, nodes, ops, sync};
+use crate::recorded::{hex, is_recorded};
 use crate::{Log, Role, Settings};
-
-const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/");
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn hexes(ids: &[Hash]) -> Vec<String> {
     ids.iter().map(|id| hex(id.as_bytes())).collect()
@@ -133,17 +128,6 @@ fn a_space_with_a_key_per_message_has_the_bytes_of_the_vector() {
     let settings = Settings::with_a_key_per_message();
     let made = made(settings, "docs/protocol/spaces-message.md 9.1");
     is_recorded("spaces-message.json", &made);
-}
-
-fn is_recorded(name: &str, made: &Value) {
-    let path = format!("{VECTORS}{name}");
-    if std::env::var_os("WRITE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(made).unwrap();
-        std::fs::write(&path, text + "\n").unwrap();
-    }
-    let text = std::fs::read_to_string(path).unwrap();
-    let recorded: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(recorded, *made);
 }
 
 #[test]

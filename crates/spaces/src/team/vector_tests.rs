@@ -5,17 +5,9 @@ use serde_json::{Value, json};
 
 use super::is_team;
 use crate::native_world::{Node, Op, nodes, ops, sync};
+use crate::recorded::{hex, is_recorded};
 use crate::sealed::{Body, Note, Structure, open};
 use crate::{Log, Role, Settings};
-
-const PATH: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../vectors/spaces-teams.json"
-);
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn note(note: &Note) -> Value {
     match note {
@@ -102,14 +94,8 @@ fn made() -> Value {
 #[test]
 fn teams_have_the_bytes_of_the_vector() {
     let made = made();
-    if std::env::var_os("WRITE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(&made).unwrap();
-        std::fs::write(PATH, text + "\n").unwrap();
-    }
-    let text = std::fs::read_to_string(PATH).unwrap();
-    let recorded: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(recorded, made);
-    let teams = recorded["creates"].as_array().unwrap().iter();
+    is_recorded("spaces-teams.json", &made);
+    let teams = made["creates"].as_array().unwrap().iter();
     let teams = teams.map(|create| create["is_team"].as_bool());
     assert_eq!(teams.collect::<Vec<_>>(), [Some(true), Some(false)]);
 }
