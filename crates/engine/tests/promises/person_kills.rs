@@ -33,7 +33,7 @@ impl Peer {
         self.ask(person(|reply| PersonCommand::Look { reply }))
     }
 
-    fn link(&mut self, device: VerifyingKey) -> Result<(), SpaceError> {
+    pub fn link(&mut self, device: VerifyingKey) -> Result<(), SpaceError> {
         let bundle = Bytes::new();
         self.ask(person(|reply| PersonCommand::Add {
             device,
@@ -46,7 +46,7 @@ impl Peer {
         self.ask(person(|reply| PersonCommand::Revoke { device, reply }))
     }
 
-    fn create_in(&mut self, topic: Topic) {
+    pub fn create_in(&mut self, topic: Topic) {
         let (settings, name) = (Settings::with_history(), None);
         let created: Result<(), SpaceError> = self.ask(asked(|reply| {
             Command::Space(SpaceCommand::Create {

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use bytes::Bytes;
 use p2panda_core::limits::PERSON_STEP_MAX;
 use p2panda_core::{SigningKey, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, GroupId, Member, PersonCommand, Reply, Role, Settings, SpaceChange, SpaceCommand,
-    SpaceError, TeamCommand, TeamLook,
+    Command, GroupId, Member, Reply, Role, SpaceChange, SpaceCommand, SpaceError, TeamCommand,
+    TeamLook,
 };
 
 use crate::space_lives::kill_child;
@@ -59,16 +58,7 @@ impl Peer {
     }
 
     fn space_with(&mut self, topic: Topic, id: GroupId) {
-        let (settings, name) = (Settings::with_history(), None);
-        let created: Result<(), SpaceError> = self.ask(asked(|reply| {
-            Command::Space(SpaceCommand::Create {
-                topic,
-                settings,
-                name,
-                reply,
-            })
-        }));
-        created.unwrap();
+        self.create_in(topic);
         self.put_into(topic, id);
     }
 
@@ -137,15 +127,7 @@ fn crew_in(dir: &Path) {
     alice.ask(spaces::change(add)).unwrap();
     bob.hear(&alice);
     let device = SigningKey::from_bytes(&[91; 32]).verifying_key();
-    let linked: Result<(), SpaceError> = bob.ask(asked(|reply| {
-        let bundle = Bytes::new();
-        Command::Space(SpaceCommand::Person(PersonCommand::Add {
-            device,
-            bundle,
-            reply,
-        }))
-    }));
-    linked.unwrap();
+    bob.link(device).unwrap();
     // Bob's device says there of which person it is.
     alice.hear(&bob);
     let crew = alice.make_team();
