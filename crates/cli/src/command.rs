@@ -1,4 +1,4 @@
-//! One file per command.
+//! One file per command, and what several of them need.
 
 pub mod access;
 pub mod at_rest;
@@ -14,6 +14,7 @@ pub mod device;
 pub mod device_link;
 pub mod doctor;
 pub mod events;
+pub mod following;
 pub mod help;
 pub mod id;
 pub mod invite;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use p2panda_rpc::api;
 use serde::Serialize;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::args::{DeviceCommand, NodeArgs};
 use crate::command::device_link;
+use crate::command::following::{LOOK_INTERVAL, until_followed};
 use crate::command::recovery::{self, Prepared};
 use crate::face::Face;
 use crate::failure::{Failure, Outcome};
@@ -16,9 +17,6 @@ use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
 use crate::settings::{Resolved, Settings};
-
-/// How often to look whether something has happened.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Does one thing with the devices of the person whose device the node that runs is, or the home directory.
 pub async fn run(args: &mut NodeArgs, command: DeviceCommand) -> Result<Outcome, Failure> {
@@ -111,26 +109,7 @@ pub async fn followed_unless(
             sleep(LOOK_INTERVAL).await;
         }
     };
-    tokio::select! {
-        biased;
-        done = timeout(wait, done) => if let Ok(done) = done {
-            return done.map(|()| Outcome::Done);
-        },
-        gone = gone => {
-            gone?;
-            note("the other device has gone; it gets what is left when both are online again");
-        }
-        () = interrupt.wait() => return Ok(Outcome::Interrupted),
-    }
-    note(match face {
-        Face::Own(_) => {
-            "stored here; some spaces have not heard of it yet: the next command continues this"
-        }
-        Face::Running(_) => {
-            "stored here; some spaces have not heard of it yet: the node that runs continues this"
-        }
-    });
-    Ok(Outcome::StoredOnly)
+    until_followed(face, (wait, "some spaces"), done, gone, interrupt).await
 }
 
 fn list(list: &api::DeviceListResult, json: bool) -> Result<Outcome, Failure> {

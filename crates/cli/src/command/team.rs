@@ -1,21 +1,19 @@
 //! `panda team`
 
-use std::time::Duration;
+use std::future::pending;
 
 use p2panda::VerifyingKey;
 use p2panda_rpc::api;
 use serde::Serialize;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::args::{NodeArgs, TeamChangeArgs, TeamCommand};
+use crate::command::following::{LOOK_INTERVAL, until_followed};
 use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
-use crate::output::{self, Written, note, visible};
-
-/// How often to look whether something has happened.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+use crate::output::{self, Written, visible};
 
 /// Does one thing with the teams of the node that runs, or of the home directory.
 pub async fn run(args: &NodeArgs, command: TeamCommand) -> Result<Outcome, Failure> {
@@ -95,21 +93,8 @@ async fn changed(
         }
         Ok::<(), Failure>(())
     };
-    tokio::select! {
-        followed = timeout(args.wait, followed) => if let Ok(followed) = followed {
-            return followed.map(|()| Outcome::Done);
-        },
-        () = interrupt.wait() => return Ok(Outcome::Interrupted),
-    }
-    note(match face {
-        Face::Own(_) => {
-            "stored here; some spaces of the team have not heard of it yet: the next command continues this"
-        }
-        Face::Running(_) => {
-            "stored here; some spaces of the team have not heard of it yet: the node that runs continues this"
-        }
-    });
-    Ok(Outcome::StoredOnly)
+    let behind = "some spaces of the team";
+    until_followed(face, (args.wait, behind), followed, pending(), interrupt).await
 }
 
 /// Whether each space of a team that this node follows has been told, and somebody has that.
