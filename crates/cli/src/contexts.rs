@@ -99,7 +99,7 @@ pub enum ContextError {
     Node,
 }
 
-/// Whether a text names a node itself.
+/// Returns `true` if a text names a node itself.
 pub fn is_node(text: &str) -> bool {
     text.contains("://") || text.contains('/')
 }

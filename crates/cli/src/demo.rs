@@ -23,7 +23,7 @@ use child::{Child, Start};
 use line::{Lines, Received};
 use table::Row;
 
-/// How long a node may bring nothing new before the demo gives up.
+/// Time for which a node may bring nothing new before the demo gives up.
 const STALLED: Duration = Duration::from_secs(60);
 
 /// Publish requests that wait for their replies at the same time.
@@ -110,7 +110,7 @@ pub async fn node() -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// What the acts of the demo share.
+/// State that the acts of the demo share.
 struct Demo<'a> {
     dir: &'a Path,
     lines: &'a Lines,
@@ -253,7 +253,7 @@ impl Demo<'_> {
         Ok((b, c, row))
     }
 
-    /// What all three hold, if it is the same and complete.
+    /// Returns what all three hold, if it is the same and complete.
     async fn compare(&self, children: &mut [Child]) -> Result<Digest, DemoError> {
         let mut digests = Vec::new();
         for child in children.iter_mut() {

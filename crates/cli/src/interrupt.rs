@@ -4,7 +4,7 @@ use crate::failure::{Failure, INTERRUPTED};
 
 /// Receives the signals that ask this process to end.
 pub struct Interrupt {
-    /// Whether the first signal has come.
+    /// `true` if the first signal has come.
     came: bool,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,

@@ -259,7 +259,7 @@ pub fn home(args: &NodeArgs) -> Result<PathBuf, Failure> {
     }
 }
 
-/// What the home directory holds, without opening it: works next to another command.
+/// Opens the home directory for reading only, next to another command.
 pub fn inspect(args: &NodeArgs) -> Result<Inspection, Failure> {
     let home = home(args)?;
     p2panda::inspect(&home).map_err(|error| match is_missing(&error) {

@@ -11,7 +11,7 @@ use serde::Serialize;
 pub const RENEWAL: &str =
     "the recovery file is more than 30 days old; `panda device export FILE` writes a new one";
 
-/// Whether anyone who reads standard output is still there.
+/// State of the reader of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
@@ -21,7 +21,7 @@ pub enum Written {
     Closed,
 }
 
-/// How messages are printed.
+/// Output format of messages.
 #[derive(Clone, Copy, Debug)]
 pub enum Format {
     /// One JSON object per message.
@@ -33,7 +33,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What fits the option and the kind of standard output.
+    /// Chooses the format by the option and the kind of standard output.
     pub fn choose(json: bool) -> Format {
         match (json, io::stdout().is_terminal()) {
             (true, _) => Format::Json,
@@ -62,7 +62,7 @@ pub fn json(value: &impl Serialize) -> io::Result<Written> {
     line(&serde_json::to_string(value)?)
 }
 
-/// What a command has done that prints nothing else, as its `--json` says it.
+/// Output of `--json` of a command that prints nothing else.
 #[derive(Debug, Serialize)]
 pub struct Done<'a> {
     /// The last word of the command.

@@ -1,4 +1,4 @@
-//! What a node tells the service manager that started it (`sd_notify`), if one did.
+//! Messages to the service manager that started the node (`sd_notify`), if one did.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::output::note;
 /// A part of the time after which the service manager gives a node up that says nothing.
 const BEATS: u32 = 3;
 
-/// How long the service manager may take to listen.
+/// Maximum wait for the service manager to receive a message.
 const LISTEN_WAIT: Duration = Duration::from_secs(1);
 
-/// What a node says.
+/// Message of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Say {
     /// It can be used.
@@ -55,7 +55,7 @@ fn tell(_: Say) -> std::io::Result<()> {
     Ok(())
 }
 
-/// How long the service manager waits for a sign of life.
+/// Returns the time that the service manager waits for a sign of life.
 fn patience() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     return sd_notify::watchdog_enabled();

@@ -29,7 +29,7 @@ pub use rpc::SocketSetting;
 pub use seed::{from_hex, seed};
 pub use template::template;
 
-/// What the names of environment variables begin with.
+/// Prefix of the environment variables.
 const ENVIRONMENT: &str = "PANDA";
 
 /// Where a setting comes from.
@@ -177,7 +177,7 @@ pub fn default_file() -> Option<PathBuf> {
     Some(base.config_dir().join("panda").join("config.toml"))
 }
 
-/// What the options on the command line set.
+/// Collects the values that the command line sets.
 fn flags(args: &NodeArgs) -> Vec<(&'static str, Value)> {
     let text = |path: &Path| Value::from(path.to_string_lossy().into_owned());
     let mut set = Vec::new();

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use crate::args::Cli;
 use crate::output::visible;
 
-/// What clap has to say about the given arguments, on one line, and which help to ask for.
+/// Formats the error of clap about the arguments as one line, with the help to ask for.
 pub fn one_line(error: &clap::Error, args: impl Iterator<Item = String>) -> String {
     let text = error.render().to_string();
     let what = match error.kind() {

@@ -53,7 +53,7 @@ fn said<M: Serialize>(
     }
 }
 
-/// What was measured, as `panda bench --json` prints it.
+/// Output of `panda bench --json`.
 #[derive(Serialize)]
 struct Measured {
     test: &'static str,

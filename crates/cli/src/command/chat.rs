@@ -18,7 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note, visible};
 
-/// How long the last line may take to reach a peer before the chat ends all the same.
+/// Time that the last line may take to reach a peer before the chat ends all the same.
 const LAST_LINE_WAIT: Duration = Duration::from_secs(2);
 
 /// Publishes what is typed and prints what others say, until the input ends or a signal comes.

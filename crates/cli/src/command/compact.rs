@@ -31,7 +31,7 @@ pub fn run(args: &NodeArgs, compact: &CompactArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// Whether `error` comes from a file or directory that is not there.
+/// Returns `true` if `error` comes from a file or directory that is not there.
 pub fn is_missing(error: &(dyn Error + 'static)) -> bool {
     let mut causes = iter::successors(Some(error), |error| (*error).source());
     causes.any(|cause| {

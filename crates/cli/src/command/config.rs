@@ -85,14 +85,14 @@ fn show(settings: &Settings, origin: bool, json: bool) -> Result<Written, Failur
     Ok(Written::Yes)
 }
 
-/// What `panda config check --json` prints.
+/// Output of `panda config check --json`.
 #[derive(Serialize)]
 struct CheckLine {
     file: Option<String>,
     valid: bool,
 }
 
-/// What is wrong was said when the settings were read.
+/// Prints that the settings are valid: faults were reported when they were read.
 fn check(settings: &Settings, json: bool) -> Result<Written, Failure> {
     let file = settings
         .file

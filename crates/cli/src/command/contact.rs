@@ -1,5 +1,5 @@
-//! How things stand with other nodes, in words: why one was not reached and what to do, and how far a
-//! catch-up is.
+//! State of other nodes, in words: why one was not reached and what to do, and how far a catch-up
+//! is.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::face::Face;
 use crate::failure::Failure;
 use crate::output::note;
 
-/// How many digits of an id are shown as a name.
+/// Number of digits of an id that are shown as a name.
 const NAME_DIGITS: usize = 8;
 
 /// Nodes that nobody named of which something is said.
@@ -36,7 +36,7 @@ pub async fn note_unreached(face: &Face, topic: Topic) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How things stand with a node, and what to do about it.
+/// Describes the state of a node, and what to do about it.
 fn says(peer: &PeerView, topic: &str) -> String {
     let at = match peer.addrs.is_empty() {
         true => "its address".to_owned(),
@@ -76,7 +76,7 @@ fn no_common_topic() -> String {
         .to_owned()
 }
 
-/// What an attempt to reach a node at an address came to, and what to do about it.
+/// Describes the result of an attempt to reach a node at an address, and what to do about it.
 pub fn what_to_do(contact: &str, at: &str) -> String {
     match contact {
         "unresolved" => "its host name has no address; check the name".to_owned(),

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Written, note};
 
-/// How long the first address may take to be known.
+/// Maximum wait for the first address.
 const ADDRESSES_WAIT: Duration = Duration::from_secs(3);
 
 /// Prints the id of the node, or `ID@ADDR` per address.

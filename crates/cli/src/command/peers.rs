@@ -120,7 +120,7 @@ impl PeerLine {
     }
 }
 
-/// How things stand with a node.
+/// Describes the state of a node.
 fn state(peer: &PeerView) -> String {
     match (peer.state.as_str(), &peer.why) {
         ("unreached", Some(why)) => contact(why),
@@ -151,7 +151,7 @@ fn refuses<'a>(reasons: impl Iterator<Item = &'a str>) -> BTreeMap<String, usize
     topics
 }
 
-/// How far a clock is from ours, in the largest unit that it fills twice.
+/// Describes how far a clock is from ours, in the largest unit that it fills twice.
 fn clock(ahead_s: i64) -> String {
     const UNITS: [(u64, &str); 4] = [
         (365 * 24 * 60 * 60, "years"),

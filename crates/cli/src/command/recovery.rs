@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{self, note};
 use crate::passphrase;
 
-/// What is asked for before a node is opened.
+/// Answers of the user that are needed before a node is opened.
 pub enum Prepared {
     Nothing,
     Export(Passphrase),

@@ -120,7 +120,7 @@ fn of_peers(peers: &[api::PeerView]) -> Vec<String> {
     lines
 }
 
-/// What is behind in a topic, and why.
+/// Describes what is behind in a topic, and why.
 fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<String> {
     let mut why = Vec::new();
     let catching_up = peers.iter().filter(|peer| !peer.live).count();

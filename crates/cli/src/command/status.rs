@@ -70,14 +70,15 @@ struct TopicLine {
     /// Logs of which a peer keeps nothing new.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_kept: Vec<NotKeptView>,
-    /// Whether this home publishes nothing more in the topic: a copy of it has published as well.
+    /// `true` if this home publishes nothing more in the topic: a copy of it has published as
+    /// well.
     own_log_closed: bool,
     /// The durable consumers that read it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     consumers: Vec<ConsumerLine>,
 }
 
-/// How far a consumer has come.
+/// Position of a consumer.
 #[derive(Serialize)]
 struct ConsumerLine {
     name: String,
@@ -228,7 +229,8 @@ pub fn not_kept(log: &NotKeptView) -> String {
     format!("not kept by {}: {quota}", log.node)
 }
 
-/// What a consumer is called. The position of the node itself has the log id in its name.
+/// Returns the displayed name of a consumer. The position of the node itself has the log id in its
+/// name.
 fn reader(name: &str) -> String {
     match name.starts_with("topic ") {
         true => "`panda sub`".to_owned(),

@@ -29,7 +29,7 @@ pub async fn run(args: &NodeArgs, sub: SubArgs) -> Result<Outcome, Failure> {
     printed.map(|()| Outcome::Done)
 }
 
-/// Whether a home directory can be read at most.
+/// Returns `true` if a home directory can be read at most.
 fn is_read_only(error: &p2panda::Error) -> bool {
     matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied)
 }

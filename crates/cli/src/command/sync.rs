@@ -20,7 +20,7 @@ use crate::output::{self, Written, note};
 const NO_TOPICS: &str =
     "this home directory has no topics; name one, or publish or subscribe first";
 
-/// How often to look how far the topics are.
+/// Polling interval of the progress of the topics.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Sends and fetches until nothing is missing, and says what is.
@@ -45,7 +45,7 @@ struct Open {
     newest: Option<Receipt>,
 }
 
-/// How far a topic is.
+/// Progress of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct State {
     topic: String,
@@ -53,7 +53,7 @@ struct State {
     peers: usize,
     /// Peers with which that continues.
     catching_up: usize,
-    /// Whether another node has everything that this one published.
+    /// `true` if another node has everything that this one published.
     delivered: bool,
     /// Messages whose content nobody has sent.
     wanted: u64,
@@ -157,7 +157,7 @@ fn print(states: &[State], json: bool) -> std::io::Result<()> {
 }
 
 impl Open {
-    /// Who has what this node published; `None`: nothing.
+    /// Looks up who has what this node published; `None`: nothing.
     fn delivered(&self, node: &Node) -> Option<Delivered> {
         let newest = self.newest.as_ref()?;
         let delivery = Delivery {

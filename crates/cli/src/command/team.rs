@@ -97,7 +97,8 @@ async fn changed(
     until_followed(face, (args.wait, behind), followed, pending(), interrupt).await
 }
 
-/// Whether each space of a team that this node follows has been told, and somebody has that.
+/// Returns `true` if each space of a team that this node follows has been told, and somebody has
+/// that.
 async fn has_followed(face: &Face, team: &VerifyingKey) -> Result<bool, Failure> {
     let teams = face.teams().await?;
     let Some(of) = teams.into_iter().find(|known| known.team == *team) else {

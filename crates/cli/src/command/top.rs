@@ -19,7 +19,7 @@ use crate::output::{self, Written};
 use crate::remote::Remote;
 use screen::Screen;
 
-/// How long the keyboard is waited for before it is looked whether the screen has gone.
+/// Time to wait for the keyboard before checking whether the screen has gone.
 const KEY_WAIT: Duration = Duration::from_millis(100);
 
 /// Counters that are shown by second, with what they count.
@@ -34,7 +34,7 @@ const RATES: [(&str, &str); 8] = [
     ("sync_sent_bytes_total", "sync out"),
 ];
 
-/// What the node says at one moment.
+/// State of the node at one moment.
 struct Sample {
     at: Instant,
     status: api::NodeStatusResult,
@@ -46,7 +46,7 @@ struct Sample {
 #[derive(Default)]
 struct Numbers(BTreeMap<String, f64>);
 
-/// What happens on the node, by second.
+/// Activity of the node, per second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 struct Rate {
     what: &'static str,
@@ -209,7 +209,7 @@ impl Numbers {
     }
 }
 
-/// What was counted between two moments, by second.
+/// Computes the activity between two samples, per second.
 fn rates(before: &Sample, now: &Sample) -> Vec<Rate> {
     let seconds = now.at.duration_since(before.at).as_secs_f64();
     let rate = |(name, what): (&str, &'static str)| {

@@ -48,7 +48,7 @@ struct TraceLine {
     says: String,
 }
 
-/// What a consumer made of it.
+/// State of an operation at a consumer.
 #[derive(Serialize)]
 struct ConsumerLine {
     consumer: String,

@@ -60,7 +60,7 @@ fn unknown() -> Failure {
     Failure::Node(p2panda::ViewError::Unknown.into())
 }
 
-/// How many were printed.
+/// Prints the entries and returns their number.
 fn list(
     views: &[ViewVersion],
     json: bool,

@@ -30,7 +30,7 @@ pub struct Child {
     addr: Option<SocketAddrV4>,
 }
 
-/// How a node of the demo starts.
+/// Settings with which a node of the demo starts.
 #[derive(Default)]
 pub struct Start<'a> {
     near: Option<&'a Child>,
@@ -156,7 +156,7 @@ impl Child {
         self.messages.recv().await.ok_or(self.ended())
     }
 
-    /// What the node holds of the topic.
+    /// Returns a digest of what the node holds of the topic.
     pub async fn digest(&mut self, topic: Topic) -> Result<Digest, DemoError> {
         match self.call(Request::Digest { topic }).await? {
             Reply::Digest(digest) => Ok(digest),
@@ -164,7 +164,7 @@ impl Child {
         }
     }
 
-    /// How many operations of the topic the node has stored.
+    /// Returns the number of operations of the topic that the node has stored.
     pub async fn operations(&mut self, topic: Topic) -> Result<u64, DemoError> {
         match self.call(Request::Status { topic }).await? {
             Reply::Status(status) => Ok(status.operations),

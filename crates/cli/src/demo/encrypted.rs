@@ -20,7 +20,7 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, note};
 
-/// How often to look whether something has happened.
+/// Polling interval while waiting for a change.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Only members may learn it.
@@ -29,7 +29,7 @@ const NAME: &str = "The name of this space, for members alone";
 /// The same of the team.
 const TEAM_NAME: &str = "The name of this team, for members alone";
 
-/// Who takes part, by node. Eve has no keys: everybody knows it, and it is the only one that all know.
+/// Participants, by node. Eve has no keys; it is the only node that all others know.
 const NAMES: [&str; 10] = [
     "Ada", "Ben", "Cai", "Dee", "Eve", "Ada2", "Ben2", "Ben3", "Fay", "Gus",
 ];
@@ -363,7 +363,7 @@ impl Story {
         Ok(self.table())
     }
 
-    /// Whether bytes hold what only members may learn.
+    /// Returns `true` if bytes hold what only members may learn.
     fn crosses(&self, bytes: &[u8]) -> bool {
         let said = self.said.iter().map(|said| said.text.as_bytes());
         let groups = self.groups.iter().map(|group| &group.as_bytes()[..]);
@@ -450,7 +450,7 @@ impl Story {
         Ok(space.ok_or(DemoError::Stopped { name: name_of(who) })?)
     }
 
-    /// How many operations of an author a node has with their bodies.
+    /// Counts the operations of an author that a node has with their bodies.
     async fn stored(&self, who: usize, author: VerifyingKey) -> Result<usize, Failure> {
         let stored = self.node(who)?.topic(self.topic).operations(0).await?;
         let of = stored.iter().filter(|it| it.author == author);
@@ -515,7 +515,7 @@ impl Story {
         said.map(|said| said.text.clone()).collect()
     }
 
-    /// What the feed of a node shows.
+    /// Reads the feed of a node.
     fn read(&self, who: usize) -> Result<BTreeSet<String>, Failure> {
         let mut read = BTreeSet::new();
         let inspection = p2panda::inspect(self.person(who).dir.join("home"))?;
@@ -555,7 +555,7 @@ impl Story {
     }
 }
 
-/// Whether any file below a directory holds these bytes.
+/// Returns `true` if any file below a directory holds these bytes.
 fn holds(dir: &Path, needle: &[u8]) -> std::io::Result<bool> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

@@ -42,7 +42,7 @@ impl Lines {
         Lines(text.lines().map(str::to_owned).collect())
     }
 
-    /// How many there are.
+    /// Returns the number of lines.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -53,7 +53,7 @@ impl Lines {
     }
 }
 
-/// Which lines the application of a node has got, at least once.
+/// Lines that the application of a node has received, at least once.
 pub struct Received<'a> {
     lines: &'a Lines,
     has: Vec<bool>,
@@ -83,12 +83,12 @@ impl<'a> Received<'a> {
         line == text
     }
 
-    /// How many different lines there are.
+    /// Returns the number of different lines.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether every line from this seq on is there.
+    /// Returns `true` if every line from this seq on was received.
     pub fn has_from(&self, seq: usize) -> bool {
         self.has.iter().skip(seq).all(|has| *has)
     }

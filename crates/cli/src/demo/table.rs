@@ -15,7 +15,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// What happened, what is stored since then, how long it took and what went over the wire.
+    /// Makes a row: what happened, what is stored since then, how long it took and what went over
+    /// the wire.
     pub fn new(
         what: &'static str,
         stored: &Digest,

@@ -1,4 +1,4 @@
-//! Who may ask over TCP (`[access]`, `docs/protocol/rpc.md#4`).
+//! Access over TCP (`[access]`, `docs/protocol/rpc.md#4`).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,7 +21,7 @@ const ROOMS_MAX: usize = 1_000;
 /// Longest name of a credential, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Who may ask, as far as the configuration says it: tokens are in a file of their own.
+/// Access rules of the configuration: tokens are in a file of their own.
 #[derive(Clone, Debug)]
 pub struct AccessSettings {
     access: Access,
@@ -127,7 +127,7 @@ fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
     Ok(grants)
 }
 
-/// Whether no other user may read a file, as far as the system says so.
+/// Returns `true` if no other user may read a file, as far as the system says so.
 pub(super) fn is_private(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     {
@@ -141,7 +141,8 @@ pub(super) fn is_private(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether the service manager gives the file to this process alone, by other means than its mode.
+/// Returns `true` if the service manager gives the file to this process alone, by other means than
+/// its mode.
 #[cfg(unix)]
 fn is_credential(path: &Path) -> bool {
     let dir = std::env::var_os("CREDENTIALS_DIRECTORY");

@@ -342,7 +342,7 @@ fn example(key: &Json) -> Option<String> {
     Some(example.to_string())
 }
 
-/// What a section is for.
+/// Returns the purpose of a section.
 pub fn about(section: &str) -> String {
     let schema = schema();
     let properties = schema.get("properties");

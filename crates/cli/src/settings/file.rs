@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::config::{self, Key};
 use super::{ENVIRONMENT, Origin, SettingsError};
 
-/// How much a name may differ from a known one for that to be offered.
+/// Smallest similarity at which a known name is suggested for an unknown one.
 const SIMILARITY_MIN: f64 = 0.7;
 
 /// The keys that a file sets, with their lines.

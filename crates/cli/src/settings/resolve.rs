@@ -16,7 +16,7 @@ use crate::parse::{NodeAddr, OPERATION_MIB_MAX, TopicArg};
 /// Memory that other nodes may use at a node that serves many, in MiB.
 pub const SERVER_BUDGET_MIB: u32 = 512;
 
-/// What a node that serves many keeps of others, in MiB: of all, of a topic, of an author.
+/// Storage limits of a node that serves many, in MiB: for all authors, a topic, an author.
 const SERVER_QUOTAS_MIB: [u64; 3] = [10 * 1_024, 1_024, 256];
 
 const MIB: u64 = 1_024 * 1_024;
@@ -24,7 +24,7 @@ const MIB: u64 = 1_024 * 1_024;
 /// Most memory that can be given to other nodes, in MiB.
 const BUDGET_MIB_MAX: u32 = 65_536;
 
-/// What a node is for.
+/// Purpose of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     /// Of one person.
@@ -170,7 +170,8 @@ fn role(text: &str) -> Result<Role, Wrong> {
     }
 }
 
-/// What others may fill of the disk. A person's own node has no limits unless they are set.
+/// Returns the storage limits for the data of others. A person's own node has no limits unless
+/// they are set.
 fn quotas(section: &QuotaSection, role: Role) -> Quotas {
     let of = |set: Option<u64>, server: u64| match (set, role) {
         (None, Role::Personal) | (Some(0), _) => None,
@@ -258,7 +259,7 @@ impl Listen {
         Ok(Listen(addrs))
     }
 
-    /// Whether the port is known before the node runs.
+    /// Returns `true` if the port is known before the node runs.
     pub fn has_port(&self) -> bool {
         self.0.iter().all(|addr| match addr {
             NamedAddr::Socket(socket) => socket.port() != 0,

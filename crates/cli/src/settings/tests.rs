@@ -20,7 +20,7 @@ fn load(text: &str, environment: &[(&str, &str)], args: &str) -> Result<Settings
     Settings::of(&Cli::try_parse_from(args).unwrap().node, environment)
 }
 
-/// What is wrong, without the directory of the file.
+/// Returns the error text, without the directory of the file.
 fn wrong(text: &str) -> String {
     let said = load(text, &[], "").unwrap_err().to_string();
     let at = said.find("panda.toml");

@@ -1,11 +1,11 @@
-//! What opens the keys and spaces of a home directory.
+//! Ways to open the keys and spaces of a home directory.
 
 use std::process::Output;
 
 use super::world::*;
 
 impl World {
-    /// What opens a home directory, after the change if there is one.
+    /// Opens a home directory, after the change if there is one.
     fn at_rest(&self, home: &str, change: &[&str]) -> Output {
         let args = [&["node", "at-rest"], change].concat();
         self.at(home, &args).output().unwrap()

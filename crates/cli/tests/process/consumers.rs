@@ -2,7 +2,7 @@
 
 use super::world::*;
 
-/// What a command prints that succeeds.
+/// Returns the output of a command that succeeds.
 fn says(world: &World, args: &[&str]) -> String {
     let output = world.at("home", args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

@@ -78,7 +78,7 @@ fn get(addr: &str, path: &str, headers: &str) -> String {
     answer
 }
 
-/// Who may ask, and where: on free ports.
+/// Writes a configuration that gives Alice access, on free ports.
 pub(super) fn open_to_alice(world: &World, scopes: &str) -> String {
     let tokens = world.path("tokens");
     std::fs::write(&tokens, format!("alice {scopes} {TOKEN}\n")).unwrap();

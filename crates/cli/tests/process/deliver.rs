@@ -1,4 +1,4 @@
-//! What a publisher knows about others when it ends.
+//! Knowledge of a publisher about others when it ends.
 
 use crate::world::{World, run_with_input, stderr, stdout};
 

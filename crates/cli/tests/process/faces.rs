@@ -39,7 +39,7 @@ impl World {
     }
 }
 
-/// What a command did: its output, its exit code, and why it failed.
+/// Runs a command and returns its output, its exit code, and why it failed.
 pub(super) fn did(world: &World, args: &[&str]) -> (String, Option<i32>, String) {
     let mut command = world.plain("server", args);
     let output = match args {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::world::*;
 
-/// What a node tells the service manager, in order. It always listens.
+/// Records what a node sends to the service manager, in order. It always listens.
 struct Manager(Receiver<String>);
 
 impl Manager {

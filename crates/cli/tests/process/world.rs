@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// How long something that must happen may take on a busy machine.
+/// Time limit for something that must happen, on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A network, a topic and a place of its own for the processes of one test.
@@ -145,7 +145,8 @@ impl Running {
         );
     }
 
-    /// How it ended, after it has closed its output: a process that waits for something fails here.
+    /// Waits for the exit status after the process has closed its output: a process that waits for
+    /// something fails here.
     pub(super) fn ended_in_time(&mut self) -> ExitStatus {
         while let Ok(_line) = self.out.recv_timeout(PATIENCE) {}
         let closed = self.out.recv_timeout(Duration::ZERO);
@@ -164,7 +165,7 @@ impl Running {
     }
 }
 
-/// What a test does not end cleanly ends with it.
+/// Ends the processes that a test does not end cleanly.
 impl Drop for Running {
     fn drop(&mut self) {
         // An error means that it has ended already.

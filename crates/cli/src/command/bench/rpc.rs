@@ -26,7 +26,7 @@ const PER_CONNECTION: usize = 50;
 
 const TOKEN: &str = "of nobody but this process";
 
-/// What was measured, as `panda bench rpc --json` prints it.
+/// Output of `panda bench rpc --json`.
 #[derive(Serialize)]
 pub struct Measured {
     test: &'static str,
@@ -41,7 +41,7 @@ pub struct Measured {
     /// Publishes that were answered, and how that compares with the library in this process.
     publish_messages_per_second: f64,
     publish_ratio: f64,
-    /// What this process, node and clients, grew by with this many idle subscribers.
+    /// Growth of this process, node and clients, with this many idle subscribers.
     idle_subscribers: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_subscribers_kib: Option<u64>,
@@ -50,7 +50,7 @@ pub struct Measured {
     daemon: Option<DaemonLine>,
 }
 
-/// What a node costs as a process.
+/// Cost of a node as a process.
 #[derive(Serialize)]
 struct DaemonLine {
     ready_ms: f64,
@@ -231,7 +231,7 @@ async fn stream(client: &Client, topic: &str, messages: u64) -> Result<Duration,
     Ok(began.elapsed())
 }
 
-/// What the process grows by; none where the system does not tell.
+/// Measures the growth of the process; `None` where the system does not tell.
 async fn idle(served: &Running, topic: &str) -> Result<Option<u64>, Failure> {
     let before = resident_kib("/proc/self/status");
     let (mut clients, mut streams) = (Vec::new(), Vec::new());
