@@ -39,7 +39,7 @@ use connection::Connection;
 
 pub use stream::{MessageStream, NoteStream};
 
-/// What a client shows over TCP.
+/// Credential that a client shows over TCP.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Credential {
@@ -62,7 +62,7 @@ pub enum ClientError {
     /// There is no connection: none could be made, or it is over.
     #[error("no connection to the node: {0}; is it running?")]
     Connection(String),
-    /// What came is nothing that a node of this version sends.
+    /// An answer that no node of this version sends.
     #[error("the node sent something that is not an answer: {0}")]
     Answer(String),
 }
@@ -131,7 +131,7 @@ impl Client {
         Ok(Client { connection, hello })
     }
 
-    /// What the node said of itself and of this client.
+    /// Returns the answer of the node about itself and this client.
     pub fn hello(&self) -> &HelloResult {
         &self.hello
     }
@@ -191,7 +191,8 @@ impl Client {
         Ok(MessageStream::new(self.clone(), &subscribed, notes))
     }
 
-    /// What members write in spaces, as [`Client::messages`]; refused in a topic that carries none.
+    /// Reads what members write in spaces, as [`Client::messages`]; refused in a topic that
+    /// carries none.
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -206,7 +207,7 @@ impl Client {
         Ok(MessageStream::new(self.clone(), &subscribed, notes))
     }
 
-    /// What happens in a space, as it comes.
+    /// Reads the events of a space, as they come.
     ///
     /// # Errors
     /// As [`Client::call`].

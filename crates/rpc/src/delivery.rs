@@ -5,7 +5,7 @@ use p2panda_core::limits::{RPC_LOOK_INTERVAL, RPC_NAMED_WAIT};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
-/// Who has what this node published to a topic.
+/// Delivery state of what this node published to a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Delivered {
     /// Peers that say that they have stored all of it.
@@ -60,7 +60,7 @@ pub struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Who has it now.
+    /// Returns who has it now.
     pub fn delivered(&self) -> Delivered {
         let (stored, sent) = (self.newest.held_by().len(), self.newest.sent_to().len());
         Delivered {
@@ -111,7 +111,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Whether a peer was sent it that cannot say more.
+    /// Returns `true` if it was sent to a peer that cannot say more.
     fn is_sent_to_old(&self) -> bool {
         let old = self.sessions().old;
         let sent_to = self.newest.sent_to();
@@ -140,7 +140,8 @@ struct Sessions {
     old: Vec<VerifyingKey>,
 }
 
-/// Whether a peer with a session of the topic can say that it has stored something.
+/// Returns `Some` for a peer with a session of the topic, with `true` if it can say that it has
+/// stored something.
 fn receipts(peer: &PeerStatus, topic: Topic) -> Option<bool> {
     let sessions = peer.sessions.iter();
     let mut of_topic = sessions.filter(|session| session.topic == topic).peekable();

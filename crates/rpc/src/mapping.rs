@@ -1,7 +1,7 @@
 //! The node's types as those of the wire, and back. Nothing else turns one into the other.
 //!
-//! What the node names and the wire does not is left out or becomes `Other`, so that a node may know
-//! more than the clients of its process.
+//! Kinds that the node names and the wire does not are left out or become `Other`, so that a node
+//! may know more than the clients of its process.
 
 use bytes::Bytes;
 use p2panda::{ErrorKind, Event, Raw, Topic};

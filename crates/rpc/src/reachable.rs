@@ -1,4 +1,4 @@
-//! Which addresses of a node go into a ticket (`docs/protocol/ticket.md#3`).
+//! Addresses of a node for a ticket (`docs/protocol/ticket.md#3`).
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -27,7 +27,7 @@ use crate::wire::{
 pub(crate) use error::ServeError;
 use subscribed::Subscribed;
 
-/// Whether there is more to serve.
+/// Next step of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Other requests are welcome.
@@ -66,7 +66,7 @@ pub struct Server {
 /// Work on a request that continues while the next ones are carried out.
 type Beside = Pin<Box<dyn Future<Output = Result<Reply, ServeError>> + Send>>;
 
-/// How far a request got before the next one.
+/// Progress of a request before the next one.
 enum Step {
     Replied(Reply),
     Beside(Beside),

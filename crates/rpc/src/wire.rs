@@ -1,4 +1,4 @@
-//! What goes over the wire: requests, replies and events, in JSON.
+//! Messages on the wire: requests, replies and events, in JSON.
 //!
 //! These types know neither a node nor a transport. They are apart from the node's own types on
 //! purpose: names and fields here are what clients rely on, and a struct of the node may be renamed

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// How long something that must happen may take on a busy machine.
+/// Time limit for something that must happen, on a busy machine.
 const PATIENCE_MS: u64 = 60_000;
 
 struct Driver {

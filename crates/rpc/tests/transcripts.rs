@@ -98,7 +98,7 @@ impl Drop for Process {
     }
 }
 
-/// How far a dial has come by the time of the answer is not the same each time.
+/// Removes the state of dials from an answer, which is not the same each time.
 fn forget_contacts(answer: &mut Value) {
     let peers = answer
         .pointer_mut("/ok/peers")
@@ -143,7 +143,7 @@ fn the_process_answers_the_recorded_requests_as_it_did() {
     assert_eq!(now.events, before.events);
 }
 
-/// What was said, without what differs from run to run.
+/// Transcript without what differs from run to run.
 #[derive(Default)]
 struct Said {
     answers: Vec<Value>,

@@ -117,12 +117,12 @@ pub struct Reply<R> {
     pub jsonrpc: String,
     /// That of the request.
     pub id: RequestId,
-    /// What came out.
+    /// Result or error.
     #[serde(flatten)]
     pub outcome: Outcome<R>,
 }
 
-/// What came out of a request.
+/// Outcome of a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome<R> {
@@ -206,7 +206,8 @@ pub fn frame(text: &str) -> Result<(Vec<&RawValue>, bool), RpcError> {
     Ok((messages, true))
 }
 
-/// How deep arrays and objects are nested. Looks at bytes once, and recurses nowhere.
+/// Returns the depth to which arrays and objects are nested. Looks at bytes once, and recurses
+/// nowhere.
 fn depth(text: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in text {

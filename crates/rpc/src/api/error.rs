@@ -103,7 +103,7 @@ codes! {
 }
 
 impl Code {
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     pub fn is_retryable(self) -> bool {
         matches!(
             self,
@@ -177,7 +177,7 @@ impl RpcError {
         self
     }
 
-    /// What kind it is.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> Code {
         self.data.code
     }

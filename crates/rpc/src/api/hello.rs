@@ -1,4 +1,4 @@
-//! Who speaks (`docs/protocol/rpc.md#4`).
+//! Identity of the two sides (`docs/protocol/rpc.md#4`).
 
 use p2panda_core::VerifyingKey;
 use schemars::JsonSchema;
@@ -85,8 +85,8 @@ pub struct TicketResult {
     pub ticket: String,
 }
 
-/// What a client signs to prove a key. It begins with a letter, which no header does: those are CBOR
-/// arrays.
+/// Returns the text that a client signs to prove a key. It begins with a letter, which no header
+/// does: those are CBOR arrays.
 pub fn challenge_text(
     node: &VerifyingKey,
     authority: &str,

@@ -45,7 +45,7 @@ struct Pending {
     notes: HashMap<u64, mpsc::UnboundedSender<Note>>,
 }
 
-/// Who waits for an answer.
+/// Caller that waits for an answer.
 #[derive(Debug)]
 struct Waiting {
     answer: oneshot::Sender<Result<Box<RawValue>, RpcError>>,

@@ -71,7 +71,8 @@ impl MessageStream {
         Ok(())
     }
 
-    /// What was pruned before it was settled, since the last call. It is settled with its delivery.
+    /// Takes what was pruned before it was settled, since the last call. It is settled with its
+    /// delivery.
     pub fn take_pruned(&mut self) -> Vec<PrunedNote> {
         std::mem::take(&mut self.pruned)
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::session::{Answer, Session, failed};
 use crate::api::{RequestId, RpcError};
 
-/// What a connection is carried by.
+/// Transport of a connection.
 pub(crate) trait Transport: Send {
     /// The next frame; `None` at the end. Cancel safe.
     fn recv(&mut self) -> impl Future<Output = Option<Frame>> + Send;
@@ -23,7 +23,7 @@ pub(crate) trait Transport: Send {
     fn close(&mut self, why: Close) -> impl Future<Output = ()> + Send;
 }
 
-/// What came.
+/// Input from the client.
 #[derive(Debug)]
 pub(crate) enum Frame {
     /// A frame of messages.
@@ -45,7 +45,7 @@ pub(crate) enum Close {
     Shutdown,
     /// No credential came in time.
     NoHello,
-    /// What came breaks the protocol of the transport.
+    /// The input breaks the protocol of the transport.
     Broken(&'static str),
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Whether the next frame is read, with this many requests being processed.
+/// Returns `true` if the next frame is read, with this many requests being processed.
 fn may_read(session: &Session, requests: usize) -> bool {
     requests < RPC_IN_FLIGHT_MAX && !session.is_greeting()
 }

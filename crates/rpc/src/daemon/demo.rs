@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use p2panda_core::limits::{DEMO_BYTES_MAX, DEMO_FILES_MAX};
 
-/// What `index.html` says about the node that gave it, so that the page can warn.
+/// Tag in `index.html` about the node that gave it, so that the page can warn.
 const SERVED_BY: &str = r#"<meta name="served-by" content="" />"#;
 
 /// The chat as the daemon serves it.
@@ -39,16 +39,16 @@ impl Demo {
         }
     }
 
-    /// Whether the folder can be served: not too large, and with an `index.html`.
+    /// Checks whether the folder can be served: not too large, and with an `index.html`.
     ///
     /// # Errors
-    /// What keeps it from that.
+    /// The reason why it cannot.
     pub fn check(dir: &Path) -> io::Result<()> {
         Site::read(dir, "", "ws://localhost/rpc").map(drop)
     }
 }
 
-/// What is served: read once.
+/// Files that are served: read once.
 #[derive(Clone)]
 pub(super) struct Site(Arc<Files>);
 

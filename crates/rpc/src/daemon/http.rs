@@ -80,7 +80,7 @@ async fn guard(State(service): State<Service>, request: Request, next: Next) -> 
     response
 }
 
-/// What a request names as host and origin.
+/// Returns the host and origin that a request names.
 fn named(request: &Request) -> (String, Option<String>) {
     let text = |name| {
         let value: Option<&HeaderValue> = request.headers().get(name);
@@ -97,7 +97,7 @@ pub(crate) struct TicketQuery {
     pub(crate) ticket: Option<String>,
 }
 
-/// Who sends a request: by `Authorization: Bearer TOKEN`, or by a ticket.
+/// Finds out who sends a request: by `Authorization: Bearer TOKEN`, or by a ticket.
 pub(crate) fn who(
     service: &Service,
     headers: &HeaderMap,

@@ -15,7 +15,7 @@ use super::map;
 use super::service::Service;
 use crate::api::{Code, RpcError};
 
-/// What the RPC has done.
+/// Counters of the RPC.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     requests: AtomicU64,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::api::{Code, RpcError};
 
-/// What each client may use. The Unix socket has none of it.
+/// Quotas of each client. They do not apply to the Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
     /// Connections and streams of events.
@@ -36,7 +36,7 @@ impl Default for Quotas {
     }
 }
 
-/// What one client has used.
+/// Use by one client.
 #[derive(Debug)]
 pub(crate) struct Client {
     quotas: Option<Quotas>,
@@ -116,7 +116,7 @@ impl Client {
         })
     }
 
-    /// How many subscriptions a connection may have.
+    /// Returns the maximum number of subscriptions of a connection.
     pub(crate) fn subscriptions_max(&self) -> usize {
         self.quotas
             .map_or(usize::MAX, |quotas| quotas.subscriptions)

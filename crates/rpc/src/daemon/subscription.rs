@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::{Code, RpcError};
 
-/// What is known of a subscription. When it is dropped its task ends.
+/// State of a subscription. When it is dropped its task ends.
 pub(crate) struct Subscription {
     pub(crate) credit: Arc<Credit>,
     pub(crate) open: Arc<Open>,
@@ -89,7 +89,7 @@ impl Credit {
     }
 }
 
-/// What a consumer has delivered here and is not settled. A subscription without a consumer has none.
+/// Deliveries of a consumer here that are not settled. A subscription without a consumer has none.
 pub(crate) struct Open {
     handle: Option<ConsumerHandle>,
     /// Of a subscription that gives messages when it is asked.
@@ -100,12 +100,12 @@ pub(crate) struct Open {
     unseen: Arc<Semaphore>,
 }
 
-/// What a subscription that gives messages when it is asked reads from.
+/// Source of a subscription that gives messages when it is asked.
 pub(crate) struct Pulled {
     pub(crate) consumer: tokio::sync::Mutex<Consumer>,
     pub(crate) header: bool,
     pub(crate) keeps: bool,
-    /// Whether the client may be shown what the node opens in spaces.
+    /// `true` if the client may be shown what the node opens in spaces.
     pub(crate) opens_spaces: bool,
 }
 
@@ -138,7 +138,7 @@ pub(crate) struct Seen {
     _room: OwnedSemaphorePermit,
 }
 
-/// What one delivery is settled with. The message itself is not kept.
+/// Token with which one delivery is settled. The message itself is not kept.
 pub(crate) enum Held {
     Message(DeliveryToken),
     Pruned(Box<Delivery>),
@@ -169,7 +169,7 @@ impl Open {
         number
     }
 
-    /// What `consumer.fetch` reads from.
+    /// Returns what `consumer.fetch` reads from.
     pub(crate) fn pulled(&self) -> Result<&Pulled, RpcError> {
         self.pulled.as_ref().ok_or_else(|| {
             let message = "messages of this subscription come by themselves";
@@ -206,7 +206,7 @@ impl Open {
         number
     }
 
-    /// What a number is settled with. It is out of here: nothing is settled twice.
+    /// Takes out the token with which a number is settled: nothing is settled twice.
     pub(crate) fn take(&self, number: u64) -> Result<Held, RpcError> {
         let mut held = self.held.lock();
         if let Some(pruned) = held.pruned.remove(&number) {
@@ -246,7 +246,7 @@ impl Open {
         Ok(taken)
     }
 
-    /// What a message that is still worked on is settled with later.
+    /// Returns the token with which a message that is still worked on is settled later.
     pub(crate) fn token(&self, number: u64) -> Option<DeliveryToken> {
         let held = self.held.lock();
         held.by_number.get(&number).map(|(_, _, token)| *token)

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{Code, RpcError};
 
-/// What a connection has uploaded and not published.
+/// Files that a connection has uploaded and not published.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads(Mutex<ByNumber>);
 

@@ -1,4 +1,5 @@
-//! What a node holds of a topic, in an order that is the same everywhere: by author and seq.
+//! Dump of what a node holds of a topic, in an order that is the same everywhere: by author and
+//! seq.
 
 use p2panda::{Hash, Node, Topic};
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// What becomes a failure on the wire.
+/// Error that becomes a failure on the wire.
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// Content must be named by exactly one field.

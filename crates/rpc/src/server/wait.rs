@@ -8,11 +8,11 @@ use tokio::time::timeout;
 
 use super::ServeError;
 
-/// How often a wait for operations looks again, besides whenever a message came: operations
-/// without a body bring no message.
+/// Polling interval of a wait for operations, besides whenever a message came: operations without
+/// a body bring no message.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What is waited for, and how long.
+/// Goal of a wait, and its time limit.
 pub struct Goal {
     pub received: Option<u64>,
     pub operations: Option<u64>,

@@ -13,12 +13,12 @@ use super::{Event, Reply, Request};
 pub struct Call {
     /// Comes back in the answer.
     pub id: u64,
-    /// What to do.
+    /// Request to process.
     #[serde(flatten)]
     pub request: Request,
 }
 
-/// What comes back: `{"id":1,"ok":{…}}`, `{"id":1,"error":{…}}`, or an event.
+/// Output line: `{"id":1,"ok":{…}}`, `{"id":1,"error":{…}}`, or an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Output {
@@ -28,7 +28,7 @@ pub enum Output {
     Answer(Answer),
 }
 
-/// What became of a request.
+/// Result of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The number of the request, `None` if what came was not a request.

@@ -32,7 +32,7 @@ pub enum Message {
 pub struct FullMessage {
     /// The topic that this is about.
     pub topic: Topic,
-    /// Who wrote it.
+    /// Author of the message.
     pub author: VerifyingKey,
     /// Place in the author's log.
     pub seq: u32,
@@ -53,7 +53,7 @@ pub struct FullMessage {
 pub struct TextMessage {
     /// The topic that this is about.
     pub topic: Topic,
-    /// Who wrote it.
+    /// Author of the message.
     pub author: VerifyingKey,
     /// Place in the author's log.
     pub seq: u32,
@@ -94,7 +94,7 @@ impl From<Missing> for (VerifyingKey, u32, Hash) {
 pub struct Ephemeral {
     /// The topic that this is about.
     pub topic: Topic,
-    /// Who signed it.
+    /// Author of the operation.
     pub author: VerifyingKey,
     /// When the author says it was sent: `"micros/count"`.
     #[serde(with = "text")]

@@ -13,27 +13,27 @@ use super::Hex;
 // The first that fits is taken: of two whose fields are a subset, the larger one stands first.
 #[serde(untagged)]
 pub enum Reply {
-    /// To `open`.
+    /// Answers `open`.
     Opened(Opened),
-    /// To `publish`.
+    /// Answers `publish`.
     Published(Published),
-    /// To `prune`.
+    /// Answers `prune`.
     Pruned(Pruned),
-    /// To `import`.
+    /// Answers `import`.
     Imported(Imported),
-    /// To `receipt`.
+    /// Answers `receipt`.
     Receipt(Receipt),
-    /// To `status`.
+    /// Answers `status`.
     Status(Status),
-    /// To `dump`.
+    /// Answers `dump`.
     Dump(Dump),
-    /// To `digest`.
+    /// Answers `digest`.
     Digest(Digest),
-    /// To `peers`.
+    /// Answers `peers`.
     Peers(Peers),
-    /// To `counters`.
+    /// Answers `counters`.
     Counters(Counters),
-    /// To all others.
+    /// Answers all other requests.
     Done(Done),
 }
 
@@ -66,7 +66,7 @@ pub struct Pruned {
     pub seq: u32,
 }
 
-/// Who has what this node published.
+/// Delivery state of what this node published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Place of the newest operation in the log.
@@ -77,7 +77,7 @@ pub struct Receipt {
     pub held_by: Vec<VerifyingKey>,
 }
 
-/// What became of imported operations.
+/// Result of an import of operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// New and valid.
@@ -151,7 +151,7 @@ pub enum RejectReason {
 /// All operations of a topic, by author and place in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dump {
-    /// The operations.
+    /// Stored operations, in that order.
     pub operations: Vec<StoredOperation>,
 }
 
@@ -170,7 +170,7 @@ pub struct StoredOperation {
     pub body: Option<Hex>,
 }
 
-/// What two nodes compare to see whether they hold the same.
+/// Digest that two nodes compare to see whether they hold the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
     /// Operations stored.
@@ -195,7 +195,7 @@ pub struct Peer {
     pub node: VerifyingKey,
     /// Its addresses, the signed ones first.
     pub addrs: Vec<SocketAddr>,
-    /// Whether a connection to it is open.
+    /// `true` if a connection to it is open.
     pub connected: bool,
     /// Number of topics that it is known to share.
     pub topics_shared: u64,
@@ -203,21 +203,22 @@ pub struct Peer {
     /// it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_s: Option<i64>,
-    /// What became of it, if it was named by `open` or `add_peer` and something was tried since.
+    /// State of the contact, if it was named by `open` or `add_peer` and something was tried
+    /// since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<ContactStatus>,
 }
 
-/// What became of a node that was named, and since when it is so.
+/// State of a node that was named, and since when it is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactStatus {
-    /// What became of it.
+    /// State of the contact.
     pub contact: Contact,
     /// Seconds since 1970.
     pub since_s: u64,
 }
 
-/// What became of a node that was named, by the last attempt or session.
+/// State of a node that was named, by the last attempt or session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Contact {
     /// Its host name cannot be resolved to an address.
@@ -243,9 +244,9 @@ pub enum Contact {
 /// Bytes in UDP datagrams since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Sent.
+    /// Bytes that were sent.
     pub sent_bytes: u64,
-    /// Received.
+    /// Bytes that were received.
     pub received_bytes: u64,
 }
 

@@ -21,10 +21,10 @@ pub enum Request {
         /// Where to begin.
         #[serde(default)]
         from: StartAt,
-        /// Who acks.
+        /// Side that acks.
         #[serde(default)]
         ack: AckMode,
-        /// What the events show.
+        /// Content of the events.
         #[serde(default)]
         deliver: Deliver,
     },
@@ -42,7 +42,7 @@ pub enum Request {
         /// The message.
         #[serde(flatten)]
         content: Content,
-        /// How often; once unless given.
+        /// Number of times; once unless given.
         #[serde(skip_serializing_if = "Option::is_none")]
         count: Option<u32>,
     },
@@ -89,7 +89,7 @@ pub enum Request {
         /// Operations that are stored.
         #[serde(skip_serializing_if = "Option::is_none")]
         operations: Option<u64>,
-        /// How long this may take, in milliseconds.
+        /// Time limit in milliseconds.
         timeout_ms: u64,
     },
     /// Replies once the newest operation of this node in a topic was sent to a peer, or is stored by
@@ -100,7 +100,7 @@ pub enum Request {
         /// Peers that say that they have stored it; without this, *sent* suffices.
         #[serde(skip_serializing_if = "Option::is_none")]
         stored: Option<u32>,
-        /// How long this may take, in milliseconds.
+        /// Time limit in milliseconds.
         timeout_ms: u64,
     },
     /// All operations of a topic, by author and seq.
@@ -134,7 +134,7 @@ pub enum Request {
     Shutdown,
 }
 
-/// How to open the node.
+/// Options of opening the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Open {
@@ -147,7 +147,7 @@ pub struct Open {
     /// Signing key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<Hex>,
-    /// Network id.
+    /// Id of the network that the node joins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkId>,
     /// IPv4 address to listen on, `127.0.0.1:0` unless given.
@@ -163,7 +163,7 @@ pub struct Open {
     /// The largest operation, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation_bytes_max: Option<u32>,
-    /// Whether sessions may compare a digest first; they may unless given.
+    /// `true` if sessions may compare a digest first; they may unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_digest: Option<bool>,
     /// Defaults for a link of a few kbit/s.
@@ -206,7 +206,7 @@ pub enum StartAt {
     Now,
 }
 
-/// Who acks.
+/// Side that acks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AckMode {
@@ -217,7 +217,7 @@ pub enum AckMode {
     Explicit,
 }
 
-/// What the events of a subscription show.
+/// Content of the events of a subscription.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Deliver {
@@ -230,11 +230,11 @@ pub enum Deliver {
     Count,
 }
 
-/// What is published: exactly one field, which the server sees to, so that it can name the request
+/// Published content: exactly one field, which the server sees to, so that it can name the request
 /// that it refuses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// A text.
+    /// The body is this text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// A byte string of these bytes.
@@ -249,7 +249,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// A text.
+    /// Makes the content of a text message.
     pub fn text(text: impl Into<String>) -> Content {
         Content {
             text: Some(text.into()),

@@ -34,7 +34,7 @@ impl Draws {
     }
 }
 
-/// What methods take, in one object: what one of them does not know is taken out of some.
+/// Returns the parameters of all methods in one object, from which some are removed at random.
 fn params(topic: &str, draws: &mut Draws) -> Value {
     let mut params = json!({
         "topic": topic, "topics": [topic], "after": 0, "limit": 3, "header": true, "name": "x",
@@ -70,7 +70,7 @@ fn alter(request: &mut Vec<u8>, draws: &mut Draws) {
     }
 }
 
-/// What asks whether everything before it was read.
+/// Request after which everything before it was read.
 const LAST: &[u8] =
     b"\n{\"jsonrpc\":\"2.0\",\"id\":\"last\",\"method\":\"node.status\",\"params\":{}}\n";
 

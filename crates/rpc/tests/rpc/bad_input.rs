@@ -1,4 +1,5 @@
-//! What clients send by mistake or on purpose: a standard code and a hint, and the connection continues.
+//! Faulty input of clients, by mistake or on purpose: a standard code and a hint, and the
+//! connection continues.
 
 use p2panda_rpc::api::Code;
 use p2panda_rpc::client::{Client, Credential};

@@ -25,7 +25,7 @@ async fn accept(client: &Client, code: &str) -> String {
         .link
 }
 
-/// How a link is once it is in another state.
+/// Waits until a link is in another state, and returns it.
 async fn after(client: &Client, link: &str, after: State) -> DeviceWaitResult {
     let params = api::DeviceWaitParams {
         link: link.to_owned(),

@@ -1,4 +1,4 @@
-//! What a client hears of the quotas of other nodes (`docs/protocol/streams.md#21`).
+//! Reports to a client about the quotas of other nodes (`docs/protocol/streams.md#21`).
 
 use std::path::Path;
 

@@ -74,7 +74,7 @@ impl Server {
     }
 }
 
-/// Who runs the scenario, and what it has so far.
+/// Runner of the scenario, and what it has so far.
 struct Runner {
     dir: tempfile::TempDir,
     topic: String,
