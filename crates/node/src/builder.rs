@@ -275,8 +275,8 @@ impl Builder {
         self.budget_bytes(limits::BUDGET_BYTES_SERVER)
     }
 
-    /// Whether sessions with nodes that can do so compare a digest before the heights
-    /// (`docs/protocol/digest.md`); true if not said. Without it the node speaks only what 0.7.1
+    /// Sets whether sessions with nodes that can do so compare a digest before the heights
+    /// (`docs/protocol/digest.md`); true by default. Without it the node speaks only what 0.7.1
     /// speaks.
     pub fn state_digest(mut self, compare: bool) -> Self {
         self.state_digest = compare;

@@ -36,15 +36,15 @@ pub struct ConsumerInfo {
     pub name: String,
     /// Its position, by topic.
     pub positions: Vec<ConsumerPosition>,
-    /// How messages are acknowledged.
+    /// Acknowledgement of messages.
     pub acking: Acking,
-    /// How messages are distributed to readers.
+    /// Distribution of messages to readers.
     pub mode: ConsumerMode,
     /// Readers that have it open in this process.
     pub readers: usize,
-    /// Whether it is paused and delivers nothing.
+    /// `true` if it is paused and delivers nothing.
     pub paused: bool,
-    /// Whether its list of dead letters is full, so that it delivers nothing.
+    /// `true` if its list of dead letters is full, so that it delivers nothing.
     pub full_of_dead: bool,
     /// Number of messages that readers hold.
     pub in_flight: usize,
@@ -66,7 +66,7 @@ pub struct ConsumerPosition {
     pub open: u64,
 }
 
-/// What a consumer has not settled yet.
+/// Messages that a consumer has not settled yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lag {
@@ -78,7 +78,7 @@ pub struct Lag {
     pub oldest: Option<Duration>,
 }
 
-/// What was pruned of a log before the consumer had settled it.
+/// Range of a log that was pruned before the consumer had settled it.
 pub type PrunedLetter = p2panda_store::PrunedRow;
 
 impl ConsumerHandle {
@@ -105,7 +105,8 @@ impl ConsumerHandle {
         self.named.info().positions
     }
 
-    /// What it has not settled yet. Counts in the index of the feeds, in time proportional to it.
+    /// Counts what it has not settled yet, in the index of the feeds and in time proportional to
+    /// it.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.

@@ -17,7 +17,7 @@ pub use p2panda_store::Filter as ConsumerFilter;
 
 use crate::consumer_error::ConsumerError;
 
-/// How messages are acknowledged (`docs/protocol/consumers.md#4`).
+/// Acknowledgement of messages (`docs/protocol/consumers.md#4`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acking {
@@ -32,7 +32,7 @@ pub enum Acking {
     None,
 }
 
-/// How messages are distributed to readers (`docs/protocol/consumers.md#7`).
+/// Distribution of messages to readers (`docs/protocol/consumers.md#7`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsumerMode {
@@ -215,7 +215,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Settings>, CborError> {
     }))
 }
 
-/// Whether a filter is valid.
+/// Checks whether a filter is valid.
 pub(crate) fn check_filter(filter: &ConsumerFilter) -> Result<(), ConsumerError> {
     filter.check().map_err(|fault| match fault {
         FilterFault::AdmitsNothing => ConsumerError::InvalidFilter,

@@ -130,7 +130,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// Whether this is a message, a change or a prune.
+    /// Returns the kind of the delivery: a message, a change or a prune.
     pub fn what(&self) -> Delivered<'_, M> {
         match &self.what {
             What::Pruned(pruned) => Delivered::Pruned(pruned),

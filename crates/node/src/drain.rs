@@ -39,9 +39,9 @@ impl Node {
         self.storage().read(read).await
     }
 
-    /// What this node published and nobody is known to have: neither sent to a peer nor stored by one
-    /// since this node started (`docs/protocol/streams.md#19`). Topics without any are left out, and so
-    /// are topics that are not open.
+    /// Returns what this node published and nobody is known to have: neither sent to a peer nor
+    /// stored by one since this node started (`docs/protocol/streams.md#19`). Topics without any
+    /// are left out, and so are topics that are not open.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
@@ -146,7 +146,7 @@ impl Node {
         Ok(())
     }
 
-    /// Whether every peer with a session of a topic was sent everything up to here.
+    /// Returns `true` if every peer with a session of a topic was sent everything up to here.
     fn is_sent_to_all(&self, state: &TopicState, place: Place) -> bool {
         let (topic, sent_to) = (state.topic(), state.receipts().sent_to(place));
         let has_session = |peer: &PeerStatus| {

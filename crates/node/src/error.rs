@@ -1,4 +1,4 @@
-//! What can go wrong, by kind.
+//! Errors, by kind.
 
 use std::sync::Arc;
 
@@ -186,7 +186,8 @@ impl Error {
         of_database(StoreErrorKind::of_io(error))
     }
 
-    /// Whether the same call may succeed later: another process ends, or somebody makes room.
+    /// Returns `true` if the same call may succeed later: another process ends, or somebody makes
+    /// room.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Publish(error) => error.is_retryable(),

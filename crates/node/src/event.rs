@@ -1,4 +1,4 @@
-//! What happens on a node, apart from messages.
+//! Events on a node, apart from messages.
 
 use p2panda_core::log::Fork;
 use p2panda_core::{Hash, Topic, VerifyingKey};
@@ -52,7 +52,7 @@ pub enum Event {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// What is about to be exchanged: an estimate, for progress only.
+        /// Amount that is about to be exchanged: an estimate, for progress only.
         expected: Transfer,
     },
     /// A catch-up that takes longer is still in progress; reported about once a second.
@@ -63,9 +63,9 @@ pub enum Event {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// What is to be exchanged, an estimate.
+        /// Amount that is to be exchanged, an estimate.
         expected: Transfer,
-        /// What was exchanged so far.
+        /// Amount that was exchanged so far.
         transfer: Transfer,
     },
     /// Everything was sent, and everything received is durable: the session is live.
@@ -76,7 +76,7 @@ pub enum Event {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// What was exchanged so far.
+        /// Amount that was exchanged so far.
         transfer: Transfer,
         /// Logs of the topic that are blocked, in all its sessions together: with more than none this
         /// node has not caught up ([`Event::LogBlocked`]).
@@ -90,11 +90,11 @@ pub enum Event {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// Whether it ended cleanly.
+        /// `true` if it ended cleanly.
         ok: bool,
         /// Why it ended.
         reason: SessionEnd,
-        /// What was exchanged in all.
+        /// Amount that was exchanged in all.
         transfer: Transfer,
     },
     /// A peer answered, and serves no session of this topic for now. It is asked again later.
@@ -139,7 +139,7 @@ pub enum Event {
     ClockDiffers {
         /// Node id of the peer.
         peer: VerifyingKey,
-        /// How far, at least.
+        /// Smallest possible difference.
         by: ClockDifference,
     },
     /// The state of contact with a node that the configuration names has changed.
@@ -174,7 +174,7 @@ pub enum Event {
         id: Hash,
         /// Why.
         reason: RejectReason,
-        /// Who sent it; none if it was imported.
+        /// Peer that sent it; `None` if it was imported.
         peer: Option<VerifyingKey>,
     },
     /// A log cannot continue here, since this node does not take its next operation. Other logs do
@@ -182,7 +182,7 @@ pub enum Event {
     LogBlocked {
         /// The topic that this is about.
         topic: Topic,
-        /// Which log, and why.
+        /// Blocked log, and why.
         log: BlockedLog,
     },
     /// A log that was blocked continues.
@@ -197,14 +197,14 @@ pub enum Event {
     NotKept {
         /// The topic that this is about.
         topic: Topic,
-        /// Which log, since when, and by whom.
+        /// Log that is not kept, since when, and by whom.
         log: NotKept,
     },
     /// A peer has room again, and takes a log that it refused.
     KeptAgain {
         /// The topic that this is about.
         topic: Topic,
-        /// What it refused.
+        /// Log that it refused.
         log: NotKept,
     },
     /// A stored operation is damaged. Readers pass it over, and its log may be served and delivered
@@ -230,7 +230,7 @@ pub enum Event {
         /// Why.
         reason: StorageWait,
     },
-    /// What waited for the storage is stored.
+    /// Operations that waited for the storage are stored.
     StorageGoesOn,
     /// The node has stopped; [`crate::Node::health`] says why.
     Stopped,
@@ -238,7 +238,7 @@ pub enum Event {
     ViewStopped {
         /// The name under which it is stored.
         name: String,
-        /// Its version.
+        /// Version of the view.
         version: u32,
         /// The feed offset of the entry that it did not come past.
         offset: u64,
@@ -249,7 +249,7 @@ pub enum Event {
     ViewSwapped {
         /// The name under which it is stored.
         name: String,
-        /// Its version.
+        /// Version of the view.
         version: u32,
     },
     /// A version of a view waits before it replaces the one before, since the feed lacks what that
@@ -257,7 +257,7 @@ pub enum Event {
     ViewLacks {
         /// The name under which it is stored.
         name: String,
-        /// Its version.
+        /// Version of the view.
         version: u32,
         /// Entries that the feed lacks.
         entries: u64,
@@ -365,8 +365,8 @@ impl Event {
         })
     }
 
-    /// What the engine tells. Early operations that made room for others are brought again by
-    /// themselves: nobody needs to know.
+    /// Converts an event of the engine. Early operations that made room for others are brought
+    /// again by themselves: nobody needs to know.
     pub(crate) fn of_engine(event: &EngineEvent) -> Option<Self> {
         Some(match event {
             EngineEvent::Forked { topic, fork, .. } => Self::Forked {

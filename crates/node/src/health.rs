@@ -1,4 +1,4 @@
-//! Whether a node can store.
+//! Ability of a node to store.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::Error;
 
-/// Whether a node can store (`docs/protocol/streams.md#18`). Read with [`crate::Node::health`].
+/// Ability of a node to store (`docs/protocol/streams.md#18`). Read with [`crate::Node::health`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Health {

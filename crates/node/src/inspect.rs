@@ -14,7 +14,7 @@ use crate::inner::consumer;
 use crate::view::ViewStatus;
 use crate::{Error, Message, Raw, Trace, subscription};
 
-/// What a data directory holds. Made by [`inspect`].
+/// Content of a data directory. Made by [`inspect`].
 ///
 /// Neither key nor lock are touched: it works next to a running node, and on read-only media. Each
 /// call blocks for as long as the read takes.
@@ -63,7 +63,7 @@ impl Inspection {
         Ok(self.0.status(&topic)?)
     }
 
-    /// Whether SQLite finds the database whole: `None`, or the first damage. Reads all of it.
+    /// Checks the whole database with SQLite. Returns `None`, or the first damage.
     ///
     /// # Errors
     /// [`Error::Store`] when the database cannot be read.

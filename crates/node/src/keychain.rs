@@ -72,7 +72,7 @@ fn entry(name: &str) -> Result<Entry, KeychainError> {
     }
 }
 
-/// Whether a keychain can be asked. Where none can, no thread is started for it.
+/// Check whether a keychain can be asked. Where none can, no thread is started for it.
 #[cfg(not(all(unix, not(any(target_os = "macos", target_os = "ios")))))]
 mod session {
     pub(super) fn has_bus() -> bool {
@@ -80,7 +80,7 @@ mod session {
     }
 }
 
-/// Whether there is a bus of D-Bus on which a Secret Service could answer. Where there is none, no thread
+/// Check for a bus of D-Bus on which a Secret Service could answer. Where there is none, no thread
 /// is started for it.
 #[cfg(all(unix, not(any(target_os = "macos", target_os = "ios"))))]
 mod session {

@@ -8,7 +8,7 @@ use p2panda_net::Counters;
 
 use crate::health::Health;
 
-/// What a node has done since it was opened, and what it holds now. Made by
+/// Counters since a node was opened, and what it holds now. Made by
 /// [`Node::metrics`](crate::Node::metrics).
 ///
 /// Shown with [`Display`](fmt::Display) it is the Prometheus text format 0.0.4, complete and with a
@@ -16,7 +16,7 @@ use crate::health::Health;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Whether the node can store: 0 if it waits for the storage or has stopped.
+    /// `true` if the node can store: 0 if it waits for the storage or has stopped.
     pub healthy: bool,
     /// Topics that it is interested in.
     pub topics: u64,

@@ -1,4 +1,4 @@
-//! What peers do not keep (`docs/protocol/streams.md#21`).
+//! Logs that peers do not keep (`docs/protocol/streams.md#21`).
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub struct NotKept {
     pub label: Option<Label>,
     /// Sequence number of the first entry that the peer refused: it keeps none from there on.
     pub from: u32,
-    /// Which quota of the peer is used up.
+    /// Quota of the peer that is used up.
     pub quota: Quota,
 }
 

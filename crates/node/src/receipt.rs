@@ -1,4 +1,4 @@
-//! What is known about a published message.
+//! Delivery state of a published message.
 
 use std::sync::Arc;
 

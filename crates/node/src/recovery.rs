@@ -51,7 +51,7 @@ pub struct RecoveryExport {
     step: Step,
 }
 
-/// What an export waits for.
+/// Condition that an export waits for.
 #[derive(PartialEq, Eq)]
 enum Step {
     /// The file is stored; these keys are revoked then.
@@ -87,23 +87,23 @@ pub enum RecoveryError {
     /// The file belongs to another network than the node.
     #[error("the recovery file is for network {file}, and this node is in {node}")]
     OtherNetwork {
-        /// Network of the file.
+        /// Network that the file belongs to.
         file: NetworkId,
-        /// Network of the node.
+        /// Network that the node is in.
         node: NetworkId,
     },
     /// The file exists; no file is ever replaced.
     #[error("{} already exists; choose another name", path.display())]
     Exists {
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
-        /// What the operating system says.
+        /// Error of the operating system.
         source: std::io::Error,
     },
 }
@@ -229,7 +229,7 @@ impl Recovery {
         Ok(look.exported.map(time))
     }
 
-    /// Whether the file should be written again: the last one is older than 30 days.
+    /// Returns `true` if the file should be written again: the last one is older than 30 days.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -271,7 +271,7 @@ impl Recovery {
         Ok(written.await??)
     }
 
-    /// Whether a revocation has not reached all spaces.
+    /// Returns `true` if a revocation has not reached all spaces.
     async fn is_revoking(&self) -> Result<bool, Error> {
         let pending = self.node.person().pending().await?;
         let mut left = pending.iter().map(|(_, what)| what);

@@ -49,7 +49,7 @@ pub struct SpaceInvite {
     pub uses: u64,
     /// When it expires, by the clock of the admitting owner.
     pub expires: SystemTime,
-    /// Whether an owner revoked it.
+    /// `true` if an owner revoked it.
     pub is_revoked: bool,
     /// Members that joined by it. If owners admit more than `uses` at the same time, the first ones
     /// stay.

@@ -71,7 +71,8 @@ impl Teams {
         Ok(is_known.then(|| self.of(id)))
     }
 
-    /// What an id names, for calls such as [`Team::add`]: a team or person that this node knows, else a device.
+    /// Looks up what an id names, for calls such as [`Team::add`]: a team or person that this node
+    /// knows, else a device.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -91,8 +92,8 @@ impl Team {
         self.id
     }
 
-    /// Who is in it, which spaces it is in, and which of those have not followed yet; `None` while it is not
-    /// known here.
+    /// Returns its members, the spaces that it is in, and those of them that have not followed
+    /// yet; `None` while it is not known here.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.

@@ -41,7 +41,7 @@ pub struct StoredOperation {
 pub struct TopicPeer {
     /// Its node id.
     pub peer: VerifyingKey,
-    /// The session with it.
+    /// State of the session with the peer.
     pub session: SessionStatus,
     /// The progress of the catch-up; none before it has begun, and when it is over: the session is
     /// live then.
@@ -395,7 +395,7 @@ impl TopicHandle {
 
     /// Ends the node's interest: sessions are ended cleanly, and both halves of the topic's
     /// streams end: subscriptions give nothing more, and publishing fails with [`Error::Left`].
-    /// What is stored stays stored. [`Node::stream`] opens the topic again, and so does the next
+    /// Stored operations remain. [`Node::stream`] opens the topic again, and so does the next
     /// start if it is kept.
     pub async fn leave(&self) {
         self.node.leave(&self.topic).await;

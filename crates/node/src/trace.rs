@@ -20,7 +20,7 @@ pub struct Trace {
     pub id: Hash,
     /// The topic in which it arrived.
     pub topic: Topic,
-    /// Who signed it, and its place in the log of that author; none if it was refused.
+    /// Author, and place in the log of that author; `None` if it was refused.
     pub place: Option<TracePlace>,
     /// Its progress on this node.
     pub state: TraceState,
@@ -44,7 +44,7 @@ pub struct Trace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TracePlace {
-    /// Who signed it.
+    /// Author of the operation.
     pub author: VerifyingKey,
     /// Hash of the name of its log, if it is not the first one of its author; none for one that is not
     /// stored.

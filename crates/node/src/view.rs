@@ -239,7 +239,7 @@ pub struct ViewStatus {
     pub name: String,
     /// Number of the version.
     pub version: u32,
-    /// Whether it answers, is being built, waits or is stopped.
+    /// State of the view: it answers, is being built, waits or is stopped.
     pub state: ViewState,
     /// The last feed offset that it has applied.
     pub position: u64,
@@ -329,8 +329,8 @@ impl View {
     /// keeps the old state of all that is written, so they should be short.
     ///
     /// # Errors
-    /// What the function returns; [`ViewError::Unknown`] when the view was deleted; [`Error::Closed`] after
-    /// shutdown.
+    /// The error of the function; [`ViewError::Unknown`] when the view was deleted;
+    /// [`Error::Closed`] after shutdown.
     ///
     /// # Panics
     /// When the function does.

@@ -25,7 +25,7 @@ pub(crate) struct Blame(Mutex<Peers>);
 #[derive(Debug, Default)]
 struct Peers {
     by_key: HashMap<VerifyingKey, Peer>,
-    /// What peers brought that were to blame already.
+    /// Shared by all peers that were to blame already.
     shared: Bucket,
     /// When this many are remembered, those that can be are forgotten.
     forget_at: usize,
@@ -54,7 +54,7 @@ impl Bucket {
         self.level
     }
 
-    /// How long until it is down to `free`.
+    /// Returns the time until it is down to `free`.
     fn wait(&mut self, free: usize, per_second: usize, now: Instant) -> Duration {
         let above = self.drain(per_second, now) - free as f64;
         Duration::from_secs_f64((above / per_second as f64).max(0.0)).min(SLOWED_WAIT_MAX)
@@ -69,7 +69,7 @@ impl Peer {
 }
 
 impl Blame {
-    /// How many operations of this peer to check next, and how long to wait before that.
+    /// Returns the number of operations of this peer to check next, and the wait before that.
     pub(crate) fn next(&self, peer: &VerifyingKey, now: Instant) -> (usize, Duration) {
         let mut peers = self.0.lock();
         let Some(one) = peers.by_key.get_mut(peer) else {

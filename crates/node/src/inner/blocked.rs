@@ -9,11 +9,11 @@ use p2panda_core::{Heights, LogId, VerifyingKey};
 use p2panda_store::BlockedLog;
 use tokio::time::Instant;
 
-/// Which logs are blocked. In memory only: after a restart the first wait restarts.
+/// Blocked logs. In memory only: after a restart the first wait restarts.
 #[derive(Debug, Default)]
 pub(crate) struct Blocked(BTreeMap<VerifyingKey, Option<Rest>>);
 
-/// How long a log is told with the height that was seen of it.
+/// Time for which a log is told with the height that was seen of it.
 #[derive(Debug)]
 struct Rest {
     until: Instant,
@@ -21,7 +21,7 @@ struct Rest {
 }
 
 impl Blocked {
-    /// How many logs.
+    /// Returns the number of logs.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

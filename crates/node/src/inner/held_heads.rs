@@ -1,4 +1,4 @@
-//! How many heads of logs the node holds in memory (`docs/protocol/network.md#11`).
+//! Number of heads of logs that the node holds in memory (`docs/protocol/network.md#11`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

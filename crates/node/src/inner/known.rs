@@ -25,7 +25,7 @@ struct Generations {
     old: HashMap<Hash, Standing>,
 }
 
-/// How far an operation has come.
+/// Progress of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// Its signature holds.

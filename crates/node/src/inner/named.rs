@@ -36,7 +36,7 @@ pub(crate) use flush::Flushed;
 pub(crate) use open::{Asked, Opening};
 pub(crate) use registry::Registry;
 
-/// What holds messages in order instead of their author.
+/// Key that holds messages in order instead of their author.
 pub(crate) type KeyOf = Arc<dyn Fn(&Message) -> u64 + Send + Sync>;
 
 /// See the [module](self).
@@ -58,7 +58,7 @@ pub(crate) struct Named {
     reading: tokio::sync::Mutex<()>,
 }
 
-/// What the lock is for.
+/// State under the lock.
 struct State {
     machine: Consumer,
     settings: Settings,
@@ -77,15 +77,15 @@ struct State {
     reads_ahead: bool,
     /// Entries of the last page that was read: this many at most are left when the next one is read ahead.
     page_entries: usize,
-    /// What was read and not delivered.
+    /// Entries that were read and not delivered.
     entries: BTreeMap<(u64, TopicNumber), Box<FeedEntry>>,
     readers: BTreeMap<ReaderNumber, Option<ConsumerError>>,
     last_number: u64,
-    /// What was pruned before it was settled, and who was told of it.
+    /// Prunes of what was not settled, and who was told of them.
     notices: Vec<Notice>,
     /// Rows that the application has to hear of have changed.
     notices_changed: bool,
-    /// What is to be stored next to what the machine has.
+    /// Changes to store next to those of the machine.
     pending: NamedChanges,
     flush: flush::Flush,
 }
@@ -158,7 +158,8 @@ impl From<Covered> for Passing {
 }
 
 impl Passing {
-    /// What a change tells is not covered by having seen the operation.
+    /// Returns `true` if the entry was seen before. Having seen an operation does not cover a
+    /// change of it.
     fn covers(&self, entry: &FeedEntry) -> bool {
         let height = self.heights.get(&entry.header.label());
         let is_change = matches!(entry.content, Content::Change(_));
@@ -239,7 +240,8 @@ impl Named {
         self.next(reader, Some(tokio::time::Instant::now())).await
     }
 
-    /// What can be given of what was read; `None` where more has to be read first, or there is nothing.
+    /// Takes the next of the entries that were read; `None` where more has to be read first, or
+    /// there is nothing.
     fn take_held(self: &Arc<Self>, reader: ReaderNumber) -> Result<Option<Found>, Error> {
         let mut state = self.state.lock();
         self.check_reader(&state, reader)?;
@@ -332,7 +334,7 @@ impl Named {
     }
 }
 
-/// What becomes of messages.
+/// Results of messages.
 impl Named {
     /// Settles messages now, and waits for the disk.
     pub(crate) async fn ack(self: &Arc<Self>, token: Token) -> Result<Answer, Error> {
@@ -468,7 +470,7 @@ impl Named {
 }
 
 impl State {
-    /// Whether it continues.
+    /// Checks that it continues.
     fn check(&self) -> Result<(), ConsumerError> {
         self.end.map_or(Ok(()), Err)
     }
@@ -513,7 +515,8 @@ impl State {
     }
 }
 
-/// Whether no message is delivered any more: this many dead letters are kept, and none is lost.
+/// Returns `true` if no message is delivered any more: this many dead letters are kept, and none
+/// is lost.
 pub(crate) fn is_full_of_dead(dead: u64) -> bool {
     dead >= CONSUMER_DEAD_MAX
 }

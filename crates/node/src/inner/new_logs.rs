@@ -1,5 +1,5 @@
-//! How many logs that are new here a peer may bring at a time (`docs/protocol/sync.md#10`). Anyone
-//! who brings more is slowed: its batches wait, and with them the stream they come from.
+//! Limit of the new logs that a peer may bring at a time (`docs/protocol/sync.md#10`). Anyone who
+//! brings more is slowed: its batches wait, and with them the stream they come from.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,13 +36,14 @@ struct Buckets {
     /// One for all sessions of a peer, the next ones included.
     peers: HashMap<(Topic, VerifyingKey), OfPeer>,
     topics: HashMap<Topic, Bucket>,
-    /// How many logs each has brought since the node started. Of too many, those with most are kept.
+    /// Number of logs that each has brought since the node started. Of too many, those with most
+    /// are kept.
     brought: HashMap<VerifyingKey, u32>,
-    /// How many there may be before the next look for full ones.
+    /// Number of buckets at which the next search for full ones is due.
     until: usize,
 }
 
-/// How many at once, and how long each takes to come back.
+/// Size of a burst, and the time that each of it takes to come back.
 #[derive(Clone, Copy)]
 struct Rate {
     at_once: u32,
@@ -188,8 +189,8 @@ impl NewLogs {
         })
     }
 
-    /// Whether heads in memory leave no room for more than a few of a peer: those that it has brought,
-    /// or all of them.
+    /// Returns `true` if heads in memory leave no room for more than a few of a peer: those that
+    /// it has brought, or all of them.
     fn is_used_up(&self, buckets: &Buckets, peer: &VerifyingKey) -> bool {
         let brought = buckets.brought.get(peer).copied().unwrap_or(0);
         let of_peer = (brought as usize).saturating_mul(HEAD_BYTES);
@@ -268,13 +269,13 @@ impl Bucket {
         self.0 = before + rate.each * new;
     }
 
-    /// How much longer it is overdrawn.
+    /// Returns the time for which it is still overdrawn.
     fn wait(self, rate: Rate, now: Instant) -> Duration {
         let behind = self.0.saturating_duration_since(now);
         behind.saturating_sub(rate.each * rate.at_once)
     }
 
-    /// Whether there is room for all of these.
+    /// Returns `true` if there is room for all of these.
     fn has(self, rate: Rate, logs: u32, now: Instant) -> bool {
         let behind = self.take(rate, logs, now).0;
         behind.saturating_duration_since(now) <= rate.each * rate.at_once

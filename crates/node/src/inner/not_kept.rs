@@ -1,4 +1,4 @@
-//! What peers said that they do not keep of a topic (`docs/protocol/link.md#12`).
+//! Logs that peers said they do not keep of a topic (`docs/protocol/link.md#12`).
 
 use std::collections::BTreeMap;
 

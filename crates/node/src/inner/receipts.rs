@@ -64,7 +64,7 @@ impl Known {
 /// Two branches of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Branches {
-    /// Whether a peer holds ours.
+    /// `true` if a peer holds ours.
     pub(crate) held: bool,
 }
 
@@ -119,7 +119,8 @@ impl Receipts {
         self.changed.notify_waiters();
     }
 
-    /// Whether peers have to be asked for a receipt of this entry. They take this many logs, and no more.
+    /// Returns `true` if peers have to be asked for a receipt of this entry. They take this many
+    /// logs, and no more.
     pub(crate) fn want(&self, log: Option<LogName>, seq: u32) -> Result<bool, Error> {
         let mut inner = self.inner.lock();
         let before = inner.wanted.get(&log).copied();

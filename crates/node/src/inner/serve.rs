@@ -455,7 +455,7 @@ impl Responder {
     }
 }
 
-/// Whether every operation of a batch is stored, by now or before.
+/// Returns `true` if every operation of a batch is stored, by now or before.
 fn all_stored(report: &IngestReport) -> bool {
     report.rejected + report.early + report.blocked + report.dropped == 0
 }

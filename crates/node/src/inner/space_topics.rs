@@ -1,4 +1,4 @@
-//! Which topics carry spaces, without asking the engine each time.
+//! Topics that carry spaces, without asking the engine each time.
 
 use std::collections::HashSet;
 
@@ -34,7 +34,7 @@ impl SpaceTopics {
         }
     }
 
-    /// Whether the topic carries one, or is about to.
+    /// Returns `true` if the topic carries one, or is about to.
     pub(crate) async fn has(&self, queue: &Queue, topic: &Topic) -> Result<bool, Error> {
         if self.begun.read().contains(topic) {
             return Ok(true);

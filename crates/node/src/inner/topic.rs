@@ -1,4 +1,4 @@
-//! What a node keeps for each topic it is interested in.
+//! State of a node for each topic it is interested in.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -54,7 +54,7 @@ impl Topics {
         &self.blocking
     }
 
-    /// How many heads the sessions of all topics hold.
+    /// Returns the counter of the heads that the sessions of all topics hold.
     pub(crate) fn heads(&self) -> &HeldHeads {
         &self.heads
     }
@@ -183,7 +183,7 @@ pub(crate) struct TopicState {
 /// The heads of a topic.
 struct KnownHeads {
     heads: SharedHeads,
-    /// Whether all that was stored before is in them.
+    /// Set once all that was stored before is in them.
     read: OnceCell<()>,
     held: OfTopic,
 }
@@ -204,7 +204,7 @@ struct FeedState {
     left: Option<Leaving>,
 }
 
-/// What ends a topic.
+/// Reason to end a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     /// The application left it.
@@ -243,7 +243,7 @@ impl TopicState {
         known.raise(heights, log_id, blocked, Instant::now());
     }
 
-    /// How many logs are blocked.
+    /// Returns the number of blocked logs.
     pub(crate) fn blocked(&self) -> usize {
         self.blocked.lock().len()
     }
@@ -289,7 +289,8 @@ impl TopicState {
         );
     }
 
-    /// How many arrivals there are above this one, at most; many if nothing came since the start.
+    /// Returns the maximum number of arrivals above this one; many if nothing came since the
+    /// start.
     pub(crate) fn arrived_since(&self, arrival: u64) -> u64 {
         above(self.arrivals.borrow().last(), arrival)
     }
@@ -320,8 +321,8 @@ impl TopicState {
         Ok(known.heads.clone())
     }
 
-    /// What a commit changed in the heads. Where they are to be looked up again, the next session
-    /// does so.
+    /// Applies the changes of a commit to the heads. Heads that have to be looked up again are
+    /// read by the next session.
     fn follow(&self, change: &TopicChange) {
         let mut known = self.heads.lock();
         match &*known {
@@ -419,7 +420,7 @@ impl TopicState {
         }
     }
 
-    /// What peers do not keep of the topic.
+    /// Returns what peers do not keep of the topic.
     pub(crate) fn not_kept(&self) -> &NotKeptBy {
         &self.not_kept
     }
@@ -462,7 +463,7 @@ impl TopicState {
         (!refusers.is_empty()).then(|| Error::NotKept(Refusers(refusers)))
     }
 
-    /// What peers have of the own log.
+    /// Returns what peers have of the own log.
     pub(crate) fn receipts(&self) -> &Receipts {
         &self.receipts
     }
@@ -561,7 +562,7 @@ async fn session_ended(events: Option<&mut broadcast::Receiver<NetEvent>>) {
 pub(crate) struct Feed(Watcher<FeedState>);
 
 impl Feed {
-    /// Whether it has grown since it was marked.
+    /// Returns `true` if it has grown since it was marked.
     pub(crate) fn has_grown(&self) -> bool {
         self.0.has_changed()
     }
@@ -578,7 +579,7 @@ impl Feed {
         Some(newest.collect())
     }
 
-    /// How many offsets there are above this one, at most; many if nothing came since the start.
+    /// Returns the maximum number of offsets above this one; many if nothing came since the start.
     pub(crate) fn above(&self, offset: u64) -> u64 {
         above(self.0.borrow().tail.last(), offset)
     }

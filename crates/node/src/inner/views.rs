@@ -61,7 +61,7 @@ pub(crate) struct Running {
     phase: watch::Sender<Phase>,
     /// Threads that have not ended, among them those that were given up.
     threads: watch::Sender<usize>,
-    /// Whether the function may be called at the moment.
+    /// `true` if the function may be called at the moment.
     working: watch::Sender<bool>,
     start: Instant,
     /// When the call began that runs, in microseconds since the start; 0: none does.
@@ -82,7 +82,7 @@ struct Control {
     closed: bool,
 }
 
-/// How far a version is.
+/// Progress of a version.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Phase {
     pub(crate) answers: bool,
@@ -223,7 +223,7 @@ impl Running {
         self.ended();
     }
 
-    /// Whether a thread is the one that works.
+    /// Returns `true` if a thread is the one that works.
     pub(crate) fn is_current(&self, generation: u64) -> bool {
         let control = self.control.lock();
         !control.closed && control.generation == generation
@@ -272,7 +272,7 @@ impl Running {
         self.now_us().saturating_sub(since_us)
     }
 
-    /// How long the call has taken that runs; zero if none does.
+    /// Returns the time that the running call has taken; zero if none runs.
     pub(crate) fn call_takes(&self) -> Duration {
         match self.busy_us.load(Ordering::SeqCst) {
             0 => Duration::ZERO,
@@ -286,7 +286,7 @@ impl Running {
         (control.generation, self.offset.load(Ordering::SeqCst))
     }
 
-    /// Whether the function may be called at the moment, and whenever that changes.
+    /// Returns whether the function may be called at the moment, and signals when that changes.
     pub(crate) fn works(&self) -> watch::Receiver<bool> {
         self.working.subscribe()
     }

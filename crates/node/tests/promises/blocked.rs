@@ -136,7 +136,7 @@ async fn a_blocked_log_goes_on_when_its_author_prunes() {
     .await;
 }
 
-/// What a quota refused crosses once, and comes when there is room.
+/// Checks that what a quota refused crosses once, and comes when there is room.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_author_above_its_quota_is_not_sent_again_until_it_prunes() {
     let (network, topic) = (network(), topic());

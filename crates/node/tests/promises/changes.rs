@@ -95,7 +95,8 @@ async fn open(node: &Node, name: &str, topic: Topic) -> Consumer {
     node.consumer(name).topics([topic]).open().await.unwrap()
 }
 
-/// What it is given next, all of which it settles: texts, or the first place of what was withdrawn.
+/// Returns what it is given next, all of which it settles: texts, or the first place of what was
+/// withdrawn.
 async fn given(consumer: &mut Consumer) -> Vec<String> {
     let mut given = Vec::new();
     for delivery in rest(consumer).await {

@@ -38,7 +38,7 @@ pub fn seed() -> u64 {
     seed.unwrap_or(u64::from(std::process::id()))
 }
 
-/// How often the node of the next test is killed.
+/// Returns the number of kills of the next test.
 fn kills() -> usize {
     let kills = std::env::var("P2PANDA_KILLS").ok();
     kills.and_then(|kills| kills.parse().ok()).unwrap_or(200)

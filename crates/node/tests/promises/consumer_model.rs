@@ -9,7 +9,7 @@ use crate::consumer_kills::{Dice, copy, seed};
 use crate::consumers::LATE;
 use crate::nodes::{self, PATIENCE, network, topic};
 
-/// What must become of a consumer, as plainly as it can be said.
+/// Model of a consumer, as plain as possible.
 #[derive(Debug, Default)]
 struct Model {
     waiting: BTreeSet<u64>,
@@ -181,7 +181,7 @@ impl Side {
         self.model.sought(live, from);
     }
 
-    /// What can be seen of it without reading.
+    /// Checks what can be seen of it without reading.
     async fn check(&mut self) {
         let handle = self.reader().handle().clone();
         let info = handle.info();
@@ -203,7 +203,7 @@ impl Side {
     }
 }
 
-/// What the feed holds; what is new is there for everybody.
+/// Reads what the feed holds; what is new is there for everybody.
 async fn look(node: &Node, topic: Topic, sides: &mut [Side; 2], live: &mut BTreeSet<u64>) {
     let (mut now, mut from) = (BTreeSet::new(), 0);
     let handle = sides[0].reader().handle().clone();

@@ -1,4 +1,4 @@
-//! Who of several readers gets a message (`docs/protocol/consumers.md#7`).
+//! Distribution of messages to several readers (`docs/protocol/consumers.md#7`).
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -98,7 +98,7 @@ fn is_gone(error: &Error) -> bool {
     matches!(&**corrupt, Corrupt::Store(error) if *error.kind() == StoreErrorKind::Gone)
 }
 
-/// What is done to the files of a running node ends it as a whole.
+/// Checks that a change to the files of a running node ends it as a whole.
 async fn ends_when(removed: impl FnOnce(&Path)) {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("node");
@@ -203,7 +203,7 @@ fn a_full_disk_is_waited_for() {
     }
 }
 
-/// What the test before runs. Run as a test of its own, it does nothing.
+/// Child process of the test before. Run as a test of its own, it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_on_a_small_disk() {
     let Some(disk) = std::env::var_os(SMALL_DISK).map(PathBuf::from) else {

@@ -28,7 +28,7 @@ async fn has_sent(node: &Node, topic: Topic) {
     .await;
 }
 
-/// How often a text of bytes stands in the files of a directory.
+/// Counts how often bytes occur in the files of a directory.
 pub fn occurrences(dir: &Path, bytes: &[u8]) -> usize {
     let files = std::fs::read_dir(dir).unwrap();
     let count = |path: &Path| {

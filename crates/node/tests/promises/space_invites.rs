@@ -7,7 +7,7 @@ use p2panda::{Error, Event, InviteError, Node, Role, SpaceNews, Ticket};
 use crate::nodes::{introduce, network, temporary, until};
 use crate::spaces::{has_members, said};
 
-/// What is told of a space next, of which something holds.
+/// Waits for the next event of a space for which something holds.
 async fn told(events: &mut p2panda::Events, is_it: impl Fn(&SpaceNews) -> bool) -> SpaceNews {
     let waited = tokio::time::timeout(crate::nodes::PATIENCE, async {
         loop {
@@ -20,7 +20,7 @@ async fn told(events: &mut p2panda::Events, is_it: impl Fn(&SpaceNews) -> bool) 
     waited.await.expect("it is told in time")
 }
 
-/// What goes through a chat and comes out of it.
+/// Sends a ticket through a chat, as text.
 fn as_text(ticket: &Ticket) -> Ticket {
     ticket.to_string().parse().unwrap()
 }

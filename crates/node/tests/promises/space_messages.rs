@@ -24,7 +24,7 @@ async fn texts_of(rx: &mut Subscription, count: usize) -> Vec<String> {
     texts
 }
 
-/// What the feed of a node shows with content, sorted.
+/// Returns the content that the feed of a node shows, sorted.
 async fn shown(node: &Node, space: &Space) -> Vec<String> {
     let feed = node.topic(space.topic());
     let feed = feed.messages(0, 512, usize::MAX).await.unwrap();
@@ -100,7 +100,7 @@ async fn three_members_with_a_key_per_message() {
     assert_eq!(shown(&c, &space).await, ["from a", "from b", "from c"]);
 }
 
-/// What was opened once is read again from what is kept; the operations stay sealed.
+/// Checks that what was opened once is read again from what is kept; the operations stay sealed.
 #[tokio::test(flavor = "multi_thread")]
 async fn kept_plaintext_is_read_again_after_a_restart() {
     let network = network();

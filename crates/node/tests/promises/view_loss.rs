@@ -1,4 +1,4 @@
-//! What a view with a filter lacks when its feed has lost messages (`docs/protocol/views.md#3`).
+//! Losses of a view with a filter when its feed has lost messages (`docs/protocol/views.md#3`).
 
 use p2panda::{ConsumerFilter, ViewState};
 

@@ -25,7 +25,7 @@ async fn counts(node: &Node, topic: Topic, version: u32) -> View {
     view.start().await.unwrap()
 }
 
-/// How many entries it has, once it has caught up, if all came once and in order.
+/// Returns the number of entries, once it has caught up, if all came once and in order.
 async fn count(view: &View) -> Option<i64> {
     let caught_up = async {
         // What is read is the version that answers.

@@ -705,7 +705,7 @@ fn child(dir: &Path) -> Child {
         .unwrap()
 }
 
-/// What the next test kills. Run as a test of its own, it does nothing.
+/// Child process that the next test kills. Run as a test of its own, it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_with_a_view() {
     let Some(dir) = std::env::var_os(VIEW_DIR).map(PathBuf::from) else {

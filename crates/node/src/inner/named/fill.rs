@@ -102,7 +102,7 @@ impl Named {
         }
     }
 
-    /// Whether something has to be read.
+    /// Returns `true` if something has to be read.
     pub(super) fn is_behind(&self, state: &mut State) -> bool {
         self.note_grown(state);
         state.lacks_next()
@@ -193,7 +193,7 @@ impl Named {
 }
 
 impl State {
-    /// Whether a topic may have an entry before the next one that can be delivered.
+    /// Returns `true` if a topic may have an entry before the next one that can be delivered.
     fn lacks_next(&self) -> bool {
         let head = self.machine.head().map(|(offset, _)| offset);
         let mut unread = self.unread.iter();
@@ -222,8 +222,8 @@ impl State {
         (wanted, rows.clamp(1, FEED_PAGE_ROWS_MAX))
     }
 
-    /// Whether an entry withdraws what this consumer found withdrawn when it came to it. Where
-    /// heights are skipped, somebody else came to it.
+    /// Returns `true` if an entry withdraws what this consumer found withdrawn when it came to it.
+    /// Where heights are skipped, somebody else came to it.
     fn has_passed(&self, number: TopicNumber, entry: &FeedEntry) -> bool {
         let source = self.sources.get(&number);
         let is_plain = source.is_some_and(|source| source.covered.is_none());
@@ -295,7 +295,7 @@ impl State {
     }
 }
 
-/// What holds the entries of pages in order.
+/// Returns the keys that hold the entries of pages in order.
 fn keys(pages: &[(Wanted, FeedPage)], key_of: Option<Option<KeyOf>>) -> Vec<Vec<u64>> {
     let key = |entry| key(entry, key_of.as_ref());
     let pages = pages.iter();
@@ -304,7 +304,8 @@ fn keys(pages: &[(Wanted, FeedPage)], key_of: Option<Option<KeyOf>>) -> Vec<Vec<
         .collect()
 }
 
-/// What holds an entry in order: nothing, its author, or what the application says.
+/// Returns the key that holds an entry in order: nothing, its author, or what the application
+/// says.
 pub(super) fn key(entry: &FeedEntry, key_of: Option<&Option<KeyOf>>) -> u64 {
     match key_of {
         None => 0,

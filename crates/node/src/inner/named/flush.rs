@@ -27,7 +27,7 @@ pub(super) struct Flush {
     soon: bool,
 }
 
-/// How far it came.
+/// Position up to which it came.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flushed {
     version: u64,

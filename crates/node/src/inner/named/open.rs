@@ -46,7 +46,8 @@ pub(crate) struct Asked {
     pub take_over: bool,
 }
 
-/// Whether it is made where there is none, and whether somebody reads with it.
+/// Way to open a consumer: whether it is made where there is none, and whether somebody reads with
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
     Reader,
