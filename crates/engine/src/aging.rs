@@ -13,12 +13,12 @@ pub struct Retention {
     pub age: Option<Duration>,
     /// Age in single topics.
     pub topics: BTreeMap<Topic, Option<Duration>>,
-    /// Whether to delete also what consumers have not settled and views have not applied.
+    /// `true` to delete also what consumers have not settled and views have not applied.
     pub unread: bool,
 }
 
 impl Retention {
-    /// Whether any topic has an age.
+    /// Returns `true` if any topic has an age.
     pub fn is_any(&self) -> bool {
         self.age.is_some() || self.topics.values().any(Option::is_some)
     }

@@ -1,4 +1,4 @@
-//! What the engine answers: to one command, and to everybody after a commit.
+//! Answers of the engine: to one command, and to everybody after a commit.
 
 use p2panda_core::limits::{
     DEPENDENCIES_MAX, PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX,
@@ -16,11 +16,11 @@ use crate::space_news::SpaceNews;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It is stored.
+    /// It is stored now.
     Stored {
         /// Its arrival number.
         arrival: u64,
-        /// Whether it is the first of its log here.
+        /// `true` if it is the first operation of its log here.
         new_log: bool,
     },
     /// It was stored before.
@@ -59,7 +59,7 @@ pub struct Published {
 /// Bodies of a branch that was given up that were published again, stored and synced to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Republished {
-    /// How many; 0: all are.
+    /// Number of published operations; 0: all are.
     pub published: u64,
 }
 
@@ -73,7 +73,7 @@ pub enum PublishError {
     /// Header and body are more than this node takes.
     #[error("the operation would take {bytes} bytes, at most {bytes_max} are possible")]
     TooLarge {
-        /// What it would take, frame included.
+        /// Size that the operation would have, frame included.
         bytes: usize,
         /// The limit.
         bytes_max: usize,
@@ -84,7 +84,7 @@ pub enum PublishError {
         {PUBLISH_BATCH_OPERATIONS_MAX} of {PUBLISH_BATCH_BYTES_MAX} bytes are possible"
     )]
     TooMany {
-        /// How many there are.
+        /// Number of operations.
         operations: usize,
         /// Bytes of their bodies.
         bytes: usize,
@@ -104,7 +104,7 @@ pub enum PublishError {
     /// A message is to come after too many others.
     #[error("a message can come after {DEPENDENCIES_MAX} others at most, not {parents}")]
     TooManyParents {
-        /// How many.
+        /// Number of parents.
         parents: usize,
     },
     /// The topic carries a space, and this node cannot write in it.
@@ -136,7 +136,7 @@ pub enum PublishError {
         pull_offer(*.held)
     )]
     OwnFork {
-        /// Whether a peer is known to hold our branch: then the log cannot be pulled.
+        /// `true` if a peer is known to hold our branch: then the log cannot be pulled.
         held: bool,
     },
     /// Too much waits for a peer to send our own newer operations.
@@ -167,7 +167,7 @@ pub enum StorageWait {
 }
 
 impl StorageWait {
-    /// What an error waits for; `None`: waiting does not help.
+    /// Returns what an error waits for; `None`: waiting does not help.
     pub(crate) fn of(error: &StoreError) -> Option<StorageWait> {
         match error.kind() {
             StoreErrorKind::Busy => Some(StorageWait::Busy),
@@ -178,7 +178,7 @@ impl StorageWait {
 }
 
 impl PublishError {
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
@@ -217,18 +217,18 @@ pub struct EarlyTrace {
     pub seq: u32,
     /// Sequence number of the next operation that the log takes.
     pub next: u32,
-    /// Who brought it; none if it was imported.
+    /// Peer that sent it; `None` if it was imported.
     pub peer: Option<VerifyingKey>,
 }
 
-/// What a commit changed.
+/// Changes by a commit.
 #[derive(Debug, Default)]
 pub struct Committed {
     /// Topics with something new.
     pub topics: Vec<TopicChange>,
-    /// Whether an operation of our own is among it.
+    /// `true` if an operation of our own is among it.
     pub own: bool,
-    /// What else is worth telling.
+    /// Further events to report.
     pub events: Vec<EngineEvent>,
     /// Operations that it stored.
     pub operations: u64,
@@ -238,7 +238,7 @@ pub struct Committed {
     pub entries: u64,
 }
 
-/// What is new in a topic.
+/// News of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicChange {
     /// The topic that this is about.
@@ -253,7 +253,7 @@ pub struct TopicChange {
     pub recent: Vec<RecentOperation>,
     /// Operations that had been stored before were deleted, or got their body or another offset.
     pub rewritten: bool,
-    /// Which heads of logs changed.
+    /// Changed heads of logs.
     pub heads: HeadsChange,
     /// The heads are to be looked up again: peers are told another height of our own log than
     /// before.
@@ -267,7 +267,7 @@ pub struct RecentOperation {
     pub arrival: u64,
     /// Its place in the feed, if it has one by now.
     pub offset: Option<u64>,
-    /// What is shown of it there.
+    /// Content that is shown there.
     pub content: Option<Content>,
     /// Header and body, in memory of their own.
     pub operation: Operation,
@@ -289,7 +289,7 @@ impl RecentOperation {
     }
 }
 
-/// What an operator may want to know.
+/// Event for the operator of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineEvent {
@@ -317,7 +317,7 @@ pub enum EngineEvent {
         topic: Topic,
         /// Both headers.
         fork: Fork,
-        /// Who sent the second one.
+        /// Peer that sent the second one.
         peer: Option<VerifyingKey>,
     },
     /// That author is ourselves: a copy of this directory is in use. The log is closed.
@@ -326,9 +326,9 @@ pub enum EngineEvent {
         topic: Topic,
         /// Both headers.
         fork: Fork,
-        /// Who sent the second one.
+        /// Peer that sent the second one.
         peer: Option<VerifyingKey>,
-        /// Whether that peer showed that it holds our branch and not the other one.
+        /// `true` if that peer showed that it holds our branch and not the other one.
         ours: bool,
     },
     /// Where it is looked for at which place the branches of our own log part: peers are told another
@@ -347,7 +347,7 @@ pub enum EngineEvent {
         id: Hash,
         /// Why.
         reason: RejectReason,
-        /// Who sent it.
+        /// Peer that sent it.
         peer: Option<VerifyingKey>,
     },
     /// A log cannot continue here, since its next operation is not taken
@@ -355,7 +355,7 @@ pub enum EngineEvent {
     LogBlocked {
         /// The topic that this is about.
         topic: Topic,
-        /// Which one, and why.
+        /// Blocked log, and why.
         log: BlockedLog,
     },
     /// A log that was blocked continues.
@@ -376,7 +376,7 @@ pub enum EngineEvent {
     },
     /// Something was pruned that a named consumer had not settled.
     PrunedUnsettled {
-        /// Which one.
+        /// Affected consumer.
         consumer: NamedKey,
     },
     /// A peer has more of our own log: publishing waits for it.
@@ -398,7 +398,7 @@ pub enum EngineEvent {
         /// Why.
         reason: StorageWait,
     },
-    /// What waited for the storage is stored.
+    /// Operations that waited for the storage are stored.
     StorageGoesOn,
     /// Our own logs are back where a newer copy had left them: publishing continues.
     OwnLogPulled,

@@ -64,7 +64,7 @@ pub(crate) struct Sealer {
     node: VerifyingKey,
     source: u8,
     secret: Key,
-    /// What the secret was made with, and what a key is wrapped with next.
+    /// Salt of the secret, and of the next wrapped key.
     salt: [u8; 32],
     /// The key of all rows, before there are any.
     drawn: Option<Key>,
@@ -336,7 +336,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// What seals and opens the plaintext of messages, once there are keys.
+    /// Returns what seals and opens the plaintext of messages, once there are keys.
     pub fn plaintexts(&self) -> Option<Arc<dyn Plaintexts>> {
         let keys = self.keys.as_ref()?;
         Some(Arc::clone(&keys.plaintexts) as Arc<dyn Plaintexts>)

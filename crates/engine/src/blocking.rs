@@ -78,7 +78,7 @@ pub(crate) fn appended(
     }
 }
 
-/// What is not taken of a log would be taken now, or is of no matter any more.
+/// Reports a log as unblocked: its operations would be accepted now, or do not matter any more.
 pub(crate) fn goes_on(
     turn: &mut Turn<'_>,
     (topic, key): (Topic, TopicKey),
@@ -112,8 +112,8 @@ fn set(turn: &mut Turn<'_>, topic: &TopicRef, log: BlockedLog) -> Result<(), Sto
     Ok(())
 }
 
-/// Whether it continues a log with this head in this topic. Extensions that cannot be read do not say
-/// which log it is; the operation before it does.
+/// Returns `true` if it continues a log with this head in this topic. Extensions that cannot be
+/// read do not say which log it is; the operation before it does.
 fn is_next(topic: &TopicRef, header: &Header, head: Option<Head>) -> bool {
     let of_topic = match header.node_extensions() {
         Ok(extensions) => topic.has_log(&extensions),

@@ -74,7 +74,7 @@ pub(crate) fn held(
     Ok(())
 }
 
-/// Whether the branching point is known, or else from where the other branch must be sent.
+/// Finds the branching point, or else from where the other branch must be sent.
 fn look_further(
     turn: &mut Turn<'_>,
     log: &Log,
@@ -106,7 +106,7 @@ fn look_further(
     Ok(())
 }
 
-/// Whether an operation of the other branch follows what we have before it.
+/// Returns `true` if an operation of the other branch follows what we have before it.
 fn follows(turn: &mut Turn<'_>, log: &Log, other: &Header) -> Result<bool, StoreError> {
     let Some(before) = other.seq().checked_sub(1) else {
         return Ok(true);
@@ -115,8 +115,8 @@ fn follows(turn: &mut Turn<'_>, log: &Log, other: &Header) -> Result<bool, Store
     Ok(ours.is_some_and(|ours| other.backlink() == Some(ours.id())))
 }
 
-/// Whether the peer has shown the operation of ours first that this one contradicts: of the two it holds
-/// that one.
+/// Returns `true` if the peer has shown the operation of ours first that this one contradicts: of
+/// the two it holds that one.
 fn shows_ours(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -150,7 +150,7 @@ pub(crate) fn refusal(
     })
 }
 
-/// Whether a log of ours is closed: no wait for more of it admits a publish.
+/// Returns `true` if a log of ours is closed: no wait for more of it admits a publish.
 pub(crate) fn is_closed(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -160,7 +160,7 @@ pub(crate) fn is_closed(
     Ok(stopped && !is_pulled(turn, topic, label)?)
 }
 
-/// Whether our branch of a log was given up, and the other one is not here yet.
+/// Returns `true` if our branch of a log was given up, and the other one is not here yet.
 pub(crate) fn is_pulled(
     turn: &Turn<'_>,
     topic: &TopicRef,

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use p2panda_core::limits::{CATCH_UP_ENDS_MAX, PROGRESS_BYTES_PER_SECOND_MIN, PROGRESS_TIMEOUT};
 
-/// What a session that counts stores within the time limit, in bytes.
+/// Bytes that a session must store within the time limit to count.
 const PROGRESS_BYTES: u64 = PROGRESS_BYTES_PER_SECOND_MIN * PROGRESS_TIMEOUT.as_secs();
 const PROGRESS_US: u64 = PROGRESS_TIMEOUT.as_micros() as u64;
 
@@ -33,7 +33,7 @@ struct CatchUp {
     until_us: u64,
 }
 
-/// How waiting for sessions ended.
+/// Result of waiting for sessions.
 #[derive(Clone, Copy)]
 pub(crate) struct End {
     /// Nothing that counts has a number below this one.
@@ -120,22 +120,22 @@ impl CatchUps {
         self.lapses.first().map(|(until_us, _)| *until_us)
     }
 
-    /// Whether the session is in catch-up, fast enough or not.
+    /// Returns `true` if the session is in catch-up, fast enough or not.
     pub fn includes(&self, session: u64) -> bool {
         self.sessions.contains_key(&session)
     }
 
-    /// Whether no session is in catch-up.
+    /// Returns `true` if no session is in catch-up.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
 
-    /// What waits from now on waits for all sessions up to this number; `None`: there is none.
+    /// Returns the last session that an operation waits for from now on; `None`: there is none.
     pub fn awaited(&self) -> Option<u64> {
         (!self.counted.is_empty()).then_some(self.numbers)
     }
 
-    /// How waiting for all sessions up to this number ended, if it has.
+    /// Returns the result of waiting for all sessions up to this number, if it has ended.
     pub fn end_of(&self, awaited: u64) -> Option<End> {
         let place = self.ends.partition_point(|end| end.below <= awaited);
         self.ends.get(place).copied()

@@ -94,7 +94,7 @@ impl Consumer {
         self.places.get(topic).map(Place::read)
     }
 
-    /// Whether an entry is known and not settled.
+    /// Returns `true` if an entry is known and not settled.
     pub fn holds(&self, topic: TopicNumber, offset: u64) -> bool {
         let place = self.places.get(topic);
         place.is_some_and(|place| place.holds(offset))
@@ -127,7 +127,7 @@ impl Consumer {
         Ok(Answer::Done)
     }
 
-    /// Whether everything of a topic up to an offset was delivered, or is settled.
+    /// Returns `true` if everything of a topic up to an offset was delivered, or is settled.
     pub fn has_given(&self, topic: TopicNumber, offset: u64) -> bool {
         let place = self.places.get(topic);
         place.is_some_and(|place| place.has_given(offset))
@@ -181,7 +181,7 @@ impl Consumer {
         Ok(Answer::Done)
     }
 
-    /// How often the entry at an offset was delivered; `None` if it is settled.
+    /// Returns the number of deliveries of the entry at an offset; `None` if it is settled.
     fn given_at(&self, topic: TopicNumber, offset: u64) -> Result<Option<u32>, TokenError> {
         let place = self.places.get(topic).ok_or(TokenError::NotDelivered)?;
         match place.stand(offset) {
@@ -224,16 +224,15 @@ impl Consumer {
         room.min(CONSUMER_AHEAD_MAX.saturating_sub(self.behind))
     }
 
-    /// What is offered next of a topic, and lies above an offset, was read from a feed that reached so
-    /// far.
+    /// Notes that the feed was read up to `feed_end` for what lies above an offset of a topic.
     pub fn sight(&mut self, topic: TopicNumber, after: u64, feed_end: u64) {
         if let Some(place) = self.places.get_mut(topic) {
             place.sight(after, feed_end);
         }
     }
 
-    /// Whether the entry of an operation that stood at `first` before tells this consumer nothing,
-    /// since it was no longer there when the consumer came to it.
+    /// Returns `true` if the entry of an operation that stood at `first` before tells this
+    /// consumer nothing, since it was no longer there when the consumer came to it.
     pub fn has_passed(&self, topic: TopicNumber, first: u64, offset: u64) -> bool {
         let place = self.places.get(topic);
         place.is_some_and(|place| place.has_passed(first, offset))
@@ -266,8 +265,8 @@ impl Consumer {
         }
     }
 
-    /// Whether [`Consumer::changes`] must be stored before the next delivery: it may be the one that
-    /// ends this process, and has to count then.
+    /// Returns `true` if [`Consumer::changes`] must be stored before the next delivery: it may be
+    /// the one that ends this process, and has to count then.
     pub fn marks_first(&self) -> bool {
         let Some((offset, topic)) = self.ready.first() else {
             return false;
@@ -476,7 +475,7 @@ impl Consumer {
         }
     }
 
-    /// Whether an entry was delivered as often as is allowed.
+    /// Returns `true` if an entry was delivered as often as is allowed.
     fn is_spent(&self, deliveries: u32) -> bool {
         self.config
             .deliveries_max

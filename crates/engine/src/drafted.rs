@@ -3,7 +3,7 @@
 use p2panda_core::Topic;
 use p2panda_encryption::{Sealed, Sealing};
 
-/// What is to be sealed for many members; pure, so that any thread can do it.
+/// Work of sealing for many members; pure, so that any thread can do it.
 #[derive(Debug)]
 pub struct DraftWork {
     topic: Topic,
@@ -41,7 +41,7 @@ impl DraftWork {
 }
 
 impl Drafted {
-    /// Which draft it is of.
+    /// Returns the number of its draft.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }

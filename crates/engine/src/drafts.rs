@@ -1,4 +1,4 @@
-//! Which changes of ours are drawn before they are made (`docs/protocol/streams.md#7`).
+//! Changes of ours that are drawn before they are made (`docs/protocol/streams.md#7`).
 
 use p2panda_core::Topic;
 use p2panda_core::limits::{SPACE_DRAFTS_MAX, SPACE_SEALED_AT_ONCE_MAX};
@@ -11,7 +11,7 @@ use crate::space_command::SpaceChange;
 use crate::state::State;
 use crate::turn::Turn;
 
-/// Whether a change waits: what it seals is computed elsewhere, by now or already.
+/// Returns `true` if a change waits: what it seals is computed elsewhere, by now or already.
 pub(crate) fn waits(turn: &mut Turn<'_>, topic: &Topic, planned: &Planned) -> bool {
     if !turn.state.spaces.drafts.is_on() {
         return false;
@@ -46,12 +46,12 @@ pub(crate) fn waits(turn: &mut Turn<'_>, topic: &Topic, planned: &Planned) -> bo
     }
 }
 
-/// Whether a change makes somebody a member, which needs a healed space.
+/// Returns `true` if a change makes somebody a member, which needs a healed space.
 pub(crate) fn adds(change: &SpaceChange) -> bool {
     matches!(change, SpaceChange::Add(..) | SpaceChange::AddGroup(..))
 }
 
-/// What a change does, as far as secrets are made for many.
+/// Returns the part of a change for which secrets are made for many.
 pub(crate) fn planned(change: &SpaceChange) -> Option<Planned> {
     let individual = |member| Member::Individual(member);
     Some(match change {

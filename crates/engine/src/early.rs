@@ -57,7 +57,7 @@ struct Numbered {
 
 type Position = (Topic, VerifyingKey, u32);
 
-/// How an early operation leaves the buffer.
+/// Way in which an early operation leaves the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
     Session(u64),
@@ -271,7 +271,7 @@ impl Candidate {
         self.operation.header.as_bytes().len() + body
     }
 
-    /// Whether the other one is the same operation with its body, and this one is not.
+    /// Returns `true` if the other one is the same operation with its body, and this one is not.
     fn lacks_body_of(&self, other: &Candidate) -> bool {
         self.operation.body.is_none()
             && other.operation.body.is_some()

@@ -33,7 +33,7 @@ use crate::turn::Turn;
 use crate::views::ViewQueue;
 use crate::{idle, pipeline};
 
-/// How an engine is opened.
+/// Options of opening an engine.
 pub struct Options {
     /// The signing key, if the caller has it; otherwise that of the directory, or a new one.
     pub key: Option<SigningKey>,
@@ -41,14 +41,14 @@ pub struct Options {
     pub key_elsewhere: bool,
     /// Where guard files live (`$XDG_STATE_HOME/p2panda`). `None`: no guard file.
     pub guard_dir: Option<PathBuf>,
-    /// What to do if the directory turns out to be an older copy.
+    /// Action to take if the directory turns out to be an older copy.
     pub restored: Option<RestoredAction>,
-    /// How long an operation waits for a dependency that does not come
+    /// Time for which an operation waits for a dependency that does not come
     /// (`docs/protocol/streams.md#6`).
     pub causal_wait: Duration,
-    /// How long an operation waits in any case, also while sessions in catch-up go on.
+    /// Time for which an operation waits in any case, also while sessions in catch-up go on.
     pub causal_wait_max: Duration,
-    /// How long publishing waits for peers that claim to have more of our own log and do not
+    /// Time for which publishing waits for peers that claim to have more of our own log and do not
     /// show it, all of them together (`docs/protocol/streams.md#16`).
     pub own_log_wait: Duration,
     /// For how long an idempotency key is remembered (`docs/protocol/streams.md#3`).
@@ -58,11 +58,11 @@ pub struct Options {
     /// Time for which plaintext of the message scheme is kept
     /// (`docs/protocol/spaces-message.md#7`).
     pub plaintext_kept: Duration,
-    /// How much is kept of others at most (`docs/protocol/streams.md#21`).
+    /// Storage limits for the data of others (`docs/protocol/streams.md#21`).
     pub quotas: Quotas,
     /// Maximum age of content by other authors (`docs/protocol/streams.md#22`).
     pub retention: Retention,
-    /// What peers may make the node hold; early operations are charged to it.
+    /// Memory that peers may make the node hold; early operations are charged to it.
     pub budget: Option<Budget>,
     /// Pruned operations that are deleted in one transaction. What is more goes in steps between
     /// the batches.
@@ -71,9 +71,10 @@ pub struct Options {
     pub at_rest: AtRest,
     /// Where it came from so far, if that changes with this open.
     pub at_rest_before: Option<AtRest>,
-    /// Whether the plaintext of messages of spaces is sealed in the database (`docs/protocol/at-rest.md#5`).
+    /// `true` if the plaintext of messages of spaces is sealed in the database
+    /// (`docs/protocol/at-rest.md#5`).
     pub seal_messages: bool,
-    /// What random numbers are drawn from. `None`: the system's generator.
+    /// Seed of the random numbers. `None`: the system's generator.
     pub seed: Option<[u8; 32]>,
 }
 
@@ -118,7 +119,8 @@ pub enum Corrupt {
 }
 
 impl Corrupt {
-    /// Whether the same call may succeed later: another writer ends, or somebody makes room.
+    /// Returns `true` if the same call may succeed later: another writer ends, or somebody makes
+    /// room.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Corrupt::Store(error) if error.is_retryable())
     }
@@ -142,7 +144,7 @@ pub struct Engine {
     store: Store,
     state: State,
     stopped: bool,
-    /// What happened while opening, for the first batch to tell.
+    /// Events while opening, for the first batch to report.
     untold: Vec<EngineEvent>,
     /// Commands that come to nothing, since it has stopped. Who waits for them hears of it when the
     /// engine is dropped, and then finds out why.
@@ -296,13 +298,13 @@ impl Engine {
         Ok(committed)
     }
 
-    /// Whether somebody does the work of [`Engine::take_work`] and hands in what comes of it. At
+    /// Sets whether somebody does the work of [`Engine::take_work`] and hands in its results. At
     /// first nobody does, and what is sealed for many members is sealed between the commits.
     pub fn seal_elsewhere(&mut self, is_on: bool) {
         self.state.spaces.drafts.set(is_on);
     }
 
-    /// What is to be sealed for many members, apart from the thread that writes.
+    /// Takes the work of sealing for many members, for a thread that does not write.
     pub fn take_work(&mut self) -> Vec<DraftWork> {
         self.state.spaces.drafts.take_work()
     }
@@ -329,12 +331,12 @@ impl Engine {
         self.store.signing_key()
     }
 
-    /// What opens readers of the directory.
+    /// Returns what opens readers of the directory.
     pub fn readers(&self) -> Readers {
         self.store.readers()
     }
 
-    /// What syncs commits of the directory that were made without.
+    /// Returns what syncs commits of the directory that were made without.
     pub fn journal(&self) -> Journal {
         self.store.journal()
     }

@@ -49,7 +49,7 @@ fn message_topics(turn: &Turn<'_>) -> Vec<Topic> {
     topics.map(|(topic, _)| *topic).collect()
 }
 
-/// Whether more entries have to be searched.
+/// Returns `true` if more entries have to be searched.
 fn expire(turn: &mut Turn<'_>, topic: Topic) -> Result<bool, StoreError> {
     let key = turn.resolve(&topic)?.key;
     let expiry = &turn.state.spaces.expiry;

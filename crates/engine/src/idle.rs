@@ -17,7 +17,7 @@ use crate::schedule::Job;
 use crate::state::State;
 use crate::turn::Turn;
 
-/// What a step leaves.
+/// Result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// More: the next step is due at once.

@@ -21,12 +21,12 @@ pub(crate) struct Inbox {
     closed: bool,
 }
 
-/// What the engine does next.
+/// Next action of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Something is queued.
     Batch,
-    /// What is due by time.
+    /// Work that is due by time.
     Tick,
     Close,
 }
@@ -89,8 +89,9 @@ impl Inbox {
         }
     }
 
-    /// What comes within a moment: anyone who was answered may send the next command at once, and
-    /// to fall asleep and be woken takes longer than that. Other threads go first meanwhile.
+    /// Looks for commands that come within a moment: anyone who was answered may send the next
+    /// command at once, and to fall asleep and be woken takes longer than that. Other threads go
+    /// first meanwhile.
     fn look(&mut self, lanes: &mut Lanes) -> bool {
         let start = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! What happens to an operation between "its bytes arrived" and "the application sees it".
+//! Processing of operations, from the arrival of their bytes to their delivery to the application.
 //!
 //! Everything that changes a node's data is a [`Command`]. The engine takes what is queued,
 //! runs it through the stages of one pipeline in one transaction, commits, and only then

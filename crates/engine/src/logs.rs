@@ -72,7 +72,7 @@ impl Logs {
         Ok(())
     }
 
-    /// Whether a dependency has passed the order stage or was pruned.
+    /// Returns `true` if a dependency has passed the order stage or was pruned.
     pub fn has_met(
         &mut self,
         tx: &Tx<'_>,

@@ -12,12 +12,13 @@ use crate::space::waits::Awaited;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// Whether the header names a body that is not there.
+/// Returns `true` if the header names a body that is not there.
 pub(crate) fn lacks_body(header: &Header, body: Option<&Bytes>) -> bool {
     body.is_none() && header.payload_size() > 0
 }
 
-/// Whether a prune flag takes effect: a withheld snapshot must not delete what it replaces.
+/// Returns `true` if a prune flag takes effect: a withheld snapshot must not delete what it
+/// replaces.
 pub(crate) fn prunes(operation: &Operation, extensions: &NodeExtensions) -> bool {
     extensions.prune && !lacks_body(&operation.header, operation.body.as_ref())
 }

@@ -27,18 +27,18 @@ pub enum NamedCommand {
     },
     /// Stores what has changed of it.
     Change {
-        /// Which one.
+        /// Affected consumer.
         consumer: NamedKey,
-        /// The changes.
+        /// Changes to store.
         changes: Arc<NamedChanges>,
         /// [`Durability::Full`] for what the application waits for.
         durability: Durability,
-        /// Whether it is there: what was deleted takes nothing.
+        /// `true` if it is there: what was deleted takes nothing.
         reply: Reply<bool>,
     },
     /// Deletes it with all that is stored of it.
     Delete {
-        /// Which one.
+        /// Affected consumer.
         consumer: NamedKey,
         /// Called when it is gone.
         reply: Reply<()>,

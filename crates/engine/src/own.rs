@@ -257,14 +257,15 @@ impl OwnLog {
         }
     }
 
-    /// Whether a publish would wait now, as far as is known.
+    /// Returns `true` if a publish would wait now, as far as is known.
     pub fn would_hold(&self, patience: &mut Patience, now_us: u64) -> bool {
         self.shown_until() > now_us
             || (self.claimed_until() > now_us
                 && (patience.left(now_us) > 0 || self.is_waiting(now_us)))
     }
 
-    /// Whether publishes wait now. Patience is taken for the time for which they wait in vain.
+    /// Returns `true` if publishes wait now. Patience is taken for the time for which they wait in
+    /// vain.
     pub fn holds(&mut self, patience: &mut Patience, now_us: u64) -> bool {
         let until_us = self.claimed_until();
         let shown = self.shown_until() > now_us;

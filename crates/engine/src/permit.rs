@@ -26,7 +26,7 @@ use crate::space_news::SpaceNews;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// Whether an operation passes.
+/// Verdict on an operation: whether it passes.
 pub(crate) enum Judged {
     /// Its log waits.
     Waits,
@@ -434,7 +434,7 @@ pub(crate) fn open_due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether the secret is here.
+/// Returns `true` if the secret is here.
 fn open_parked(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -526,7 +526,7 @@ pub(crate) fn follow(
     Ok(true)
 }
 
-/// What the control operations that are stored hand out, as if they arrived.
+/// Reads what the stored control operations hand out, as if they arrived.
 fn glance_at_stored(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
     let [control, _] = turn.state.spaces.names();
     for label in turn.tx.logs_named(topic.key, &control)? {

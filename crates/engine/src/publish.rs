@@ -140,7 +140,7 @@ fn logs_of(request: &PublishRequest) -> BTreeSet<Option<LogName>> {
     messages.map(|message| message.log).collect()
 }
 
-/// Whether all these logs of ours are closed.
+/// Returns `true` if all these logs of ours are closed.
 fn is_closed(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -163,7 +163,7 @@ fn refuse(turn: &mut Turn<'_>, request: PublishRequest, error: PublishError) {
     }
 }
 
-/// Whether this many can be published at once.
+/// Checks whether this many can be published at once.
 fn check_size(request: &PublishRequest) -> Result<(), PublishError> {
     let PublishRequest::All { messages, .. } = request else {
         return Ok(());

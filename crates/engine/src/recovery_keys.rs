@@ -1,4 +1,4 @@
-//! Which devices of our person are recovery keys (`docs/protocol/spaces.md#18`).
+//! Devices of our person that are recovery keys (`docs/protocol/spaces.md#18`).
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub(crate) fn keys(turn: &Turn<'_>) -> BTreeMap<VerifyingKey, u64> {
     keys
 }
 
-/// Whether a device is, or was, a recovery key of our person.
+/// Returns `true` if a device is, or was, a recovery key of our person.
 pub(crate) fn is_key(turn: &Turn<'_>, key: &VerifyingKey) -> bool {
     let spaces = &turn.state.spaces;
     if spaces.recovery.knows(key) {

@@ -157,7 +157,7 @@ fn passed_now<'t>(turn: &'t mut Turn<'_>, operation: &SealedOperation) -> Option
     })
 }
 
-/// Whether the feed shows an operation after this batch.
+/// Returns `true` if the feed shows an operation after this batch.
 fn is_shown(turn: &Turn<'_>, operation: &SealedOperation) -> bool {
     let late = turn.batch.late.iter().rev();
     let mut of_it = late.filter(|late| match &late.location {

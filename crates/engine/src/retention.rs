@@ -102,7 +102,8 @@ fn finish(
     Ok(())
 }
 
-/// Whether an entry stays: it is our own, has no body, or others need it to open a space.
+/// Returns `true` if an entry stays: it is our own, has no body, or others need it to open a
+/// space.
 fn is_kept(
     turn: &Turn<'_>,
     entry: &AgedEntry,

@@ -1,4 +1,4 @@
-//! What may be in front of the engine at a time, and in what pieces
+//! Bounds of what may wait in front of the engine at a time, and in what pieces
 //! (`docs/protocol/streams.md#8.1`).
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@ use p2panda_core::limits::{BATCHES_PER_STEP_MAX, STEP_WAIT};
 
 use crate::now::micros;
 
-/// What takes longer than a batch may.
+/// Work that takes longer than a batch may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Job {
     /// Deletes what was pruned.
@@ -61,7 +61,7 @@ impl Schedule {
         first.map(|due| self.now_us.max(*due))
     }
 
-    /// Whether a step of a job is due.
+    /// Returns `true` if a step of a job is due.
     pub fn is_due(&self, now_us: u64) -> bool {
         self.due.iter().flatten().any(|due| *due <= now_us)
     }
@@ -106,7 +106,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// How often the job is served in this many batches, one each `batch_us`.
+    /// Counts the steps of the job in this many batches, one each `batch_us`.
     fn steps(schedule: &mut Schedule, batches: u64, batch_us: u64, is_idle: bool) -> usize {
         let start = schedule.now_us;
         let served = (1..=batches).filter(|n| {

@@ -1,4 +1,4 @@
-//! What the application publishes into a space is sealed before it is signed
+//! Sealing of what the application publishes into a space, before it is signed
 //! (`docs/protocol/spaces.md#9`).
 
 use p2panda_core::{Dependency, Hash};

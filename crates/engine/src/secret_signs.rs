@@ -20,7 +20,7 @@ pub(crate) fn seal(turn: &mut Turn<'_>, topic: &Topic, data: &[u8]) -> Result<By
     }
 }
 
-/// What a member that may write has sealed.
+/// Opens what a member that may write has sealed.
 pub(crate) fn open(
     turn: &Turn<'_>,
     topic: &Topic,

@@ -1,4 +1,4 @@
-//! What the engine knows about sync sessions: which of them may still bring operations.
+//! State of sync sessions: which of them may still bring operations.
 
 use p2panda_core::{Phase, VerifyingKey};
 use p2panda_store::StoreError;

@@ -7,7 +7,7 @@ use p2panda_core::VerifyingKey;
 
 use crate::command::Source;
 
-/// Who brought something. All sessions of a peer are one, since sessions cost nothing.
+/// Source of something. All sessions of a peer are one, since sessions cost nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     /// This node itself, or nobody knows any more.

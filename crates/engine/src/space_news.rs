@@ -6,7 +6,7 @@ use p2panda_core::{Hash, VerifyingKey};
 use p2panda_groups::{Event, GroupId, Status};
 use p2panda_spaces::{InviteError, Refusal, Role};
 
-/// What happened in a space. `to_string` gives a sentence.
+/// Event in a space. `to_string` gives a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpaceNews {
@@ -20,7 +20,7 @@ pub enum SpaceNews {
     Introduced {
         /// The member.
         device: VerifyingKey,
-        /// The person.
+        /// Id of the person.
         person: GroupId,
     },
     /// A person asks the owners to remove it.
@@ -43,7 +43,7 @@ pub enum SpaceNews {
     RecoveryKey {
         /// Which.
         key: VerifyingKey,
-        /// Whether its file gives a new device access to the space.
+        /// `true` if its file gives a new device access to the space.
         is_in: bool,
     },
     /// This node admitted somebody who asked by an invite.
@@ -67,17 +67,17 @@ pub enum SpaceNews {
     Overruled {
         /// The operation on a group.
         operation: Hash,
-        /// Who did it.
+        /// Author of the operation.
         author: VerifyingKey,
-        /// What became of it.
+        /// Status of the operation.
         status: Status,
     },
     /// An owner that was removed at the same time took effect away from what others did: two owners in
     /// conflict, or one that claims an old past.
     Overturned {
-        /// What it did.
+        /// Operation that caused it.
         operation: Hash,
-        /// How many operations that were here before have another effect now.
+        /// Number of operations that were here before and have another effect now.
         count: usize,
     },
     /// The last owner is gone: nobody can change who is a member any more.
@@ -88,14 +88,14 @@ pub enum SpaceNews {
     /// The space can have only so many more secrets; when there are none left, nobody can be removed any
     /// more: make another space in time.
     NearsEnd {
-        /// How many are left.
+        /// Number of secrets that are left.
         left: usize,
     },
     /// A control message has no effect, since its author may not do what it says.
     Refused {
-        /// The operation.
+        /// Id of the operation.
         operation: Hash,
-        /// Its author.
+        /// Author of the operation.
         author: VerifyingKey,
         /// Why.
         refusal: Refusal,
@@ -104,7 +104,7 @@ pub enum SpaceNews {
     Healed {
         /// Members that were handed secrets.
         handed: Vec<VerifyingKey>,
-        /// Whether a new secret was made.
+        /// `true` if a new secret was made.
         rotated: bool,
         /// Members that were removed because their invite allowed fewer.
         removed: Vec<VerifyingKey>,
@@ -112,7 +112,7 @@ pub enum SpaceNews {
 }
 
 impl SpaceNews {
-    /// What is worth telling of the graph of groups.
+    /// Selects what to report of an event in the graph of groups.
     pub(crate) fn of_groups(event: Event, of_space: Option<GroupId>) -> Option<SpaceNews> {
         match event {
             Event::Overturns {

@@ -46,12 +46,12 @@ impl Stall {
         );
     }
 
-    /// Whether a publish that waits since then has waited long enough.
+    /// Returns `true` if a publish that waits since then has waited long enough.
     pub fn is_over(&self, since_us: u64) -> bool {
         since_us.saturating_add(micros(PUBLISH_STORAGE_WAIT)) <= self.now_us
     }
 
-    /// Whether one has. The next one is no longer known then: all are to be checked.
+    /// Returns `true` if one has. The next one is no longer known then: all are to be checked.
     pub fn expires(&mut self, now_us: u64) -> bool {
         self.now_us = now_us;
         let is_over = self.expiry_us.is_some_and(|expiry| expiry <= now_us);

@@ -1,5 +1,5 @@
-//! What the engine keeps in memory. All of it can be lost: it is read from the store again, or
-//! peers send it again.
+//! State of the engine in memory. All of it can be lost: it is read from the store again, or peers
+//! send it again.
 
 use chacha20::ChaCha20Rng;
 use p2panda_core::budget::Budget;
@@ -58,12 +58,12 @@ pub(crate) struct Limits {
     pub quotas: Quotas,
     pub retention: Retention,
     pub idempotency_window_us: u64,
-    /// What a batch deletes at once, and a step afterwards.
+    /// Limit of what a batch deletes at once, and a step afterwards.
     pub prune_slice: Slice,
 }
 
 impl Limits {
-    /// How long an operation that arrives now waits for its order.
+    /// Returns the times for which an operation that arrives now waits for its order.
     pub fn times(&self, now: Now) -> Times {
         Times {
             now_us: now.elapsed_us,
@@ -169,7 +169,7 @@ impl State {
             .min()
     }
 
-    /// Whether publishes are held that the next batch may let go.
+    /// Returns `true` if publishes are held that the next batch may let go.
     pub fn holds_publishes(&self) -> bool {
         let mut topics = self.topics.awake();
         topics.any(|topic| topic.own.holds_publishes())

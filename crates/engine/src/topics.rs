@@ -35,7 +35,7 @@ impl TopicRef {
         }
     }
 
-    /// Whether it has the log that these extensions name.
+    /// Returns `true` if it has the log that these extensions name.
     pub fn has_log(&self, extensions: &NodeExtensions) -> bool {
         match &extensions.name {
             None => extensions.log_id == self.log_id,
@@ -61,15 +61,15 @@ pub(crate) struct TopicState {
     pub topic: TopicRef,
     pub waiting: Waiting,
     pub own: OwnLog,
-    /// Whether an operation of somebody else may have passed the order stage since the last one of our
-    /// first log.
+    /// `true` if an operation of somebody else may have passed the order stage since the last one
+    /// of our first log.
     pub heard: bool,
     /// It is among those that the transaction that runs has used.
     touched: bool,
 }
 
 impl TopicState {
-    /// Whether nothing of it is due, now or later, before it is changed again.
+    /// Returns `true` if nothing of it is due, now or later, before it is changed again.
     fn is_at_rest(&self) -> bool {
         let has_deadline = self.own.deadline().is_some() || self.own.holds_publishes();
         self.waiting.is_at_rest() && !has_deadline

@@ -18,7 +18,7 @@ use crate::reply::Reply;
 pub enum ViewCommand {
     /// Opens a version, makes it if it is new.
     Open {
-        /// What it is.
+        /// Definition of the view.
         definition: ViewDefinition,
         /// Its row and its position.
         reply: Reply<Asked<OpenedView>>,
@@ -27,7 +27,7 @@ pub enum ViewCommand {
     Step {
         /// The version.
         key: ViewKey,
-        /// What follows from the entries.
+        /// Changes that follow from the entries.
         step: ViewStep,
         /// Called once, when all of it is applied or the version is stopped.
         reply: Reply<StepEnd>,
@@ -36,7 +36,7 @@ pub enum ViewCommand {
     Swap {
         /// The version.
         key: ViewKey,
-        /// Whether it does now.
+        /// Result: whether it answers now.
         reply: Reply<Asked<Swap>>,
     },
     /// Notes that a version is stopped.
@@ -52,12 +52,12 @@ pub enum ViewCommand {
     Resume {
         /// The version.
         key: ViewKey,
-        /// Whether it skips the entry at which it stopped.
+        /// `true` if it skips the entry at which it stopped.
         skip: bool,
         /// Its position.
         reply: Reply<Asked<u64>>,
     },
-    /// What the feed lacks now is no reason against a swap.
+    /// Accepts a swap although the feed lacks something by now.
     AcceptLoss {
         /// The version that is built.
         key: ViewKey,
@@ -82,7 +82,7 @@ pub enum ViewCommand {
     },
 }
 
-/// What waits for its turn.
+/// Requests that wait for their turn.
 #[derive(Default)]
 pub(crate) struct ViewQueue {
     waiting: VecDeque<Waiting>,
@@ -104,7 +104,7 @@ impl ViewQueue {
         self.waiting.push_back(Waiting { command, applied });
     }
 
-    /// Whether there is something to do at once.
+    /// Returns `true` if there is something to do at once.
     pub fn is_ready(&self) -> bool {
         !self.waiting.is_empty() && self.retry.is_none()
     }
@@ -119,7 +119,7 @@ impl ViewQueue {
         !self.waiting.is_empty() && self.retry.is_none_or(|(retry_us, _)| retry_us <= now_us)
     }
 
-    /// Whether the batches had enough time since the last turn.
+    /// Returns `true` if the batches had enough time since the last turn.
     pub fn may_step(&self) -> bool {
         self.last
             .is_none_or(|(end, took)| end.elapsed() >= took * VIEW_PAUSE_FACTOR)

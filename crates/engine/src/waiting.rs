@@ -27,7 +27,7 @@ pub(crate) struct Times {
     pub wait_max_us: u64,
 }
 
-/// Who brought what waits at most, over all topics.
+/// Places in which operations wait, shared between their origins, over all topics.
 #[derive(Default)]
 pub(crate) struct Places {
     shares: Shares,
@@ -118,7 +118,7 @@ struct Span {
 }
 
 impl Waiting {
-    /// Whether no log waits, and no session is in catch-up.
+    /// Returns `true` if no log waits, and no session is in catch-up.
     pub fn is_at_rest(&self) -> bool {
         self.logs.is_empty() && !self.has_recheck() && self.sessions.is_empty()
     }
@@ -127,7 +127,7 @@ impl Waiting {
         self.logs.contains_key(author)
     }
 
-    /// Whether a log waits, in a place of its own.
+    /// Returns `true` if a log waits, in a place of its own.
     pub fn has_place(&self, author: &VerifyingKey) -> bool {
         self.logs.get(author).is_some_and(|log| log.place.is_some())
     }
@@ -225,7 +225,7 @@ impl Waiting {
         };
     }
 
-    /// Whether the operation of a log has waited long enough.
+    /// Returns `true` if the operation of a log has waited long enough.
     pub fn is_due(&self, author: &VerifyingKey, seq: u32, times: Times) -> bool {
         let blocked = self.logs.get(author);
         blocked
@@ -293,7 +293,7 @@ impl Waiting {
         self.sessions.stored(session, bytes, times.now_us);
     }
 
-    /// Whether a session is in catch-up.
+    /// Returns `true` if a session is in catch-up.
     pub fn is_in_catch_up(&self, session: u64) -> bool {
         self.sessions.includes(session)
     }

@@ -99,7 +99,7 @@ fn rows_survive_a_restart_and_are_in_no_file_in_clear() {
     assert_eq!(rows(&mut store, &sealer), expected(&all));
 }
 
-/// What becomes of a directory with two rows into which somebody writes.
+/// Opens a directory with two rows after somebody wrote into it.
 fn after(sql: &str) -> Result<(), OpenErrorKind> {
     let mut home = Home::new();
     let (mut store, mut sealer) = home.open(DEFAULT).unwrap();

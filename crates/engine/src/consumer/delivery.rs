@@ -55,6 +55,6 @@ pub struct Offered {
     pub offset: u64,
     /// The key that keeps entries in order, in the ordered mode.
     pub key: u64,
-    /// Whether the filter admits it.
+    /// `true` if the filter admits it.
     pub passes: bool,
 }

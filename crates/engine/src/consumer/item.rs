@@ -6,7 +6,7 @@ use super::rows::OpenRow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Item {
     pub stand: Stand,
-    /// How often it was delivered.
+    /// Number of deliveries.
     pub deliveries: u32,
     /// The delivery that is about to be made, where that is stored first.
     pub marked: u32,
@@ -77,7 +77,7 @@ impl Item {
         }
     }
 
-    /// What is to be stored of it.
+    /// Returns the row to store.
     pub fn row(&self) -> OpenRow {
         let due_us = match self.stand {
             Stand::Delayed { until_us } => Some(until_us),

@@ -19,7 +19,7 @@ pub(super) struct Place {
     /// The highest offset that may have been given out before a seek, and whether it is stored.
     seen: u64,
     seen_stored: u64,
-    /// How far the feed reached when it was read.
+    /// Ends of the feed when parts of it were read.
     sights: Sights,
     /// The last offset that was offered.
     read: u64,
@@ -79,14 +79,15 @@ impl Place {
         Some(row.map_or_else(|| Item::new(deliveries), |row| Item::load(&row, now_us)))
     }
 
-    /// What lies above an offset is read from a feed that reaches so far.
+    /// Notes that what lies above an offset is read from a feed that reaches this far.
     pub fn sight(&mut self, after: u64, feed_end: u64) {
         // What was given out before may have been another entry of the same operation.
         let given = after.max(self.handed_before).max(self.seen);
         self.sights.add(self.read, given, feed_end);
     }
 
-    /// Whether the first place of an operation was found empty here, since it had this one by then.
+    /// Returns `true` if the first place of an operation was found empty here, since it had this
+    /// one by then.
     pub fn has_passed(&self, first: u64, offset: u64) -> bool {
         self.sights.hold(first, offset)
     }
@@ -208,26 +209,26 @@ impl Place {
         held.map(|(offset, _)| *offset)
     }
 
-    /// What was delivered and has a lower offset.
+    /// Returns the offsets below this one that were delivered.
     pub fn given_below(&self, offset: u64) -> Vec<u64> {
         let below = self.items.range(..offset);
         let given = below.filter(|(_, item)| item.deliveries > 0);
         given.map(|(offset, _)| *offset).collect()
     }
 
-    /// Whether everything at or below an offset was delivered, or is settled.
+    /// Returns `true` if everything at or below an offset was delivered, or is settled.
     pub fn has_given(&self, offset: u64) -> bool {
         offset <= self.given.max(self.position())
     }
 
-    /// What was delivered at or below an offset, without what was returned since.
+    /// Returns the offsets up to this one that were delivered, without what was returned since.
     pub fn given_until(&self, offset: u64) -> Vec<u64> {
         let until = self.items.range(..=offset);
         let given = until.filter(|(_, item)| item.deliveries > 0 && !item.returned);
         given.map(|(offset, _)| *offset).collect()
     }
 
-    /// Whether what is stored would forget a delivery of this entry.
+    /// Returns `true` if what is stored would forget a delivery of this entry.
     pub fn marks_first(&self, offset: u64, deliveries_max: Option<u32>) -> bool {
         match self.items.get(&offset) {
             Some(item) if item.deliveries == 0 => offset > self.stored.handed,
@@ -261,7 +262,7 @@ impl Place {
         held.count()
     }
 
-    /// What is marked as about to be delivered and was not is not counted.
+    /// Closes the place. Marked entries that were not delivered do not count.
     pub fn close(&mut self) {
         self.handed = self.given;
     }

@@ -5,7 +5,7 @@ pub use p2panda_store::{DeadReason, DeadRow, OpenRow, PlaceRow};
 /// A topic, by a number that the driver chose for it.
 pub type TopicNumber = u32;
 
-/// What is to be stored, in one transaction.
+/// Changes to store in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Positions that moved.
@@ -19,7 +19,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Whether there is nothing to store.
+    /// Returns `true` if there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
             && self.seen.is_empty()
@@ -33,14 +33,14 @@ impl Changes {
 pub struct Stored {
     /// Where it stands.
     pub place: PlaceRow,
-    /// What is open, by offset.
+    /// Open entries, by offset.
     pub open: Vec<(u64, OpenRow)>,
     /// The highest offset that may have been given out, where that is above what the place says.
     pub seen: u64,
 }
 
 impl Stored {
-    /// What is open at or below the position.
+    /// Returns the open entries at or below the position.
     pub(super) fn behind(&self) -> impl Iterator<Item = (u64, OpenRow)> + '_ {
         let position = self.place.position;
         let rows = self.open.iter().copied();

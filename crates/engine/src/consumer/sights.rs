@@ -1,10 +1,10 @@
-//! How far the feed reached when parts of it were read (`docs/protocol/consumers.md#9`).
+//! Ends of the feed when parts of it were read (`docs/protocol/consumers.md#9`).
 
 use std::collections::VecDeque;
 
 use p2panda_core::limits::CONSUMER_SIGHTS_MAX;
 
-/// What lies above an offset was read from a feed that reached so far, or further.
+/// Offset above which the feed was read when it reached a given end, or further.
 #[derive(Clone, Copy, Debug)]
 struct Sight {
     above: u64,
@@ -27,7 +27,8 @@ impl Sights {
         }
     }
 
-    /// Whether the entry at `offset` was in the feed when what stood at `first` was read.
+    /// Returns `true` if the entry at `offset` was in the feed when what stood at `first` was
+    /// read.
     pub fn hold(&self, first: u64, offset: u64) -> bool {
         let mut sights = self.0.iter();
         sights.any(|sight| first > sight.above && offset <= sight.feed_end)

@@ -8,7 +8,7 @@ use super::*;
 
 const SECOND: u64 = 1_000_000;
 
-/// What is stored of a consumer, as a database would have it.
+/// Stored rows of a consumer, as a database would have them.
 #[derive(Clone, Debug, Default)]
 struct Rows {
     places: BTreeMap<TopicNumber, PlaceRow>,

@@ -185,7 +185,7 @@ impl Node {
         page.unwrap().entries
     }
 
-    /// What the feed shows, in its order.
+    /// Returns the content of the feed, in its order.
     fn shown(&self) -> Vec<String> {
         use p2panda_store::Content as Shown;
         let text = |entry: FeedEntry| match entry.content {

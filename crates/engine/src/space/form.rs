@@ -12,14 +12,14 @@ use p2panda_spaces::{
     Event, Glance, ReceiveError, Refusal, RoleChange, Scheme, SpaceId, Spaces, Verdict, Wait,
 };
 
-/// Which of an author's two logs an operation of a space is in.
+/// Log of an author in a space; each has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Control,
     Content,
 }
 
-/// What an operation brought about, as far as the engine acts on it.
+/// Result of an operation, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// Members came, went or have another role.
@@ -79,7 +79,7 @@ pub(crate) enum NotYet {
     Invalid,
 }
 
-/// What content is.
+/// Kind of content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// It is opened, and stands.
@@ -94,7 +94,7 @@ pub(crate) enum Content {
     Gone,
 }
 
-/// What opens the spaces of a node.
+/// Implementation that opens the spaces of a node.
 #[derive(Default)]
 pub(crate) enum Form {
     /// There are none.
@@ -105,7 +105,7 @@ pub(crate) enum Form {
     Fake(Fake),
 }
 
-/// What a node stores for all its spaces.
+/// State that a node stores for all its spaces.
 pub(crate) struct Native {
     pub spaces: Spaces,
     pub keys: OwnKeys,
@@ -208,7 +208,7 @@ const SPACES_ROW: u8 = 0;
 const OWN_KEYS_ROW: u8 = 1;
 const REGISTRY_ROW: u8 = 2;
 
-/// How bodies begin that say whose keys are which: a bundle alone, and with a request.
+/// First bytes of bodies that say whose keys are which: a bundle alone, and with a request.
 const BUNDLE: [u8; 3] = [0x83, 1, 0];
 const REQUEST: [u8; 3] = [0x84, 1, 3];
 
@@ -217,7 +217,7 @@ fn is_bundle(body: &[u8]) -> bool {
 }
 
 impl Form {
-    /// Whether a test takes the place of the spaces that are stored.
+    /// Returns `true` if a test takes the place of the spaces that are stored.
     pub fn is_fake(&self) -> bool {
         !matches!(self, Form::Closed | Form::Native(_))
     }
@@ -333,7 +333,7 @@ impl From<p2panda_spaces::Content> for Content {
     }
 }
 
-/// What the engine acts on of what became of an operation.
+/// Returns what the engine acts on, of the events of an operation.
 pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
     let mut keys = BTreeSet::new();
     let mut all = Vec::new();

@@ -50,7 +50,7 @@ pub(crate) struct OwnPerson {
 pub(crate) struct Plans {
     /// Topics in which a task may succeed now.
     due: BTreeSet<Topic>,
-    /// Whether the device space may have news, or lack some of ours.
+    /// `true` if the device space may have news, or lack some of ours.
     tells: bool,
     /// Topics in which this node failed to publish.
     failed: BTreeSet<Topic>,
@@ -132,7 +132,7 @@ impl OwnPerson {
         self.of_devices
     }
 
-    /// Whether a topic carries the device space.
+    /// Returns `true` if a topic carries the device space.
     pub fn is_of_devices(&self, topic: &Topic) -> bool {
         self.of_devices.is_some_and(|(known, _)| known == *topic)
     }
@@ -181,7 +181,7 @@ impl OwnPerson {
         self.plans.tells |= self.is_of_devices(topic);
     }
 
-    /// Whether a task can be tried now.
+    /// Returns `true` if a task can be tried now.
     pub fn is_due(&self) -> bool {
         !self.plans.due.is_empty() || self.plans.tells
     }

@@ -54,12 +54,12 @@ impl Recovery {
         self.written.iter().map(|(key, written)| (*key, *written))
     }
 
-    /// Whether a key is or was a recovery key of the person.
+    /// Returns `true` if a key is or was a recovery key of the person.
     pub fn knows(&self, key: &VerifyingKey) -> bool {
         self.written.contains_key(key)
     }
 
-    /// Whether it is time to look for a file that is to be renewed.
+    /// Returns `true` if it is time to look for a file that is to be renewed.
     pub fn is_time(&self, now: Now) -> bool {
         self.remind_us.is_some_and(|at| at <= now.elapsed_us)
     }
@@ -137,7 +137,7 @@ pub(crate) fn newest(written: impl Iterator<Item = u64>) -> Option<u64> {
     written.max().filter(|written| *written > 0)
 }
 
-/// Whether a file of that date is to be renewed, at a time in seconds since 1970.
+/// Returns `true` if a file of that date is to be renewed, at a time in seconds since 1970.
 pub(crate) fn is_due(written: Option<u64>, now: u64) -> bool {
     let due = |written: u64| written.saturating_add(RECOVERY_REMINDER.as_secs());
     written.is_some_and(|written| due(written) <= now)

@@ -1,4 +1,4 @@
-//! What is kept of teams: the names that we gave, and which spaces have not heard of a change
+//! State of teams: the names that we gave, and which spaces have not heard of a change
 //! (`docs/protocol/spaces.md#19`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ pub(crate) const TEAM_ROW: u8 = 24;
 const NAME: u8 = 0;
 const TODO: u8 = 1;
 
-/// What is kept of teams.
+/// State of teams.
 #[derive(Default)]
 pub(crate) struct OwnTeams {
     names: BTreeMap<GroupId, String>,
@@ -24,7 +24,7 @@ pub(crate) struct OwnTeams {
 }
 
 impl OwnTeams {
-    /// What we call a team, in spaces where it has no name yet.
+    /// Returns the name that we gave a team, in spaces where it has no name yet.
     pub fn name(&self, team: &GroupId) -> Option<&str> {
         self.names.get(team).map(String::as_str)
     }

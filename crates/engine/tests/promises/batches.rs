@@ -181,7 +181,7 @@ fn a_held_batch_comes_whole_and_in_order() {
     assert_eq!(node.texts(), ["first", "0", "1", "last"]);
 }
 
-/// What is stored of this node's log, by three ways to look.
+/// Reads this node's log from the store, in three ways.
 fn seen(reader: &Reader) -> [usize; 3] {
     let feed = reader.feed_page(&TOPIC, 0, ALL, None).unwrap();
     let arrivals = reader.arrivals_page(&TOPIC, 0, ALL).unwrap();

@@ -10,7 +10,7 @@ use crate::node::{Author, Node, TOPIC, session};
 
 const LARGE: usize = OPERATION_BYTES_MAX_DEFAULT + 1;
 
-/// What a session hands over of an operation whose frame is above the limit.
+/// Hands over, as a session does, an operation whose frame is above the limit.
 fn too_large(operation: &Operation, frame_bytes: usize) -> Incoming {
     let refused = Refused {
         id: operation.header.id(),

@@ -30,7 +30,7 @@ fn copies(common: usize, ours: usize, theirs: usize) -> (Node, Vec<Operation>) {
     (node, other.operations())
 }
 
-/// What a peer with the other branch sends, by the height that it is told.
+/// Sends what a peer with the other branch sends, by the height that it is told.
 fn meet(node: &mut Node, theirs: &[Operation], number: u64) {
     let told = node.height(&node.key());
     let lacks = |one: &&Operation| told.is_none_or(|told| one.header.seq() > told);

@@ -21,7 +21,7 @@ pub struct Follower {
     heads: BTreeMap<Topic, TopicHeads>,
 }
 
-/// What is known of a topic.
+/// Knowledge about a topic.
 #[derive(Debug, Default, PartialEq)]
 struct Known {
     arrived: Vec<(u64, Operation)>,

@@ -17,7 +17,7 @@ pub fn optional(value: &Value) -> Option<Bytes> {
     (!value.is_null()).then(|| unhex(value))
 }
 
-/// What a session hands over for these bytes.
+/// Makes what a session hands over for these bytes.
 pub fn received(header: Bytes, body: Option<Bytes>) -> Received {
     match Header::decode_unverified(header.clone()) {
         Ok(header) => Received::Operation { header, body },

@@ -1,4 +1,4 @@
-//! What the engine promises, over its public API and real directories.
+//! Promises of the engine, over its public API and real directories.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

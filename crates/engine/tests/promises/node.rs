@@ -34,7 +34,7 @@ pub struct Node {
     pub engine: Engine,
     pub dir: PathBuf,
     pub now: Now,
-    /// What the last batch changed.
+    /// Changes by the last batch.
     pub committed: Committed,
     follower: Follower,
     prune_rows_max: usize,
@@ -286,7 +286,7 @@ impl Node {
             .entries
     }
 
-    /// What the feed shows, in its order.
+    /// Returns the content of the feed, in its order.
     pub fn contents(&self) -> Vec<Content> {
         let feed = self.feed();
         feed.into_iter().map(|entry| entry.content).collect()
@@ -315,7 +315,7 @@ impl Node {
         self.reader().status(&TOPIC).unwrap()
     }
 
-    /// What is stored of a range.
+    /// Returns the totals of a range in the store.
     pub fn totals(&self, range: LogRange) -> Totals {
         let reader = self.reader();
         reader.totals_oldest_first(&TOPIC, &mut [range]).unwrap()
@@ -398,7 +398,7 @@ pub fn session(id: u64) -> Source {
     }
 }
 
-/// What the author published, as the feed shows it.
+/// Returns the published operation of a feed entry.
 pub fn operation_of(entry: &FeedEntry) -> Operation {
     Operation {
         header: entry.header.clone(),

@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is stored, and what is remembered of each key: the text, the place and since when.
+/// Stored operations, and what is remembered of each key: the text, the place and since when.
 #[derive(Clone, Default)]
 struct Model {
     log: Vec<String>,

@@ -11,7 +11,7 @@ use crate::node::{Author, Node, SECOND_US, dependency, operation_of};
 
 const AUTHORS: usize = 4;
 
-/// Who speaks, and whose last words they have read.
+/// Author of a message, and the authors whose last messages it has read.
 type Utterance = (usize, [bool; AUTHORS]);
 
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use p2panda_engine::{Options, Outcome, Quotas, Retention, Start};
 
 use crate::node::{Author, Node, OTHER_TOPIC, SECOND_US, TOPIC, without_body};
 
-/// How long content is kept here.
+/// Time for which content is kept here.
 const AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A time after which what was there is older.

@@ -264,7 +264,7 @@ fn disk_bytes(node: &Node) -> u64 {
         .sum()
 }
 
-/// How often the files of a node have these bytes.
+/// Counts how often the files of a node have these bytes.
 fn count(node: &Node, marker: &[u8]) -> usize {
     let files = std::fs::read_dir(&node.dir).unwrap();
     let bytes = files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap());

@@ -37,7 +37,7 @@ impl Peer {
         });
     }
 
-    /// What is shown, no matter what came first.
+    /// Returns the shown content, no matter what came first.
     fn shown_sorted(&self) -> Vec<String> {
         let mut shown = self.shown();
         shown.sort_unstable();

@@ -143,7 +143,7 @@ impl Peer {
         p2panda_store::compact(&self.dir).unwrap();
     }
 
-    /// Whether some file has these bytes.
+    /// Returns `true` if some file has these bytes.
     pub fn is_in_files(&self, part: &str) -> bool {
         let files = std::fs::read_dir(&self.dir).unwrap();
         let mut contents = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
@@ -164,7 +164,7 @@ impl Peer {
         self.settle();
     }
 
-    /// What is due at once is done.
+    /// Does what is due at once.
     pub fn settle(&mut self) {
         let now = self.now;
         while self
@@ -218,7 +218,7 @@ impl Peer {
         });
     }
 
-    /// What the feed shows with content.
+    /// Returns the content that the feed shows.
     pub fn shown(&self) -> Vec<String> {
         let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
         let page = reader.feed_page(&TOPIC, 0, ALL, None).unwrap();
@@ -231,7 +231,7 @@ impl Peer {
         opened.collect()
     }
 
-    /// What the feed says about operations instead of content.
+    /// Returns what the feed says about operations instead of content.
     pub fn changes(&self) -> Vec<Change> {
         let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
         let page = reader.feed_page(&TOPIC, 0, ALL, None).unwrap();
@@ -243,7 +243,7 @@ impl Peer {
         changes.collect()
     }
 
-    /// Whether a text can be found in the files of the database.
+    /// Returns `true` if a text can be found in the files of the database.
     pub fn holds(&self, text: &str) -> bool {
         let files = std::fs::read_dir(&self.dir).unwrap();
         let bytes = files.filter_map(|file| std::fs::read(file.unwrap().path()).ok());
@@ -448,7 +448,7 @@ impl Peer {
     }
 }
 
-/// What is done in a space, one after the other, by the peer with this number.
+/// Lists the changes in a space, one after the other, by the peer with this number.
 fn deeds(ids: &[VerifyingKey]) -> Vec<SpaceChange> {
     vec![
         SpaceChange::Add(ids[1], Role::Editor),
