@@ -1,4 +1,4 @@
-//! What becomes of messages.
+//! Results of messages.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{KeyId, Role, SpaceId};
 
-/// What a message brought about.
+/// Event that a message brought about.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -20,13 +20,13 @@ pub enum Event {
     },
     /// An operation on a group entered the graph of groups.
     Group {
-        /// The operation.
+        /// Id of the operation.
         operation: Hash,
         /// Its author.
         author: VerifyingKey,
         /// The group that it is about.
         group: GroupId,
-        /// What became of it.
+        /// Status of the operation.
         status: Status,
         /// Whose access is another one.
         changes: Vec<MemberChange>,
@@ -35,16 +35,16 @@ pub enum Event {
     Groups(p2panda_groups::Event),
     /// A space begins.
     Created {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
         /// The pointer to the create of its group.
         message: Hash,
-        /// Who created it.
+        /// Creator of the space.
         author: VerifyingKey,
     },
     /// Members of a space came, went or have another role.
     Members {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
         /// The pointer after which it is so.
         message: Hash,
@@ -55,93 +55,93 @@ pub enum Event {
     },
     /// A member states which person it is a device of: an owner admits the person.
     Introduced {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
         /// The member.
         device: VerifyingKey,
-        /// The person.
+        /// Id of the person.
         person: GroupId,
     },
     /// A group in the space has changed, such as the devices of a person: owners may have something to do,
     /// also where no role is another one.
     Nested {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
         /// The group, which other spaces may contain too.
         group: GroupId,
     },
     /// A person asks the owners to remove it.
     AsksToLeave {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// Which of its devices said so.
+        /// Device of the person that said so.
         device: VerifyingKey,
     },
     /// We hold secrets of the space from now on.
     Joined {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
         /// The message that gave them to us.
         message: Hash,
     },
     /// We are no member with secrets any more.
     Ejected {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
         /// The pointer after which it is so.
         message: Hash,
     },
     /// Data of the application was opened and stands.
     Opened {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The message.
+        /// Id of the message.
         message: Hash,
         /// Its author.
         author: VerifyingKey,
         /// The author's role at the past that the message names.
         role: Role,
-        /// The data.
+        /// Decrypted data.
         data: Zeroizing<Vec<u8>>,
     },
     /// The verdict about data that was opened has changed.
     Verdict {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The message.
+        /// Id of the message.
         message: Hash,
         /// Its author.
         author: VerifyingKey,
-        /// What holds now. If it stands now, the data is had with [`Spaces::open`].
+        /// Verdict that holds now. With [`Verdict::Stands`], [`Spaces::open`] returns the data.
         ///
         /// [`Spaces::open`]: crate::Spaces::open
         verdict: Verdict,
     },
     /// Data that could be opened is not delivered.
     Withdrawn {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The message.
+        /// Id of the message.
         message: Hash,
         /// Its author.
         author: VerifyingKey,
     },
     /// A message of a space has no effect, at all nodes.
     Refused {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The message.
+        /// Id of the message.
         message: Hash,
         /// Its author.
         author: VerifyingKey,
         /// Why.
         refusal: Refusal,
     },
-    /// What a message carries for us does not open, or not yet ([`Failure::needs`]).
+    /// An item for us in a message does not open, or not yet ([`Failure::needs`]).
     Failed {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The message.
+        /// Id of the message.
         message: Hash,
         /// Its author.
         author: VerifyingKey,
@@ -151,43 +151,43 @@ pub enum Event {
     /// We have new structure keys: control messages that waited for one of them can be handed in
     /// again.
     Keys {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The keys.
+        /// Ids of the new structure keys.
         keys: Vec<KeyId>,
     },
     /// We have new secrets: content that waited for one of them can be opened.
     Secrets {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
         /// Secrets that content names; in the message scheme, epochs.
         secrets: Vec<SecretId>,
     },
     /// The space can have only so many more secrets, and then no removal any more.
     NearsEnd {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// How many.
+        /// Number of secrets that are left.
         left: usize,
     },
     /// The verdict about content messages of an author has changed.
     Range {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The author.
+        /// Author of the content messages.
         author: VerifyingKey,
         /// The sequence number of the first one.
         first: u64,
         /// The sequence number after the last one; none if it is so for all later ones.
         end: Option<u64>,
-        /// What holds now.
+        /// Verdict that holds now.
         verdict: Verdict,
     },
     /// So many messages wait that this one lost its place: hand it in again later.
     Displaced {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The message.
+        /// Id of the message.
         message: Hash,
     },
 }
@@ -203,8 +203,7 @@ pub struct RoleChange {
     pub after: Option<Role>,
 }
 
-/// What is to be done with data: a function of the messages that are known
-/// (`docs/protocol/spaces.md#6`).
+/// Verdict on data: a function of the messages that are known (`docs/protocol/spaces.md#6`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// It is delivered.

@@ -7,8 +7,8 @@ use p2panda_core::{Hash, VerifyingKey};
 use crate::sealed::Note;
 use crate::{Role, Verdict};
 
-/// How many messages of each author something has seen. An author's messages come in the order of
-/// its log, so that anyone who has seen one has seen those before it.
+/// Number of messages of each author that something has seen. An author's messages come in the
+/// order of its log, so that anyone who has seen one has seen those before it.
 pub(crate) type Clock = BTreeMap<VerifyingKey, u64>;
 
 /// Where a message stands.
@@ -17,9 +17,9 @@ pub(crate) struct Place {
     pub(crate) author: VerifyingKey,
     /// Counts the author's messages, from 1.
     pub(crate) position: u64,
-    /// What it has seen, without itself.
+    /// Messages that it has seen, without itself.
     pub(crate) clock: Clock,
-    /// What it names, with the author's message before it.
+    /// Messages that it names, with the author's message before it.
     pub(crate) named: Vec<Hash>,
     /// The last of the messages before it that carry secrets.
     pub(crate) controls: Vec<Hash>,
@@ -30,7 +30,7 @@ pub(crate) struct Place {
 pub(crate) struct Node {
     pub(crate) place: Place,
     pub(crate) kind: Kind,
-    /// What it says of invites, in the form of our own nodes.
+    /// Notes about invites, in the form of our own nodes.
     pub(crate) notes: Vec<Note>,
 }
 
@@ -46,20 +46,20 @@ pub(crate) enum Kind {
     Application {
         /// The author's role at the past.
         role: Role,
-        /// What the application was told last, once it was opened.
+        /// Verdict that the application was told last, once it was opened.
         told: Option<Verdict>,
     },
 }
 
-/// What a pointer changes, by its own past.
+/// Changes by a pointer, by its own past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pointed {
     pub(crate) auth: Hash,
     /// It carries secrets.
     pub(crate) is_control: bool,
-    /// Who may not write any more.
+    /// Authors that may not write any more.
     pub(crate) silenced: Vec<VerifyingKey>,
-    /// Who has secrets from now on.
+    /// Members that have secrets from now on.
     pub(crate) admitted: Vec<VerifyingKey>,
     /// Somebody has no secrets any more.
     pub(crate) removes: bool,
@@ -69,8 +69,8 @@ pub(crate) struct Pointed {
     pub(crate) sent: Vec<VerifyingKey>,
     /// To whom it sends all that its author has.
     pub(crate) welcomed: Vec<VerifyingKey>,
-    /// How much content of those who may not write any more its author had, in the form of our own
-    /// nodes.
+    /// Amount of content of those who may not write any more that its author had, in the form of
+    /// our own nodes.
     pub(crate) heights: BTreeMap<VerifyingKey, u64>,
 }
 
@@ -111,7 +111,7 @@ impl Graph {
         self.noting.iter()
     }
 
-    /// Whether there is a message of an author.
+    /// Returns `true` if there is a message of an author.
     pub(crate) fn has_author(&self, key: &VerifyingKey) -> bool {
         self.authors.contains_key(key)
     }
@@ -166,7 +166,7 @@ impl Graph {
         last.copied().collect()
     }
 
-    /// Whether the later one has seen the earlier one.
+    /// Returns `true` if the later one has seen the earlier one.
     pub(crate) fn precedes(&self, earlier: &Hash, later: &Hash) -> bool {
         let (Some(earlier), Some(later)) = (self.nodes.get(earlier), self.nodes.get(later)) else {
             return false;
@@ -201,7 +201,7 @@ impl Graph {
         self.dirty.insert(id);
     }
 
-    /// What the application was told of a message.
+    /// Stores what the application was told of a message.
     pub(crate) fn tell(&mut self, id: &Hash, verdict: Verdict) {
         let node = self.nodes.get_mut(id).map(|node| &mut node.kind);
         if let Some(Kind::Application { told, .. }) = node {
@@ -241,7 +241,7 @@ impl Graph {
 }
 
 impl Place {
-    /// Whether the message of another place comes before one that stands here.
+    /// Returns `true` if the message of another place comes before one that stands here.
     pub(crate) fn has_seen(&self, other: &Place) -> bool {
         let seen = self.clock.get(&other.author);
         seen.is_some_and(|seen| *seen >= other.position)

@@ -1,4 +1,4 @@
-//! Who was given which secret, as everybody can tell from who was sent what
+//! Secrets that members were given, as everybody can tell from who was sent what
 //! (`docs/protocol/spaces.md#8`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use crate::graph::{Graph, Kind};
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
     secrets: BTreeMap<Hash, BTreeMap<VerifyingKey, Vec<Hash>>>,
-    /// Who asked for everything again, by which messages.
+    /// Members that asked for everything again, by which messages.
     asks: BTreeMap<VerifyingKey, Vec<Hash>>,
 }
 
@@ -50,7 +50,7 @@ impl Holders {
         }
     }
 
-    /// Who of the members lacks a secret that we have.
+    /// Returns the members that lack a secret that we have.
     pub(crate) fn lacking(
         &self,
         members: &BTreeSet<VerifyingKey>,
@@ -72,14 +72,14 @@ impl Holders {
         lacking.copied().collect()
     }
 
-    /// Whether a member was sent a secret, by what the messages say.
+    /// Returns `true` if a member was sent a secret, by what the messages say.
     pub(crate) fn was_given(&self, member: &VerifyingKey) -> bool {
         let mut secrets = self.secrets.values();
         secrets.any(|holders| holders.contains_key(member))
     }
 
-    /// Whether a member asked for everything again and nobody has answered: its channels may not
-    /// work.
+    /// Returns `true` if a member asked for everything again and nobody has answered: its channels
+    /// may not work.
     pub(crate) fn asks(&self, member: &VerifyingKey, graph: &Graph) -> bool {
         let holders = self
             .secrets
@@ -93,7 +93,8 @@ impl Holders {
         self.asks.contains_key(member) && !welcomed.any(|by| self.counts(member, by, graph))
     }
 
-    /// What somebody was sent by a message that does not follow its asking does not count.
+    /// Returns `true` if what a message sent to a member counts: the message follows all requests
+    /// of the member.
     fn counts(&self, member: &VerifyingKey, by: &Hash, graph: &Graph) -> bool {
         let mut asks = self.asks.get(member).into_iter().flatten();
         asks.all(|ask| graph.precedes(ask, by))

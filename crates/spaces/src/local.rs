@@ -1,4 +1,4 @@
-//! What we do ourselves (`docs/protocol/spaces.md#7`).
+//! Our own actions (`docs/protocol/spaces.md#7`).
 
 mod error;
 
@@ -21,7 +21,7 @@ use crate::spaces::Spaces;
 use crate::steps::Turn;
 use crate::{Message, Pointer, Role, SpaceId, SpacesArgs};
 
-/// What one of our actions needs from its caller.
+/// Context that one of our actions needs from its caller.
 pub struct Desk<'d, 'k, R, F> {
     /// Our keys, those of others, and the time.
     pub context: &'d mut Context<'k>,
@@ -38,7 +38,7 @@ impl<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash> Desk<'_, '_, R, F> {
     }
 }
 
-/// What became of it. After an error what was done until then is told by [`Spaces::events`].
+/// Events of an action. After an error, [`Spaces::events`] returns what was done until then.
 pub(crate) type Done = Result<Vec<Event>, LocalError>;
 
 impl Spaces {
@@ -360,7 +360,8 @@ impl Spaces {
         self.publish_pointer(space, (founded.group, auth), Some(prepared), desk)
     }
 
-    /// Whether a change needs a secret that the space cannot have any more, or keeps for removals.
+    /// Checks that a change leaves enough secrets: the space may not have any more, or keep them
+    /// for removals.
     fn leaves_secrets(&self, space: SpaceId, action: &Action) -> Result<(), LocalError> {
         let me = Member::Individual(self.me);
         let reads = |access: Access| Role::from(access).has_secrets();
@@ -396,7 +397,7 @@ impl Spaces {
         }
     }
 
-    /// What must be done before a change of ours.
+    /// Does what must be done before a change of ours.
     fn heal_required<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -504,7 +505,7 @@ impl Spaces {
         self.publish_pointer(space, (group, auth), prepared?, desk)
     }
 
-    /// Who has which role before and after a pointer of ours.
+    /// Returns the roles before and after a pointer of ours.
     fn turn(
         &self,
         space: SpaceId,
@@ -648,7 +649,7 @@ impl Spaces {
         }
     }
 
-    /// Whether we are given the secrets of a space, and were welcomed.
+    /// Returns `true` if we are given the secrets of a space, and were welcomed.
     pub(crate) fn has_secrets(&self, space: SpaceId) -> bool {
         let known = self.spaces.get(&space);
         let known = known.filter(|known| known.encryption.members().is_ok());

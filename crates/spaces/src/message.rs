@@ -9,8 +9,8 @@ use crate::SpacesArgs;
 pub struct Message {
     /// The id of the operation that carries it.
     pub id: Hash,
-    /// Who signed the operation.
+    /// Author of the operation.
     pub author: VerifyingKey,
-    /// What it says.
+    /// Content of the message.
     pub args: SpacesArgs,
 }

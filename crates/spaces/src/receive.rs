@@ -42,7 +42,7 @@ pub enum ProcessError {
     Registry(#[from] RegistryError),
 }
 
-/// What a pointer says in the form of our own nodes only.
+/// Part of a pointer in the form of our own nodes only.
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
     pub(crate) heights: BTreeMap<VerifyingKey, u64>,
@@ -193,7 +193,7 @@ impl Spaces {
         Ok(events)
     }
 
-    /// What a pointer is, by its own past.
+    /// Decides about a pointer, by its own past.
     fn rule_on(
         &self,
         author: VerifyingKey,
@@ -395,7 +395,7 @@ impl Spaces {
     }
 }
 
-/// What a pointer is.
+/// Decision about a pointer.
 enum Ruling {
     Refused(Refusal),
     Plain,

@@ -120,8 +120,8 @@ impl Spaces {
         }
     }
 
-    /// Whether an operation on a group that the space does not know makes this node a member that
-    /// receives secrets.
+    /// Returns `true` if an operation on a group that the space does not know makes this node a
+    /// member that receives secrets.
     fn comes_in(&self, space: &SpaceId, auth: &Hash) -> bool {
         let known = self.spaces.get(space);
         let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
@@ -137,8 +137,8 @@ impl Spaces {
         role.is_some_and(Role::has_secrets)
     }
 
-    /// Whether the operations that a pointer names make its author a member. Somebody else must
-    /// have signed them.
+    /// Returns `true` if the operations that a pointer names make its author a member. Somebody
+    /// else must have signed them.
     pub(crate) fn is_admitted_by(
         &self,
         author: VerifyingKey,
@@ -155,8 +155,9 @@ impl Spaces {
         Ok(roles.get(&author).is_some_and(|role| role.has_secrets()))
     }
 
-    /// Whether the operations that a message carries may make its author a member: members in its
-    /// past signed all of them, or keys that those added, and one of them adds the author.
+    /// Returns `true` if the operations that a message carries may make its author a member:
+    /// members in its past signed all of them, or keys that those added, and one of them adds the
+    /// author.
     pub(crate) fn may_admit(
         &self,
         id: SpaceId,

@@ -23,12 +23,12 @@ impl Role {
     /// All of them, lowest first.
     pub const ALL: [Role; 4] = [Role::Courier, Role::Reader, Role::Editor, Role::Owner];
 
-    /// Whether a member with this role is given the secrets of the space.
+    /// Returns `true` if a member with this role is given the secrets of the space.
     pub fn has_secrets(self) -> bool {
         self >= Role::Reader
     }
 
-    /// Whether what a member with this role writes is delivered.
+    /// Returns `true` if what a member with this role writes is delivered.
     pub fn may_write(self) -> bool {
         self >= Role::Editor
     }

@@ -1,4 +1,4 @@
-//! What must be stored, as rows, and back (`docs/protocol/spaces.md#12`).
+//! Rows of the state to store, and back (`docs/protocol/spaces.md#12`).
 
 use p2panda_core::ordered::BTreeMap;
 
@@ -236,7 +236,7 @@ impl<'r> Stored<'r> {
     }
 }
 
-/// What a space has beyond the form of 0.7.1.
+/// Writes what a space has beyond the form of 0.7.1.
 fn native(
     settings: Option<Settings>,
     keys: &[&[u8]],

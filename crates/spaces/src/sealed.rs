@@ -41,13 +41,13 @@ pub(crate) use runs::{Run, Runs};
 pub struct Received<'a> {
     /// The id of the operation.
     pub id: Hash,
-    /// Who signed it.
+    /// Author of the operation.
     pub author: VerifyingKey,
     /// Its sequence number in its log.
     pub seq: u64,
     /// The control messages that its header names.
     pub dependencies: &'a [Hash],
-    /// Its body.
+    /// Body of the operation.
     pub body: &'a [u8],
 }
 
@@ -74,19 +74,19 @@ impl Log {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outgoing {
-    /// The space.
+    /// Id of the space.
     pub space: SpaceId,
     /// The log of ours that it belongs to.
     pub log: Log,
     /// The control messages that the header names, and no others.
     pub dependencies: Vec<Hash>,
-    /// The body.
+    /// Body of the operation.
     pub body: Vec<u8>,
 }
 
-/// What local actions need from the owner of the signing key and of the logs.
+/// Signing and logs, which local actions need from their owner.
 pub trait Signer {
-    /// Signs these bytes.
+    /// Signs bytes with the key of this node.
     fn sign(&mut self, bytes: &[u8]) -> Signature;
 
     /// Signs an operation, queues it for publishing, and returns its id.
@@ -96,7 +96,7 @@ pub trait Signer {
     /// pruned entries included.
     fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64;
 
-    /// Whether healing may send secrets to one more member now; the others stay in
+    /// Returns `true` if healing may send secrets to one more member now; the others stay in
     /// [`Spaces::health`](crate::Spaces::health).
     fn has_room(&self) -> bool {
         true
@@ -107,7 +107,7 @@ pub trait Signer {
 #[derive(Debug)]
 pub struct Sealed<'s, S>(pub &'s mut S);
 
-/// What an operation waits for. Nothing has changed.
+/// Condition that an operation waits for. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Wait {
@@ -137,20 +137,20 @@ pub enum ReceiveError {
     Invalid(#[from] Invalid),
 }
 
-/// What a control operation shows without being opened, also while it waits.
+/// Part of a control operation that shows without being opened, also while it waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Glance {
-    /// Nothing.
+    /// It shows nothing.
     Nothing,
     /// New keys of its author: a member that lacks secrets may be reached now.
     Bundle,
     /// Its author asks to join by an invite, which signed the request. An owner decides
     /// ([`Spaces::admit_newcomer`](crate::Spaces::admit_newcomer)).
     Request {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// The invite.
+        /// Public key of the invite.
         invite: VerifyingKey,
     },
     /// It welcomes us: pass in again what waits for these keys.
@@ -172,7 +172,7 @@ pub enum Content {
         role: Role,
         /// Its verdict now; [`Event::Range`](crate::Event::Range) reports a change.
         verdict: Verdict,
-        /// The data.
+        /// Decrypted data.
         data: Zeroizing<Vec<u8>>,
     },
     /// We lack its secret: pass it in again once that has arrived

@@ -15,7 +15,7 @@ use crate::roster::Roster;
 use crate::sealed::{Native, Note, Run, Scheme};
 use crate::{Role, SpaceId};
 
-/// Who has which role.
+/// Roles of members.
 pub(crate) type Roles = BTreeMap<VerifyingKey, Role>;
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Space {
     pub(crate) holders: Holders,
     /// The members now.
     pub(crate) roles: Roles,
-    /// Who was silenced, by which operations on groups, and the pointers to these.
+    /// Silenced authors, by which operations on groups, and the pointers to these.
     pub(crate) silenced: BTreeMap<VerifyingKey, BTreeMap<Hash, Vec<Hash>>>,
     /// The operation by which a member got secrets last.
     pub(crate) admitted: BTreeMap<VerifyingKey, Hash>,
@@ -40,9 +40,9 @@ pub(crate) struct Space {
     /// Messages that lost their place and may come again.
     pub(crate) displaced: BTreeSet<Hash>,
     pub(crate) displaced_changed: BTreeSet<Hash>,
-    /// What the row of the space says.
+    /// Content of the row of the space.
     pub(crate) stored: Option<Option<Founded>>,
-    /// What it has beyond the form of 0.7.1, if it is of that of our own nodes.
+    /// State beyond the form of 0.7.1, if it is of that of our own nodes.
     pub(crate) native: Option<Native>,
     /// So many secrets it can have.
     pub(crate) secrets_max: usize,
@@ -153,7 +153,7 @@ impl Space {
         self.encryption.members_mut().set(members);
     }
 
-    /// What is looked up by member, of a node.
+    /// Adds a node to what is looked up by member.
     pub(crate) fn index(&mut self, id: &Hash, node: &Node) {
         match &node.kind {
             Kind::Pointer(pointed) => self.index_pointer(id, pointed),
@@ -178,7 +178,7 @@ impl Space {
         }
     }
 
-    /// What is to be done with data (`docs/protocol/spaces.md#6`).
+    /// Returns the verdict on data (`docs/protocol/spaces.md#6`).
     pub(crate) fn verdict(&self, id: &Hash, groups: &Groups) -> Option<Verdict> {
         let node = self.graph.get(id)?;
         let Kind::Application { role, .. } = node.kind else {
@@ -228,13 +228,14 @@ impl Space {
         lacking
     }
 
-    /// Whether a welcome reaches a member: in the form of our own nodes it needs keys for a box.
+    /// Returns `true` if a welcome reaches a member: in the form of our own nodes it needs keys
+    /// for a box.
     pub(crate) fn reaches(&self, member: &VerifyingKey, context: &Context<'_>) -> bool {
         let hybrid = || context.registry.hybrid(member, context.now);
         self.native.is_none() || matches!(hybrid(), Ok(Some(_)))
     }
 
-    /// How many secrets of content a welcome hands out.
+    /// Returns the number of secrets of content that a welcome hands out.
     pub(crate) fn secrets_handed_out(&self) -> usize {
         let settings = self.native.as_ref().and_then(|native| native.settings);
         match settings.is_none_or(|settings| settings.history) {
@@ -243,7 +244,7 @@ impl Space {
         }
     }
 
-    /// How many more secrets it can have: newcomers are handed a key of each.
+    /// Returns the number of secrets that it can still have: newcomers are handed a key of each.
     pub(crate) fn secrets_left(&self) -> usize {
         let had = match &self.native {
             Some(native) => native.ring.len(),
@@ -252,7 +253,7 @@ impl Space {
         self.secrets_max.saturating_sub(had)
     }
 
-    /// Whether it gives secrets to a device that should have none any more.
+    /// Returns `true` if it gives secrets to a device that should have none any more.
     pub(crate) fn is_overdue(&self, wanted: &Roles) -> bool {
         !secret(&self.roles).is_subset(&secret(wanted))
     }
@@ -350,7 +351,7 @@ impl Space {
         }
     }
 
-    /// Whether those who silenced an author had seen a message of it.
+    /// Returns `true` if those who silenced an author had seen a message of it.
     fn was_seen(
         &self,
         id: &Hash,
@@ -428,7 +429,7 @@ pub(crate) fn roles(view: &View<'_>, group: &GroupId) -> Roles {
     members.map(|(key, access)| (key, access.into())).collect()
 }
 
-/// Who is given secrets.
+/// Returns the members that are given secrets.
 pub(crate) fn secret(roles: &Roles) -> BTreeSet<VerifyingKey> {
     let secret = roles.iter().filter(|(_, role)| role.has_secrets());
     secret.map(|(key, _)| *key).collect()

@@ -1,4 +1,4 @@
-//! What a pointer means for encryption (`docs/protocol/spaces.md#5`).
+//! Meaning of a pointer for encryption (`docs/protocol/spaces.md#5`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use p2panda_encryption::{DirectMessage, Kind};
 /// Secrets with what they are for.
 pub(crate) type Step = (Control, Vec<DirectMessage>);
 
-/// Who has secrets before and after a pointer, in its own past.
+/// Members with secrets before and after a pointer, in its own past.
 pub(crate) struct Turn {
     pub(crate) before: BTreeSet<VerifyingKey>,
     pub(crate) after: BTreeSet<VerifyingKey>,
@@ -26,7 +26,7 @@ impl Turn {
         self.after.difference(&self.before)
     }
 
-    /// What encryption processes, in order; nothing if no secrets are concerned.
+    /// Returns the steps that encryption processes, in order; nothing if no secrets are concerned.
     ///
     /// It follows from who has secrets and from the direct messages, never from what the
     /// operation on a group says.

@@ -13,15 +13,15 @@ use crate::{Role, SpaceId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Why {
-    /// Who was asked about.
+    /// Member that was asked about.
     pub member: VerifyingKey,
     /// The role, if it is a member.
     pub role: Option<Role>,
-    /// Whether it ever was one.
+    /// `true` if it ever was one.
     pub was_member: bool,
-    /// What made it so.
+    /// Decisions that made it so.
     pub decided: Vec<Decision>,
-    /// What has no effect, because others decided otherwise at the same time.
+    /// Decisions without effect, because others decided otherwise at the same time.
     pub overruled: Vec<(Decision, Status)>,
     /// The invite by which it came.
     pub invite: Option<VerifyingKey>,
@@ -35,7 +35,7 @@ pub struct Why {
 pub struct Decision {
     /// Its id.
     pub operation: Hash,
-    /// Who decided.
+    /// Author of the decision.
     pub author: VerifyingKey,
     /// What.
     pub deed: Deed,
@@ -43,7 +43,7 @@ pub struct Decision {
     pub team: Option<GroupId>,
 }
 
-/// What somebody did about a member.
+/// Decision about a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deed {

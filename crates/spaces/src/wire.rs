@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::SpaceId;
 
-/// What a message says; its author and id are those of the operation that carries it.
+/// Content of a message; its author and id are those of the operation that carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpacesArgs {
@@ -24,18 +24,18 @@ pub enum SpacesArgs {
     Update {
         /// The group of the space.
         group: GroupId,
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
-        /// What the author knew of the space.
+        /// Knowledge of the author about the space.
         dependencies: Vec<Hash>,
     },
     /// Data of the application.
     Application {
-        /// The space.
+        /// Id of the space.
         space: SpaceId,
         /// The sealed data.
         encrypted: Encrypted,
-        /// What the author knew of the space.
+        /// Knowledge of the author about the space.
         dependencies: Vec<Hash>,
     },
 }
@@ -45,13 +45,13 @@ pub enum SpacesArgs {
 pub struct Pointer {
     /// The group of the space.
     pub group: GroupId,
-    /// The space.
+    /// Id of the space.
     pub space: SpaceId,
     /// The operation on a group.
     pub auth: Hash,
     /// Secrets, each for one recipient.
     pub directs: Vec<DirectMessage>,
-    /// What the author knew of the space.
+    /// Knowledge of the author about the space.
     pub dependencies: Vec<Hash>,
 }
 
@@ -157,7 +157,7 @@ impl SpacesArgs {
         }
     }
 
-    /// What must be processed before the message, in the order of the wire.
+    /// Returns what must be processed before the message, in the order of the wire.
     pub fn dependencies(&self) -> Vec<Hash> {
         match self {
             SpacesArgs::KeyBundle(_) => Vec::new(),

@@ -22,14 +22,14 @@ const LIMITS: cbor::Limits = cbor::Limits {
     depth_max: DEVICE_LINK_DEPTH_MAX,
 };
 
-/// Which key seals a frame.
+/// Key that seals a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Link,
     Session,
 }
 
-/// What a frame says.
+/// Content of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Commit([u8; 32]),

@@ -25,7 +25,7 @@ pub enum RecoveryError {
     Invalid(#[from] Invalid),
 }
 
-/// What restores a person that has lost all devices. Erased when dropped.
+/// Data that restores a person that has lost all devices. Erased when dropped.
 #[derive(Debug)]
 pub struct RecoveryContent {
     /// The network of the person's nodes.
@@ -50,7 +50,7 @@ pub struct SpaceSecrets {
 }
 
 impl SpaceSecrets {
-    /// Whether the space has no secrets.
+    /// Returns `true` if the space has no secrets.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty() && self.keys.is_empty()
     }

@@ -93,7 +93,7 @@ impl Scheme {
 pub struct Settings {
     /// The scheme of encryption.
     pub scheme: Scheme,
-    /// Whether newcomers read what was written before they came.
+    /// `true` if newcomers read what was written before they came.
     pub history: bool,
     /// The least suite of the channels that secrets go through; 2, which a quantum computer of
     /// later does not open, unless set. Owners can raise it
@@ -293,7 +293,7 @@ pub(crate) struct GroupOperation {
     /// The whole of it, as it was signed.
     pub(crate) bytes: Vec<u8>,
     pub(crate) id: Hash,
-    /// Whether the signature is the author's.
+    /// `true` if the signature is the author's.
     pub(crate) is_signed: bool,
 }
 

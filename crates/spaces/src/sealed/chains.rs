@@ -28,7 +28,7 @@ pub(crate) struct Epoch {
     pub(crate) since: u64,
     /// Number of our messages sealed in it.
     pub(crate) sealed: u32,
-    /// Whether its chains were erased.
+    /// `true` if its chains were erased.
     pub(crate) is_gone: bool,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum Name {
     Skipped(Hash, VerifyingKey, u32),
 }
 
-/// Whether a message can be opened.
+/// Key of a message: whether it can be opened.
 pub(crate) enum Found {
     /// With this key.
     Key(Secret),

@@ -24,8 +24,9 @@ impl Spaces {
         Some(known.floor())
     }
 
-    /// Whether a quantum computer of later opens nothing of this space from a recording of today:
-    /// all its secrets go through hybrid channels. That of all spaces between our own nodes.
+    /// Returns `true` if a quantum computer of later opens nothing of this space from a recording
+    /// of today: all its secrets go through hybrid channels. That of all spaces between our own
+    /// nodes.
     pub fn is_post_quantum(&self, space: &SpaceId) -> bool {
         let known = self.spaces.get(space).filter(|s| s.founded.is_some());
         known.is_some_and(|known| {
@@ -64,7 +65,7 @@ impl Space {
         of_create.max(raised(&self.graph, |raise| place.has_seen(raise)))
     }
 
-    /// Whether we speak what the space demands now.
+    /// Checks that we speak what the space demands now.
     pub(crate) fn speaks(&self) -> Result<(), LocalError> {
         match self.floor() {
             floor if floor > SUITE => Err(LocalError::Suite(floor)),

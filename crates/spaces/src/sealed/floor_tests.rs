@@ -1,4 +1,4 @@
-//! What the suite of a space stops, and whom.
+//! Effects of the suite of a space: what it stops, and whom.
 
 use p2panda_core::Hash;
 use p2panda_encryption::two_party::{Session, TwoPartyMessage};
@@ -25,7 +25,7 @@ fn floor(node: &Node) -> u8 {
     node.spaces.floor(&node.s()).unwrap()
 }
 
-/// What the library refuses while it does not speak the suite.
+/// Raises the suite of a space, which the library's own API refuses while it does not speak it.
 fn raise(node: &mut Node, suite: u8) {
     let note = Note::Floor(suite);
     node.try_do(|spaces, s, desk| {

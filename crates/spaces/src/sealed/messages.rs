@@ -19,7 +19,7 @@ use crate::space::{Space, secret};
 use crate::spaces::Spaces;
 use crate::{Role, SpaceId};
 
-/// What a content message of the message scheme is bound to, with space and author.
+/// Context that a content message of the message scheme is bound to, with space and author.
 const BOUND: &str = "message";
 
 impl Space {
@@ -63,8 +63,8 @@ impl Space {
         epoch.ok_or(LocalError::HealFirst)
     }
 
-    /// Whether a new secret is needed; in the message scheme also for members that could not read
-    /// our next message.
+    /// Returns the need for a new secret; in the message scheme also for members that could not
+    /// read our next message.
     pub(crate) fn rekey(&self, context: &Context<'_>) -> Rekey {
         match self.encryption.rekey() {
             Rekey::None if self.lacks_epoch(context) => Rekey::Advised(Reason::Unknown),
@@ -72,7 +72,8 @@ impl Space {
         }
     }
 
-    /// Whether we, or members that can be reached, have no chain in the epoch of our next message.
+    /// Returns `true` if we, or members that can be reached, have no chain in the epoch of our
+    /// next message.
     pub(crate) fn lacks_epoch(&self, context: &Context<'_>) -> bool {
         let role = self.roles.get(&self.me).copied();
         let reads = role.is_some_and(Role::has_secrets) && self.encryption.members().is_ok();
@@ -135,13 +136,13 @@ impl Spaces {
         self.at_once = most;
     }
 
-    /// Whether an epoch was left to the next healing since the last call.
+    /// Returns `true` if an epoch was left to the next healing since the last call.
     pub fn take_deferred(&mut self) -> bool {
         std::mem::take(&mut self.has_deferred)
     }
 
-    /// Whether we, or members that can be reached, could not read or write what is sealed now: an epoch is to
-    /// begin first.
+    /// Returns `true` if we, or members that can be reached, could not read or write what is
+    /// sealed now: an epoch is to begin first.
     pub fn owes_epoch(&self, space: &SpaceId, context: &Context<'_>) -> bool {
         let known = self.spaces.get(space).filter(|it| it.founded.is_some());
         known.is_some_and(|known| known.lacks_epoch(context))

@@ -54,7 +54,7 @@ pub trait Forge {
     /// Returns how much of an author's content is stored.
     fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64;
 
-    /// Whether secrets may be sent to one more member now.
+    /// Returns `true` if secrets may be sent to one more member now.
     fn has_room(&self) -> bool {
         true
     }
@@ -428,12 +428,12 @@ impl Spaces {
         sealed.map_err(|error| self.or_ended(id, error))
     }
 
-    /// Whether [`Spaces::seal_message`] works now; changes nothing.
+    /// Checks whether [`Spaces::seal_message`] works now; changes nothing.
     pub fn can_seal(&self, id: SpaceId) -> Result<(), LocalError> {
         self.finds_key(id).map_err(|error| self.or_ended(id, error))
     }
 
-    /// What healing cannot mend any more, since it would need a secret.
+    /// Replaces the error where healing cannot help any more, since it would need a secret.
     fn or_ended(&self, id: SpaceId, error: LocalError) -> LocalError {
         let known = self.spaces.get(&id);
         let known = known.filter(|known| !known.has_many_heads() && error.is_retryable());

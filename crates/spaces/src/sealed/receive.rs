@@ -149,7 +149,7 @@ impl Spaces {
         Ok(events)
     }
 
-    /// What speaks against a control message before anything that it carries is looked at.
+    /// Returns the reason against a control message before anything that it carries is looked at.
     fn is_refused(
         &self,
         id: SpaceId,
@@ -195,8 +195,8 @@ impl Spaces {
         Ok((!is_carried).then_some(Refusal::Operation))
     }
 
-    /// What changes the groups of the space comes with a pointer, and with secrets: a person that is in it
-    /// by the past of a message is not introduced again.
+    /// Checks who introduces itself. What changes the groups of the space comes with a pointer,
+    /// and with secrets: a person that is in it by the past of a message is not introduced again.
     fn may_introduce(
         &self,
         id: SpaceId,
@@ -214,8 +214,8 @@ impl Spaces {
         Ok(person != founded.group && !nested.any(|(nested, _)| nested == person))
     }
 
-    /// Whether the statements of a message about invites fit its actions: an admitted newcomer is
-    /// added.
+    /// Returns `true` if the statements of a message about invites fit its actions: an admitted
+    /// newcomer is added.
     fn fit(&self, structure: &Structure) -> bool {
         let auth = structure
             .pointer
@@ -229,8 +229,8 @@ impl Spaces {
         }) && introduces(structure)
     }
 
-    /// Whether everything that the operations of a message depend on, and what it points to, came
-    /// with the space: what we know from elsewhere does not count, others may not.
+    /// Returns `true` if everything that the operations of a message depend on, and what it points
+    /// to, came with the space: what we know from elsewhere does not count, others may not.
     fn is_carried(&self, structure: &Structure, place: &Place) -> bool {
         let is_signed = structure.operations.iter().all(|op| op.is_signed);
         if structure.pointer.is_none() && structure.operations.is_empty() {
@@ -597,7 +597,7 @@ fn content(body: &[u8]) -> Result<Encrypted, Invalid> {
     }
 }
 
-/// What a member says of its person.
+/// Returns what a member says of its person.
 fn said(space: &SpaceId, device: &VerifyingKey, notes: &[Note]) -> Vec<Event> {
     let (space, device) = (*space, *device);
     let event = |note: &Note| match note {
@@ -612,7 +612,8 @@ fn said(space: &SpaceId, device: &VerifyingKey, notes: &[Note]) -> Vec<Event> {
     notes.iter().filter_map(event).collect()
 }
 
-/// Whether operations that come without pointer are those of the person that its author introduces.
+/// Returns `true` if operations that come without pointer are those of the person that its author
+/// introduces.
 fn introduces(structure: &Structure) -> bool {
     let mut persons = structure.notes.iter().filter_map(|note| match note {
         Note::Person(person) => Some(*person),

@@ -22,7 +22,7 @@ impl Ring {
         self.keys.get(id)
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -62,7 +62,7 @@ impl Ring {
         (keys, new)
     }
 
-    /// All keys.
+    /// Iterates over all keys, by id.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&KeyId, &Secret)> {
         self.keys.iter()
     }

@@ -1,4 +1,4 @@
-//! What is known of content, without anything being kept of a single message
+//! Knowledge of content, without anything being kept of a single message
 //! (`docs/protocol/spaces.md#9`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};

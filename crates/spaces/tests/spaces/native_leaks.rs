@@ -1,4 +1,4 @@
-//! What published bytes reveal to an observer (`docs/protocol/spaces.md#11`).
+//! Information that published bytes reveal to an observer (`docs/protocol/spaces.md#11`).
 
 use p2panda_groups::Member;
 use p2panda_spaces::{Log, Role, Settings};

@@ -65,9 +65,9 @@ pub struct Pen<'p> {
     key: &'p SigningKey,
     topic: &'p mut Topic,
     published: &'p mut Vec<Hash>,
-    /// How much of each content log was processed.
+    /// Number of processed messages of each content log.
     heights: &'p BTreeMap<VerifyingKey, u64>,
-    /// How many operations there is room for.
+    /// Number of operations that there is room for.
     room: usize,
 }
 
@@ -104,7 +104,7 @@ pub struct Node {
     /// The space of the topic, once it is known.
     pub space: Option<SpaceId>,
     pub topic: Topic,
-    /// What was processed or can never be.
+    /// Messages that were processed or never can be.
     pub done: BTreeSet<Hash>,
     pub heights: BTreeMap<VerifyingKey, u64>,
     /// Content that lacks its secret.
@@ -112,10 +112,10 @@ pub struct Node {
     pub shown: BTreeMap<Hash, String>,
     /// All that was ever opened, as a node keeps it.
     pub kept: BTreeMap<Hash, String>,
-    /// What nothing opens any more.
+    /// Messages that nothing opens any more.
     pub gone: BTreeSet<Hash>,
     pub refused: BTreeSet<Hash>,
-    /// What waits for a structure key.
+    /// Messages that wait for a structure key.
     pub locked: BTreeSet<Hash>,
     pub events: Vec<Event>,
     pub stored: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -324,7 +324,7 @@ impl Node {
         }
     }
 
-    /// Whether it was processed.
+    /// Tries to process a message, and returns `true` if it was processed.
     fn try_process(&mut self, space: SpaceId, id: &Hash) -> bool {
         let op = self.topic.ops[id].clone();
         if !op.dependencies.iter().all(|id| self.done.contains(id)) {
@@ -483,7 +483,7 @@ pub fn sync(nodes: &mut [&mut Node]) {
     }
 }
 
-/// What a node has, each log in its order.
+/// Returns the operations of a node, each log in its order.
 pub fn ops(node: &Node) -> Vec<Op> {
     let ids = node.topic.logs.values().flatten();
     ids.map(|id| node.topic.ops[id].clone()).collect()

@@ -1,4 +1,4 @@
-//! What the devices of a person tell each other (`docs/protocol/spaces.md#18`).
+//! Messages between the devices of a person (`docs/protocol/spaces.md#18`).
 
 use p2panda_core::limits::{PERSON_SPACES_MAX, SPACE_NOTES_MAX};
 use p2panda_core::{Hash, SigningKey, Topic, VerifyingKey};
@@ -12,7 +12,7 @@ impl Node {
         self.try_do(|spaces, s, desk| spaces.tell_devices(s, tellings, desk))
     }
 
-    /// What it knows of a space; none if it was not told.
+    /// Returns what it knows of a space; `None` if it was not told.
     fn knows(&self, number: u32) -> Option<bool> {
         let told = self.spaces.told_spaces(&self.s());
         told.get(&space(number)).copied()

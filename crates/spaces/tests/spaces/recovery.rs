@@ -11,7 +11,7 @@ use crate::native_world::{NOW, Node, deliver, heal_all, nodes, ops, sync};
 
 const TOPIC: Topic = Topic::from_bytes([7; 32]);
 
-/// What a device writes into a file: a key of its own is a device of the person from now on.
+/// Exports a file as a device does: a key of its own is a device of the person from now on.
 fn export(node: &mut Node, person: GroupId, seed: u8) -> Vec<u8> {
     let key = SigningKey::from_bytes(&[seed; 32]);
     node.try_link(person, key.verifying_key()).unwrap();

@@ -166,7 +166,7 @@ fn is_defect(scenario: &Value) -> bool {
     text(scenario, "name").starts_with("defect-")
 }
 
-/// What the recording opened is shown, unless a rule of ours forbids it.
+/// Checks that what the recording opened is shown, unless a rule of ours forbids it.
 fn check_events(scenario: &Value, step: &Value, peer: &Peer, message: &Message) {
     let opened = step["events"].as_array().into_iter().flatten();
     let opened = opened.filter_map(|event| event["Application"]["data"].as_array());

@@ -24,11 +24,11 @@ pub struct Device {
     pub registry: Registry,
     pub rng: ChaCha20Rng,
     pub now: u64,
-    /// What it has, in its order.
+    /// Messages of the peer, in its order.
     pub has: Vec<Message>,
     pub events: Vec<Event>,
     pub stored: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// What the application shows.
+    /// Content that the application shows.
     pub shown: BTreeMap<Hash, String>,
 }
 
