@@ -94,7 +94,7 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AckParams {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Delivery numbers, at most 1 000.
     pub deliveries: Vec<u64>,
@@ -131,7 +131,7 @@ pub struct AckAtParams {
     pub consumer: String,
     /// Topic or alias.
     pub topic: String,
-    /// The offset.
+    /// Offset in the feed of the topic.
     pub offset: u64,
     /// Whether everything of the topic that was delivered below it is settled as well, without what was
     /// returned.
@@ -147,7 +147,7 @@ pub struct NakAtParams {
     pub consumer: String,
     /// Topic or alias.
     pub topic: String,
-    /// The offset.
+    /// Offset in the feed of the topic.
     pub offset: u64,
     /// Time until redelivery; absent: by the consumer's backoff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,7 @@ pub struct TermAtParams {
     pub consumer: String,
     /// Topic or alias.
     pub topic: String,
-    /// The offset.
+    /// Offset in the feed of the topic.
     pub offset: u64,
     /// Reason, at most 512 bytes.
     #[serde(default)]
@@ -173,7 +173,7 @@ pub struct TermAtParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NakParams {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Number of the delivery.
     pub delivery: u64,
@@ -186,7 +186,7 @@ pub struct NakParams {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TermParams {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Number of the delivery.
     pub delivery: u64,
@@ -322,7 +322,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// Reason that the application gave.
     pub said: Option<String>,
-    /// How often it was delivered.
+    /// Number of deliveries.
     pub count: u32,
     /// Time at which it became a dead letter, in microseconds since 1970.
     pub at: u64,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident $text:literal $number:literal;)+) => {
-        /// What went wrong; the text of it is stable.
+        /// Kind of an error; its text is stable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         #[non_exhaustive]
         pub enum Code {
@@ -133,7 +133,7 @@ pub struct Expected {
 pub struct ErrorData {
     /// Stable code of the error.
     pub code: Code,
-    /// What to do.
+    /// Advice for the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// With `log-moved`.

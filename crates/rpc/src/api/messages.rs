@@ -53,7 +53,7 @@ pub struct Message {
     /// Delivery number for settling it, with a consumer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<u64>,
-    /// How often it was delivered, with a consumer.
+    /// Number of deliveries, with a consumer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
 }
@@ -145,7 +145,7 @@ pub struct SubscribeResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreditParams {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Bytes that were read.
     pub bytes: u32,
@@ -155,6 +155,6 @@ pub struct CreditParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionParams {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
 }

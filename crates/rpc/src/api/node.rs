@@ -41,7 +41,7 @@ pub struct NodeStatusResult {
     pub renewal_due: bool,
 }
 
-/// Whether a node can store.
+/// Ability of a node to store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthView {
     /// `ok`, `waiting` or `stopped`.

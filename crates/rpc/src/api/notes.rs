@@ -26,7 +26,7 @@ pub enum Note {
 /// Messages of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MessagesNote {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Credit that the messages take; return it with `messages.credit`.
     pub bytes: u32,
@@ -40,7 +40,7 @@ pub struct MessagesNote {
 /// Operations of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationsNote {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Credit that the operations take; return it with `messages.credit`.
     pub bytes: u32,
@@ -51,7 +51,7 @@ pub struct OperationsNote {
 /// An ephemeral message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EphemeralNote {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Alias of the topic.
     pub topic: String,
@@ -74,7 +74,7 @@ pub struct EphemeralNote {
 /// An event of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventNote {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Name of the event; the page lists them.
     pub event: String,
@@ -92,7 +92,7 @@ pub struct EventNote {
 /// A subscription has ended; no notification follows for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndedNote {
-    /// The subscription.
+    /// Number of the subscription.
     pub subscription: u64,
     /// Reason, for people.
     pub message: String,

@@ -188,6 +188,6 @@ pub struct Published {
 pub struct EphemeralPublishParams {
     /// Topic or alias.
     pub topic: String,
-    /// What it says.
+    /// Content of the message.
     pub content: Content,
 }

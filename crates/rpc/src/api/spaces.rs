@@ -82,7 +82,7 @@ pub struct SpaceView {
     /// Role of the node; none if it is not a member or does not know yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<SpaceRole>,
-    /// How messages are sealed; none if the node does not know yet.
+    /// Scheme that seals messages; absent if the node does not know it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<SpaceScheme>,
     /// How many more secrets the space can have: each removal needs one, in the message scheme also each

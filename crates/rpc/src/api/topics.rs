@@ -109,7 +109,7 @@ pub struct TopicListResult {
 /// Result of `topic.alias`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicAliasResult {
-    /// The alias.
+    /// Alias of the topic.
     pub alias: String,
 }
 
@@ -142,7 +142,7 @@ pub struct TopicStatusResult {
     pub consumers: Vec<String>,
     /// These consumers with their positions.
     pub positions: Vec<TopicPosition>,
-    /// The blocked logs.
+    /// Logs that cannot continue here.
     pub blocked_logs: Vec<BlockedLogView>,
     /// Number of messages whose content has not arrived; 0 if not counted.
     pub wanted: u64,
