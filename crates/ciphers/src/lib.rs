@@ -8,7 +8,7 @@ use chacha20poly1305::{ChaCha20Poly1305, XChaCha20Poly1305};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Why nothing was sealed or opened.
+/// Reason why nothing was sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AeadError {

@@ -76,7 +76,7 @@ impl Context {
     }
 }
 
-/// Why contexts cannot be used.
+/// Reason why contexts cannot be used.
 #[derive(Debug, Error)]
 pub enum ContextError {
     #[error("no configuration directory is known for this user; set XDG_CONFIG_HOME")]

@@ -29,7 +29,7 @@ const STALLED: Duration = Duration::from_secs(60);
 /// Publish requests that wait for their replies at the same time.
 const IN_FLIGHT: usize = 256;
 
-/// Why the demo failed. Nothing of it stays behind.
+/// Reason why the demo failed. Nothing of it stays behind.
 #[derive(Debug, Error)]
 pub enum DemoError {
     #[error("{} holds no line; give a file with text", .0.display())]

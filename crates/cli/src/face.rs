@@ -27,7 +27,7 @@ pub enum Face {
     Running(Remote),
 }
 
-/// Where a command reads that contacts nobody.
+/// Source from which a command reads that contacts nobody.
 pub enum Facts {
     /// The files of the home: no node runs there that answers.
     Stored(Box<Inspection>),
@@ -68,7 +68,7 @@ impl Face {
         }
     }
 
-    /// Where the node can be reached, in the form that `--bootstrap` takes.
+    /// Returns the addresses of the node, in the form that `--bootstrap` takes.
     pub async fn addresses(&self) -> Result<Vec<String>, Failure> {
         match self {
             Face::Own(node) => Ok(known_addresses(node).await),

@@ -268,7 +268,7 @@ pub fn inspect(args: &NodeArgs) -> Result<Inspection, Failure> {
     })
 }
 
-/// Why there is no node to ask: none runs, or one that answers no commands.
+/// Error for a node that cannot be asked: none runs, or one that answers no commands.
 pub fn nothing_runs(args: &NodeArgs) -> Failure {
     let found = home(args).and_then(|home| Ok((p2panda::holder(&home)?, home)));
     match found {

@@ -32,7 +32,7 @@ pub use template::template;
 /// Prefix of the environment variables.
 const ENVIRONMENT: &str = "PANDA";
 
-/// Where a setting comes from.
+/// Source of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// It was not set.
@@ -58,7 +58,7 @@ pub struct Settings {
     pub file: Option<PathBuf>,
 }
 
-/// Why a setting cannot be used.
+/// Reason why a setting cannot be used.
 #[derive(Debug, Error)]
 pub enum SettingsError {
     #[error("{} cannot be read: {source}; name another file with --config FILE", path.display())]
@@ -119,7 +119,7 @@ impl Settings {
         values.collect()
     }
 
-    /// Where a setting comes from.
+    /// Returns the source of a setting.
     pub fn origin(&self, key: &str) -> &Origin {
         self.origins.get(key).unwrap_or(&Origin::Default)
     }

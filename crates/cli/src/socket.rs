@@ -1,5 +1,5 @@
-//! Where the Unix socket of a home is: commands find it no matter what their environment says, by a
-//! file in the home (`docs/guide/run-a-node.md`).
+//! Place of the Unix socket of a home: commands find it no matter what their environment says, by
+//! a file in the home (`docs/guide/run-a-node.md`).
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -46,7 +46,7 @@ impl fmt::Debug for AccessCode {
     }
 }
 
-/// Why a string is not an invite.
+/// Reason why a string is not an invite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AccessCodeError {

@@ -53,7 +53,7 @@ pub const VALUE: Limits = Limits {
     depth_max: VALUE_DEPTH_MAX,
 };
 
-/// Why bytes are not deterministic CBOR, or not of the type asked for.
+/// Reason why bytes are not deterministic CBOR, or not of the type asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CborError {
     /// Not CBOR at all: reserved values, a break outside an indefinite item.

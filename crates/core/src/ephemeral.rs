@@ -25,7 +25,7 @@ pub struct EphemeralMessage {
     pub body: Bytes,
 }
 
-/// Why a message can be neither sent nor taken.
+/// Reason why a message can be neither sent nor taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EphemeralError {
     /// Above [`GOSSIP_PAYLOAD_BYTES_MAX`] when sending, [`EPHEMERAL_BYTES_MAX`] when receiving.

@@ -46,7 +46,7 @@ pub struct Dependency {
     pub id: Hash,
 }
 
-/// Why a header's extensions are not those that were asked for.
+/// Reason why a header's extensions are not those that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ExtensionsError {
     /// The header has extensions where none are defined.

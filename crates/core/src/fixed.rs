@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::key::KeyError;
 
-/// Why text or a slice is not a value of a fixed-size type.
+/// Reason why text or a slice is not a value of a fixed-size type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
     /// The number of bytes is wrong.

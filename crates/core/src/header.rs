@@ -64,7 +64,7 @@ pub enum Field {
     Backlink,
 }
 
-/// Why bytes are not a header; the first failing step of `docs/protocol/operations.md#3.2`.
+/// Reason why bytes are not a header; the first failing step of `docs/protocol/operations.md#3.2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// More than [`HEADER_BYTES_MAX`] bytes.
@@ -112,7 +112,7 @@ pub enum HeaderError {
     InvalidSignature,
 }
 
-/// Why a draft cannot become an operation that others accept.
+/// Reason why a draft cannot become an operation that others accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DraftError {
     /// Position 0 has no backlink.

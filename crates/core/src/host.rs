@@ -18,7 +18,7 @@ pub struct HostAddr {
     port: u16,
 }
 
-/// Why a text is not a host name with a port.
+/// Reason why a text is not a host name with a port.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostAddrError {

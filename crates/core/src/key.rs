@@ -96,7 +96,7 @@ pub struct Signature([u8; 64]);
 any_bytes!(Signature, 64);
 debug_hex!(Signature);
 
-/// Why bytes are not a verifying key.
+/// Reason why bytes are not a verifying key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// The 32 bytes do not decompress to a curve point.

@@ -17,7 +17,7 @@ pub struct Head {
     pub id: Hash,
 }
 
-/// Why a header may not be appended to a log.
+/// Reason why a header may not be appended to a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LogError {
     /// The two headers are not of the same author.
@@ -92,7 +92,7 @@ pub struct Fork {
     pub second: Header,
 }
 
-/// Why two headers prove nothing.
+/// Reason why two headers prove nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ForkError {
     /// One of the signatures is invalid, so the author may be innocent.

@@ -14,7 +14,7 @@ pub struct Operation {
     pub body: Option<Bytes>,
 }
 
-/// Why received bytes are not an operation.
+/// Reason why received bytes are not an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OperationError {
     /// The header is wrong.

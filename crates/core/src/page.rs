@@ -53,17 +53,18 @@ pub struct Entry {
     pub header: Header,
     /// Its body, if it has come and was not dropped.
     pub body: Option<Bytes>,
-    /// Why the body that the header names is not here; `None` if it is, or if there is none.
+    /// Reason why the body that the header names is not here; `None` if it is, or if there is
+    /// none.
     pub absent: Option<Absent>,
 }
 
-/// Why an operation is stored without the body that its header names.
+/// Reason why an operation is stored without the body that its header names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// It has not arrived, and peers are asked for it: the header is not forwarded
     /// (`docs/protocol/sync.md#6`).
     Wanted {
-        /// When the header came; unknown for one that an older version stored.
+        /// Time at which the header came; unknown for one that an older version stored.
         since: Option<Timestamp>,
     },
     /// It has been wanted for so long that the header continues without it.

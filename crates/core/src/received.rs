@@ -37,7 +37,7 @@ pub struct Refused {
     pub whole: Option<Header>,
 }
 
-/// Why an operation was refused on arrival.
+/// Reason why an operation was refused on arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The header does not decode.

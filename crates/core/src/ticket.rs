@@ -78,7 +78,7 @@ pub struct TicketContact {
     pub relay: Option<String>,
 }
 
-/// Why a string is not a ticket, or not one that can be used here.
+/// Reason why a string is not a ticket, or not one that can be used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TicketError {
@@ -117,7 +117,7 @@ pub enum TicketError {
     Content,
 }
 
-/// Why something cannot be put into a ticket.
+/// Reason why something cannot be put into a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TicketContactError {

@@ -119,7 +119,7 @@ pub struct LogName([u8; 32]);
 any_bytes!(LogName, 32);
 debug_hex!(LogName);
 
-/// Why a text cannot be the name of a log.
+/// Reason why a text cannot be the name of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LogNameError {
     /// It is empty: the first log of a topic has no name.

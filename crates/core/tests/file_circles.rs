@@ -170,7 +170,7 @@ impl Files {
         all
     }
 
-    /// In which file an item is.
+    /// Returns the file that an item is in.
     fn home(&self, item: &[String], depth: usize) -> Path {
         let mut module: Path = Vec::new();
         for (at, segment) in item.iter().enumerate() {

@@ -11,7 +11,7 @@ use crate::{Member, OperationId};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Applications {
     known: Table<(Member, u64), Application>,
-    /// Where to find one.
+    /// Author and number of each, for finding it.
     places: BTreeMap<OperationId, (Member, u64)>,
 }
 

@@ -12,7 +12,7 @@ use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, tuple};
 use crate::x25519::PublicKey;
 use crate::xeddsa::{self, XSignature, XeddsaError};
 
-/// When a pre-key may be used, in whole seconds since 1970; both ends excluded.
+/// Validity of a pre-key, in whole seconds since 1970; both ends excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lifetime {
     /// The last second, excluded.
@@ -67,7 +67,7 @@ impl Wire for Lifetime {
 pub struct PreKey {
     /// The public half.
     pub key: PublicKey,
-    /// When it may be used.
+    /// Validity of the pre-key.
     pub lifetime: Lifetime,
 }
 
@@ -110,7 +110,7 @@ impl Wire for OneTimePreKey {
     }
 }
 
-/// Why a bundle is not used.
+/// Reason why a bundle is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BundleError {

@@ -41,7 +41,7 @@ pub enum Content {
     },
 }
 
-/// Why the direct messages of a control message give us no secret.
+/// Reason why the direct messages of a control message give us no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DirectError {

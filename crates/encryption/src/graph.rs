@@ -17,7 +17,7 @@ pub(crate) struct Graph {
     pruned: Table<OperationId, Pruned>,
     /// Every message of a member from now on comes after all of which fewer were processed before.
     passed: Table<Member, Order>,
-    /// Where to find a node.
+    /// Place of each node, for finding it.
     places: BTreeMap<OperationId, Order>,
     /// The nodes that no other one names.
     heads: BTreeSet<Order>,

@@ -15,7 +15,7 @@ use crate::x25519::{PublicKey, SecretKey, ZeroAgreement};
 const KEM_SUITE: [u8; 5] = *b"KEM\x00\x20";
 const SUITE: [u8; 10] = *b"HPKE\x00\x20\x00\x01\x00\x03";
 
-/// Why nothing was sealed or opened.
+/// Reason why nothing was sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HpkeError {

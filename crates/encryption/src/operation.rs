@@ -11,7 +11,7 @@ use crate::limit::Limit;
 use crate::message::RatchetError;
 use crate::sessions::{Context, DeliverError};
 
-/// Why an operation of ours was not drafted or a message not sealed; nothing has changed.
+/// Reason why an operation of ours was not drafted or a message not sealed; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OperationError {

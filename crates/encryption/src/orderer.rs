@@ -38,7 +38,7 @@ const WAITING_ROOM: usize = 16;
 /// A message of a scheme with these control messages and this encryption.
 type GroupMessage<C, E> = Message<Payload<C, E>>;
 
-/// Why a message is not taken; nothing has changed.
+/// Reason why a message is not taken; nothing has changed.
 ///
 /// What one member refuses permanently, everybody refuses; what is wrong only for some is taken
 /// and fails when its turn comes, so that nobody waits for a message that others have processed.
@@ -65,7 +65,7 @@ pub(crate) struct Orderer<C, E> {
     applications: Applications,
     /// Data can be opened twice, and is named by others than its sender.
     is_data: bool,
-    /// In which order they came.
+    /// Messages that wait, in the order in which they came.
     waiting: Table<u64, Kept<C, E>>,
     arrivals: BTreeMap<OperationId, u64>,
     /// Those that count for the bound, by sender and arrival.

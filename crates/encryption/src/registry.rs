@@ -12,7 +12,7 @@ use crate::rows::{LoadError, Row, Rows, Set, Table, key, tag};
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, list, map};
 use crate::x25519::PublicKey;
 
-/// Why a bundle was not taken, or none was found.
+/// Reason why a bundle was not taken, or none was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -348,8 +348,8 @@ impl Wire for Registry {
     }
 }
 
-/// Where a sender has a bundle among those that everybody sees: a place of its own. Those without
-/// a one-time key come last.
+/// Rank of a bundle for a sender among those that everybody sees. Those without a one-time key
+/// come last.
 fn place(sender: &PublicKey, bundle: &OneTimeBundle) -> (bool, Option<Hash>) {
     let key = bundle.onetime_prekey.map(|prekey| prekey.key);
     let place = key.map(|key| {

@@ -27,7 +27,7 @@ impl fmt::Debug for Row {
     }
 }
 
-/// Why rows are no state.
+/// Reason why rows are no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LoadError {

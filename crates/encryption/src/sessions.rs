@@ -69,7 +69,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Why nothing could be encrypted for a member.
+/// Reason why nothing could be encrypted for a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DeliverError {
@@ -163,7 +163,7 @@ pub(crate) enum Scheme {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sessions {
     sessions: Table<Member, Session>,
-    /// Where the group has the hybrid suite, with our own id.
+    /// Our own id and the setting, if the group has the hybrid suite.
     suites: Option<(Member, SuiteConfig)>,
     suites_row: Single,
 }

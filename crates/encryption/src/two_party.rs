@@ -43,7 +43,7 @@ const RESTORED_INDICES: u64 = 1 << 32;
 /// Bytes that the cipher appends.
 const TAG_BYTES: usize = 16;
 
-/// Why nothing was sent.
+/// Reason why nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -64,7 +64,7 @@ pub enum SendError {
     Limit(#[from] Limit),
 }
 
-/// Why a message was refused; session and keys are as before.
+/// Reason why a message was refused; session and keys are as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
@@ -146,7 +146,7 @@ pub struct Session {
     /// Pre-key and ephemeral key of first messages that were opened.
     opened: Vec<(PublicKey, PublicKey)>,
     restart: Restart,
-    /// With which operations our last messages went, and their own indices.
+    /// Operations with which our last messages went, and their own indices.
     sent_with: VecDeque<(u64, OperationId)>,
 }
 

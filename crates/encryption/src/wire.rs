@@ -44,7 +44,7 @@ pub trait Wire: Sized {
     }
 }
 
-/// Why bytes are not the structure asked for.
+/// Reason why bytes are not the structure asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {

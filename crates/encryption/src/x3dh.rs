@@ -18,7 +18,7 @@ use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints};
 use crate::x25519::{PublicKey, SecretKey, ZeroAgreement};
 use crate::xwing::XWingError;
 
-/// Why nothing was encrypted or decrypted.
+/// Reason why nothing was encrypted or decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum X3dhError {

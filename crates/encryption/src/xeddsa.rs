@@ -12,7 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::wire::{DecodeError, Reader, Wire, Writer, bytes_array};
 use crate::x25519::{PublicKey, SecretKey};
 
-/// Why a signature is refused.
+/// Reason why a signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum XeddsaError {

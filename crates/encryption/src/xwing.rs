@@ -25,7 +25,7 @@ pub const RANDOMNESS_BYTES: usize = x_wing::ENCAPSULATION_RANDOMNESS_SIZE;
 /// Bytes of the X25519 part, at the end of keys and encapsulations.
 const X25519_BYTES: usize = 32;
 
-/// Why a key or an encapsulation is refused.
+/// Reason why a key or an encapsulation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum XWingError {

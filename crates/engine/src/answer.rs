@@ -48,7 +48,7 @@ pub struct Published {
     pub id: Hash,
     /// Its place in our log.
     pub seq: u32,
-    /// When it was made.
+    /// Time at which it was made.
     pub timestamp: Timestamp,
     /// Its arrival number.
     pub arrival: u64,
@@ -63,7 +63,7 @@ pub struct Republished {
     pub published: u64,
 }
 
-/// Why nothing was published.
+/// Reason why nothing was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -154,7 +154,7 @@ fn pull_offer(held: bool) -> &'static str {
     }
 }
 
-/// Why nothing can be stored at the moment.
+/// Reason why nothing can be stored at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum StorageWait {
@@ -190,7 +190,7 @@ impl PublishError {
     }
 }
 
-/// Why a way on from a restored directory could not be taken.
+/// Reason why a restored directory cannot continue in the chosen way.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RestoredError {
@@ -211,7 +211,7 @@ pub enum RestoredError {
 pub struct EarlyTrace {
     /// The topic that this is about.
     pub topic: Topic,
-    /// Whose log.
+    /// Author of the log.
     pub author: VerifyingKey,
     /// Its place in the log.
     pub seq: u32,
@@ -295,7 +295,7 @@ impl RecentOperation {
 pub enum EngineEvent {
     /// The recovery file of this node's person was written so long ago that it should be written again.
     RecoveryDue {
-        /// When, in seconds since 1970.
+        /// Time of writing, in seconds since 1970.
         written: u64,
     },
     /// Something happened in the space that a topic carries.
@@ -331,8 +331,8 @@ pub enum EngineEvent {
         /// `true` if that peer showed that it holds our branch and not the other one.
         ours: bool,
     },
-    /// Where it is looked for at which place the branches of our own log part: peers are told another
-    /// height of it than before.
+    /// Peers are told another height of our own log than before, to find the place at which its
+    /// branches part.
     OwnHeightTold {
         /// The topic that this is about.
         topic: Topic,
@@ -345,7 +345,7 @@ pub enum EngineEvent {
         topic: Topic,
         /// Id of the operation.
         id: Hash,
-        /// Why.
+        /// Reason for the refusal.
         reason: RejectReason,
         /// Peer that sent it.
         peer: Option<VerifyingKey>,
@@ -395,7 +395,7 @@ pub enum EngineEvent {
     },
     /// Nothing can be stored at the moment. It is tried again until it can.
     StorageWaits {
-        /// Why.
+        /// Reason for the wait.
         reason: StorageWait,
     },
     /// Operations that waited for the storage are stored.

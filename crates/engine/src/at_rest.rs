@@ -20,8 +20,7 @@ use zeroize::Zeroizing;
 
 pub use keychain::{Keychain, KeychainError};
 
-/// Where the secret comes from that opens what is sealed in the database
-/// (`docs/protocol/at-rest.md#2`).
+/// Source of the secret that opens what is sealed in the database (`docs/protocol/at-rest.md#2`).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum AtRest {

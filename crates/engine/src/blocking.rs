@@ -1,5 +1,5 @@
-//! When a log cannot continue here, since this node does not take its next operation, and when it does
-//! (`docs/protocol/streams.md#4.9`).
+//! Logs that cannot continue here, since this node does not take their next operation, and their
+//! release (`docs/protocol/streams.md#4.9`).
 
 use p2panda_core::log::Head;
 use p2panda_core::{Header, Topic, VerifyingKey};

@@ -135,7 +135,7 @@ fn shows_ours(
     })
 }
 
-/// Why nothing is published to a closed log of ours.
+/// Returns why nothing is published to a closed log of ours.
 pub(crate) fn refusal(
     turn: &Turn<'_>,
     topic: &TopicRef,

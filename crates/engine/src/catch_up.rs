@@ -18,7 +18,7 @@ pub(crate) struct CatchUps {
     sessions: HashMap<u64, CatchUp>,
     /// Numbers of those that count: the smallest one counted first.
     counted: BTreeSet<u64>,
-    /// When each of those is too slow, with the session.
+    /// Time at which each of those is too slow, with the session.
     lapses: BTreeSet<(u64, u64)>,
     numbers: u64,
     ends: VecDeque<End>,
@@ -29,7 +29,7 @@ struct CatchUp {
     number: Option<u64>,
     /// Bytes stored in this stretch.
     bytes: u64,
-    /// When the stretch is over.
+    /// Time at which the stretch is over.
     until_us: u64,
 }
 
@@ -115,7 +115,7 @@ impl CatchUps {
         }
     }
 
-    /// When the next session is too slow.
+    /// Returns the time at which the next session is too slow.
     pub fn next_lapse(&self) -> Option<u64> {
         self.lapses.first().map(|(until_us, _)| *until_us)
     }

@@ -100,8 +100,8 @@ impl Consumer {
         place.is_some_and(|place| place.holds(offset))
     }
 
-    /// Where it stands in a topic, and how much of it is open; what was read and not delivered counts
-    /// as open.
+    /// Returns its position in a topic, and the number of open entries; what was read and not
+    /// delivered counts as open.
     pub fn stands_at(&self, topic: TopicNumber) -> Option<(u64, usize)> {
         let place = self.places.get(topic)?;
         Some((place.position(), place.offsets().count()))

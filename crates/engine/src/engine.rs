@@ -39,7 +39,7 @@ pub struct Options {
     pub key: Option<SigningKey>,
     /// The caller keeps the key, which is not written into the directory.
     pub key_elsewhere: bool,
-    /// Where guard files live (`$XDG_STATE_HOME/p2panda`). `None`: no guard file.
+    /// Directory of guard files (`$XDG_STATE_HOME/p2panda`). `None`: no guard file.
     pub guard_dir: Option<PathBuf>,
     /// Action to take if the directory turns out to be an older copy.
     pub restored: Option<RestoredAction>,
@@ -51,7 +51,7 @@ pub struct Options {
     /// Time for which publishing waits for peers that claim to have more of our own log and do not
     /// show it, all of them together (`docs/protocol/streams.md#16`).
     pub own_log_wait: Duration,
-    /// For how long an idempotency key is remembered (`docs/protocol/streams.md#3`).
+    /// Time for which an idempotency key is remembered (`docs/protocol/streams.md#3`).
     pub idempotency_window: Duration,
     /// Bytes of header and body, frame included, that may be published.
     pub operation_bytes_max: usize,
@@ -67,9 +67,9 @@ pub struct Options {
     /// Pruned operations that are deleted in one transaction. What is more goes in steps between
     /// the batches.
     pub prune_rows_max: usize,
-    /// Where the secret comes from that opens what is sealed in the database.
+    /// Source of the secret that opens what is sealed in the database.
     pub at_rest: AtRest,
-    /// Where it came from so far, if that changes with this open.
+    /// Source so far, if that changes with this open.
     pub at_rest_before: Option<AtRest>,
     /// `true` if the plaintext of messages of spaces is sealed in the database
     /// (`docs/protocol/at-rest.md#5`).
@@ -316,7 +316,7 @@ impl Engine {
         postponed.into_values().flatten().collect()
     }
 
-    /// When [`Engine::tick`] has something to do, in elapsed microseconds.
+    /// Returns the time at which [`Engine::tick`] has something to do, in elapsed microseconds.
     pub fn next_wake(&self) -> Option<u64> {
         self.state.next_wake()
     }

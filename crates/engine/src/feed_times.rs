@@ -1,4 +1,4 @@
-//! When offsets are given out: the points of a sparse index by this node's time
+//! Times at which offsets are given out: the points of a sparse index by this node's time
 //! (`docs/protocol/consumers.md#5`).
 
 use std::collections::HashMap;

@@ -91,7 +91,7 @@ fn as_content(
     Err(error)
 }
 
-/// Why nothing can be appended to our control log in a topic now.
+/// Returns why nothing can be appended to our control log in a topic now.
 pub(crate) fn control_refusal(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -426,7 +426,7 @@ fn stored_key(turn: &Turn<'_>, log: LogKey, key: &Hash) -> Result<Option<Keyed>,
     }))
 }
 
-/// Why nothing is published, if our own newer operations are elsewhere.
+/// Returns why nothing is published, if our own newer operations are elsewhere.
 fn held_back(
     turn: &mut Turn<'_>,
     topic: &TopicRef,

@@ -23,12 +23,12 @@ const SHOW_US: u64 = OWN_LOG_SHOW_WAIT.as_micros() as u64;
 const SHOWN_US: u64 = PROGRESS_TIMEOUT.as_micros() as u64;
 const SHOWN_MAX_US: u64 = OWN_LOG_SHOWN_MAX.as_micros() as u64;
 
-/// For how long publishes may still wait for claims that come to nothing, in all topics.
+/// Time for which publishes may still wait for claims that come to nothing, in all topics.
 #[derive(Clone)]
 pub(crate) struct Patience {
     left_us: u64,
     max_us: u64,
-    /// When what is left was right.
+    /// Time at which the rest was right.
     at_us: u64,
 }
 
@@ -297,7 +297,7 @@ impl OwnLog {
         !self.held.is_empty()
     }
 
-    /// When publishes that wait may continue.
+    /// Returns the time at which publishes that wait may continue.
     pub fn deadline(&self) -> Option<u64> {
         if self.held.is_empty() {
             return None;
@@ -385,14 +385,14 @@ impl OwnLog {
         }
     }
 
-    /// Until when claims without an operation count.
+    /// Returns the time until which claims without an operation count.
     fn claimed_until(&self) -> u64 {
         let claimed = self.claims.values().filter(|claim| claim.shown.is_none());
         let until = claimed.map(|claim| claim.made_us.saturating_add(SHOW_US));
         until.max().unwrap_or(0)
     }
 
-    /// Until when operations above what we had count.
+    /// Returns the time until which operations above what we had count.
     fn shown_until(&self) -> u64 {
         let shown = self
             .claims

@@ -43,7 +43,7 @@ pub(crate) fn is_key(turn: &Turn<'_>, key: &VerifyingKey) -> bool {
     is_device && keys(turn).contains_key(key)
 }
 
-/// When the newest file was written.
+/// Returns the time at which the newest file was written.
 pub(crate) fn newest(turn: &Turn<'_>) -> Option<u64> {
     recovery::newest(keys(turn).into_values())
 }

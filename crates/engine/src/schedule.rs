@@ -1,4 +1,4 @@
-//! When the steps of long work are due. That is kept in memory only; without work a batch costs one
+//! Schedule of the steps of long work. That is kept in memory only; without work a batch costs one
 //! comparison.
 
 use p2panda_core::limits::{BATCHES_PER_STEP_MAX, STEP_WAIT};
@@ -33,7 +33,7 @@ const JOBS: [Job; 6] = [
     Job::Plaintexts,
 ];
 
-/// When steps are due.
+/// Schedule of steps.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     /// By job: from when on its next step is due, in elapsed microseconds.
@@ -42,7 +42,7 @@ pub(crate) struct Schedule {
     last: usize,
     /// Batches since the last step.
     batches: usize,
-    /// When that was, and the time of the last batch.
+    /// Time of the last step, and of the last batch.
     stepped_us: u64,
     now_us: u64,
 }
@@ -55,7 +55,7 @@ impl Schedule {
         }
     }
 
-    /// When the next step is due if no batch comes before.
+    /// Returns the time at which the next step is due if no batch comes before.
     pub fn next_wake(&self) -> Option<u64> {
         let first = self.due.iter().flatten().min();
         first.map(|due| self.now_us.max(*due))

@@ -46,7 +46,7 @@ pub(crate) fn seal(
     }))
 }
 
-/// Where control operations are in their logs.
+/// Looks up the places of control operations in their logs.
 pub(crate) fn places(
     turn: &mut Turn<'_>,
     topic: &TopicRef,

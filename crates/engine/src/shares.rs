@@ -1,5 +1,5 @@
-//! Whose share of something bounded is how large: when there is no room, the one who has most makes
-//! room (`docs/protocol/streams.md#4`).
+//! Shares of something bounded: when there is no room, the one who has most makes room
+//! (`docs/protocol/streams.md#4`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

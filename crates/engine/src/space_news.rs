@@ -50,16 +50,16 @@ pub enum SpaceNews {
     Admitted {
         /// Who.
         newcomer: VerifyingKey,
-        /// By which invite.
+        /// Invite that was used.
         invite: VerifyingKey,
     },
     /// Somebody asked by an invite that does not allow it.
     NotAdmitted {
         /// Who.
         newcomer: VerifyingKey,
-        /// By which invite.
+        /// Invite that was used.
         invite: VerifyingKey,
-        /// Why not.
+        /// Reason for the refusal.
         reason: InviteError,
     },
     /// Something that somebody did about members has no effect, or another one, because others decided
@@ -97,7 +97,7 @@ pub enum SpaceNews {
         operation: Hash,
         /// Author of the operation.
         author: VerifyingKey,
-        /// Why.
+        /// Reason for the refusal.
         refusal: Refusal,
     },
     /// This node did what others lacked.

@@ -10,9 +10,9 @@ use crate::now::micros;
 pub(crate) struct Stall {
     pub reason: StorageWait,
     wait_us: u64,
-    /// When it is tried again.
+    /// Time at which it is tried again.
     retry_us: u64,
-    /// When the first of the publishes that wait fails.
+    /// Time at which the first of the publishes that wait fails.
     expiry_us: Option<u64>,
     /// The time when it was last checked.
     now_us: u64,

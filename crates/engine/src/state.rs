@@ -27,7 +27,7 @@ pub(crate) struct State {
     pub restored: Option<Restored>,
     pub topics: Topics,
     pub logs: Logs,
-    /// When steps of the long work next to the batches are due.
+    /// Schedule of the long work next to the batches.
     pub schedule: Schedule,
     pub early: Early,
     pub feed_times: FeedTimes,
@@ -157,7 +157,7 @@ impl State {
         Ok(())
     }
 
-    /// When something is due by time.
+    /// Returns the time at which something is due by time.
     pub fn next_wake(&self) -> Option<u64> {
         let topics = self.topics.awake();
         topics

@@ -152,7 +152,7 @@ impl Handle {
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Why the engine stopped, if it did by itself.
+    /// Returns why the engine stopped, if it did by itself.
     pub fn failure(&self) -> Option<Arc<Corrupt>> {
         lock(&self.shared.failure).clone()
     }

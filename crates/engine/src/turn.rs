@@ -75,7 +75,7 @@ impl Turn<'_> {
         Ok(stored.and_then(|stored| Header::decode_unverified(stored.header).ok()))
     }
 
-    /// Since when idempotency keys are remembered.
+    /// Returns the time since which idempotency keys are remembered.
     pub fn keys_since(&self) -> Timestamp {
         let now_us = self.now.wall.as_micros();
         Timestamp::from_micros(now_us.saturating_sub(self.state.limits.idempotency_window_us))

@@ -43,7 +43,7 @@ pub enum ViewCommand {
     Stop {
         /// The version.
         key: ViewKey,
-        /// Why.
+        /// Reason for the stop.
         stop: ViewStop,
         /// Called when it is noted.
         reply: Reply<Asked<()>>,
@@ -88,7 +88,7 @@ pub(crate) struct ViewQueue {
     waiting: VecDeque<Waiting>,
     /// While the storage takes nothing: when it is tried again, and how long it was waited for that.
     retry: Option<(u64, Duration)>,
-    /// When the last turn ended, and how long it took.
+    /// End of the last turn, and its duration.
     last: Option<(Instant, Duration)>,
 }
 
@@ -109,7 +109,7 @@ impl ViewQueue {
         !self.waiting.is_empty() && self.retry.is_none()
     }
 
-    /// When it is tried again, if the storage took nothing.
+    /// Returns the time at which it is tried again, if the storage took nothing.
     pub fn next_wake(&self) -> Option<u64> {
         let (retry_us, _) = self.retry?;
         (!self.waiting.is_empty()).then_some(retry_us)

@@ -17,7 +17,7 @@ use crate::shares::{Origin, Shares};
 /// Arrivals that wait for the same sessions share a span for this part of the longest wait.
 const SPAN_PARTS: u64 = 16;
 
-/// When something happens, and how long operations wait from then on.
+/// Time of an event, and the waits of operations from then on.
 #[derive(Clone, Copy)]
 pub(crate) struct Times {
     pub now_us: u64,
@@ -243,7 +243,7 @@ impl Waiting {
             .collect()
     }
 
-    /// When something is due.
+    /// Returns the time at which something is due.
     pub fn next_wake(&self) -> Option<u64> {
         match self.has_recheck() {
             true => Some(0),

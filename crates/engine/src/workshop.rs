@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use crate::drafted::DraftWork;
 use crate::inbox::Message;
 
-/// Where work is handed over. The thread begins with the first work, and ends when this is dropped.
+/// Thread to which work is handed over. The thread begins with the first work, and ends when this
+/// is dropped.
 pub(crate) struct Workshop {
-    /// Where results go. Nobody is kept waiting for the end of the queue by that.
+    /// Queue for results. Nobody is kept waiting for the end of the queue by that.
     results: Weak<Sender<Message>>,
     work: Option<Sender<DraftWork>>,
 }

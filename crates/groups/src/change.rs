@@ -16,9 +16,9 @@ use crate::{Access, Event, GroupId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct MemberChange {
-    /// In which group.
+    /// Group in which the access changed.
     pub group: GroupId,
-    /// Whose access.
+    /// Member whose access changed.
     pub member: VerifyingKey,
     /// The access before; none if it was no member.
     pub before: Option<Access>,
@@ -48,7 +48,8 @@ impl Groups {
         self.watched.remove(group);
     }
 
-    /// Whose access an operation changed, in its own group and in the watched ones around it.
+    /// Returns the members whose access an operation changed, in its own group and in the watched
+    /// ones around it.
     pub(crate) fn members_changed(&self, slots: &[u32], turn: &Turn) -> Vec<MemberChange> {
         if slots.is_empty() {
             return Vec::new();

@@ -45,7 +45,7 @@ pub(crate) struct Node {
     /// The names of its dependencies, if messages are among them.
     pub(crate) named: Option<Box<Named>>,
     pub(crate) place: Place,
-    /// Why it has no effect, decided once on its claimed past.
+    /// Reason why it has no effect, decided once on its claimed past.
     pub(crate) class: Option<NoEffect>,
     /// The operations that it can be in conflict with; none if it never has an effect.
     pub(crate) realm: Option<RealmIndex>,

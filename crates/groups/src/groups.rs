@@ -58,8 +58,8 @@ pub struct Admitted {
     pub changed: Vec<Hash>,
     /// Events that the caller may want to report to people.
     pub events: Vec<Event>,
-    /// Whose access is another one now: in the group of the operation, and in the watched groups
-    /// that contain it ([`Groups::watch`]), sorted.
+    /// Members whose access is another one now: in the group of the operation, and in the watched
+    /// groups that contain it ([`Groups::watch`]), sorted.
     pub members_changed: Vec<MemberChange>,
 }
 

@@ -95,24 +95,24 @@ pub enum Action {
     Add {
         /// Who.
         member: Member,
-        /// With which access.
+        /// Access of the new member.
         access: Access,
     },
     /// Ends a membership.
     Remove {
-        /// Whose.
+        /// Member that the action is about.
         member: Member,
     },
     /// Raises the access of a member.
     Promote {
-        /// Whose.
+        /// Member that the action is about.
         member: Member,
         /// The new access.
         access: Access,
     },
     /// Lowers the access of a member.
     Demote {
-        /// Whose.
+        /// Member that the action is about.
         member: Member,
         /// The new access.
         access: Access,

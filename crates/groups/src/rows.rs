@@ -30,7 +30,7 @@ pub struct Row {
     pub value: Option<Vec<u8>>,
 }
 
-/// Why rows are not groups. Nothing is known then; the operations can be processed again.
+/// Reason why rows are not groups. Nothing is known then; the operations can be processed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LoadError {

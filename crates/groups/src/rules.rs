@@ -49,7 +49,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Why an action cannot be applied (`docs/protocol/groups.md#6`).
+/// Reason why an action cannot be applied (`docs/protocol/groups.md#6`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 #[non_exhaustive]
 pub enum Reason {
@@ -82,7 +82,7 @@ pub enum Reason {
     UnknownGroup,
 }
 
-/// Why an operation of the graph has no effect.
+/// Reason why an operation of the graph has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 #[non_exhaustive]
 pub enum NoEffect {
@@ -113,7 +113,7 @@ pub enum Status {
     Applied,
     /// A concurrent removal took its effect away.
     Filtered {
-        /// By which rule.
+        /// Rule that took its effect.
         rule: Filter,
         /// The removal; of several the one with the smallest id.
         by: Hash,
@@ -131,9 +131,9 @@ pub enum Event {
     /// A hardening rule took effect away, so peers with [`Rules::Reference`] differ. Sent once
     /// for each operation and rule.
     Diverges {
-        /// Of which operation.
+        /// Operation that is affected.
         operation: Hash,
-        /// By which rule.
+        /// Rule that was applied.
         rule: Rule,
     },
     /// The author was removed concurrently, and yet the operation took effect away from others:
@@ -171,7 +171,7 @@ pub enum Limit {
     Nesting,
 }
 
-/// Why an operation did not enter the graph. The graph is as before.
+/// Reason why an operation did not enter the graph. The graph is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProcessError {

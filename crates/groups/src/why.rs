@@ -1,4 +1,4 @@
-//! Why someone is or is not a member.
+//! Reasons why someone is or is not a member.
 
 use core::fmt;
 
@@ -11,7 +11,7 @@ use crate::registry::{GroupIndex, MemberIndex, OpIndex};
 use crate::table::Entry;
 use crate::{Access, GroupId, Member, Status};
 
-/// Why a member has the access that it has, or none.
+/// Reason why a member has the access that it has, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Why {
@@ -53,7 +53,7 @@ pub enum Verdict {
 }
 
 impl Groups {
-    /// Why somebody is or is not a member of a group now. `to_string` gives the sentence.
+    /// Explains why somebody is or is not a member of a group now. `to_string` gives the sentence.
     pub fn why(&self, group: &GroupId, member: &Member) -> Why {
         let mut why = Why {
             group: *group,

@@ -13,7 +13,7 @@ const LIMITS: Limits = Limits {
     depth_max: HEADER_DEPTH_MAX,
 };
 
-/// Why bytes are not an action, arguments or operation.
+/// Reason why bytes are not an action, arguments or operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Invalid {

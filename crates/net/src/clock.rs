@@ -45,7 +45,7 @@ impl Clock {
         Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    /// When the runtime's timer has to fire for `time`.
+    /// Returns the instant at which the runtime's timer has to fire for `time`.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         // A wake far beyond any run would overflow the runtime's clock on some systems.
         let since = Duration::from_micros(time.as_micros()).min(Duration::from_secs(1 << 30));

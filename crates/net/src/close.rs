@@ -11,7 +11,7 @@ pub(crate) fn close(connection: &Connection, code: CloseCode) {
     connection.close(VarInt::from_u32(code.code()), code.reason().as_bytes());
 }
 
-/// Why a connection came to nothing, as far as the peer said so.
+/// Returns why a connection came to nothing, as far as the peer said so.
 pub(crate) fn fault(connection: &Connection) -> Fault {
     connection
         .close_reason()

@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 pub(crate) struct Credit {
     base_bytes: usize,
     more_bytes: Arc<Mutex<usize>>,
-    /// When a session last wrote anything but pieces of large operations, in microseconds.
+    /// Time at which a session last wrote anything but pieces of large operations, in
+    /// microseconds.
     spoke_us: Arc<AtomicU64>,
 }
 

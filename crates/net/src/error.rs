@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why a network did not start.
+/// Reason why a network did not start.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpawnError {
@@ -17,7 +17,7 @@ pub enum SpawnError {
     Random,
 }
 
-/// Why an ephemeral message was not published.
+/// Reason why an ephemeral message was not published.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EphemeralError {

@@ -98,7 +98,7 @@ pub enum NetEvent {
         session: SessionId,
         /// `true` if it ended cleanly.
         ok: bool,
-        /// Why it ended.
+        /// Reason why it ended.
         reason: SessionEnd,
         /// Exchanged in the whole session.
         transfer: Transfer,
@@ -109,7 +109,7 @@ pub enum NetEvent {
         topic: Topic,
         /// Node id of the peer.
         peer: VerifyingKey,
-        /// Why.
+        /// Reason for the refusal.
         reason: Refusal,
     },
     /// The addresses this node announces have changed.
@@ -133,7 +133,7 @@ pub enum NetEvent {
     Recovering,
 }
 
-/// Why a session ended.
+/// Reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionEnd {
@@ -161,7 +161,7 @@ pub enum SessionEnd {
     Failed,
 }
 
-/// Why a peer serves no session.
+/// Reason why a peer serves no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -177,9 +177,9 @@ pub enum Refusal {
 pub struct RefusalStatus {
     /// The topic that this is about.
     pub topic: Topic,
-    /// Why.
+    /// Reason for the refusal.
     pub reason: Refusal,
-    /// When it did so last, by this node's clock.
+    /// Time of its last refusal, by this node's clock.
     pub at: SystemTime,
     /// Number of refusals since a session was last live.
     pub times: u32,
@@ -215,7 +215,7 @@ pub struct PeerStatus {
     pub relayed: bool,
     /// Round-trip time of an open connection.
     pub rtt: Option<Duration>,
-    /// When it was last heard of.
+    /// Time at which it was last heard of.
     pub last_seen: Option<SystemTime>,
     /// State of the connection with it.
     pub state: PeerState,
@@ -292,7 +292,7 @@ pub enum PeerState {
 pub struct ContactStatus {
     /// The state of contact.
     pub contact: Contact,
-    /// When the state was first reached, by this node's clock.
+    /// Time at which the state was first reached, by this node's clock.
     pub since: SystemTime,
 }
 
@@ -306,7 +306,7 @@ pub struct LocalNetwork {
     pub ipv6: bool,
     /// `true` if this node announces itself there.
     pub announced: bool,
-    /// Why nothing is heard or told there for now; it is tried again.
+    /// Reason why nothing is heard or told there for now; it is tried again.
     pub failed: Option<ErrorKind>,
     /// Other nodes that were heard there.
     pub nodes: usize,

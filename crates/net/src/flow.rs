@@ -32,7 +32,7 @@ struct State {
     shortest: Duration,
     /// Bytes in a second, the best of late.
     rate: f64,
-    /// Since when these bytes were acknowledged.
+    /// Time since which these bytes were acknowledged.
     round: Option<(Instant, u64)>,
 }
 

@@ -122,10 +122,11 @@ struct Driver {
     gossip: LinkGossip,
     /// Tasks that wait until it does.
     to_carry: Vec<oneshot::Sender<()>>,
-    /// When the peer is asked for records, if it is to be, and when it may be at the earliest.
+    /// Time at which the peer is asked for records, if it is to be, and the earliest time at which
+    /// it may be.
     ask_at: Option<Instant>,
     ask_again_at: Instant,
-    /// When the own record may be sent again.
+    /// Time at which the own record may be sent again.
     record_at: Instant,
     /// Tasks that asked for records.
     waiting: Vec<oneshot::Sender<Step>>,
@@ -155,7 +156,7 @@ struct Driver {
     conduct: Conduct,
     /// Nothing needs the link since then.
     unneeded: Option<Instant>,
-    /// When the link with a copy of the peer ends.
+    /// Time at which the link with a copy of the peer ends.
     temporary_until: Option<Instant>,
     ending: Option<Instant>,
     end_code: CloseCode,
@@ -681,8 +682,8 @@ impl Driver {
         }
     }
 
-    /// When the next tick is due. While something needs the link, all links look together whether that
-    /// is still so.
+    /// Returns the time at which the next tick is due. While something needs the link, all links
+    /// look together whether that is still so.
     fn wake(&mut self) -> Instant {
         let now = Instant::now();
         let look = match self.is_needed() {

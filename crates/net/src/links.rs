@@ -37,7 +37,7 @@ pub(crate) struct Links {
 #[derive(Clone, Debug, Default)]
 struct Dials(Arc<Mutex<DialsInner>>);
 
-/// When the last dial of those who share a turn came to nothing.
+/// Time at which the last dial of those who share a turn came to nothing.
 type LastFailure = Option<Instant>;
 
 #[derive(Debug, Default)]

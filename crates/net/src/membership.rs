@@ -27,7 +27,7 @@ pub(crate) struct Membership {
     neighbours: Neighbours,
     pending: VecDeque<MembershipEvent>,
     reset: watch::Receiver<u64>,
-    /// Since when neighbours are lacking.
+    /// Time since which neighbours are lacking.
     lacking_since: Option<Instant>,
     rejoin_at: Option<Instant>,
 }

@@ -302,8 +302,8 @@ impl Net {
         self.running.shared.sessions.on(topic)
     }
 
-    /// Where this node looks for others by multicast DNS, and how that goes
-    /// (`docs/protocol/network.md#5`).
+    /// Returns the local networks on which this node looks for others by multicast DNS, with their
+    /// state (`docs/protocol/network.md#5`).
     pub fn local_networks(&self) -> Vec<LocalNetwork> {
         self.running.shared.lan.all()
     }

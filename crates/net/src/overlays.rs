@@ -41,7 +41,7 @@ struct Inner {
 #[derive(Debug)]
 struct Joined {
     count: usize,
-    /// Of which topic it is the membership overlay, if it is one.
+    /// Topic of which it is the membership overlay, if it is one.
     topic: Option<Topic>,
     /// Its place among those of which peers are not told.
     untold: Option<u64>,

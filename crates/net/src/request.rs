@@ -38,7 +38,7 @@ pub enum Request {
     Evidence {
         /// The topic that this is about.
         topic: Topic,
-        /// Whose log.
+        /// Author of the log.
         author: VerifyingKey,
         /// Answer.
         reply: oneshot::Sender<Vec<Bytes>>,

@@ -30,7 +30,7 @@ impl Revisits {
         self.planned.lock().poll(now)
     }
 
-    /// When to poll again.
+    /// Returns the time at which to poll again.
     pub(crate) fn next(&self) -> Option<Time> {
         self.planned.lock().next()
     }

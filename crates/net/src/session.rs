@@ -133,7 +133,7 @@ pub(crate) struct SessionOf {
 /// State that the sessions of a topic share, no matter who the peer is.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicShare {
-    /// By which peer each author's operations come whole.
+    /// Peers by which each author's operations come whole.
     pub(crate) sources: Sources,
     /// The sessions to tell when that changed.
     pub(crate) sessions: Arc<Mutex<Vec<Arc<Member>>>>,
@@ -168,7 +168,8 @@ struct Driver {
     peer: VerifyingKey,
     id: SessionId,
     dialled: Dialled,
-    /// When the session began: one session does not make the peer trusted in the same one.
+    /// `true` if the peer was trusted when the session began: one session does not make the peer
+    /// trusted in the same one.
     trusted: bool,
     pair: Arc<PairShare>,
     member: Arc<Member>,
@@ -188,7 +189,7 @@ struct Driver {
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
     turns: Turns,
-    /// With which code the peer ended the stream.
+    /// Code with which the peer ended the stream.
     ended_by_peer: Option<u64>,
     undrained: bool,
     /// Arrival number up to which the peer was sent the topic, once what is queued now is written.

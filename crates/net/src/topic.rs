@@ -104,7 +104,7 @@ impl TopicHandle {
         !self.leave.is_raised() && !self.done.is_raised()
     }
 
-    /// Where accepted sessions go.
+    /// Returns the inbox for accepted sessions.
     pub(crate) fn inbox(&self) -> Arc<Inbox<Box<Incoming>>> {
         self.inbox.clone()
     }

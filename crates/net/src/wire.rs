@@ -24,9 +24,9 @@ pub(crate) struct Wire {
     pub(crate) connection: Connection,
     pub(crate) credit: Credit,
     pub(crate) acks: Acks,
-    /// Where it is counted that the peer broke a rule.
+    /// Counter of the sessions in which the peer broke a rule.
     pub(crate) broken: BrokenSessions,
-    /// Where it is noted that the peer knows the topic.
+    /// Record of the peers that know the topic.
     pub(crate) proofs: Proofs,
     pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
@@ -104,7 +104,7 @@ pub(crate) struct Answer {
     bytes: BytesMut,
 }
 
-/// Why there is no session on a stream.
+/// Reason why there is no session on a stream.
 #[derive(Debug)]
 pub(crate) enum NoSession {
     /// The peer refused it, and wants to be asked again after so long at the earliest.

@@ -19,7 +19,7 @@ pub enum Raw {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(Bytes);
 
-/// Why a value cannot be a body.
+/// Reason why a value cannot be a body.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -31,7 +31,7 @@ pub enum EncodeError {
     Cbor(#[from] CborError),
 }
 
-/// Why a body is not what the application expects. The message stays stored.
+/// Reason why a body is not what the application expects. The message stays stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {

@@ -215,9 +215,9 @@ impl Builder {
         self
     }
 
-    /// For how long an idempotency key is remembered
-    /// ([`NewMessage::idempotency_key`](crate::NewMessage::idempotency_key)); 1 h if not said. The newest
-    /// 1 000 000 keys are remembered in any case only.
+    /// Sets the time for which an idempotency key is remembered
+    /// ([`NewMessage::idempotency_key`](crate::NewMessage::idempotency_key)); 1 h by default. The
+    /// newest 1 000 000 keys are remembered in any case only.
     pub fn idempotency_window(mut self, window: Duration) -> Self {
         self.idempotency_window = window;
         self

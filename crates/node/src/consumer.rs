@@ -270,7 +270,7 @@ impl<M> Consumer<M> {
         })
     }
 
-    /// Why [`Consumer::next`] returned `None`; `None` before that.
+    /// Returns why [`Consumer::next`] returned `None`; `None` before that.
     pub fn ended(&self) -> Option<Arc<Error>> {
         self.ended.clone()
     }

@@ -2,7 +2,7 @@
 
 use p2panda_engine::consumer::TokenError;
 
-/// Why something about a named consumer was refused. Nothing was changed.
+/// Reason why something about a named consumer was refused. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumerError {

@@ -45,7 +45,7 @@ pub enum ConsumerMode {
     Ordered,
 }
 
-/// Where a consumer begins to read (`docs/protocol/consumers.md#5`).
+/// Position at which a consumer begins to read (`docs/protocol/consumers.md#5`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsumerStart {

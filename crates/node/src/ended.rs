@@ -1,10 +1,10 @@
-//! Why a subscription has ended.
+//! Reasons why a subscription has ended.
 
 use std::sync::Arc;
 
 use crate::Error;
 
-/// Why there is nothing more to read.
+/// Reason why there is nothing more to read.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Ended {

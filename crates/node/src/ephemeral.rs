@@ -210,7 +210,7 @@ impl<M> EphemeralMessage<M> {
         self.author
     }
 
-    /// When the author says it was sent. Nothing checks it.
+    /// Returns the time at which the author says it was sent. Nothing checks it.
     pub fn timestamp(&self) -> HybridTimestamp {
         self.timestamp
     }

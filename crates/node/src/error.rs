@@ -12,8 +12,8 @@ use crate::consumer_error::ConsumerError;
 use crate::not_kept::Refusers;
 use crate::recovery::RecoveryError;
 
-/// Why a call failed. [`Error::kind`] is stable, also across releases and in the exit codes of the
-/// command line.
+/// Reason why a call failed. [`Error::kind`] is stable, also across releases and in the exit codes
+/// of the command line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -92,7 +92,7 @@ pub enum Event {
         session: SessionId,
         /// `true` if it ended cleanly.
         ok: bool,
-        /// Why it ended.
+        /// Reason why it ended.
         reason: SessionEnd,
         /// Amount that was exchanged in all.
         transfer: Transfer,
@@ -103,7 +103,7 @@ pub enum Event {
         topic: Topic,
         /// Node id of the peer.
         peer: VerifyingKey,
-        /// Why.
+        /// Reason for the refusal.
         reason: Refusal,
     },
     /// There are more topics than peers are told of: this one is not synced, and nothing ephemeral is
@@ -122,7 +122,7 @@ pub enum Event {
     /// The recovery file of this node's person was written more than 30 days ago: write it again
     /// ([`Recovery::export`](crate::Recovery::export)).
     RecoveryDue {
-        /// When, in seconds since 1970.
+        /// Time of writing, in seconds since 1970.
         written: u64,
     },
     /// Another node with this node's key has a connection with a peer, which therefore refuses this one:
@@ -172,7 +172,7 @@ pub enum Event {
         topic: Topic,
         /// Id of the operation.
         id: Hash,
-        /// Why.
+        /// Reason for the refusal.
         reason: RejectReason,
         /// Peer that sent it; `None` if it was imported.
         peer: Option<VerifyingKey>,
@@ -227,7 +227,7 @@ pub enum Event {
     /// Nothing can be stored at the moment; the node continues by itself when it can
     /// ([`crate::Health::Waiting`]).
     StorageWaits {
-        /// Why.
+        /// Reason for the wait.
         reason: StorageWait,
     },
     /// Operations that waited for the storage are stored.
@@ -242,7 +242,7 @@ pub enum Event {
         version: u32,
         /// The feed offset of the entry that it did not come past.
         offset: u64,
-        /// Why not.
+        /// Reason for the stop.
         reason: StopReason,
     },
     /// A version of a view answers from now on; the one before is deleted.
@@ -460,7 +460,7 @@ impl Events {
     }
 }
 
-/// Where the parts of a node tell what happened. Nobody may be listening.
+/// Sender of events, for the parts of a node. Nobody may be listening.
 #[derive(Clone, Debug)]
 pub(crate) struct EventSender(broadcast::Sender<Event>);
 

@@ -17,14 +17,14 @@ pub enum Health {
     /// Nothing can be stored at the moment. The node continues by itself when the cause is gone;
     /// nothing is lost, and publishing fails after 5 s.
     Waiting {
-        /// Why.
+        /// Reason for the wait.
         reason: StorageWait,
-        /// Since when.
+        /// Time since which it waits.
         since: SystemTime,
     },
     /// The node has stopped for good. What it had confirmed is stored.
     Stopped {
-        /// Why.
+        /// Error that stopped it.
         error: Arc<Error>,
     },
 }

@@ -108,8 +108,8 @@ impl Inspection {
         Ok(stored.into_iter().filter_map(info_of).collect())
     }
 
-    /// Where an operation is, according to the database. Only a running node knows from whom it
-    /// came, who was sent it, and what waits in memory for earlier operations.
+    /// Looks up an operation in the database. Only a running node knows from whom it came, who was
+    /// sent it, and what waits in memory for earlier operations.
     ///
     /// # Errors
     /// [`Error::Store`] when the database cannot be read.
@@ -135,7 +135,7 @@ impl Inspection {
 pub struct StoredMessages<'i> {
     reader: &'i Reader,
     topic: Topic,
-    /// Whose acknowledgements count.
+    /// Reader whose acknowledgements count.
     unseen: Option<String>,
     page: VecDeque<FeedEntry>,
     after: u64,

@@ -61,7 +61,7 @@ enum Step {
     Done,
 }
 
-/// Where a recovery file is written, which its owner alone can read.
+/// Place where a recovery file is written, which its owner alone can read.
 #[derive(Debug)]
 pub struct RecoveryPlace {
     path: PathBuf,
@@ -74,7 +74,7 @@ pub struct RecoveryFile {
     content: RecoveryContent,
 }
 
-/// Why a recovery file was not written, or cannot be used.
+/// Reason why a recovery file was not written, or cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
@@ -219,8 +219,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// When a recovery file that is still valid was written last, by any device of the person; `None` if none
-    /// is known here.
+    /// Returns the time at which a recovery file that is still valid was written last, by any
+    /// device of the person; `None` if none is known here.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.

@@ -47,7 +47,7 @@ pub struct SpaceInvite {
     pub role: Role,
     /// Number of newcomers that may join.
     pub uses: u64,
-    /// When it expires, by the clock of the admitting owner.
+    /// Time at which it expires, by the clock of the admitting owner.
     pub expires: SystemTime,
     /// `true` if an owner revoked it.
     pub is_revoked: bool,

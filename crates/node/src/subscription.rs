@@ -80,7 +80,7 @@ impl<M> Subscription<M> {
         self.node.caught_up(self.topic).await
     }
 
-    /// Why [`Subscription::next`] returned `None`; `None` before that.
+    /// Returns why [`Subscription::next`] returned `None`; `None` before that.
     pub fn ended(&self) -> Option<Ended> {
         self.ended.clone()
     }

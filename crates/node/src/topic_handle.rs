@@ -294,9 +294,9 @@ impl TopicHandle {
         self.node.storage().read(read).await
     }
 
-    /// Where a log of the topic continues, as far as this node knows: the sequence number of its
-    /// next operation, and the id of the one before it. For operations that are signed elsewhere and
-    /// imported with [`Node::import`]; the author may have written more.
+    /// Returns where a log of the topic continues, as far as this node knows: the sequence number
+    /// of its next operation, and the id of the one before it. For operations that are signed
+    /// elsewhere and imported with [`Node::import`]; the author may have written more.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].

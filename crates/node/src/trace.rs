@@ -1,4 +1,4 @@
-//! Where one operation is (`docs/guide/observe.md`).
+//! Trace of one operation (`docs/guide/observe.md`).
 
 use p2panda_core::limits::TRACED_OPERATIONS_MAX;
 use p2panda_core::{Hash, LogName, Timestamp, Topic, VerifyingKey};
@@ -51,7 +51,7 @@ pub struct TracePlace {
     pub log: Option<LogName>,
     /// Sequence number in the log.
     pub seq: u32,
-    /// When it was made, by the author's clock; none for one that is not stored.
+    /// Time at which it was made, by the author's clock; none for one that is not stored.
     pub timestamp: Option<Timestamp>,
     /// Its arrival number on this node; none for one that is not stored.
     pub arrival: Option<u64>,
@@ -63,9 +63,9 @@ pub struct TracePlace {
 pub enum TraceState {
     /// It was refused.
     Refused {
-        /// Why; none for a reason that only a newer version knows.
+        /// Reason for the refusal; none for a reason that only a newer version knows.
         reason: Option<RejectReason>,
-        /// When, by this node's clock.
+        /// Time of the refusal, by this node's clock.
         at: Timestamp,
     },
     /// It arrived before its predecessors in its log, and is kept in memory until they arrive.

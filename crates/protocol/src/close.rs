@@ -1,6 +1,6 @@
 //! Codes with which a connection is closed.
 
-/// Why one of our connections ends: a QUIC application close code with a reason text.
+/// Reason why one of our connections ends: a QUIC application close code with a reason text.
 ///
 /// Peers of release 0.7.1 close with 0 only and interpret neither code nor reason, so the numbers
 /// above 0 are ours and exist for logs and for our own nodes (docs/protocol/sync.md#6,

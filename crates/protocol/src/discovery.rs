@@ -76,7 +76,7 @@ pub struct Outcome {
     pub records: Records,
 }
 
-/// Why a session failed.
+/// Reason why a session failed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {

@@ -18,7 +18,7 @@ const KIND_BYTES: usize = 5 + 5 + 10;
 /// receive buffer with it.
 const SHARED_BYTES_MIN: usize = 4096;
 
-/// Why a byte stream cannot be cut into frames. The stream is lost after it.
+/// Reason why a byte stream cannot be cut into frames. The stream is lost after it.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {

@@ -86,7 +86,7 @@ pub enum Output {
     Close(CloseCode, Failure),
 }
 
-/// Why a handshake did not succeed.
+/// Reason why a handshake did not succeed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {

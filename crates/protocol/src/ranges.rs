@@ -24,7 +24,8 @@ pub const fn frame_bytes_max(_: &[u8]) -> u32 {
     RANGES_FRAME_BYTES_MAX as u32
 }
 
-/// Why differences cannot be found with this peer. Nothing more is taken from it after that.
+/// Reason why differences cannot be found with this peer. Nothing more is taken from it after
+/// that.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RangesError {

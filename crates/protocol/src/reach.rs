@@ -107,7 +107,7 @@ impl Net {
     }
 }
 
-/// Where we are: the networks of our interfaces, and the relays that the user allows.
+/// Own networks: those of our interfaces, and the relays that the user allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ground {
     /// The networks that we are on.

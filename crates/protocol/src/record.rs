@@ -104,7 +104,7 @@ impl PartialOrd for CustomAddress {
     }
 }
 
-/// Why a transport info is not accepted.
+/// Reason why a transport info is not accepted.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordError {
@@ -143,7 +143,7 @@ impl Endpoint {
     }
 }
 
-/// Where a node can be reached, with the time of writing and the node's signature.
+/// Addresses of a node, with the time of writing and the node's signature.
 ///
 /// A value of this type may still be wrong: [`TransportInfo::verify`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,7 +204,7 @@ impl TransportInfo {
         info
     }
 
-    /// When it was written.
+    /// Returns the time at which it was written.
     pub fn timestamp(&self) -> HybridTimestamp {
         self.timestamp
     }

@@ -56,7 +56,7 @@ impl Revisits {
         self.planned.remove(node);
     }
 
-    /// When to poll again.
+    /// Returns the time at which to poll again.
     pub fn next(&self) -> Option<Time> {
         self.planned.values().map(|planned| planned.at).min()
     }

@@ -52,7 +52,7 @@ pub enum Credential {
     Invite(Box<SigningKey>, AccessCode),
 }
 
-/// Why a call failed.
+/// Reason why a call failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ClientError {

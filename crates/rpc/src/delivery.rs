@@ -51,7 +51,7 @@ pub async fn unsent_in_spaces(node: &Node, look: &PersonState) -> Result<u64, Er
 pub struct Delivery<'a> {
     /// This node.
     pub node: &'a Node,
-    /// Where the message is.
+    /// Topic of the message.
     pub topic: Topic,
     /// The message.
     pub newest: &'a Receipt,

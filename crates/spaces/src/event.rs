@@ -15,7 +15,7 @@ use crate::{KeyId, Role, SpaceId};
 pub enum Event {
     /// New keys of somebody: members that lacked something may be reached now.
     KeyBundle {
-        /// Whose.
+        /// Author of the keys.
         author: VerifyingKey,
     },
     /// An operation on a group entered the graph of groups.
@@ -28,7 +28,7 @@ pub enum Event {
         group: GroupId,
         /// Status of the operation.
         status: Status,
-        /// Whose access is another one.
+        /// Members whose access is another one.
         changes: Vec<MemberChange>,
     },
     /// The graph of groups says something worth telling.
@@ -134,7 +134,7 @@ pub enum Event {
         message: Hash,
         /// Its author.
         author: VerifyingKey,
-        /// Why.
+        /// Reason for the refusal.
         refusal: Refusal,
     },
     /// An item for us in a message does not open, or not yet ([`Failure::needs`]).
@@ -145,7 +145,7 @@ pub enum Event {
         message: Hash,
         /// Its author.
         author: VerifyingKey,
-        /// Why.
+        /// Reason for the failure.
         failure: Failure,
     },
     /// We have new structure keys: control messages that waited for one of them can be handed in
@@ -219,7 +219,7 @@ impl Verdict {
         [Verdict::Stands, Verdict::Withdrawn, Verdict::Unauthorised];
 }
 
-/// Why a message has no effect. `to_string` ends a sentence about it.
+/// Reason why a message has no effect. `to_string` ends a sentence about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {

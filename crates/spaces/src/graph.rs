@@ -11,7 +11,7 @@ use crate::{Role, Verdict};
 /// order of its log, so that anyone who has seen one has seen those before it.
 pub(crate) type Clock = BTreeMap<VerifyingKey, u64>;
 
-/// Where a message stands.
+/// Place of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) author: VerifyingKey,
@@ -65,9 +65,9 @@ pub(crate) struct Pointed {
     pub(crate) removes: bool,
     /// It makes a secret.
     pub(crate) rotates: bool,
-    /// To whom it sends that secret.
+    /// Members to which it sends that secret.
     pub(crate) sent: Vec<VerifyingKey>,
-    /// To whom it sends all that its author has.
+    /// Members to which it sends all that its author has.
     pub(crate) welcomed: Vec<VerifyingKey>,
     /// Amount of content of those who may not write any more that its author had, in the form of
     /// our own nodes.
@@ -127,7 +127,7 @@ impl Graph {
         absent.copied().collect()
     }
 
-    /// Where the next message of an author stands that names these.
+    /// Returns the place of the next message of an author that names these.
     pub(crate) fn place(&self, author: VerifyingKey, dependencies: &[Hash]) -> Place {
         let (count, last) = match self.authors.get(&author) {
             Some((count, last)) => (*count, Some(*last)),

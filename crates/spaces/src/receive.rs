@@ -17,7 +17,7 @@ use crate::spaces::Spaces;
 use crate::steps::{Step, Turn, names};
 use crate::{Message, Pointer, SpaceId, SpacesArgs};
 
-/// Why a message was not processed; nothing has changed.
+/// Reason why a message was not processed; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProcessError {
@@ -333,7 +333,7 @@ impl Spaces {
         }
     }
 
-    /// Where a message stands; none if it is known.
+    /// Returns the place of a message; `None` if it is known.
     fn place(
         &mut self,
         message: &Message,

@@ -35,7 +35,7 @@ const KEY: u8 = 5;
 const RUN: u8 = 6;
 const CHAIN: u8 = 7;
 
-/// Why rows are no spaces.
+/// Reason why rows are no spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LoadError {

@@ -125,7 +125,7 @@ pub enum Wait {
     Postponed,
 }
 
-/// Why an operation was not processed.
+/// Reason why an operation was not processed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReceiveError {

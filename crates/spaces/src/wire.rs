@@ -55,7 +55,7 @@ pub struct Pointer {
     pub dependencies: Vec<Hash>,
 }
 
-/// Why bytes are not a message.
+/// Reason why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Invalid {

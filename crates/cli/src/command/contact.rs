@@ -229,7 +229,7 @@ fn caught_up(peer: VerifyingKey, operations: u64, blocked: usize) -> String {
     }
 }
 
-/// Why a session ended, if that is worth a line.
+/// Describes why a session ended, if that is worth a line.
 fn ended(reason: SessionEnd) -> Option<&'static str> {
     Some(match reason {
         SessionEnd::Done | SessionEnd::Left | SessionEnd::Refused | SessionEnd::NotServed => {

@@ -45,7 +45,7 @@ fn print(peers: &[PeerView], json: bool) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Where other nodes were looked for by multicast DNS, and where that did not work.
+/// Describes where other nodes were looked for by multicast DNS, and where that did not work.
 fn looked(no_mdns: bool, networks: &[LocalNetworkView]) -> String {
     if no_mdns {
         return "did not look on local networks (--no-mdns)".to_owned();

@@ -196,7 +196,7 @@ impl BlockedLine {
     }
 }
 
-/// Why a log cannot continue, and what to do.
+/// Describes why a log cannot continue, and what to do.
 pub fn says(log: &BlockedLogView) -> String {
     let mib = log.bytes.div_ceil(MIB);
     match log.reason.as_str() {

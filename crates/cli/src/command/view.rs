@@ -99,7 +99,7 @@ struct VersionLine {
     /// Messages that the version before had and that are gone: it waits for `panda view accept-loss`.
     #[serde(skip_serializing_if = "Option::is_none")]
     lacks: Option<u64>,
-    /// Why it is stopped, and at which offset.
+    /// Offset at which it is stopped, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

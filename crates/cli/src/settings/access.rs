@@ -28,7 +28,7 @@ pub struct AccessSettings {
     tokens: Option<PathBuf>,
 }
 
-/// Why the file of tokens cannot be used.
+/// Reason why the file of tokens cannot be used.
 #[derive(Debug, Error)]
 pub enum TokensError {
     #[error("access.tokens: {} cannot be read: {source}; check its name and permissions", path.display())]

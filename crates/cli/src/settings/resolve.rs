@@ -35,7 +35,7 @@ enum Role {
     Relay,
 }
 
-/// Where to receive connections.
+/// Addresses on which to receive connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen(Vec<NamedAddr>);
 

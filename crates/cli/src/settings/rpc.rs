@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::config::RpcSection;
 use super::resolve::{Wrong, each};
 
-/// Where the node answers programs and other commands.
+/// Addresses at which the node answers programs and other commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RpcSettings {
     pub socket: SocketSetting,
@@ -19,7 +19,7 @@ pub struct RpcSettings {
     pub demo: Option<(Vec<SocketAddr>, PathBuf, Option<String>)>,
 }
 
-/// Where the Unix socket is.
+/// Place of the Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketSetting {
     /// In the runtime directory, or in the home.

@@ -11,7 +11,7 @@ use crate::{LogId, Topic, VerifyingKey};
 pub struct HeadsChange {
     /// Logs that grew, by their labels, and their heads now. The last one of a log counts.
     pub raised: Vec<(VerifyingKey, Head)>,
-    /// Of which logs there is evidence of a fork, by their labels.
+    /// Logs of which there is evidence of a fork, by their labels.
     pub forked: Vec<VerifyingKey>,
     /// Blocked logs, by their labels, and the newest operation that was seen of each; none: it
     /// continues (`docs/protocol/streams.md#4.9`).

@@ -30,7 +30,7 @@ pub const RECORD_RENEWED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Interval at which our own record is checked without an event: it may have grown old, or a later
 /// one from before a restore may have turned up (`docs/protocol/network.md#3`).
 pub const RECORD_CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// When it is first checked, unless it is needed sooner: when the start is over.
+/// Time of the first check, unless it is needed sooner: when the start is over.
 pub const RECORD_FIRST_CHECK_DELAY: Duration = Duration::from_secs(1);
 /// Bytes of one record in the form that travels (`docs/protocol/network.md#4`).
 pub const RECORD_BYTES_MAX: usize = 2 * KIB;
@@ -164,7 +164,7 @@ pub const WALK_BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// The same after a session that failed: the peer may be back any moment
 /// (`docs/protocol/discovery.md#6`).
 pub const WALK_BACKOFF_FAILED_MAX: Duration = Duration::from_secs(10);
-/// After how long a walker's wait drops to nothing, at least (`docs/protocol/discovery.md#6`).
+/// Minimum time after which a walker's wait drops to nothing (`docs/protocol/discovery.md#6`).
 pub const WALK_BACKOFF_RESET_MIN: Duration = Duration::from_secs(60);
 /// The same, at most (`docs/protocol/discovery.md#6`).
 pub const WALK_BACKOFF_RESET_MAX: Duration = Duration::from_secs(180);

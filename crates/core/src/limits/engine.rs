@@ -19,7 +19,7 @@ pub const BATCH_BYTES_MAX: usize = 4 * MIB;
 pub const PUBLISH_BATCH_OPERATIONS_MAX: usize = BATCH_OPERATIONS_MAX;
 /// Bytes of their bodies (`docs/protocol/streams.md#3`).
 pub const PUBLISH_BATCH_BYTES_MAX: usize = BATCH_BYTES_MAX;
-/// For how long an idempotency key is remembered, unless the application says otherwise
+/// Time for which an idempotency key is remembered, unless the application says otherwise
 /// (`docs/protocol/streams.md#3`).
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// Maximum number of them that are remembered, the newest ones; about 200 bytes of disk each

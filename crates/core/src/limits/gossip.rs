@@ -61,7 +61,7 @@ pub const GOSSIP_WALK_MAX: u16 = 6;
 /// Time for which a node waits for the answer to a join or a neighbour request
 /// (`docs/protocol/network.md#6`).
 pub const GOSSIP_REQUEST_WAIT: Duration = Duration::from_secs(10);
-/// After how long a node exchanges known nodes with a neighbour, at first: doubled while the
+/// Time after which a node exchanges known nodes with a neighbour, at first: doubled while the
 /// neighbours stay the same (`docs/protocol/network.md#6`).
 pub const GOSSIP_SHUFFLE_FIRST: Duration = Duration::from_secs(60);
 /// The longest such wait.

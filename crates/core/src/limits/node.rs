@@ -108,7 +108,7 @@ pub const CONSUMER_BATCH_BYTES_MAX: usize = 64 * MIB;
 pub const CONSUMER_INACTIVE_MIN: Duration = Duration::from_secs(1);
 /// The longest such time (`docs/protocol/consumers.md#11`).
 pub const CONSUMER_INACTIVE_MAX: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
-/// For how long nobody had a consumer open is stored about as often as this
+/// Interval at which the time for which nobody had a consumer open is stored, about
 /// (`docs/protocol/consumers.md#11`).
 pub const CONSUMER_IDLE_STORED_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Consumers and dead letters of a page (`docs/protocol/consumers.md#11`).

@@ -36,7 +36,7 @@ pub const BODIES_ASKED_MAX: usize = 512;
 /// Bodies that a session remembers to send to its peer once they come
 /// (`docs/protocol/digest.md#5`).
 pub const BODIES_OWED_MAX: usize = 4096;
-/// When a peer that lacked bodies is asked for them again, at first
+/// Wait before a peer that lacked bodies is asked for them again, at first
 /// (`docs/protocol/digest.md#5`).
 pub const BODIES_ASKED_AGAIN_FIRST: Duration = Duration::from_secs(60);
 /// The longest time until then, after doubling (`docs/protocol/digest.md#5`).
@@ -45,8 +45,8 @@ pub const BODIES_ASKED_AGAIN_MAX: Duration = Duration::from_secs(60 * 60);
 pub const BODIES_TURN: Duration = Duration::from_secs(2);
 /// Wait before a session whose turn it was not tries again (`docs/protocol/digest.md#5`).
 pub const BODIES_TURN_RETRY: Duration = Duration::from_secs(1);
-/// When a peer that sent a header without its body again is told a lower height again, at first
-/// (`docs/protocol/sync.md#5`).
+/// Wait before a peer that sent a header without its body again is told a lower height again, at
+/// first (`docs/protocol/sync.md#5`).
 pub const HEIGHT_LOWERED_AGAIN_FIRST: Duration = Duration::from_secs(60 * 60);
 /// The longest time until then, after doubling (`docs/protocol/sync.md#5`).
 pub const HEIGHT_LOWERED_AGAIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -140,7 +140,7 @@ pub const DIAL_RETRY_SILENCE_PART: u64 = 10;
 pub const DIAL_RETRY_SOON_MAX: Duration = Duration::from_secs(4);
 /// After a shorter silence a peer is back at once (`docs/protocol/sync.md#8`).
 pub const SHORT_SILENCE: Duration = Duration::from_secs(75);
-/// For how long a peer with which a session was lost is dialled although there are others
+/// Time for which a peer with which a session was lost is dialled although there are others
 /// (`docs/protocol/sync.md#8`).
 pub const LOST_SOUGHT: Duration = Duration::from_secs(10 * 60);
 /// A session that lived as long as this was a good one: the waits after its failure start over
@@ -149,13 +149,13 @@ pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
 /// A session that is not live after this is not one of those that a node seeks
 /// (`docs/protocol/sync.md#11`).
 pub const SOUGHT_LIVE_WITHIN: Duration = Duration::from_secs(60);
-/// After how long a node compares with one of its peers again, which heals what no event told; up
-/// to as long again is added at random (`docs/protocol/sync.md#8`).
+/// Time after which a node compares with one of its peers again, which heals what no event told;
+/// up to as long again is added at random (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// The wait doubles up to this while nothing goes wrong (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL_MAX: Duration = Duration::from_secs(4 * 60 * 60);
-/// When a peer shows up again, how long a session with it that runs waits for a sign: longer than a
-/// peer that is busy is silent (`docs/protocol/sync.md#8`).
+/// Time for which a running session with a peer that shows up again waits for a sign: longer than
+/// a peer that is busy is silent (`docs/protocol/sync.md#8`).
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Round trips of the path that are added to it (`docs/protocol/sync.md#8`).
 pub const PROBE_ROUND_TRIPS: u32 = 4;

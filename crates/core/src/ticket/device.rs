@@ -28,7 +28,7 @@ const CHARACTERS: usize = 26;
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeviceCode([u8; 16]);
 
-/// Why a text is not the code of a device link.
+/// Reason why a text is not the code of a device link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DeviceCodeError {

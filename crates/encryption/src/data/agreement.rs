@@ -24,7 +24,7 @@ use crate::wire::{
 };
 use crate::{Member, OperationId};
 
-/// Why a control message has no effect; nothing has changed.
+/// Reason why a control message has no effect; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProcessError {

@@ -22,7 +22,7 @@ pub enum Rekey {
     Required(Reason),
 }
 
-/// Why the group needs a new secret.
+/// Reason why the group needs a new secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {

@@ -36,7 +36,7 @@ pub(super) type Sent<'a> = (&'a [DirectMessage], &'a [(Kind, Member)], bool);
 /// Sender and id of an operation, and the member that is to acknowledge it.
 pub(super) type Key = (Member, OperationId, Member);
 
-/// Why a control message has no effect; nothing has changed.
+/// Reason why a control message has no effect; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProcessError {

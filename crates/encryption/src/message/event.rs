@@ -59,12 +59,12 @@ pub enum Event {
         operation: OperationId,
         /// Its author.
         sender: Member,
-        /// Why.
+        /// Reason for the failure.
         failure: Failure,
     },
 }
 
-/// Why a message has no effect, while the others continue.
+/// Reason why a message has no effect, while the others continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Failure {

@@ -48,7 +48,7 @@ impl Default for Config {
     }
 }
 
-/// Why a prepared operation was not taken over; nothing has changed.
+/// Reason why a prepared operation was not taken over; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CommitError {

@@ -11,7 +11,7 @@ use crate::hkdf::{derive_nonce, derive_secret};
 use crate::secret::Secret;
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints_array, nullable, tuple};
 
-/// Why there is no key for a message; the ratchet is as before.
+/// Reason why there is no key for a message; the ratchet is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RatchetError {

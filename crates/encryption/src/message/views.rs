@@ -11,7 +11,7 @@ use crate::wire::{
 };
 use crate::{Member, OperationId};
 
-/// Why the membership does not follow a message.
+/// Reason why the membership does not follow a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MembershipError {

@@ -19,7 +19,7 @@ const FRONT_BYTES: usize = 16 + 1 + 4 + 4 + 32 + 8;
 /// The key is derived from the salt of the file and seals once, so the nonce is constant.
 const NONCE: [u8; 24] = [0; 24];
 
-/// Why a file does not open.
+/// Reason why a file does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FileError {

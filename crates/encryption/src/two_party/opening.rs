@@ -19,7 +19,7 @@ pub(crate) struct Over<'b> {
     pub(crate) opening: Option<Opening<'b>>,
     /// `true` if it restarts.
     pub(crate) anew: bool,
-    /// Where the group has the hybrid suite.
+    /// Parameters of the hybrid suite, if the group has it.
     pub(crate) hybrid: Option<OverHybrid<'b>>,
 }
 

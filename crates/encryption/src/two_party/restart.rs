@@ -21,11 +21,11 @@ pub(super) struct Restart {
     wanted: bool,
     /// And nothing else may be sent before it, since a newer copy of us may have used this channel.
     is_due: bool,
-    /// When we restarted last.
+    /// Time of our last restart.
     last_s: Option<u64>,
     /// The pre-key that our last first message was sent to.
     prekey: Option<PublicKey>,
-    /// When our last first message was sent, if it used a one-time key.
+    /// Time at which our last first message was sent, if it used a one-time key.
     one_time_s: Option<u64>,
     /// Nothing came since our last first message.
     is_unanswered: bool,

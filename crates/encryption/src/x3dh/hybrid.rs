@@ -59,7 +59,7 @@ impl Wire for HybridFirst {
     }
 }
 
-/// Whom a first message goes to, and what was drawn for it.
+/// Receiver of a first message, and what was drawn for it.
 pub(crate) struct HybridTarget {
     pub(crate) identity: SecretKey,
     pub(crate) bundle: HybridBundle,

@@ -60,7 +60,7 @@ struct Life {
     now: u64,
     actors: Vec<Actor>,
     messages: Vec<Message<Payload>>,
-    /// In which order each actor was given messages.
+    /// Messages that each actor was given, in that order.
     given: Vec<Vec<usize>>,
     bundles: Vec<(Member, Bundles, BTreeSet<usize>)>,
     /// Members that were given a secret.

@@ -58,10 +58,10 @@ struct Life {
     now: u64,
     actors: Vec<Actor>,
     messages: Vec<Message<Payload>>,
-    /// In which order each actor was given messages, and made its own.
+    /// Messages that each actor was given, and made, in that order.
     given: Vec<Vec<usize>>,
     bundles: Vec<(Member, OneTimeBundle, BTreeSet<usize>)>,
-    /// Whom a message was meant for.
+    /// Members that a message was meant for.
     readers: BTreeMap<OperationId, BTreeSet<Member>>,
     removals: usize,
     adds: usize,

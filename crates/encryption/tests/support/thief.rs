@@ -33,7 +33,7 @@ pub struct Theft {
     seeds: BTreeSet<OperationId>,
     /// By add: `true` if the chain that a new member was given is out of reach.
     starts: BTreeMap<OperationId, bool>,
-    /// Whose chains are out of reach.
+    /// Members whose chains are out of reach.
     chains: BTreeSet<Member>,
 }
 

@@ -31,7 +31,7 @@ pub trait Keychain: fmt::Debug + Send + Sync {
     }
 }
 
-/// Why a keychain gave nothing, in its own words.
+/// Error of a keychain, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct KeychainError(String);

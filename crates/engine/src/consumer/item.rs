@@ -17,7 +17,7 @@ pub(super) struct Item {
     pub stored: Option<OpenRow>,
 }
 
-/// Where an entry stands.
+/// State of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stand {
     /// It can be given out.
@@ -35,7 +35,7 @@ pub(super) enum Stand {
 }
 
 impl Stand {
-    /// When its wait or delay ends.
+    /// Returns the time at which its wait or delay ends.
     pub fn until_us(self) -> Option<u64> {
         match self {
             Stand::Flight { until_us, .. } => until_us,

@@ -152,7 +152,7 @@ impl Place {
         self.dead.push((offset, row));
     }
 
-    /// Where an entry stands, and how often it was delivered.
+    /// Returns the state of an entry, and the number of its deliveries.
     pub fn stand(&self, offset: u64) -> Option<(Stand, u32)> {
         let item = self.items.get(&offset)?;
         Some((item.stand, item.deliveries))

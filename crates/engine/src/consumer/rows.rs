@@ -31,7 +31,7 @@ impl Changes {
 /// A consumer in a topic, as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Where it stands.
+    /// Position in the topic.
     pub place: PlaceRow,
     /// Open entries, by offset.
     pub open: Vec<(u64, OpenRow)>,

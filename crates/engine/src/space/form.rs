@@ -1,4 +1,4 @@
-//! Where the engine meets the crate that knows spaces: what it is asked, and what it says.
+//! Boundary to the crate that knows spaces: what it is asked, and what it says.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ pub(crate) enum Told {
     },
 }
 
-/// Why nothing resulted from an operation.
+/// Reason why nothing resulted from an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotYet {
     /// It names control operations that have not passed.

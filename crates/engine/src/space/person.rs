@@ -45,7 +45,7 @@ pub(crate) struct OwnPerson {
     plans: Plans,
 }
 
-/// When each task is tried. Not stored: after a restart all of them are tried.
+/// Time at which each task is tried. Not stored: after a restart all of them are tried.
 #[derive(Default)]
 pub(crate) struct Plans {
     /// Topics in which a task may succeed now.

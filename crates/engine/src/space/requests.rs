@@ -15,7 +15,7 @@ pub(crate) struct Requests {
     all: VecDeque<(VerifyingKey, VerifyingKey)>,
     /// Number of requests left in the pass.
     left: usize,
-    /// When the pass continues, in elapsed microseconds.
+    /// Time at which the pass continues, in elapsed microseconds.
     due_us: Option<u64>,
     changed: BTreeMap<VerifyingKey, Option<VerifyingKey>>,
 }

@@ -23,7 +23,7 @@ pub struct Node {
     pub op: Operation,
     deps: Set,
     past: Set,
-    /// Why the operation has no effect, decided on its claimed past.
+    /// Reason why the operation has no effect, decided on its claimed past.
     class: Option<String>,
     /// Entries of a create that a hardening rule takes away, by place.
     dropped: BTreeMap<usize, &'static str>,

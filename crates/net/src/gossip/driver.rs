@@ -29,7 +29,7 @@ pub(super) struct Driver {
     overlays: HashMap<Overlay, Joined>,
     peers: HashMap<VerifyingKey, Peer>,
     wakes: BTreeSet<(Time, Overlay)>,
-    /// When peers are checked that no overlay needs.
+    /// Time at which peers are checked that no overlay needs.
     sweep_at: Option<Time>,
     dials: Vec<Dial>,
 }
@@ -59,7 +59,7 @@ struct Peer {
     dialled: Option<Time>,
     /// Those that need a way to it.
     overlays: BTreeSet<Overlay>,
-    /// Since when there are none.
+    /// Time since which there are none.
     idle_since: Time,
     round_trip: Duration,
 }
@@ -76,7 +76,7 @@ impl Peer {
         }
     }
 
-    /// Until when it may be of no use to any overlay.
+    /// Returns the time until which it may be of no use to any overlay.
     fn duty_until(&self, wait: Duration) -> Time {
         self.idle_since + patience(wait, self.round_trip)
     }
@@ -348,7 +348,7 @@ impl Driver {
         }
     }
 
-    /// When something is due next.
+    /// Returns the time at which something is due next.
     pub(super) fn wake(&self) -> Option<Time> {
         let overlay = self.wakes.first().map(|(wake, _)| *wake);
         overlay.into_iter().chain(self.sweep_at).min()

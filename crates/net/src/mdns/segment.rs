@@ -53,7 +53,7 @@ struct Segment<'a> {
     socket: UdpSocket,
     cadence: Cadence,
     tokens: Tokens,
-    /// Why the last packet was not sent.
+    /// Reason why the last packet was not sent.
     failed: Option<io::ErrorKind>,
     wake: Instant,
 }

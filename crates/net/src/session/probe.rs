@@ -10,7 +10,7 @@ use crate::budget::Window;
 /// Looks at a connection when asked to.
 #[derive(Debug, Default)]
 pub(super) struct Probe {
-    /// Until when an answer is waited for, and how many datagrams had come before.
+    /// Time until which an answer is waited for, and the number of datagrams that had come before.
     running: Option<(Instant, u64)>,
 }
 

@@ -58,7 +58,7 @@ pub(super) fn by_peer(closed: Option<&ConnectionError>, stream: Option<u64>) -> 
     }
 }
 
-/// Why a session ended, from what both sides know.
+/// Returns why a session ended, from what both sides know.
 pub(super) fn end(end: End, fault: Fault, left: bool, by_peer: Option<ByPeer>) -> SessionEnd {
     let stopped = ByPeer::Code(CloseCode::Stopped.code().into());
     match (fault, end.code) {

@@ -27,7 +27,7 @@ struct Peers {
     by_key: HashMap<VerifyingKey, Peer>,
     /// Shared by all peers that were to blame already.
     shared: Bucket,
-    /// When this many are remembered, those that can be are forgotten.
+    /// Number of remembered peers at which those that can be are forgotten.
     forget_at: usize,
 }
 

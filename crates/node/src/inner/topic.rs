@@ -440,8 +440,8 @@ impl TopicState {
         refusers
     }
 
-    /// Why a wait for receipts of an own operation cannot end well, if there are not that many peers that
-    /// have it or may store it.
+    /// Returns the error of a wait for receipts of an own operation that cannot end well, if there
+    /// are not that many peers that have it or may store it.
     fn refused(&self, place: Place, peers: usize) -> Option<Error> {
         let refusers = self.refusers(place);
         if refusers.is_empty() {

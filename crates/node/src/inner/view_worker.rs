@@ -22,7 +22,7 @@ use crate::inner::view_ahead::{Ahead, PAGE};
 use crate::inner::views::Running;
 use crate::view::ViewStep;
 
-/// Why a thread ends.
+/// Reason why a thread ends.
 enum Halt {
     /// Another one works, or the node is shut down.
     End,
@@ -52,7 +52,7 @@ pub(crate) struct Worker {
     own: usize,
     /// The step that the engine has, and where it ends.
     under_way: Option<(oneshot::Receiver<StepEnd>, u64)>,
-    /// Why the thread ends, if that came out while the function runs.
+    /// Reason why the thread ends, if that came out while the function runs.
     halted: Option<Halt>,
     too_many: bool,
 }

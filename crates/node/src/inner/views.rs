@@ -25,7 +25,7 @@ use crate::view::ViewStep;
 pub(crate) type Function =
     Arc<dyn Fn(&mut ViewStep<'_>, FeedEntry) -> Result<(), Refusal> + Send + Sync>;
 
-/// Why it does not.
+/// Reason for a refusal by the function.
 pub(crate) type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 /// All views of a node that run. Cheap to clone.
@@ -64,9 +64,9 @@ pub(crate) struct Running {
     /// `true` if the function may be called at the moment.
     working: watch::Sender<bool>,
     start: Instant,
-    /// When the call began that runs, in microseconds since the start; 0: none does.
+    /// Start of the running call, in microseconds since the start; 0: none runs.
     busy_us: AtomicU64,
-    /// Of which entry.
+    /// Offset of its entry.
     offset: AtomicU64,
     readers: ViewReaders,
     idle: Mutex<Vec<ViewConnection>>,

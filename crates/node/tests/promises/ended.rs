@@ -15,7 +15,7 @@ fn tamper(dir: &Path, sql: &str) {
     database.execute_batch(sql).unwrap();
 }
 
-/// Why nothing comes any more.
+/// Returns why nothing comes any more.
 async fn ended(rx: &mut Subscription) -> Ended {
     let message = tokio::time::timeout(PATIENCE, rx.next());
     assert!(message.await.expect("an end in time").is_none());

@@ -84,7 +84,7 @@ async fn a_publish_into_a_locked_database_fails_and_is_never_stored() {
     until("goes on", || async { is_ok(&node) }).await;
 }
 
-/// Why a subscription gives nothing more.
+/// Returns why a subscription gives nothing more.
 async fn ended(rx: &mut Subscription) -> Ended {
     let message = tokio::time::timeout(PATIENCE, rx.next());
     assert!(message.await.expect("an end in time").is_none());

@@ -16,7 +16,7 @@ async fn follows(node: &Node, topic: Topic) -> Space {
     node.spaces().get(topic).await.unwrap().unwrap()
 }
 
-/// Where the devices tell each other of spaces.
+/// Returns the topic in which the devices tell each other of spaces.
 async fn of_devices(node: &Node) -> Topic {
     node.person().look().await.unwrap().of_devices.unwrap()
 }

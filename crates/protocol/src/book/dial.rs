@@ -21,7 +21,7 @@ pub enum Plan {
     /// Ask these addresses for a sign of life, and dial the first one that answers next to those
     /// that are known. What was asked is on its teller's account.
     Knock {
-        /// Where to dial in any case.
+        /// Addresses to dial in any case.
         known: Vec<Address>,
         /// Hearsay.
         ask: Vec<SocketAddr>,
@@ -44,8 +44,8 @@ impl Book {
         self.dialing.start_anew();
     }
 
-    /// Where to dial a node without asking first: nothing if it has failed lately or nothing of it
-    /// is more than hearsay.
+    /// Returns the addresses to dial a node without asking first: nothing if it has failed lately
+    /// or nothing of it is more than hearsay.
     pub fn known(&self, node: &VerifyingKey, wall: Timestamp, now: Time) -> BTreeSet<Address> {
         let entry = self.dialable(node, wall, now);
         entry.map_or_else(BTreeSet::new, |entry| self.known_of(node, entry))

@@ -77,9 +77,9 @@ pub struct Node {
     /// Addresses of an announcement on the local network that did not replace the record, until
     /// the node hands over a record itself.
     pub(super) announced: BTreeSet<SocketAddr>,
-    /// When the record came, in this run.
+    /// Time at which the record came, in this run.
     pub(super) taken: Time,
-    /// Until when it stays no matter what the wall clock says.
+    /// Time until which it stays no matter what the wall clock says.
     pub(super) kept_until: Time,
     /// By the record that the node handed over last, in this run.
     pub(super) clock: Option<ClockDifference>,
@@ -140,8 +140,8 @@ impl Node {
         &self.overlays
     }
 
-    /// When we last knew it to be alive, by our clock: the last session with it, or the time it
-    /// signed.
+    /// Returns the time at which we last knew it to be alive, by our clock: the last session with
+    /// it, or the time it signed.
     pub fn confirmed(&self) -> Timestamp {
         self.confirmed
     }

@@ -18,7 +18,7 @@ pub struct Handover {
     /// The node, and where its connection came from: that says nothing of the addresses that the
     /// record names.
     pub teller: Teller,
-    /// When the session began.
+    /// Time at which the session began.
     pub began: Time,
 }
 

@@ -48,7 +48,7 @@ pub enum Message {
     Nodes(Records),
 }
 
-/// Why a payload is not a message. Ends the session.
+/// Reason why a payload is not a message. Ends the session.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {

@@ -137,7 +137,7 @@ impl Member {
         self.views.lacking()
     }
 
-    /// When the next `Tick` is due.
+    /// Returns the time at which the next `Tick` is due.
     pub fn wake(&self) -> Option<Time> {
         self.views.wake().into_iter().chain(self.tree.wake()).min()
     }

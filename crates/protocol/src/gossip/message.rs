@@ -15,7 +15,7 @@ use crate::wire::{Reader, WireError, Writer};
 const MEMBERSHIP: u32 = 0;
 const BROADCAST: u32 = 1;
 
-/// Why bytes are not a message of an overlay.
+/// Reason why bytes are not a message of an overlay.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {

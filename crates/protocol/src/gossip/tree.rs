@@ -68,7 +68,7 @@ impl Tree {
         self.seen.contains_key(id)
     }
 
-    /// When there is something to do.
+    /// Returns the time at which there is something to do.
     pub(super) fn wake(&self) -> Option<Time> {
         let all = [self.ask_at, self.announce_at, self.forget_at()];
         all.into_iter().flatten().min()

@@ -181,7 +181,7 @@ impl Blocked {
         None
     }
 
-    /// When the next is to be told, if anything may have to be.
+    /// Returns the time at which the next is to be told, if anything may have to be.
     pub(super) fn wake(&self) -> Option<Time> {
         (self.is_known && !self.due.is_empty()).then_some(self.next)
     }

@@ -140,7 +140,7 @@ pub enum Output {
     Close(CloseCode, Failure),
 }
 
-/// Why a link failed.
+/// Reason why a link failed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
@@ -242,7 +242,7 @@ pub struct Control {
     changes: Rate,
     receipts: Receipts,
     blocked: Blocked,
-    /// When the driver was told to wake this to tell more of it.
+    /// Time at which the driver was told to wake this to tell more of it.
     blocked_at: Option<Time>,
     /// Messages that said nothing.
     ignored: Rate,

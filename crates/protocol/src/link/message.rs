@@ -50,7 +50,7 @@ impl Instance {
     }
 }
 
-/// Why a side ends a link.
+/// Reason why a side ends a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
     /// It stops.
@@ -125,7 +125,7 @@ pub enum Message {
         more: bool,
         /// By node.
         records: Records,
-        /// In which overlays they are.
+        /// Overlays that they are in.
         members: Members,
     },
     /// A message of the gossip protocol.
@@ -166,7 +166,7 @@ pub enum Message {
     Skipped,
 }
 
-/// Why a payload is not a message. Ends the link.
+/// Reason why a payload is not a message. Ends the link.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {

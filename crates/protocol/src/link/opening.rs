@@ -31,14 +31,14 @@ pub enum Opening {
     Accept(Proof),
     /// There is no session.
     Refuse {
-        /// Why.
+        /// Reason for the refusal.
         refusal: Refusal,
-        /// When to ask again, at the earliest.
+        /// Minimum wait before asking again.
         wait: Duration,
     },
 }
 
-/// Why there is no session.
+/// Reason why there is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -50,7 +50,7 @@ pub enum Refusal {
     Stopping,
 }
 
-/// Why bytes are not such a frame. Ends the stream.
+/// Reason why bytes are not such a frame. Ends the stream.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpeningError {

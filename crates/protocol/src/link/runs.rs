@@ -15,7 +15,7 @@ pub struct Runs(BTreeMap<VerifyingKey, Former>);
 #[derive(Debug, Default)]
 struct Former {
     runs: VecDeque<Instance>,
-    /// When one of them was back last although another one was there.
+    /// Time at which one of them was back last although another one was there.
     copy_at: Option<Time>,
 }
 

@@ -1,4 +1,4 @@
-//! When to ask and when to announce, on one interface and with one family of addresses.
+//! Times at which to ask and to announce, on one interface and with one family of addresses.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -12,7 +12,7 @@ const NAME_BYTES: usize = 255;
 const TOP_BIT: u16 = 0x8000;
 const CLASS_IN: u16 = 1;
 
-/// Why a packet is dropped: it is no DNS, or no announcement of a node.
+/// Reason why a packet is dropped: it is no DNS, or no announcement of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PacketError {
     /// It is longer than any node announces.
@@ -91,7 +91,7 @@ pub(super) struct Record<'a> {
 pub(super) struct Reader<'a> {
     packet: &'a [u8],
     at: usize,
-    /// Where what is read ends: the packet, or the data of a record.
+    /// End of what is read: the packet, or the data of a record.
     end: usize,
 }
 

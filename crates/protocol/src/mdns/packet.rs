@@ -12,7 +12,7 @@ use crate::record::{Address, TransportInfo, UserData};
 /// `_p2pandav1._udp.local.` as it is on the wire.
 const SERVICE: &[u8] = b"\x0a_p2pandav1\x04_udp\x05local\0";
 const LOCAL: &[u8] = b"\x05local\0";
-/// Where the service name stands in an announcement: right behind the header.
+/// Position of the service name in an announcement: right behind the header.
 const SERVICE_AT: u16 = 12;
 const USER_DATA: &str = "user-data=";
 const RELAY: &str = "relay=";
@@ -40,7 +40,7 @@ pub enum Packet {
     Other,
 }
 
-/// Why the own record is not announced.
+/// Reason why the own record is not announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unannounceable {
     /// There is no socket address in it.

@@ -19,7 +19,7 @@ pub(super) struct Initiator {
     open: Vec<Parts>,
     /// Questions without an answer.
     ahead: VecDeque<Vec<Expected>>,
-    /// Where this side is behind, as far as it was not told.
+    /// Places in which this side is behind, as far as it was not told.
     behind: Vec<Behind>,
 }
 
@@ -61,7 +61,7 @@ enum Expected {
     Parts(Parts),
     /// The state of the peer in a range.
     Has(Prefix),
-    /// Where the peer is behind in these logs.
+    /// The places in these logs in which the peer is behind.
     Behind(Vec<(VerifyingKey, LogId)>),
 }
 

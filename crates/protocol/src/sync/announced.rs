@@ -17,7 +17,7 @@ pub(super) fn check_of(id: &Hash) -> Check {
 /// Entries of one log of the topic, both ends inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entries {
-    /// Whose log. It may be no key: then nothing is known of it, here or there.
+    /// Author of the log. It may be no key: then nothing is known of it, here or there.
     pub author: VerifyingKey,
     /// The first entry.
     pub first: u32,

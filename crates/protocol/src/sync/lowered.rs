@@ -1,5 +1,5 @@
-//! When a peer that knows heights only is told a lower one, so that it sends bodies that have not
-//! arrived (`docs/protocol/sync.md#5`).
+//! Lower heights for peers that know heights only, so that they send bodies that have not arrived
+//! (`docs/protocol/sync.md#5`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Lowered {
         self.0.retain(|author, _| lacks(author));
     }
 
-    /// When a log may be told with a lower height again.
+    /// Returns the time at which a log may be told with a lower height again.
     pub(super) fn next(&self) -> Option<Time> {
         self.0.values().map(|rest| rest.until).min()
     }

@@ -29,7 +29,7 @@ const PIECE: u32 = 20;
 /// Author and log id with their lengths in front, first and last entry.
 const RANGE_BYTES_MIN: usize = 2 * 33 + 2;
 
-/// Why a peer does not send a body (`docs/protocol/digest.md#5`).
+/// Reason why a peer does not send a body (`docs/protocol/digest.md#5`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
     /// It does not have it. It may come later.
@@ -89,7 +89,7 @@ pub enum Message {
     Piece(Bytes),
 }
 
-/// Why a payload is not a message. Ends the session.
+/// Reason why a payload is not a message. Ends the session.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {

@@ -46,9 +46,9 @@ pub struct Need {
     /// Newly known candidates are waited for until then, so that who comes next is not dialled for
     /// the sake of a minute; and since when.
     gathered: Option<(Time, Time)>,
-    /// When to dial the next peer that makes up the number.
+    /// Time at which to dial the next peer that makes up the number.
     fill: Time,
-    /// When to compare with one of the peers again.
+    /// Time at which to compare with one of the peers again.
     compare: Time,
     /// Number of comparisons since the last failure.
     compared: u32,
@@ -57,7 +57,7 @@ pub struct Need {
     outputs: VecDeque<NeedOutput>,
 }
 
-/// Why an attempt came to nothing.
+/// Reason why an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Nobody answered, or there is no address to dial.
@@ -118,7 +118,7 @@ pub enum NeedInput {
     DialFailed {
         /// Node id of the peer.
         peer: VerifyingKey,
-        /// Why.
+        /// Reason for the failure.
         fault: Fault,
     },
     /// An operation was dropped on the way in: compare with the peer again soon.

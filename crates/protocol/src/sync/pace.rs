@@ -94,7 +94,7 @@ impl Pace {
         enough
     }
 
-    /// When to look again, while it is the peer's turn.
+    /// Returns the time at which to look again, while it is the peer's turn.
     pub(super) fn deadline(&self) -> Option<Time> {
         let left_us = (self.window_ms * 1_000).saturating_sub(self.owed_us);
         (self.debt == Debt::Owed)

@@ -285,12 +285,12 @@ pub struct Session {
     counters: Counters,
     /// Bytes that the pair holds for this session.
     shared_bytes: usize,
-    /// When the input came that is being handled.
+    /// Time of the input that is being handled.
     now: Time,
     pace: Pace,
     /// `true` if the driver reads when it is asked to.
     reading: bool,
-    /// When a close that was sent is over.
+    /// Time at which the wait after a sent close is over.
     deadline: Time,
     wake: Option<Time>,
     outputs: VecDeque<Output>,

@@ -58,7 +58,7 @@ struct Peer {
     invalid: bool,
     /// Announced what it did not send.
     owes: bool,
-    /// When an operation came last.
+    /// Time at which an operation came last.
     moved: Time,
 }
 
@@ -169,7 +169,7 @@ impl Table {
         (rest, authors)
     }
 
-    /// When the source of an author was heard of last.
+    /// Returns the time at which the source of an author was heard of last.
     pub(super) fn moved(&self, source: &VerifyingKey) -> Option<Time> {
         self.peers.get(source).map(|share| share.moved)
     }

@@ -168,7 +168,7 @@ impl Alone {
         sent(self.give(Input::Bytes(frames.into()))).1
     }
 
-    /// Why the link ended with these messages, if it did.
+    /// Returns why the link ended with these messages, if it did.
     pub fn failure(&mut self, messages: &[Message]) -> Option<Failure> {
         match self.receive(messages).last() {
             Some(Output::Close(_, failure)) => Some(*failure),

@@ -18,7 +18,7 @@ pub struct Node {
     pub store: Peer,
     sources: Sources,
     pairs: BTreeMap<usize, Pair>,
-    /// When each entry was stored here.
+    /// Time at which each entry was stored here.
     pub stored: BTreeMap<(VerifyingKey, u32), Time>,
 }
 
@@ -30,7 +30,7 @@ pub struct End {
     pub sent: Vec<Bytes>,
     /// Its one timer, by the number of its event.
     timer: Option<u64>,
-    /// When the last bytes arrive that are in progress to it.
+    /// Time at which the last bytes arrive that are in progress to it.
     arrives: Time,
 }
 

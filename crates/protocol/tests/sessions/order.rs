@@ -1,4 +1,4 @@
-//! In which order catch-up brings the logs, and which heights are told when not all fit.
+//! Order in which catch-up brings the logs, and which heights are told when not all fit.
 
 use bytes::Bytes;
 use p2panda_core::{SigningKey, VerifyingKey};

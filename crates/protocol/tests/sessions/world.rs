@@ -334,7 +334,7 @@ impl Peer {
             .collect()
     }
 
-    /// Whose logs are here, in the order in which they became known.
+    /// Returns the authors whose logs are here, in the order in which they became known.
     fn authors(&self) -> Vec<VerifyingKey> {
         let mut authors: Vec<VerifyingKey> = Vec::new();
         for entry in &self.entries {

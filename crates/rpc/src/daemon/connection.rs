@@ -38,7 +38,7 @@ pub(crate) enum Frame {
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// Why the server ends a connection.
+/// Reason why the server ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Close {
     /// The node ends.

@@ -25,7 +25,7 @@ pub struct Demo {
     pub listen: Vec<std::net::SocketAddr>,
     /// The folder of the built page: `examples/chat/dist`.
     pub dir: PathBuf,
-    /// Where its pages find the RPC, `wss://HOST/rpc`; otherwise at its first address.
+    /// Address at which its pages find the RPC, `wss://HOST/rpc`; otherwise its first address.
     pub node: Option<String>,
 }
 

@@ -15,7 +15,7 @@ use super::service::Service;
 use super::session::{Session, Via};
 use crate::api::{Code, RpcError};
 
-/// Where the socket is, and who may use it.
+/// Path of the socket, and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixPath {
     /// Path of the socket, at most about 107 bytes.

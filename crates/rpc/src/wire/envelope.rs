@@ -48,7 +48,7 @@ pub enum Outcome {
     Error(Failure),
 }
 
-/// Why a request failed.
+/// Reason why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// For programs; stable.

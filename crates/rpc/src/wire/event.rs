@@ -67,7 +67,7 @@ pub struct TextMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(Hash, u32, Hash)", into = "(VerifyingKey, u32, Hash)")]
 pub struct Missing {
-    /// Whose log. Not checked to be a point of the curve.
+    /// Author of the log. Not checked to be a point of the curve.
     pub author: VerifyingKey,
     /// Place in the log.
     pub seq: u32,
@@ -96,7 +96,7 @@ pub struct Ephemeral {
     pub topic: Topic,
     /// Author of the operation.
     pub author: VerifyingKey,
-    /// When the author says it was sent: `"micros/count"`.
+    /// Time at which the author says it was sent: `"micros/count"`.
     #[serde(with = "text")]
     pub timestamp: HybridTimestamp,
     /// The body, one CBOR item.

@@ -42,7 +42,7 @@ pub enum Reply {
 pub struct Opened {
     /// Its id.
     pub node: VerifyingKey,
-    /// Where it listens.
+    /// Addresses on which it listens.
     pub addrs: Vec<SocketAddr>,
 }
 
@@ -111,7 +111,7 @@ pub struct Status {
     pub waiting: u64,
 }
 
-/// Why an operation was refused (`docs/protocol/operations.md#3`).
+/// Reason why an operation was refused (`docs/protocol/operations.md#3`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RejectReason {
@@ -158,7 +158,7 @@ pub struct Dump {
 /// One stored operation of a dump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredOperation {
-    /// Whose log.
+    /// Author of the log.
     pub author: VerifyingKey,
     /// Place in the log.
     pub seq: u32,

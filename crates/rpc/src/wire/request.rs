@@ -18,7 +18,7 @@ pub enum Request {
     Subscribe {
         /// The topic that this is about.
         topic: Topic,
-        /// Where to begin.
+        /// Position at which to begin.
         #[serde(default)]
         from: StartAt,
         /// Side that acks.
@@ -56,7 +56,7 @@ pub enum Request {
     },
     /// Imports operations.
     Import {
-        /// Where they belong to.
+        /// Topic that they belong to.
         topic: Topic,
         /// The operations, those of a log in their order.
         operations: Vec<ImportedOperation>,
@@ -141,7 +141,7 @@ pub struct Open {
     /// Data directory; without it a temporary one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
-    /// Where the guard file goes; without it none is written.
+    /// Directory of the guard file; without it none is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_dir: Option<PathBuf>,
     /// Signing key.
@@ -193,7 +193,7 @@ pub enum Mdns {
     Active,
 }
 
-/// Where a subscription starts.
+/// Position at which a subscription starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartAt {

@@ -133,7 +133,7 @@ pub(super) fn seal(
     (frame.len() <= DEVICE_LINK_FRAME_BYTES_MAX).then_some(frame)
 }
 
-/// Under which key a frame is.
+/// Returns the key that a frame is sealed under.
 pub(super) fn stage_of(frame: &[u8]) -> Option<Stage> {
     if frame.len() > DEVICE_LINK_FRAME_BYTES_MAX {
         return None;

@@ -13,7 +13,7 @@ use crate::{Invalid, PersonCard};
 
 const VERSION: u64 = 1;
 
-/// Why the content of a recovery file is refused.
+/// Reason why the content of a recovery file is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
@@ -32,7 +32,7 @@ pub struct RecoveryContent {
     pub network: NetworkId,
     /// The recovery key, which is a device of the person.
     pub key: SigningKey,
-    /// When it was written, in seconds since 1970.
+    /// Time at which it was written, in seconds since 1970.
     pub written: u64,
     /// The person and its spaces.
     pub card: PersonCard,

@@ -250,7 +250,8 @@ fn a_space_says_so_before_it_has_used_up_its_secrets() {
     }
 }
 
-/// Where a member removed itself, the others need a secret that they cannot have any more.
+/// Checks that where a member removed itself, the others need a secret that they cannot have any
+/// more.
 #[test]
 fn a_publish_into_a_space_that_has_ended_says_so() {
     let [mut a, mut b] = pair();

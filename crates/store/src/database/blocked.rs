@@ -21,14 +21,14 @@ pub struct BlockedLog {
     pub label: VerifyingKey,
     /// Its first operation that is not taken.
     pub seq: u32,
-    /// Why.
+    /// Reason for the refusal.
     pub reason: RejectReason,
     /// Size of the operation on the wire, in bytes.
     pub bytes: u64,
     /// The newest operation that was seen of the log, in an unbroken row from the one that is not
     /// taken. Peers that have no newer one are not asked for the log again.
     pub seen: Head,
-    /// When it was found out.
+    /// Time at which it was found out.
     pub at: Timestamp,
 }
 

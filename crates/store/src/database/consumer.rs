@@ -11,10 +11,10 @@ use crate::database::neighbour::{Neighbour, feed_after};
 use crate::database::sql::int;
 use crate::database::tx::{ConsumerKey, LogKey, TopicKey, Tx};
 
-/// Where a consumer starts in the feed of a topic.
+/// Position at which a consumer starts in the feed of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Where it stands; a new one at the beginning.
+    /// At its position; a new consumer starts at the beginning.
     Resume,
     /// At the beginning; all its acknowledgements are forgotten.
     Beginning,

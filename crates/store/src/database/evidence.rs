@@ -12,7 +12,7 @@ use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{Blob32, int, unsigned, verifying_key};
 use crate::database::tx::{LogKey, TopicKey, Tx};
 
-/// Why an operation was refused (`docs/protocol/operations.md#3`).
+/// Reason why an operation was refused (`docs/protocol/operations.md#3`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RejectReason {
@@ -90,11 +90,11 @@ pub struct Reject<'a> {
     /// Its header as received; only the first
     /// [`REJECTED_HEADER_BYTES_MAX`](p2panda_core::limits::REJECTED_HEADER_BYTES_MAX) bytes are kept.
     pub header: &'a [u8],
-    /// Why it was refused.
+    /// Reason why it was refused.
     pub reason: RejectReason,
     /// Peer that sent it, if it came from one.
     pub peer: Option<VerifyingKey>,
-    /// When.
+    /// Time of the refusal.
     pub at: Timestamp,
 }
 
@@ -106,14 +106,14 @@ pub struct RejectedRow {
     pub row: u64,
     /// The operation id, or the hash of what came in its place.
     pub id: Hash,
-    /// Why it was refused, `None` for a reason that only a newer version knows.
+    /// Reason why it was refused, `None` for a reason that only a newer version knows.
     pub reason: Option<RejectReason>,
     /// Peer that sent it first, if it came from one.
     pub peer: Option<VerifyingKey>,
     /// Its header as received, at most the first
     /// [`REJECTED_HEADER_BYTES_MAX`](p2panda_core::limits::REJECTED_HEADER_BYTES_MAX) bytes.
     pub header: Bytes,
-    /// When it came first.
+    /// Time at which it came first.
     pub at: Timestamp,
 }
 
@@ -129,7 +129,7 @@ pub struct ForkRow {
     pub first: Bytes,
     /// Header of the operation we refused.
     pub second: Bytes,
-    /// When the second one came.
+    /// Time at which the second one came.
     pub at: Timestamp,
 }
 

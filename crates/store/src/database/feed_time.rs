@@ -1,4 +1,4 @@
-//! When an offset was given out: a sparse index by this node's time, which never falls
+//! Times at which offsets were given out: a sparse index by this node's time, which never falls
 //! (`docs/protocol/consumers.md#5`).
 
 use p2panda_core::{Timestamp, Topic};

@@ -19,7 +19,7 @@ pub struct Filter {
     until: Option<Timestamp>,
 }
 
-/// Why a filter is not possible.
+/// Reason why a filter is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterFault {
     /// No entry passes it.

@@ -23,7 +23,7 @@ pub struct Holdings {
     pub gaps: Vec<Gap>,
 }
 
-/// Where a page of heads ends.
+/// End of a page of heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadsPlace(i64);
 

@@ -17,7 +17,7 @@ pub struct KeyedPublish {
     pub id: Hash,
     /// Its place in the log.
     pub seq: u32,
-    /// When it was made.
+    /// Time at which it was made.
     pub at: Timestamp,
     /// Its arrival number.
     pub arrival: u64,

@@ -104,7 +104,7 @@ pub(crate) fn is_any(snapshot: &Connection) -> rusqlite::Result<bool> {
         .exists([])
 }
 
-/// Where an operation stood before, in the order of the offsets.
+/// Returns the former places of an operation, in the order of the offsets.
 pub(crate) fn places(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Vec<u64>> {
     let sql = "SELECT offset FROM moved WHERE arrival = ?1 ORDER BY offset";
     let mut statement = snapshot.prepare_cached(sql)?;

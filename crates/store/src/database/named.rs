@@ -96,7 +96,7 @@ pub struct Covered {
 pub struct OpenRow {
     /// Number of deliveries.
     pub deliveries: u32,
-    /// When it may be delivered again, on the consumer's clock; `None`: at once.
+    /// Time at which it may be delivered again, on the consumer's clock; `None`: at once.
     pub due_us: Option<u64>,
     /// Key that orders entries.
     pub key: u64,
@@ -105,15 +105,15 @@ pub struct OpenRow {
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadRow {
-    /// Why it became a dead letter.
+    /// Reason why it became a dead letter.
     pub reason: DeadReason,
     /// Number of deliveries.
     pub count: u32,
-    /// When, on the consumer's clock.
+    /// Time at which it became one, on the consumer's clock.
     pub at_us: u64,
 }
 
-/// Why an entry is a dead letter (`docs/protocol/consumers.md#6`).
+/// Reason why an entry is a dead letter (`docs/protocol/consumers.md#6`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeadReason {
@@ -166,7 +166,7 @@ pub struct NamedChanges {
     pub generation: Option<u32>,
     /// `true` if it is paused.
     pub paused: Option<bool>,
-    /// For how long nobody had it open.
+    /// Time for which nobody had it open.
     pub idle_us: Option<u64>,
     /// Topics that go, with all that is stored of them.
     pub removed: Vec<TopicKey>,

@@ -1,4 +1,4 @@
-//! Why SQLite could not open a database: it says only that it could not.
+//! Reasons why SQLite could not open a database: it says only that it could not.
 
 use std::fs::{self, OpenOptions};
 use std::io;

@@ -27,7 +27,7 @@ impl Default for PageLimits {
     }
 }
 
-/// Where a query of a page has the body.
+/// Column of the body in a query of a page.
 pub(crate) const COLUMN_BODY: usize = 3;
 
 /// The body in a query of a page; the length of one that is large ([`LARGE_BODY_BYTES`]), which is read

@@ -12,7 +12,7 @@ use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::unsigned;
 use crate::database::tx::{TopicKey, Tx};
 
-/// Whose bytes are counted.
+/// Scope in which bytes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counted {
     /// Of everything.

@@ -99,7 +99,7 @@ pub struct Reader {
     pub(crate) large: LargeBodies,
     /// Opens plaintext that is sealed.
     pub(crate) sealing: Sealing,
-    /// Whose logs those of the last pages were. The row of a log never changes its author.
+    /// Authors of the logs of the last pages. The row of a log never changes its author.
     authors: RefCell<HashMap<i64, VerifyingKey>>,
 }
 
@@ -378,7 +378,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Why an operation is stored without its body.
+    /// Returns why an operation is stored without its body.
     fn absent(&self, log: i64, seq: u32) -> rusqlite::Result<Absent> {
         let sql = "SELECT 1 FROM dropped WHERE log = ?1 AND seq = ?2";
         if self

@@ -39,7 +39,7 @@ pub enum Progress {
     },
     /// It passed the causal order. Its body has not arrived.
     WantsBody {
-        /// Since when; none: since before this version of the database.
+        /// Time since which it waits; none: since before this version of the database.
         since: Option<Timestamp>,
     },
     /// It passed the causal order and has no body, or lost it on purpose: there is no message.

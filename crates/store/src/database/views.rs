@@ -129,7 +129,7 @@ pub(crate) fn prefixed(sql: &str, key: ViewKey, old: Option<ViewKey>) -> String 
     format!("/* {} */ {sql}", key.0)
 }
 
-/// Why a view is stopped.
+/// Reason why a view is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {
@@ -179,12 +179,12 @@ impl StopReason {
     }
 }
 
-/// Where and why a view is stopped.
+/// Stop of a view: where, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewStop {
     /// The offset of the entry that it did not come past.
     pub offset: u64,
-    /// Why not.
+    /// Reason for the stop.
     pub reason: StopReason,
     /// The message of the error, at most 512 bytes.
     pub detail: String,
@@ -206,7 +206,7 @@ impl ViewStop {
     }
 }
 
-/// Why a request about a view is refused. Nothing was changed.
+/// Reason why a request about a view is refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {

@@ -1,4 +1,4 @@
-//! Why a data directory cannot be opened.
+//! Reasons why a data directory cannot be opened.
 
 use std::path::{Path, PathBuf};
 
@@ -119,7 +119,7 @@ pub enum OpenErrorKind {
     /// The keychain does not give the secret that opens what is sealed in the database.
     #[error("the keychain does not give the secret of the sealed rows: {why}")]
     Keychain {
-        /// Why, in the words of the keychain.
+        /// Error in the words of the keychain.
         why: String,
     },
     /// There is not enough memory to try a passphrase.

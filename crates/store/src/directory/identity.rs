@@ -1,4 +1,4 @@
-//! Whose directory it is, and whether it is the newest copy (`docs/protocol/streams.md#16`,
+//! Identity of a directory, and whether it is the newest copy (`docs/protocol/streams.md#16`,
 //! layers a and b).
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub struct Options {
     /// The caller keeps the key, which is not written into the directory; the file `node.epoch`
     /// holds the epoch of each open.
     pub key_elsewhere: bool,
-    /// Where guard files live, one per identity, outside of the data directory. `None`: no
+    /// Directory of guard files, one per identity, outside of the data directory. `None`: no
     /// guard, for throw-away nodes.
     pub guard_dir: Option<PathBuf>,
     /// Action to take if the directory turns out to be an old copy or in use twice, or a new

@@ -23,7 +23,7 @@ struct Wanted {
     heard: Option<u64>,
 }
 
-/// When a page is read.
+/// Occasion on which a page is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
     /// Nothing before it can be delivered.

@@ -1,4 +1,4 @@
-//! For how long nobody has had consumers open, and the end of those for which that is too long
+//! Time for which nobody has had consumers open, and the end of those for which that is too long
 //! (`docs/protocol/consumers.md#11`). Only those count that have a threshold.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use crate::consumer_settings::micros;
 use crate::inner::queue::Queue;
 use crate::{Error, Event};
 
-/// When consumers with a threshold were given up. All of a node share one.
+/// Times at which consumers with a threshold were given up. All of a node share one.
 #[derive(Clone, Debug)]
 pub(super) struct Idle(Arc<Inner>);
 
@@ -30,7 +30,7 @@ struct Inner {
 struct Counted {
     /// The last time that it was stored.
     at: Instant,
-    /// Since when nobody has had them open; only what is later than that.
+    /// Time since which nobody has had them open; only what is later than that.
     since: HashMap<NamedKey, Instant>,
     closed: bool,
 }

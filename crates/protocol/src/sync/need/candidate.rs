@@ -32,18 +32,19 @@ pub(super) struct Candidate {
     pub(super) sessions: Vec<(SessionId, Dialled, Time)>,
     /// A dial of ours that is not over: since when.
     pub(super) dialling: Option<Time>,
-    /// When it was dialled last.
+    /// Time at which it was dialled last.
     dialled: Option<Time>,
-    /// Why the last attempt came to nothing, unless a session or a sign of the peer came after it.
+    /// Reason why the last attempt came to nothing, unless a session or a sign of the peer came
+    /// after it.
     fault: Option<Fault>,
     failures: u32,
-    /// When the peer last gave a sign of life, or became known.
+    /// Time at which the peer last gave a sign of life, or became known.
     heard: Time,
     /// Not dialled before.
     pub(super) due: Time,
     /// The last session was lost rather than ended.
     lost: bool,
-    /// When to compare again although a session runs.
+    /// Time at which to compare again although a session runs.
     pub(super) compare: Option<Time>,
     comparisons: u32,
     compared: Time,

@@ -77,7 +77,7 @@ fn failed(peer: VerifyingKey, fault: Fault) -> NeedInput {
     NeedInput::DialFailed { peer, fault }
 }
 
-/// When the first dial comes after `from_ms`.
+/// Returns the time of the first dial after `from_ms`.
 fn next_dial(need: &mut Need, from_ms: u64, until_ms: u64) -> Option<u64> {
     (from_ms..until_ms)
         .step_by(50)

@@ -55,7 +55,7 @@ pub(super) struct Announcing {
 /// Entries that the peer announced, and that should come from another peer.
 #[derive(Clone, Copy, Debug)]
 struct Offer {
-    /// When to look whether they came.
+    /// Time of the next check whether they came.
     at: Time,
     announced: Announced,
     /// From whom it should come.
@@ -522,7 +522,7 @@ impl Session {
         }
     }
 
-    /// When there is something to inspect.
+    /// Returns the time at which there is something to inspect.
     pub(super) fn offers_due(&self) -> Option<Time> {
         let announcing = &self.announcing;
         let offer = announcing.offers.front().map(|offer| offer.at);

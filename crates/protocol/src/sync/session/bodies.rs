@@ -33,8 +33,8 @@ pub(super) struct Bodies {
     fresh: Vec<LogRange>,
     /// Nothing is left to ask for in the round but what the peer has not answered yet.
     last_page: bool,
-    /// When the next round begins. `None`: nothing was missing in the last one, and nothing came
-    /// without its body since.
+    /// Time at which the next round begins. `None`: nothing was missing in the last one, and
+    /// nothing came without its body since.
     due: Option<Time>,
     /// The time from the end of a round to the next one, if this one brings nothing.
     wait: Duration,
@@ -375,8 +375,8 @@ impl Session {
         }
     }
 
-    /// When there is something to ask, for a session that is live. What is due already waits for an
-    /// answer, not for time.
+    /// Returns the time at which there is something to ask, for a session that is live. What is
+    /// due already waits for an answer, not for time.
     pub(super) fn bodies_due(&self, pair: &Pair) -> Option<Time> {
         let bodies = &self.bodies;
         let next = match (bodies.spoken, &bodies.question) {

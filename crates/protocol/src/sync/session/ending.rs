@@ -59,8 +59,8 @@ impl Session {
         self.wake = self.wake.filter(|wake| *wake > self.now);
     }
 
-    /// Whose turn it is: in catch-up something is open until both sides are done, in live mode only
-    /// while a frame has begun.
+    /// Returns whose turn it is: in catch-up something is open until both sides are done, in live
+    /// mode only while a frame has begun.
     fn debt(&self, pair: &Pair) -> Debt {
         if self.is_live() {
             return match self.is_in_frame() {

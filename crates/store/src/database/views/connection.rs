@@ -253,7 +253,7 @@ pub(crate) fn is_passing(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Why a statement failed.
+/// Returns why a statement failed.
 pub(crate) fn reason_of(error: &rusqlite::Error) -> StopReason {
     match error.sqlite_error_code() {
         Some(ErrorCode::AuthorizationForStatementDenied) => StopReason::Forbidden,

@@ -41,7 +41,7 @@ pub struct ViewRow {
     /// Entries that the one that answers had applied and its feed lacks, if it has caught up and waits for
     /// that; else 0.
     pub lacks: u64,
-    /// Why it is stopped, if it does.
+    /// Reason why it is stopped, if it does.
     pub stop: Option<ViewStop>,
     /// The last offset in its topics.
     pub end: u64,

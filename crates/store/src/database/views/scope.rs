@@ -22,7 +22,7 @@ const FUNCTIONS: [&str; 2] = ["json_each", "json_tree"];
 /// Functions that reach out of the database.
 const FORBIDDEN_FUNCTIONS: [&str; 2] = ["load_extension", "fts3_tokenizer"];
 
-/// Whose statements a connection runs at the moment.
+/// Kind of the statements that a connection runs at the moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Mode {
     /// Those of this crate.
