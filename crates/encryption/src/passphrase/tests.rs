@@ -21,8 +21,8 @@ fn locked(content: &[u8]) -> Vec<u8> {
     lock(content, &passphrase(), cheap(), &mut rng).unwrap()
 }
 
-/// The checksum of a file that somebody changed.
-fn summed(mut file: Vec<u8>) -> Vec<u8> {
+/// Corrects the checksum of a file that somebody changed.
+pub(super) fn summed(mut file: Vec<u8>) -> Vec<u8> {
     let at = file.len() - 32;
     let sum = Hash::derived_parts("p2panda recovery checksum v1", &[&file[..at]]);
     file[at..].copy_from_slice(sum.as_bytes());

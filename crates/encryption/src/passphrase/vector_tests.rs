@@ -3,23 +3,15 @@
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
-use p2panda_core::Hash;
 use serde_json::{Value, json};
 
+use super::tests::summed;
 use super::{Cost, FileError, Passphrase, lock, unlock};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/recovery.json");
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// With the checksum made again.
-fn summed(mut file: Vec<u8>) -> Vec<u8> {
-    let at = file.len() - 32;
-    let sum = Hash::derived_parts("p2panda recovery checksum v1", &[&file[..at]]);
-    file[at..].copy_from_slice(sum.as_bytes());
-    file
 }
 
 fn name(error: FileError) -> &'static str {

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use crate::fake_node::{FakeNode, config};
 use crate::probe::Probe;
 
-fn text(text: &str) -> Bytes {
+/// The body of a message.
+pub fn text(text: &str) -> Bytes {
     let mut cbor = cbor::Writer::new();
     cbor.text(text);
     cbor.into_bytes().into()

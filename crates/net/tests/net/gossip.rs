@@ -4,23 +4,17 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use p2panda_core::{Topic, cbor, limits};
+use p2panda_core::{Topic, limits};
 use p2panda_net::{EphemeralReceiver, EphemeralSender, NetEvent};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
+use crate::ephemeral::text;
 use crate::fake_node::{FakeNode, config};
 use crate::probe::{Probe, closed};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const GOSSIP: &[u8] = b"/iroh-gossip/1";
-
-fn text(text: &str) -> Bytes {
-    let mut cbor = cbor::Writer::new();
-    cbor.text(text);
-    cbor.into_bytes().into()
-}
 
 /// Publishes until something of it is received.
 pub async fn until_heard(sender: &EphemeralSender, receiver: &mut EphemeralReceiver, body: &str) {

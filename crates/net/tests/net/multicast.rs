@@ -38,7 +38,7 @@ fn is_inside(test: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
     }
-    let Some(flags) = namespace() else {
+    let Some(flags) = namespace(NETWORK) else {
         eprintln!("skipped: no network namespace can be made here with unshare and ip");
         return false;
     };
@@ -54,12 +54,12 @@ fn is_inside(test: &str) -> bool {
     false
 }
 
-/// Returns the options of `unshare` to make a namespace here: some containers allow root one but
-/// nobody a user namespace.
-fn namespace() -> Option<&'static str> {
+/// Returns the options of `unshare` to make a namespace with this network here: some containers
+/// allow root one but nobody a user namespace.
+pub fn namespace(network: &str) -> Option<&'static str> {
     ["-n", "-rn"].into_iter().find(|flags| {
         let mut probe = Command::new("unshare");
-        probe.args([flags, "--", "sh", "-c", NETWORK, "sh", "true"]);
+        probe.args([flags, "--", "sh", "-c", network, "sh", "true"]);
         let ended = probe.stderr(Stdio::null()).status();
         ended.is_ok_and(|status| status.success())
     })

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use iroh_relay::server::{RelayConfig, Server, ServerConfig};
@@ -13,6 +13,7 @@ use tokio::time::{interval, timeout};
 
 use crate::fake_node::{FakeNode, config};
 use crate::hearsay::{record_of, tell};
+use crate::multicast::namespace;
 use crate::probe::Probe;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,15 +31,6 @@ const NETWORK: &str = "ip link set lo up && ip addr add 10.1.0.1/32 dev lo \
 
 /// From then on they do.
 const PATH: &str = "ip rule del pref 50 && ip rule del pref 51";
-
-fn namespace() -> Option<&'static str> {
-    ["-n", "-rn"].into_iter().find(|flags| {
-        let mut probe = Command::new("unshare");
-        probe.args([flags, "--", "sh", "-c", NETWORK, "sh", "true"]);
-        let ended = probe.stderr(Stdio::null()).status();
-        ended.is_ok_and(|status| status.success())
-    })
-}
 
 async fn relay(ip: Ipv4Addr) -> (Server, String) {
     let mut config = ServerConfig::default();
@@ -80,7 +72,7 @@ async fn separated_nodes_sync_through_a_relay_until_a_path_opens() {
     if env::var_os(INSIDE).is_some() {
         return through_a_relay().await;
     }
-    let Some(flags) = namespace() else {
+    let Some(flags) = namespace(NETWORK) else {
         eprintln!("skipped: 1 test, because no network namespace can be made here: {TEST}");
         return;
     };

@@ -6,7 +6,8 @@ use crate::nodes::{PATIENCE, builder, introduce, network, temporary, texts, topi
 
 const LIMIT: u32 = 100_000;
 
-async fn event(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
+/// Waits for an event.
+pub async fn event(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
     let found = async {
         loop {
             let event = events.next().await.expect("the node runs");

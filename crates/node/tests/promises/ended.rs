@@ -16,7 +16,7 @@ fn tamper(dir: &Path, sql: &str) {
 }
 
 /// Returns why nothing comes any more.
-async fn ended(rx: &mut Subscription) -> Ended {
+pub async fn ended(rx: &mut Subscription) -> Ended {
     let message = tokio::time::timeout(PATIENCE, rx.next());
     assert!(message.await.expect("an end in time").is_none());
     rx.ended().expect("a reason")

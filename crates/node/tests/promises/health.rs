@@ -5,9 +5,10 @@ use std::process::Command;
 
 use p2panda::{
     Corrupt, Ended, Error, ErrorKind, Event, Health, Node, PublishError, StorageWait,
-    StoreErrorKind, Subscription,
+    StoreErrorKind,
 };
 
+use crate::ended::ended;
 use crate::nodes::{PATIENCE, at, introduce, network, next, temporary, texts, topic, until};
 
 /// Somebody else writes to the database, until it is dropped.
@@ -82,13 +83,6 @@ async fn a_publish_into_a_locked_database_fails_and_is_never_stored() {
     assert_eq!(tx.publish("stored").await.unwrap().seq(), 0);
     assert_eq!(texts(&mut rx, 1).await, ["stored"]);
     until("goes on", || async { is_ok(&node) }).await;
-}
-
-/// Returns why a subscription gives nothing more.
-async fn ended(rx: &mut Subscription) -> Ended {
-    let message = tokio::time::timeout(PATIENCE, rx.next());
-    assert!(message.await.expect("an end in time").is_none());
-    rx.ended().expect("a reason")
 }
 
 fn is_gone(error: &Error) -> bool {

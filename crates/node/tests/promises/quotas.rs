@@ -6,6 +6,7 @@ use p2panda::{
     Error, ErrorKind, Event, Events, NetworkId, Node, NotKept, Quota, Quotas, Receipt, Topic,
 };
 
+use crate::blocked::event;
 use crate::nodes::{PATIENCE, builder, introduce, network, temporary, texts, topic, until};
 
 const MESSAGE: usize = 30_000;
@@ -37,19 +38,6 @@ fn refusers(waited: Result<(), Error>) -> Vec<NotKept> {
         Err(Error::NotKept(refusers)) => refusers.peers().to_vec(),
         other => panic!("not refused: {other:?}"),
     }
-}
-
-async fn event(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
-    let found = async {
-        loop {
-            let event = events.next().await.expect("the node runs");
-            if wanted(&event) {
-                return event;
-            }
-        }
-    };
-    let found = tokio::time::timeout(PATIENCE, found);
-    found.await.expect("the event comes in time")
 }
 
 /// Bytes of operations that the next session with a peer brings this node in catch-up.
