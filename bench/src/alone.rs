@@ -17,7 +17,7 @@ use crate::figures::{Row, Stopwatch, disk_bytes, percentiles, resident_bytes};
 use crate::limits::signature;
 use crate::prepare::{self, Logs, builder, content, expect_stored, imported, topic};
 
-/// How many operations the engine is handed at once.
+/// Number of operations that the engine is handed at once.
 const BATCH_OPERATIONS: usize = 500;
 
 /// The engine alone: checked operations of logs that a directory holds the beginning of.

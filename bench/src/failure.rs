@@ -66,7 +66,7 @@ pub enum Failure {
     /// A process of a node took too long.
     #[error("no answer within {seconds} s to {request}")]
     Late {
-        /// How long it was waited.
+        /// Length of the wait.
         seconds: u64,
         /// For what.
         request: &'static str,

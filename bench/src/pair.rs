@@ -15,21 +15,21 @@ use crate::side::{Peer, Request, Spec};
 
 /// Longest wait for one answer.
 const ANSWER_SECONDS: u64 = 600;
-/// How long a node is left alone before its memory counts as idle.
+/// Time for which a node is left alone before its memory counts as idle.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// What a catch-up consists of.
+/// Parameters of a catch-up.
 #[derive(Clone, Copy, Debug)]
 pub struct CatchUp {
-    /// What the first node holds.
+    /// Logs of the first node.
     pub logs: Logs,
-    /// How many of the last operations the second node lacks.
+    /// Number of the last operations that the second node lacks.
     pub lacks: usize,
-    /// Whether the second node holds as much by others that the first one lacks.
+    /// `true` if the second node holds as much by others that the first one lacks.
     pub both: bool,
-    /// Whether they speak the protocol of 0.7.1 only.
+    /// `true` if they speak the protocol of 0.7.1 only.
     pub log_sync: bool,
-    /// Whether both idle for a while before they meet, so that memory above idle shows.
+    /// `true` if both idle for a while before they meet, so that memory above idle shows.
     pub settle: bool,
 }
 
@@ -163,11 +163,11 @@ pub async fn live(root: &Path, nodes: u32, plan: Live) -> Result<(), Failure> {
 /// Messages to a live peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Live {
-    /// How many.
+    /// Number of messages.
     pub n: usize,
     /// Bytes of content.
     pub payload_bytes: usize,
-    /// How many at the same time.
+    /// Number of messages at the same time.
     pub in_flight: usize,
     /// One every this many microseconds; 0 for as fast as it goes.
     pub interval_us: u64,
@@ -326,7 +326,7 @@ fn spec(dir: &Path, number: u32) -> Spec {
     }
 }
 
-/// What both processes took. The first one is the sender.
+/// Combines the figures of both processes. The first one is the sender.
 fn both(row: Row, (a, b): &(Value, Value), idle: (u64, u64)) -> Row {
     let above = |figures, idle| number(figures, "peak_rss_bytes").saturating_sub(idle);
     let sum = |name| number(a, name) + number(b, name);

@@ -19,7 +19,7 @@ const BATCH_OPERATIONS: usize = 512;
 const KEY_FILE: &str = "node.key";
 /// Number of the key of a node; authors of prepared logs are below.
 pub const NODE_KEY: u32 = 2_000_000;
-/// What a directory's layout depends on.
+/// Files that the layout of a directory depends on.
 const SCHEMA: &[u8] = include_bytes!("../../crates/store/src/database/schema.rs");
 
 /// Operations of some authors, one log each per topic, author after author in turn.

@@ -12,10 +12,10 @@ use crate::Failure;
 use crate::figures::{Row, Stopwatch, disk_bytes, percentiles};
 use crate::prepare::{self, Logs, builder, content, imported, topic};
 
-/// How long deleting may take at most.
+/// Maximum time of deleting.
 const DELETED_WITHIN: Duration = Duration::from_secs(600);
 
-/// How the other messages are published.
+/// Pace at which the other messages are published.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Messages before the prune.

@@ -18,20 +18,20 @@ use crate::figures::{
 };
 use crate::prepare::{builder, content, key, topic};
 
-/// How a node is started.
+/// Settings of a node to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
     /// Its directory.
     pub dir: PathBuf,
     /// The number of its key.
     pub key: u32,
-    /// How many topics it joins.
+    /// Number of topics that it joins.
     pub topics: u32,
     /// The node it starts from.
     pub bootstrap: Option<Peer>,
-    /// Whether it reads what is stored already.
+    /// `true` if it reads what is stored already.
     pub resume: bool,
-    /// Whether it speaks more than the sync protocol of 0.7.1.
+    /// `true` if it speaks more than the sync protocol of 0.7.1.
     pub state_digest: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Peer {
     pub addr: SocketAddr,
 }
 
-/// What a node is asked; each is answered with one line.
+/// Request to a node; each is answered with one line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Report a peer.
@@ -57,11 +57,11 @@ pub enum Request {
     CaughtUp(usize),
     /// Publish messages whose content begins with the time.
     Publish {
-        /// How many.
+        /// Number of messages.
         n: usize,
         /// Bytes of content.
         payload_bytes: usize,
-        /// How many at the same time.
+        /// Number of messages at the same time.
         in_flight: usize,
         /// One every this many microseconds; 0 for as fast as it goes.
         interval_us: u64,
@@ -76,7 +76,7 @@ pub enum Request {
     End,
 }
 
-/// What the application and the events brought.
+/// Messages and events so far.
 #[derive(Default)]
 struct Seen {
     state: Mutex<State>,
@@ -86,7 +86,7 @@ struct Seen {
 #[derive(Default)]
 struct State {
     received: usize,
-    /// How many are waited for.
+    /// Number of messages that are waited for.
     target: usize,
     first_ns: u64,
     last_ns: u64,

@@ -238,7 +238,7 @@ pub fn open(root: &Path, n: u32) -> Result<(), Failure> {
     Ok(prepare::remove(&dir)?)
 }
 
-/// How long opening takes, and by how much memory grows.
+/// Measures how long opening takes, and by how much memory grows.
 fn open_once(dir: &Path) -> Result<(f64, u64), Failure> {
     let before_bytes = resident_bytes();
     let watch = Stopwatch::start();
@@ -335,7 +335,7 @@ impl Beside {
         })
     }
 
-    /// What was waited since the last phase.
+    /// Returns what was waited since the last phase.
     fn phase(&mut self) -> Value {
         let mut waits = self
             .waits
@@ -354,7 +354,7 @@ impl Beside {
         )
     }
 
-    /// What is waited while nothing else is done.
+    /// Measures the wait while nothing else is done.
     async fn quiet(&mut self) -> Value {
         self.phase();
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -429,7 +429,7 @@ async fn import(node: &Node, topic: Topic, operations: Vec<Operation>) -> Result
     Ok(())
 }
 
-/// What is stored of a topic behind an arrival number.
+/// Returns what is stored of a topic behind an arrival number.
 async fn exported(
     node: &Node,
     topic: Topic,

@@ -40,7 +40,7 @@ pub fn decoders(input: &[u8]) {
     }
 }
 
-/// What decodes has one encoding, which decodes again.
+/// Checks that what decodes has one encoding, which decodes again.
 fn stable<T: Wire>(bytes: &[u8]) {
     let Ok(value) = T::decode(bytes) else {
         return;

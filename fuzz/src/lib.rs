@@ -1,4 +1,4 @@
-//! What each fuzz target does with its input. A target panics only where a promise is broken.
+//! Fuzz targets: what each does with its input. A target panics only where a promise is broken.
 
 #![forbid(unsafe_code)]
 

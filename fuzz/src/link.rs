@@ -33,7 +33,7 @@ pub fn decoders(input: &[u8]) {
     }
 }
 
-/// What decodes has one encoding, which decodes again.
+/// Checks that what decodes has one encoding, which decodes again.
 fn message(payload: Bytes) {
     let Ok(message) = Message::decode(payload) else {
         return;
@@ -148,7 +148,7 @@ struct World {
     control: Control,
     now: Time,
     own: BTreeSet<Overlay>,
-    /// What is common by the outputs alone, from Met on.
+    /// Common overlays by the outputs alone, from Met on.
     told: Option<BTreeSet<Overlay>>,
     owes: bool,
     closed: bool,
@@ -305,7 +305,7 @@ fn nodes(number: u8) -> Message {
     }
 }
 
-/// What is told of a node, and of one that is left out.
+/// Makes what is told of a node, and of one that is left out.
 fn told(number: u8) -> Told {
     let records = vec![own_record(); usize::from(number % 2)];
     let nodes = BTreeSet::from([key().verifying_key()]);

@@ -2,8 +2,8 @@
 
 use p2panda_protocol::mdns::{self, Packet};
 
-/// What is read of a packet is bounded, and an announcement that fits into a packet is read as it
-/// was written.
+/// Checks that what is read of a packet is bounded, and that an announcement that fits into a
+/// packet is read as it was written.
 pub fn packet(input: &[u8]) {
     let Ok(Packet::Announcement(read)) = Packet::read(input) else {
         return;

@@ -1,4 +1,4 @@
-//! What a peer can send in `docs/protocol/ranges.md`.
+//! Messages that a peer can send by `docs/protocol/ranges.md`.
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::limits::RANGES_FRAME_BYTES_MAX;
@@ -29,7 +29,7 @@ fn heads() -> Heads {
     (0..LOGS).map(|n| (author(n), log(), head(n))).collect()
 }
 
-/// What is read is written and read again as the same.
+/// Checks that what is read is written and read again as the same.
 pub fn decoder(input: &[u8]) {
     let Ok(message) = Message::decode(Bytes::copy_from_slice(input), &log()) else {
         return;

@@ -12,10 +12,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-/// What asks whether everything before it was read.
+/// Request after which everything before it was read.
 const LAST: &[u8] = b"\n{\"jsonrpc\":\"2.0\",\"id\":\"the last one\",\"method\":\"node.status\"}\n";
 
-/// How long an answer may take: it waits for nothing.
+/// Time limit for an answer: it waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node that lives as long as the process.

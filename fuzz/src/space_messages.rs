@@ -16,7 +16,7 @@ const NOW: u64 = 1_790_000_000;
 const TEXTS: [&[u8]; 3] = [b"one", b"two", b"three"];
 const WORKS: &str = "nothing stands against it";
 
-/// What a body or a structure decodes to has one encoding, which decodes again.
+/// Checks that what a body or a structure decodes to has one encoding, which decodes again.
 pub fn decoders(input: &[u8]) {
     if let Ok(first) = fuzzed::body(input) {
         let again = fuzzed::body(&first).expect("own output decodes");

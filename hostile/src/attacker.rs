@@ -60,7 +60,7 @@ impl Place {
         }
     }
 
-    /// How a table names it.
+    /// Returns its name in a table.
     pub fn name(self) -> &'static str {
         match self {
             Place::Same => "same",
@@ -80,7 +80,7 @@ pub struct Contact {
     pub addr: SocketAddr,
 }
 
-/// What attackers know of the node that they attack.
+/// Knowledge of attackers about the node that they attack.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The node.
@@ -97,7 +97,7 @@ pub struct Target {
     pub sinks: Vec<SocketAddr>,
 }
 
-/// What attackers did, counted together.
+/// Work of the attackers, counted together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Effort(Arc<AtomicU64>);
 
@@ -159,7 +159,7 @@ impl Attacker {
         self.network.alpn(protocol)
     }
 
-    /// What iroh dials.
+    /// Returns the address that iroh dials.
     pub(crate) fn addr(to: Contact) -> Result<EndpointAddr, Stopped> {
         let id = PublicKey::from_bytes(to.node.as_bytes())?;
         Ok(EndpointAddr::new(id).with_ip_addr(to.addr))

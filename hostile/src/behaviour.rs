@@ -15,7 +15,7 @@ use crate::attacker::{Attacker, Target};
 use crate::error::Stopped;
 use crate::{connections, discovery, gossip, link_control, link_pieces, link_topics, logs, sync};
 
-/// How much an attack does.
+/// Size of an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
     /// As much as shows the harm, in seconds: for the suite of every change.
@@ -24,7 +24,7 @@ pub enum Scale {
     Full,
 }
 
-/// What a misbehaving peer does.
+/// Behaviour of a misbehaving peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Opens streams that nobody accepts, on every ALPN, and fills the window of each: at most 400
@@ -165,7 +165,7 @@ impl Behaviour {
         Behaviour::OversizedPieces,
     ];
 
-    /// How a table names it.
+    /// Returns its name in a table.
     pub fn name(self) -> &'static str {
         match self {
             Behaviour::StreamsNobodyAccepts => "streams nobody accepts",
@@ -260,7 +260,8 @@ impl Behaviour {
         }
     }
 
-    /// Whether every identity does the whole amount, within limits that hold for each peer.
+    /// Returns `true` if every identity does the whole amount, within limits that hold for each
+    /// peer.
     fn is_per_identity(self) -> bool {
         matches!(
             self,
@@ -272,7 +273,7 @@ impl Behaviour {
         )
     }
 
-    /// What is made before the attack begins, so that making it costs the node nothing.
+    /// Makes what an attack needs before it begins, so that making it costs the node nothing.
     pub(crate) fn ammunition(self, scale: Scale, topic: Topic) -> Vec<Bytes> {
         let amount = self.amount(scale);
         match self {
@@ -296,7 +297,7 @@ impl Behaviour {
 pub(crate) struct Attack {
     pub(crate) attacker: Attacker,
     pub(crate) target: Target,
-    /// How many identities attack.
+    /// Number of identities that attack.
     pub(crate) identities: usize,
     /// The amount of all of them together.
     pub(crate) amount: usize,

@@ -131,7 +131,7 @@ fn write_record(out: &mut BytesMut, key: &SigningKey, addresses: Addresses<'_>) 
     }
 }
 
-/// What the signature covers (docs/protocol/network.md#4).
+/// Returns the bytes that the signature covers (docs/protocol/network.md#4).
 fn signed(node: &[u8; 32], timestamp: Timestamp, addresses: &Addresses<'_>) -> Vec<u8> {
     let mut cbor = cbor::Writer::new();
     cbor.map(2).text("addresses").array(1);

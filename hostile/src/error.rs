@@ -1,4 +1,4 @@
-//! What can go wrong with a run, apart from what it measures.
+//! Errors of a run, apart from what it measures.
 
 use std::io;
 

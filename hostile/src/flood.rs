@@ -32,7 +32,7 @@ const HISTORY: usize = 100;
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// The messages of the honest pair.
 const PAIR_EVERY: Duration = Duration::from_millis(200);
-/// How long anything may take that does not depend on an attack.
+/// Time limit for anything that does not depend on an attack.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Addresses that count what the node sends to them.
 const SINKS: u8 = 63;
@@ -44,11 +44,11 @@ const BUSY_AT_FIRST: Duration = Duration::from_secs(10);
 /// One run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// What the attackers do.
+    /// Behaviour of the attackers.
     pub behaviour: Behaviour,
-    /// How much of it.
+    /// Size of the attack.
     pub scale: Scale,
-    /// How many they are.
+    /// Number of identities.
     pub identities: usize,
     /// Where they are.
     pub place: Place,
@@ -56,9 +56,9 @@ pub struct Plan {
     pub topics: usize,
     /// Bytes that peers may make the node hold.
     pub budget_bytes: usize,
-    /// How long they attack.
+    /// Length of the attack.
     pub attack: Duration,
-    /// How long the node is watched before, and left alone afterwards.
+    /// Time for which the node is watched before, and left alone afterwards.
     pub calm: Duration,
 }
 
@@ -108,7 +108,7 @@ struct Stage<'a> {
     sinks: Sinks,
 }
 
-/// What the node did in some time.
+/// Activity of the node in some time.
 struct Calm {
     latencies: Latencies,
     share: f64,
@@ -323,7 +323,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// What the honest neighbour got of the node's own messages.
+    /// Returns what the honest neighbour got of the node's own messages.
     async fn probes_back(&self) -> Back {
         let own = self.target.own_topic;
         let mine: Vec<String> = self.victim.shown.of(own).into_keys().collect();
@@ -373,14 +373,14 @@ struct Back {
     slowest: Duration,
 }
 
-/// What a reopened directory showed.
+/// State of a reopened directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Reopened {
-    /// How long opening took.
+    /// Time that opening took.
     pub took: Duration,
     /// Honest messages that were shown before.
     pub expected: usize,
-    /// How many of them were shown again.
+    /// Number of messages of these that were shown again.
     pub shown: usize,
     /// The most resident memory, in KiB.
     pub peak_kib: u64,

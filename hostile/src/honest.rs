@@ -13,9 +13,9 @@ use crate::attacker::Contact;
 use crate::error::Error;
 use crate::shown::Shown;
 
-/// What honest messages begin with.
+/// Prefix of honest messages.
 const HONEST: &str = "honest ";
-/// What the measured publishes of the attacked node begin with.
+/// Prefix of the measured publishes of the attacked node.
 const PROBE: &str = "probe ";
 
 pub(crate) fn is_honest(text: &str) -> bool {
@@ -34,7 +34,7 @@ pub(crate) fn probe_text(number: u64) -> String {
     format!("{PROBE}{number} {micros}")
 }
 
-/// How long after its publishing a probe was shown.
+/// Returns the time from the publishing of a probe until it was shown.
 pub(crate) fn probe_delay(text: &str, shown: SystemTime) -> Option<Duration> {
     let micros = text.strip_prefix(PROBE)?.split(' ').nth(1)?.parse().ok()?;
     let published = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
@@ -100,7 +100,7 @@ impl Honest {
         Ok(())
     }
 
-    /// How it is reached.
+    /// Returns the address at which it is reached.
     pub(crate) async fn contact(&self) -> Result<Contact, Error> {
         for _ in 0..600 {
             if let Some(addr) = self.node.net().addr().first() {
@@ -150,7 +150,7 @@ impl Honest {
     }
 }
 
-/// What was published, and when.
+/// Published messages, and when.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Published(Arc<std::sync::Mutex<Vec<(String, SystemTime)>>>);
 
@@ -166,7 +166,7 @@ impl Published {
     }
 }
 
-/// What a newcomer saw.
+/// State of a topic at a newcomer.
 pub(crate) struct Newcomer {
     /// From the start of the node to the first honest message.
     pub(crate) first: Option<Duration>,

@@ -74,7 +74,7 @@ impl Link {
         Ok(())
     }
 
-    /// How the attacker names an overlay on this link.
+    /// Returns the tag by which the attacker names an overlay on this link.
     pub(crate) fn tag(&self, overlay: &Overlay) -> Tag {
         self.secret.tag(overlay, Side::Dialler)
     }

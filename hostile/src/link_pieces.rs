@@ -24,7 +24,7 @@ const SESSIONS: usize = 4;
 /// Between two pieces of one byte.
 const DRIP: Duration = Duration::from_secs(1);
 
-/// What would be a Live whose header alone is above every limit.
+/// Makes pieces of a Live whose header alone is above every limit.
 pub(crate) fn ammunition() -> Vec<Bytes> {
     let mut live = BytesMut::new();
     let header = garbage("header in pieces", 0, OPERATION_BYTES as usize);

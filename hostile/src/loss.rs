@@ -19,12 +19,12 @@ use crate::wire::{self, DONE, EMPTY_HAVE, Log, PRE_SYNC};
 const MESSAGES: usize = 20;
 /// Messages below a snapshot.
 const BELOW: usize = 10;
-/// How long the first look may take: what should not be shown is not waited for longer.
+/// Time limit of the first look: what should not be shown is not waited for longer.
 const LOOK: Duration = Duration::from_secs(15);
-/// How long headers may take to be stored, if they are.
+/// Time limit for headers to be stored, if they are.
 const STORED: Duration = Duration::from_secs(3);
 
-/// Who brings the headers.
+/// Source of the headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bringer {
     /// A file that the application imports.
@@ -33,7 +33,7 @@ pub enum Bringer {
     Peers(usize),
 }
 
-/// What became of the messages.
+/// Result for the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Messages that the author wrote.
@@ -77,7 +77,7 @@ pub async fn withheld_bodies(program: &Path, bringer: Bringer) -> Result<Kept, E
     })
 }
 
-/// What became of messages below a snapshot that was kept back.
+/// Result for messages below a snapshot that was kept back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// Messages below it.
@@ -85,7 +85,7 @@ pub struct Snapshot {
     /// Those that a node which was killed and opened again still shows, while the snapshot's body
     /// is kept back.
     pub shown_without: usize,
-    /// Whether the snapshot was shown after the node met the author.
+    /// `true` if the snapshot was shown after the node met the author.
     pub shown: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the system says of the node's process and its files.
+//! Figures of the system about the node's process and its files.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ pub(crate) fn disk(dir: &Path) -> u64 {
     sizes.sum()
 }
 
-/// What the disk of this machine takes for a small write, no matter who else uses it.
+/// Time that the disk of this machine takes for a small write, no matter who else uses it.
 pub(crate) struct Control {
     stop: Arc<AtomicBool>,
     writing: thread::JoinHandle<io::Result<Vec<Duration>>>,
@@ -89,7 +89,7 @@ impl Control {
         Control { stop, writing }
     }
 
-    /// How long each write took from the moment at which it was due.
+    /// Returns the time that each write took from the moment at which it was due.
     pub(crate) fn stop(self) -> Result<Vec<Duration>, Error> {
         self.stop.store(true, Ordering::Relaxed);
         let times = self.writing.join().map_err(|_| Error::Ended)?;

@@ -16,28 +16,28 @@ use crate::wire::{self, Log};
 
 /// The measured publishes, on another topic.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
-/// How often the files are checked.
+/// Interval at which the files are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What a prune may add to a publish on another topic.
+/// Time that a prune may add to a publish on another topic.
 const PUBLISH_ADDED: Duration = Duration::from_millis(20);
 /// The share of the bytes that is given back.
 const GIVEN_BACK: f64 = 0.95;
 
-/// How long a log is pruned, and how long giving its bytes back may take.
+/// Times of a run: how long a log is pruned, and how long giving its bytes back may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Operations of the log.
     pub operations: usize,
-    /// How long the node is watched at most.
+    /// Maximum time for which the node is watched.
     pub watch: Duration,
-    /// How long it is watched before.
+    /// Time for which it is watched before.
     pub calm: Duration,
 }
 
-/// What a prune cost.
+/// Cost of a prune.
 #[derive(Clone, Copy, Debug)]
 pub struct Pruned {
-    /// What was run.
+    /// Plan of the run.
     pub plan: Plan,
     /// Publishes on another topic before.
     pub calm: Latencies,
@@ -45,7 +45,7 @@ pub struct Pruned {
     pub pruning: Latencies,
     /// Bytes on disk with the log, beyond those of the empty directory.
     pub held_bytes: u64,
-    /// What is left of them.
+    /// Bytes that are left of them.
     pub left_bytes: u64,
     /// The most on disk meanwhile.
     pub peak_bytes: u64,

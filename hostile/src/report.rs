@@ -1,4 +1,4 @@
-//! What a run measured, which promises it breaks, and tables of it.
+//! Measurements of a run, the promises that it breaks, and tables of it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::victim::Counters;
 
 const MIB: u64 = 1024 * 1024;
 
-/// What may come on top of idle memory and budget.
+/// Bytes that may come on top of idle memory and budget.
 const MEMORY_SPARE_BYTES: u64 = 32 * MIB;
-/// What an attack may leave on the disk, next to valid operations.
+/// Bytes that an attack may leave on the disk, next to valid operations.
 const DISK_BYTES: u64 = 64 * MIB;
-/// What an attack may add to a publish.
+/// Time that an attack may add to a publish.
 const PUBLISH_ADDED: Duration = Duration::from_millis(50);
 /// The longest hold by claims on the own log that turn out to be void.
 const VOID_CLAIM: Duration = Duration::from_secs(3);
@@ -23,7 +23,7 @@ const VOID_CLAIM: Duration = Duration::from_secs(3);
 const NEWCOMER: Duration = Duration::from_secs(5);
 /// A message of a live honest pair.
 const PAIR: Duration = Duration::from_secs(3);
-/// What a dependency wait may add to it.
+/// Time that a dependency wait may add to it.
 const DEPENDENCY: Duration = Duration::from_secs(33);
 /// The share of a core that attackers may cost.
 const PROCESSOR: f64 = 0.25;
@@ -39,7 +39,7 @@ const SILENT: Duration = Duration::from_secs(65);
 /// A frame without progress, and the time to notice it.
 const UNFINISHED: Duration = Duration::from_secs(45);
 
-/// How closely times are held to the bars. Bytes, counts and order are held exactly.
+/// Margin with which times are held to the bars. Bytes, counts and order are held exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Margin {
     /// The bars themselves: for a machine that does nothing else.
@@ -60,7 +60,7 @@ impl Margin {
 /// Times of many publishes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latencies {
-    /// How many.
+    /// Number of values.
     pub count: usize,
     /// Half of them were not slower.
     pub p50: Duration,
@@ -87,10 +87,10 @@ impl Latencies {
     }
 }
 
-/// What a run measured.
+/// Measurements of a run.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// What was run.
+    /// Plan of the run.
     pub plan: Plan,
     /// Resident memory before the attack, in KiB.
     pub idle_kib: u64,
@@ -126,7 +126,7 @@ pub struct Measured {
     pub open: Duration,
     /// Bytes that the node sent to addresses of somebody's choice.
     pub reflected_bytes: u64,
-    /// How many of those addresses got any.
+    /// Number of those addresses that got any.
     pub reflected_to: usize,
     /// Logs of the topic after the attack.
     pub logs: u64,
@@ -136,18 +136,18 @@ pub struct Measured {
     pub effort_bytes: u64,
     /// From the beginning of the attack to the moment at which all this was counted.
     pub counted_after: Duration,
-    /// What a reopened directory showed, after the process was killed.
+    /// State of a reopened directory, after the process was killed.
     pub reopened: Reopened,
-    /// What the node's network counted.
+    /// Counters of the node's network.
     pub counters: Counters,
 }
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broken {
-    /// What was promised.
+    /// Promise that is checked.
     pub what: &'static str,
-    /// What was measured and what was allowed, in the same unit.
+    /// Measured and allowed values, in the same unit.
     pub measured: String,
 }
 
@@ -211,7 +211,7 @@ impl Measured {
         }
     }
 
-    /// What holds for one behaviour only.
+    /// Checks what holds for one behaviour only.
     fn own_rule(&self, margin: Margin, held: &mut Held) {
         let identities = self.plan.identities as u64;
         let seconds = self.counted_after.as_secs() + 1;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use p2panda::{NetworkId, Topic, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-/// What the node's process is asked to do.
+/// Request to the node's process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Request {
@@ -17,19 +17,19 @@ pub(crate) enum Request {
     Publish { topic: Topic, text: String },
     /// Publishes a text every so often from now on, and measures how long each takes.
     Probe { topic: Topic, every_ms: u64 },
-    /// What the probe measured since it was last asked.
+    /// Measurements of the probe since it was last asked.
     Latencies,
     /// Imports operations from a file of frames, as sync would bring them.
     Import { topic: Topic, file: PathBuf },
     /// Counts of a topic.
     Status { topic: Topic },
-    /// What the network counted, for people.
+    /// Counters of the network, for people.
     Counters,
     /// Shuts the node down and ends the process.
     Shutdown,
 }
 
-/// How the node is opened.
+/// Settings for opening the node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Open {
     pub(crate) dir: PathBuf,
@@ -42,7 +42,7 @@ pub(crate) struct Open {
     pub(crate) ephemeral: Vec<Topic>,
 }
 
-/// What the node's process says.
+/// Output of the node's process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum Line {
@@ -55,9 +55,9 @@ pub(crate) enum Line {
     Done,
     /// A request failed.
     Failed,
-    /// How long publishes took, those in progress included.
+    /// Durations of publishes, those in progress included.
     Latencies { micros: Vec<u64> },
-    /// What became of imported operations.
+    /// Result of imported operations.
     Imported { stored: u64, rejected: u64 },
     /// Counts of a topic.
     Status {
@@ -66,7 +66,7 @@ pub(crate) enum Line {
         logs: u64,
         rejected: u64,
     },
-    /// What the network counted.
+    /// Counters of the network.
     Counters {
         text: String,
         budget_bytes: u64,

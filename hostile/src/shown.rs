@@ -1,4 +1,4 @@
-//! What was shown of a topic, and when.
+//! Messages that were shown of a topic, and when.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,13 +24,13 @@ impl Shown {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// What was shown of a topic so far.
+    /// Returns what was shown of a topic so far.
     pub(crate) fn of(&self, topic: Topic) -> HashMap<String, SystemTime> {
         let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         texts.get(&topic).cloned().unwrap_or_default()
     }
 
-    /// How many of these were shown.
+    /// Returns the number of these that were shown.
     pub(crate) fn count(&self, topic: Topic, of: &[String]) -> usize {
         let shown = self.of(topic);
         of.iter().filter(|text| shown.contains_key(*text)).count()

@@ -16,7 +16,7 @@ use crate::wire::{self, DONE, EMPTY_HAVE, PRE_SYNC};
 const HAVE_BYTES: usize = 8 * 1024 * 1024;
 /// Nearly the largest operation.
 const OPERATION_BYTES: usize = 16 * 1024 * 1024 - 64;
-/// How long a liar waits for the one before it, so that their claims do not fall together.
+/// Time for which a liar waits for the one before it, so that their claims do not fall together.
 const LIARS_APART: Duration = Duration::from_millis(2_500);
 
 /// One with the logs of one author, one with as many authors.

@@ -18,7 +18,7 @@ use crate::process;
 use crate::requests::{Line, Open, Request};
 use crate::shown::Shown;
 
-/// How long any request may take. A prune or an import takes longest.
+/// Time limit of any request. A prune or an import takes longest.
 const REPLY_WAIT: Duration = Duration::from_secs(600);
 
 /// A running process with a node. Killed when dropped.
@@ -32,7 +32,7 @@ pub struct Victim {
     pub(crate) contact: Contact,
 }
 
-/// What a topic holds.
+/// Content of a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Operations.
@@ -45,7 +45,7 @@ pub struct Counts {
     pub rejected: u64,
 }
 
-/// What a node's network counted.
+/// Counters of a node's network.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     /// All of it, for people.
@@ -131,8 +131,8 @@ impl Victim {
         self.done(Request::Probe { topic, every_ms }).await
     }
 
-    /// How long the publishes took that ended since this was last asked, and how long those in
-    /// progress have taken.
+    /// Returns how long the publishes took that ended since this was last asked, and how long
+    /// those in progress have taken.
     pub(crate) async fn latencies(&mut self) -> Result<Vec<Duration>, Error> {
         match self.ask(Request::Latencies).await? {
             Line::Latencies { micros } => {
@@ -151,7 +151,7 @@ impl Victim {
         }
     }
 
-    /// What a topic holds.
+    /// Returns the content of a topic.
     ///
     /// # Errors
     /// When the process has ended.
@@ -172,7 +172,7 @@ impl Victim {
         }
     }
 
-    /// What its network counted.
+    /// Returns the counters of its network.
     ///
     /// # Errors
     /// When the process has ended.

@@ -119,12 +119,13 @@ impl Crowd {
         crowd
     }
 
-    /// How many neighbours an honest node serves; to be said before anything runs.
+    /// Sets how many neighbours an honest node serves; to be said before anything runs.
     pub fn serve_neighbours(&mut self, most: usize) {
         self.neighbours_max = most;
     }
 
-    /// How many others an honest node learns of when it starts; to be said before anything runs.
+    /// Sets how many others an honest node learns of when it starts; to be said before anything
+    /// runs.
     pub fn know(&mut self, others: usize) {
         self.known = others;
     }
@@ -191,7 +192,8 @@ impl Crowd {
         missing.sum()
     }
 
-    /// How often the neighbours of each honest node that runs have changed since it started.
+    /// Returns how often the neighbours of each honest node that runs have changed since it
+    /// started.
     pub fn changes(&self) -> Vec<usize> {
         let running = self.nodes.iter().flatten();
         running.map(|node| node.changes).collect()

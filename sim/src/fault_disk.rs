@@ -8,7 +8,7 @@ use p2panda_protocol::time::Time;
 use crate::node::NodeId;
 use crate::simulation::Sim;
 
-/// How the disk of a node is.
+/// State of the disk of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Disk {
     /// It stores what it is given.

@@ -10,7 +10,7 @@ use crate::network::{LinkId, Parcel};
 use crate::node::NodeId;
 use crate::simulation::Sim;
 
-/// What is wrong with what a node sends.
+/// Fault of what a node sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Its sessions open, and say nothing more. It never ends one.
@@ -79,7 +79,7 @@ impl Sim {
         };
     }
 
-    /// What is left of a parcel of this node, and how long each part of it takes.
+    /// Returns what is left of a parcel of this node, and how long each part of it takes.
     pub(crate) fn with_fault(&self, node: NodeId, parcel: Parcel) -> Vec<(u64, Parcel)> {
         match (self.faults().0.get(&node), parcel) {
             (None, parcel) => vec![(0, parcel)],

@@ -1,4 +1,5 @@
-//! How nodes learn of each other: the address book and the discovery sessions of a real node.
+//! Ways in which nodes learn of each other: the address book and the discovery sessions of a real
+//! node.
 //!
 //! A session takes no simulated time, and only the tests decide who dials whom.
 
@@ -16,7 +17,7 @@ use p2panda_protocol::record::{Address, TransportInfo};
 use crate::node::{NodeId, SimNode};
 use crate::simulation::Sim;
 
-/// What a running node knows of others, and the record that it publishes about itself.
+/// Knowledge of a running node about others, and the record that it publishes about itself.
 pub(crate) struct Contacts {
     book: Book,
     own: TransportInfo,
@@ -47,7 +48,7 @@ impl Contacts {
         Contacts { book, own }
     }
 
-    /// What there is to store since the last call.
+    /// Returns what there is to store since the last call.
     fn take_changed(&mut self) -> Vec<Command> {
         let changed = self.book.take_changed().into_iter();
         let commands = changed.map(|(node, stored)| match stored {
@@ -71,7 +72,7 @@ impl Sim {
         self.store_contacts(node);
     }
 
-    /// Whether the address book of `node` says where `other` is.
+    /// Returns `true` if the address book of `node` says where `other` is.
     pub fn knows(&self, node: NodeId, other: NodeId) -> bool {
         let entry = self.at(node).contacts().book.get(&self.key(other));
         entry.is_some_and(|entry| entry.addresses().any(|known| *known == address(other)))

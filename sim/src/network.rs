@@ -37,7 +37,7 @@ pub(crate) struct End {
     pub(crate) over: bool,
 }
 
-/// What travels.
+/// Unit that travels over the network.
 pub(crate) enum Parcel {
     Bytes(Bytes),
     EndOfStream,

@@ -31,7 +31,7 @@ pub struct NodeId(pub usize);
 pub struct Delivery {
     /// Place in the node's feed.
     pub offset: u64,
-    /// Who signed it.
+    /// Author of the operation.
     pub author: VerifyingKey,
     /// Place in the author's log.
     pub seq: u32,
@@ -61,7 +61,7 @@ pub(crate) struct SimNode {
     pub(crate) newest: BTreeMap<Topic, Newest>,
     /// The heads of each topic, from the first session on that compares them.
     pub(crate) heads: BTreeMap<Topic, SharedHeads>,
-    /// Who asks for the bodies of a topic.
+    /// Session that asks for the bodies of a topic.
     pub(crate) turns: BTreeMap<Topic, Turn>,
     pub(crate) disk: Disk,
     /// While a slow one is at work.
@@ -70,7 +70,7 @@ pub(crate) struct SimNode {
     pub(crate) withholds: bool,
     /// It speaks the published protocol only.
     pub(crate) published: bool,
-    /// What waits for room in the queue.
+    /// Input that waits for room in the queue.
     pub(crate) waiting: VecDeque<Waiting>,
     /// Room that is taken by batches that are not answered.
     pub(crate) taken_kib: u32,
@@ -104,7 +104,7 @@ pub(crate) struct Stored {
     kib: u32,
 }
 
-/// What of a topic is in memory.
+/// Entries of a topic that are in memory.
 #[derive(Default)]
 pub(crate) struct Newest {
     arrivals: Tail<Entry>,
@@ -136,7 +136,7 @@ impl SimNode {
         self.engine.is_some()
     }
 
-    /// What a crash leaves: the directory.
+    /// Crashes the node; the directory is left.
     pub(crate) fn crash(&mut self) {
         self.engine = None;
         (self.disk, self.disk_works_until) = (Disk::Sound, None);
@@ -378,7 +378,7 @@ impl SimNode {
         }
     }
 
-    /// What the feed has behind this offset, if all of it is in memory.
+    /// Returns what the feed has behind this offset, if all of it is in memory.
     fn newest_of_feed(&self, topic: &Topic, after: u64) -> Option<Vec<FeedEntry>> {
         let above = self.newest.get(topic)?.feed.above(after)?;
         Some(above.map(|(entry, _)| entry.clone()).collect())

@@ -11,7 +11,7 @@ use p2panda_sim::{NodeId, Sim};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// How the nodes of a run speak.
+/// Protocol of the nodes of a run.
 #[derive(Clone, Copy, Debug)]
 enum Speech {
     /// Either protocol, by chance.

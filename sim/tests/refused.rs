@@ -8,7 +8,7 @@ use p2panda_core::{Hash, Topic};
 use p2panda_sim::{Fault, NodeId, OVERSIZE_HEADER, Sim, UNDECODABLE_HEADER};
 use p2panda_store::RejectReason;
 
-/// What a row has: its id, the reason, the peer and the beginning of the header.
+/// Reads the rows: id, reason, peer and the beginning of the header.
 fn rows(sim: &Sim, node: NodeId, topic: Topic) -> Vec<(Hash, RejectReason, NodeId, Vec<u8>)> {
     let rows = sim.rejected(node, topic).into_iter().map(|row| {
         let peer = sim.node_of(row.peer.unwrap());

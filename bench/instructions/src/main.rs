@@ -23,7 +23,7 @@ use thiserror::Error;
 /// Committed figures: instructions of one operation, by name of the path.
 type Figures = BTreeMap<String, u64>;
 
-/// How far a count may lie above its figure.
+/// Factor by which a count may exceed its figure.
 const ABOVE_MAX: f64 = 1.10;
 /// The figures.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.json");

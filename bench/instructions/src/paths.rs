@@ -24,7 +24,7 @@ use thiserror::Error;
 pub struct Path {
     /// Its name in the figures.
     pub name: &'static str,
-    /// How many operations a run counts.
+    /// Number of operations that a run counts.
     pub operations: u64,
     /// Prepares, then does the work inside of [`counted`].
     pub run: fn() -> Result<(), Failure>,
@@ -62,7 +62,7 @@ const LOGS: u64 = 1_000;
 const MEMBERS: u64 = 100;
 /// Operations of several groups that are opened from their rows.
 const STORED: u64 = 2_000;
-/// How many of them a group has.
+/// Number of them in a group.
 const STORED_IN_ONE: u64 = 200;
 /// Members that an update is sealed for.
 const RECIPIENTS: u64 = 16;
@@ -72,7 +72,7 @@ const BODY_BYTES: usize = 102;
 const PLAINTEXT_BYTES: usize = 1_024;
 const TOPIC: Topic = Topic::from_bytes([1; 32]);
 
-/// What is wrong with a path; none of it happens unless the code is broken.
+/// Fault of a path; none of it happens unless the code is broken.
 #[derive(Debug, Error)]
 pub enum Failure {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! What iroh-docs sends to find a few missing authors among many.
+//! Measures what iroh-docs sends to find a few missing authors among many.
 //!
 //! Two replicas in memory, without a network: each message of the set reconciliation is encoded as
 //! it would be on the wire, and counted. Each author has one entry, and one replica lacks the last

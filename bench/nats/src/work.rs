@@ -19,7 +19,8 @@ const PAYLOAD_BYTES: usize = 100;
 /// Acknowledgements and publishes that are awaited at the same time.
 const IN_FLIGHT: usize = 64;
 
-/// How long an acknowledgement is waited for before the message comes again: longer than any run.
+/// Time for which an acknowledgement is waited for before the message comes again: longer than any
+/// run.
 const ACK_WAIT: Duration = Duration::from_secs(600);
 
 /// One kind of work.

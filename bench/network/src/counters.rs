@@ -12,7 +12,7 @@ const TICKS_PER_SECOND: u64 = 100;
 /// Bytes of Ethernet, IPv4 and UDP before the payload of a datagram.
 const HEADERS_BYTES: u64 = 14 + 20 + 8;
 
-/// What a node has taken so far.
+/// Resources that a node has taken so far.
 #[derive(Clone, Debug)]
 pub struct Taken {
     at: Instant,
@@ -22,7 +22,7 @@ pub struct Taken {
     pub resident_peak_bytes: u64,
     /// Processor time of all threads.
     pub processor: Duration,
-    /// How often each thread of it went to sleep and was woken.
+    /// Number of times that each of its threads went to sleep and was woken.
     wakes: BTreeMap<OsString, u64>,
     /// Sent over all interfaces but loopback.
     pub sent: Traffic,
@@ -39,10 +39,10 @@ pub struct Traffic {
     pub packets: u64,
 }
 
-/// What was taken between two moments.
+/// Resources that were taken between two moments.
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
-    /// How long it was.
+    /// Length of that time.
     pub seconds: f64,
     /// Processor time.
     pub processor: Duration,
@@ -73,7 +73,7 @@ impl Taken {
         })
     }
 
-    /// What was taken since an earlier moment.
+    /// Returns what was taken since an earlier moment.
     pub fn since(&self, before: &Taken) -> Spent {
         let bytes = |after: Traffic, before: Traffic| after.bytes.saturating_sub(before.bytes);
         Spent {

@@ -13,12 +13,12 @@ use crate::network::Space;
 use crate::node::{Node, Setup, topic};
 use crate::report::Report;
 
-/// How long it may take until everybody has everything.
+/// Time until everybody has everything, at most.
 const ALL_WITHIN: Duration = Duration::from_secs(30);
 /// Processes that start at the same time.
 const STARTS_AT_ONCE: usize = 4;
 
-/// What every scenario needs.
+/// Parameters that every scenario needs.
 #[derive(Clone, Debug)]
 pub struct Rig {
     /// The binary of a node.
@@ -33,7 +33,7 @@ pub struct Crowd {
     last_publish: Instant,
 }
 
-/// How a message, or several, reached everybody.
+/// Times at which a message, or several, reached everybody.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
     /// Until the last node had it; none if one did not.

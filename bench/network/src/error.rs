@@ -24,9 +24,9 @@ pub enum Error {
     /// A program of the system failed.
     #[error("`{program}` failed: {message}")]
     Program {
-        /// Which one, with its arguments.
+        /// Program with its arguments.
         program: String,
-        /// What it said.
+        /// Output of the program.
         message: String,
     },
     /// Something that a scenario needs first did not happen in time.

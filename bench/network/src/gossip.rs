@@ -32,7 +32,7 @@ const BARE_ALPN: &[u8] = b"bare";
 /// Anything that iroh fails with.
 type Any = Box<dyn StdError + Send + Sync>;
 
-/// Which process this is.
+/// Identity of this process.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Identity {
     /// The number of its key.
@@ -115,7 +115,7 @@ impl Gossiper {
         find(&seen)
     }
 
-    /// What it has taken so far.
+    /// Returns what it has taken so far.
     pub fn taken(&self) -> Result<Taken, Error> {
         Taken::of(self.pid)
     }

@@ -26,7 +26,7 @@ const UNSHARE: [&str; 6] = [
 ];
 /// Rights inside for anyone who has none outside.
 const AS_ROOT: [&str; 2] = ["--user", "--map-root-user"];
-/// Whether everything can be made.
+/// Commands that succeed if everything can be made.
 const PROBE: &str = "mount -t tmpfs tmpfs /run && mkdir /run/netns && ip netns add probe \
     && ip -n probe link add probe0 type veth peer name probe1 \
     && nsenter --net=/run/netns/probe -- true";

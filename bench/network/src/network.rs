@@ -36,7 +36,7 @@ pub struct Link {
     pub b: Ipv4Addr,
 }
 
-/// What a scenario is built of.
+/// Parts of which a scenario is built.
 #[derive(Debug, Default)]
 pub struct Network {
     links: u8,

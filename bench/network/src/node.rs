@@ -25,10 +25,10 @@ use crate::network::Space;
 
 /// Where every node listens, in its own namespace.
 pub const PORT: u16 = 4_000;
-/// How long a request may take that is not a wait.
+/// Time limit of a request that is not a wait.
 const ANSWER_WAIT: Duration = Duration::from_secs(120);
 
-/// How to start a node.
+/// Settings of a node to start.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The number of its key.
@@ -63,7 +63,7 @@ struct Shared {
 pub struct Seen {
     /// When its line was read.
     pub at: Instant,
-    /// What it says.
+    /// Reported event.
     pub event: Event,
 }
 
@@ -158,7 +158,7 @@ impl Node {
         key(self.number).verifying_key()
     }
 
-    /// What it has taken so far.
+    /// Returns what it has taken so far.
     pub fn taken(&self) -> Result<Taken, Error> {
         Taken::of(self.pid)
     }
@@ -219,7 +219,7 @@ impl Node {
         self.ask(Request::AddPeer { node, addr }).await.map(drop)
     }
 
-    /// Whether this many operations of a topic are stored within a time.
+    /// Returns `true` if this many operations of a topic are stored within a time.
     pub async fn holds(
         &self,
         topic: Topic,
@@ -239,8 +239,8 @@ impl Node {
         }
     }
 
-    /// Whether the newest operation of this node in a topic is stored by that many peers, or sent
-    /// to one, within a time.
+    /// Returns `true` if the newest operation of this node in a topic is stored by that many
+    /// peers, or sent to one, within a time.
     pub async fn delivered(
         &self,
         topic: Topic,
@@ -280,7 +280,7 @@ impl Node {
         found
     }
 
-    /// What the events so far show.
+    /// Returns what the events so far show.
     pub fn seen<T>(&self, look: impl FnOnce(&[Seen]) -> T) -> T {
         look(&self.shared.seen.borrow())
     }

@@ -1,4 +1,4 @@
-//! What a scenario measured: one line of JSON per figure, and a table.
+//! Measurements of a scenario: one line of JSON per figure, and a table.
 
 use serde::Serialize;
 
@@ -59,7 +59,7 @@ impl Report {
         self.figures.push(figure);
     }
 
-    /// Whether all bars are met.
+    /// Returns `true` if all bars are met.
     pub fn met(&self) -> bool {
         self.figures.iter().all(|figure| figure.met != Some(false))
     }

@@ -27,7 +27,7 @@ const PROTOCOL_RAW: i32 = 255;
 const PACKET_BYTES_MAX: usize = 65_535;
 /// Bytes that may wait at the packet socket.
 const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
-/// How long the router sleeps when nothing is in progress.
+/// Time for which the router sleeps when nothing is in progress.
 const NOTHING_DUE: Duration = Duration::from_secs(60);
 
 /// The router's process, from outside. It ends when this is dropped.
@@ -76,7 +76,7 @@ impl Router {
     }
 }
 
-/// What the forwarding thread gets.
+/// Input of the forwarding thread.
 enum Input {
     Packet(Vec<u8>, Instant),
     Order(Order),

@@ -9,7 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// How long a guarded host's own packet lets answers in, as a common home router does for UDP.
+/// Time for which a guarded host's own packet lets answers in, as a common home router does for
+/// UDP.
 const ANSWERS_MAX: Duration = Duration::from_secs(120);
 
 /// One direction of a link. The default passes everything at once.
@@ -26,7 +27,7 @@ pub struct Shape {
     pub queue_bytes: u64,
 }
 
-/// What a router is told, one line of JSON each.
+/// Order to a router, one line of JSON each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -36,7 +37,7 @@ pub enum Order {
         from: Ipv4Addr,
         /// Receiver.
         to: Ipv4Addr,
-        /// How.
+        /// Shape of the link.
         shape: Shape,
     },
     /// Lets packets to a host only through as answers to its own.
@@ -140,7 +141,8 @@ impl Shaper {
         Some((to, next.packet))
     }
 
-    /// Whether the receiver's guard lets the packet through; remembers what a guarded host sends.
+    /// Returns `true` if the receiver's guard lets the packet through; remembers what a guarded
+    /// host sends.
     fn lets_in(&mut self, head: &Head, now: Instant) -> bool {
         if let Some(flows) = self.guarded.get_mut(&head.from) {
             flows.insert((head.from_port, head.to, head.to_port), now);
@@ -183,7 +185,7 @@ impl Shape {
     }
 }
 
-/// What is read of a packet. Ports are those of UDP, 0 for anything else.
+/// Fields that are read of a packet. Ports are those of UDP, 0 for anything else.
 struct Head {
     from: Ipv4Addr,
     to: Ipv4Addr,

@@ -75,7 +75,7 @@ pub fn commits(root: &Path, n: usize) -> Result<(), Failure> {
     Ok(std::fs::remove_dir_all(dir)?)
 }
 
-/// How long this many such commits take.
+/// Measures how long this many such commits take.
 pub fn commit_seconds(root: &Path, n: usize) -> Result<f64, Failure> {
     let dir = fresh(root, "limit")?;
     let seconds = commit_rows(&dir, n, "limit-commit", || ())?;

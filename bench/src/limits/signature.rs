@@ -6,7 +6,7 @@ use crate::Failure;
 use crate::figures::{Row, Stopwatch};
 use crate::prepare::key;
 
-/// What is signed of an operation, in bytes.
+/// Size of what is signed of an operation, in bytes.
 const MESSAGE_BYTES: usize = 180;
 /// Bytes that are hashed for each size.
 const HASHED_BYTES: usize = 64 << 20;

@@ -7,12 +7,12 @@ use p2panda_protocol::sync::{Dialled, Fault, NeedInput, SessionId};
 use super::world::Event;
 use super::{Crowd, STALLED_MS};
 
-/// How often a stranger acts by itself.
+/// Interval at which a stranger acts by itself.
 const ACTS_MS: u64 = 30_000;
 /// Honest nodes that it turns to each time.
 const TARGETS: usize = 3;
 
-/// What a stranger does with sessions; in the overlay each of them accepts anyone who asks.
+/// Behaviour of a stranger in sessions; in the overlay each of them accepts anyone who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
     /// Refuses every session, and says nothing in the overlay.

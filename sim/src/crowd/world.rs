@@ -1,4 +1,4 @@
-//! What is about to happen, in order.
+//! Pending events, in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 

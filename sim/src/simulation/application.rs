@@ -1,4 +1,4 @@
-//! What the application of a simulated node does and sees.
+//! Actions and views of the application of a simulated node.
 
 use bytes::Bytes;
 use p2panda_core::cbor::{self, Reader, Writer};
@@ -97,7 +97,7 @@ impl Sim {
         self.at(node).feed(&topic, None)
     }
 
-    /// What a consumer that resumes is given.
+    /// Returns what a consumer that resumes is given.
     pub fn unacked(&self, node: NodeId, topic: Topic, consumer: &str) -> Vec<Delivery> {
         self.at(node).feed(&topic, Some(consumer))
     }

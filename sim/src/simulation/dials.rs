@@ -23,7 +23,7 @@ impl Sim {
         }
     }
 
-    /// Who is to be dialled is what a test says: everyone that it connects.
+    /// Returns the need of a node.
     pub(super) fn need_of(&mut self, node: NodeId, topic: Topic) -> Need {
         let draws = Draws::from_seed(self.random.bytes());
         Need::new(self.key(node), topic, 0, draws)

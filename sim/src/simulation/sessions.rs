@@ -1,4 +1,4 @@
-//! What the sessions of simulated nodes take and want.
+//! Input and output of the sessions of simulated nodes.
 
 use p2panda_core::{Phase, Topic};
 use p2panda_engine::Command;

@@ -17,7 +17,7 @@ use crate::shape::Shape;
 /// Operations of one import.
 const IMPORT_OPERATIONS: usize = 2_000;
 
-/// What a meeting took.
+/// Cost of a meeting.
 struct Meeting {
     seconds: Option<f64>,
     /// Payload of UDP, both ways.

@@ -15,16 +15,16 @@ use crate::shape::Shape;
 
 /// Content of the large message.
 const LARGE_BYTES: u32 = 15 * 1024 * 1024;
-/// What a node takes at most.
+/// Largest operation that a node takes.
 const OPERATION_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// One small message each.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// How long a message may take.
+/// Time limit for a message.
 const WITHIN: Duration = Duration::from_secs(60);
 /// Small messages when nothing else crosses.
 const ALONE: usize = 100;
 
-/// Which messages are the small ones.
+/// Kind of the small messages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Small {
     /// On another topic, from the sender of the large one.

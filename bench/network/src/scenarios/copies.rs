@@ -1,4 +1,4 @@
-//! How often an operation crosses for everybody to have it, and how long it takes.
+//! Counts how often an operation crosses for everybody to have it, and measures how long it takes.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::network::{Place, Space};
 use crate::report::{Report, percentile};
 
-/// How long the first message may take, and the last.
+/// Time limit for the first message, and for the last.
 pub const WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of text of a message: what QUIC adds to it is little.
 const MESSAGE_BYTES: usize = 8_192;
@@ -23,9 +23,9 @@ pub const INTERVAL: Duration = Duration::from_millis(200);
 pub const QUIET: Duration = Duration::from_secs(10);
 /// Of 8 nodes that sent each operation over all links (commit 48f22cc, docs/performance/network.md).
 const FLOODED_P50_MS: f64 = 7.61;
-/// How long a link stays down under churn, and all are up before the next one.
+/// Time for which a link stays down under churn, and for which all are up before the next one.
 const CHURN: Duration = Duration::from_secs(2);
-/// What decides which link goes down.
+/// Seed that decides which link goes down.
 const SEED: u64 = 13;
 
 /// Messages of one node to all others, once all is quiet. Under churn one receiver's link after the

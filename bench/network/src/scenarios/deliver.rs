@@ -11,12 +11,12 @@ use crate::pair::Pair;
 use crate::report::Report;
 use crate::shape::Shape;
 
-/// How long it may take until the peer has it.
+/// Time limit until the peer has it.
 const WITHIN: Duration = Duration::from_secs(60);
 /// What was acknowledged may still have to be stored, and what was stored to be read.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is published.
+/// Published messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Published {
     pub messages: u32,

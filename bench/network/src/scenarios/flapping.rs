@@ -10,9 +10,9 @@ use crate::crowd::Rig;
 use crate::error::Error;
 use crate::report::Report;
 
-/// How long a link stays down.
+/// Time for which a link stays down.
 const DOWN: Duration = Duration::from_secs(5);
-/// What decides which link goes down and who publishes.
+/// Seed that decides which link goes down and who publishes.
 const SEED: u64 = 13;
 
 /// One link after the other goes down while nodes publish; all is up in the end.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::node::topic;
 use crate::report::Report;
 
-/// How long the first messages may take.
+/// Time limit for the first messages.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
 /// Subscriptions of a node at the same time.
 const TOPICS_AT_ONCE: u32 = 64;
@@ -44,7 +44,7 @@ pub async fn run(
     Ok(report)
 }
 
-/// What each of them has spent meanwhile.
+/// Returns what each of them has spent meanwhile.
 pub fn spent(before: &[Taken], after: &[Taken]) -> Vec<Spent> {
     let pairs = after.iter().zip(before);
     pairs.map(|(after, before)| after.since(before)).collect()

@@ -15,7 +15,7 @@ use crate::shape::Shape;
 /// Bytes of content of a message.
 const MESSAGE_BYTES: u32 = 100;
 
-/// Who has the defaults for a slow link.
+/// Nodes that have the defaults for a slow link.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Slow {
     /// Nobody.

@@ -14,7 +14,7 @@ use crate::pair::Pair;
 use crate::report::Report;
 use crate::shape::Shape;
 
-/// What a catch-up took.
+/// Cost of a catch-up.
 struct Served {
     seconds: Option<f64>,
     /// Processor time of the node that serves.

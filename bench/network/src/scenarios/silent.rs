@@ -11,12 +11,12 @@ use crate::network::{Network, Place};
 use crate::node::Setup;
 use crate::report::Report;
 
-/// How long the first message may take.
+/// Time limit for the first message.
 const FIRST_WITHIN: Duration = Duration::from_secs(30);
 /// The bar for short gaps, in seconds.
 const SHORT_BAR: f64 = 5.0;
 
-/// Which packets get lost.
+/// Direction in which packets get lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ways {
     /// All.

@@ -13,13 +13,13 @@ use crate::pair::Pair;
 use crate::report::Report;
 use crate::shape::Shape;
 
-/// How long a start may take.
+/// Time limit for a start.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Starts of each kind. What the slower ones take longer is the machine's.
 const STARTS: usize = 3;
 
-/// What one start took.
+/// Cost of one start.
 #[derive(Clone, Copy)]
 struct Start {
     seconds: f64,
