@@ -553,7 +553,7 @@ pub enum ConsumerCommand {
 }
 
 impl ConsumerCommand {
-    /// Whether a home directory is made for it where there is none: only a reader may be new.
+    /// Returns `true` if a home directory is made where there is none: only a reader may be new.
     pub fn may_make(&self) -> bool {
         matches!(self, ConsumerCommand::Next(next) if !next.topic.is_empty())
     }

@@ -30,7 +30,7 @@ pub struct NodeAddr {
     pub addr: NamedAddr,
 }
 
-/// Why a value cannot be used.
+/// Reason why a value cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
     #[error(

@@ -12,7 +12,7 @@ use crate::settings::{Resolved, TokensError};
 #[cfg(unix)]
 use crate::{settings::SocketSetting, socket};
 
-/// Why a node that runs cannot be reached by programs.
+/// Reason why a node that runs cannot be reached by programs.
 #[derive(Debug, Error)]
 pub enum ServeError {
     #[error(transparent)]
@@ -29,7 +29,7 @@ pub enum ServeError {
 pub struct Served {
     running: Running,
     node: Node,
-    /// Where the Unix socket is, anyone who made it.
+    /// Path of the Unix socket, no matter who made it.
     pub socket: Option<PathBuf>,
 }
 

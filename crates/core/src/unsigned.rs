@@ -33,7 +33,7 @@ pub struct UnsignedHeader {
     signing_bytes: Vec<u8>,
 }
 
-/// Why a signature cannot complete a header or message.
+/// Reason why a signature cannot complete a header or message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AssembleError {
     /// The header, with the signature.

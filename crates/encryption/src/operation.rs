@@ -1,4 +1,4 @@
-//! Why an operation of ours is not drafted, and the checks that both schemes begin with.
+//! Checks that both schemes begin with, and reasons why an operation of ours is not drafted.
 
 use p2panda_core::ordered::BTreeSet;
 

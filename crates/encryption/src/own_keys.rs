@@ -206,7 +206,7 @@ impl OwnKeys {
         !used.is_empty()
     }
 
-    /// Whether [`OwnKeys::remove_used`] would remove any.
+    /// Returns `true` if [`OwnKeys::remove_used`] would remove any.
     pub fn has_used(&self, now: u64, after_s: u64) -> bool {
         !self.used_before(now, after_s).is_empty()
     }

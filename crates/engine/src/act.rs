@@ -1,4 +1,4 @@
-//! What we do in spaces: on demand, and by ourselves (`docs/protocol/streams.md#7`).
+//! Our actions in spaces: on demand, and by ourselves (`docs/protocol/streams.md#7`).
 
 use std::collections::BTreeSet;
 
@@ -98,7 +98,7 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
     Ok(())
 }
 
-/// What is asked and changes nothing.
+/// Answers a question, which changes nothing.
 fn answer(turn: &mut Turn<'_>, question: SpaceCommand) {
     match question {
         SpaceCommand::Look { topic, at, reply } => {
@@ -181,8 +181,8 @@ fn create(
     Ok(made.map(drop))
 }
 
-/// Whether a change waits for what is sealed elsewhere. What has to be healed first is, by a draft of
-/// its own.
+/// Returns `true` if a change waits for what is sealed elsewhere. Healing that has to come first
+/// is sealed there as well, by a draft of its own.
 fn waits(turn: &mut Turn<'_>, topic: &Topic, change: &SpaceChange) -> Result<bool, StoreError> {
     let planned = drafts::planned(change);
     if planned.is_none() && !drafts::adds(change) {
@@ -201,7 +201,8 @@ fn waits(turn: &mut Turn<'_>, topic: &Topic, change: &SpaceChange) -> Result<boo
     Ok(planned.is_some_and(|planned| drafts::waits(turn, topic, &planned)))
 }
 
-/// Whether somebody has a secret who should not, or there is none that members alone have.
+/// Returns `true` if somebody has a secret who should not, or there is none that members alone
+/// have.
 fn must_heal(turn: &mut Turn<'_>, topic: &Topic) -> bool {
     let look = look(turn, topic, None);
     look.is_some_and(|look| matches!(look.rekey, Rekey::Required(_)) || look.behind)
@@ -338,7 +339,7 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
 }
 
 /// Before something is published into a space: what has to be healed first is, as far as possible.
-/// Whether the publish waits for what is sealed elsewhere.
+/// Returns `true` if the publish waits for what is sealed elsewhere.
 pub(crate) fn heal_first(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<bool, StoreError> {
     let Some(id) = turn.state.spaces.id(&topic.topic) else {
         return Ok(false);
@@ -391,7 +392,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     join::due(turn)
 }
 
-/// Where messages of members have waited for keys for long, others are told that we lack them.
+/// Tells others that we lack keys for which messages of members have waited for long.
 fn say_what_lacks(
     turn: &mut Turn<'_>,
     topic: &TopicRef,

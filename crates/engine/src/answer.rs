@@ -302,7 +302,7 @@ pub enum EngineEvent {
     Space {
         /// The topic that this is about.
         topic: Topic,
-        /// What.
+        /// Event in the space.
         news: SpaceNews,
     },
     /// A device of our person told us of a space, or this is the space in which devices do: from now on

@@ -29,9 +29,9 @@ pub enum Command {
     },
     /// An own operation, signed by the engine: the order of commands is the order in the log.
     Publish {
-        /// Where to.
+        /// Topic to publish to.
         topic: Topic,
-        /// What.
+        /// Message to publish.
         message: NewMessage,
         /// `Ok` means synced to disk, an error means that nothing is stored.
         reply: Reply<Result<Published, PublishError>>,
@@ -39,9 +39,9 @@ pub enum Command {
     /// Several own operations, all of them or none, in this order and with nothing between
     /// (`docs/protocol/streams.md#3`).
     PublishAll {
-        /// Where to.
+        /// Topic to publish to.
         topic: Topic,
-        /// What; at most
+        /// Messages to publish; at most
         /// [`PUBLISH_BATCH_OPERATIONS_MAX`](p2panda_core::limits::PUBLISH_BATCH_OPERATIONS_MAX).
         messages: Vec<NewMessage>,
         /// `Ok` means that all are synced to disk, with one answer for each; an error means that
@@ -77,7 +77,7 @@ pub enum Command {
         consumer: String,
         /// The topic whose feed it is.
         topic: Topic,
-        /// Where to.
+        /// Position to move to.
         start: Start,
         /// The offset up to which everything is acknowledged; reading continues behind it.
         reply: Reply<u64>,
@@ -88,7 +88,7 @@ pub enum Command {
     KeepTopic {
         /// The topic that this is about.
         topic: Topic,
-        /// Whether it is.
+        /// `true` if it is kept.
         keep: bool,
         /// Called when that is synced to disk.
         reply: Reply<()>,
@@ -110,7 +110,7 @@ pub enum Command {
         topic: Topic,
         /// Its number, unique while the engine runs.
         session: u64,
-        /// Which phase.
+        /// Phase to report.
         phase: Phase,
     },
     /// A peer named the height of *our* log in its Have. If that is above ours, publishing
@@ -130,7 +130,7 @@ pub enum Command {
     OwnHeld {
         /// The topic that this is about.
         topic: Topic,
-        /// Which log.
+        /// Affected log.
         log: Label,
         /// The entry.
         seq: u32,
@@ -146,11 +146,11 @@ pub enum Command {
     DropBody {
         /// The topic that this is about.
         topic: Topic,
-        /// Which log.
+        /// Affected log.
         log: Label,
         /// Place in the log.
         seq: u32,
-        /// Whether there is such an operation, and its header names a body.
+        /// `true` if there is such an operation, and its header names a body.
         reply: Option<Reply<bool>>,
     },
     /// Changes the verdict on an operation that has passed the order stage. If that changes what is shown
@@ -158,20 +158,20 @@ pub enum Command {
     Restate {
         /// The topic that this is about.
         topic: Topic,
-        /// Which log.
+        /// Affected log.
         log: Label,
         /// Place in the log.
         seq: u32,
         /// The verdict.
         to: Restated,
-        /// Whether that changed anything.
+        /// `true` if that changed anything.
         reply: Option<Reply<bool>>,
     },
     /// Looks for an early operation, which is kept in memory until its predecessors arrive.
     FindEarly {
         /// Id of the operation.
         id: Hash,
-        /// Where it is kept; `None` if it is not.
+        /// Result: where it is kept; `None` if it is not.
         reply: Reply<Option<EarlyTrace>>,
     },
     /// Remembers a record of the address book.
@@ -192,9 +192,9 @@ pub enum Command {
     },
     /// Applies one of the two remedies for a restored directory.
     Restored {
-        /// Which one.
+        /// Action to take.
         action: RestoredAction,
-        /// Whether that was possible.
+        /// Result of the action.
         reply: Reply<Result<(), RestoredError>>,
     },
 }
@@ -251,7 +251,7 @@ pub enum Incoming {
         id: Hash,
         /// The received header, or its beginning.
         header: Bytes,
-        /// The reason.
+        /// Reason for the refusal.
         reason: RejectReason,
         /// Proof that the author made it, if it is this node that refuses it: its log cannot
         /// continue here.
@@ -273,7 +273,7 @@ pub struct Genuine {
 pub struct NewMessage {
     /// The body, one CBOR item; `None` for an operation without one.
     pub body: Option<Bytes>,
-    /// Whether everything before it in the log may be deleted by everybody.
+    /// `true` if everything before it in the log may be deleted by everybody.
     pub prune: bool,
     /// The hash of an idempotency key: within the window, the log gets one message with it
     /// (`docs/protocol/streams.md#3`).
@@ -301,7 +301,7 @@ impl NewMessage {
         Hash::digest_parts(&[&kind, body.unwrap_or_default()])
     }
 
-    /// Bytes of the body.
+    /// Returns the length of the body; 0 without one.
     pub fn body_bytes(&self) -> usize {
         self.body.as_ref().map_or(0, Bytes::len)
     }
@@ -373,7 +373,7 @@ impl Command {
         }
     }
 
-    /// Whether it is a publish, whose wait for the storage is limited.
+    /// Returns `true` if it is a publish, whose wait for the storage is limited.
     pub(crate) fn is_publish(&self) -> bool {
         matches!(self, Command::Publish { .. } | Command::PublishAll { .. })
     }
@@ -410,12 +410,12 @@ impl Command {
         }
     }
 
-    /// Whether it cannot join a transaction.
+    /// Returns `true` if it cannot join a transaction.
     pub(crate) fn is_aside(&self) -> bool {
         matches!(self, Command::Restored { .. } | Command::Drafted(_))
     }
 
-    /// Whether a power cut must take nothing of it back: what was promised, and our own
+    /// Returns `true` if a power cut must take nothing of it back: what was promised, and our own
     /// operations wherever they come from, since the guard file follows them.
     pub(crate) fn must_sync(&self, own: &VerifyingKey) -> bool {
         let is_own = |incoming: &Incoming| match incoming {

@@ -1,5 +1,5 @@
-//! Where we do something in a space: what the crate that knows spaces signs is appended to our control
-//! log (`docs/protocol/streams.md#7`).
+//! Our actions in a space: what the crate that knows spaces signs is appended to our control log
+//! (`docs/protocol/streams.md#7`).
 
 use std::cell::RefCell;
 
@@ -20,10 +20,10 @@ use crate::state::State;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// What a call of ours to the crate that knows spaces works with.
+/// Context of our calls to the crate that knows spaces.
 pub(crate) type OurDesk<'d, 'k, 't, 'e> = Desk<'d, 'k, ChaCha20Rng, Sealed<'d, Hand<'t, 'e>>>;
 
-/// What it gives: a value, and what became of it.
+/// Result of such a call: a value, and the events that it caused.
 pub(crate) type Done<T> = Result<(T, Vec<Event>), LocalError>;
 
 /// Does something in a space. Operations are appended to our control log.
@@ -59,7 +59,7 @@ pub(crate) fn act_by_draft<T>(
     done
 }
 
-/// How many bytes of operations were made, and from how many on no more members are healed.
+/// Bytes of operations that were made, and the number from which no more members are healed.
 #[derive(Default)]
 pub(crate) struct Bytes {
     pub made: u64,
@@ -149,7 +149,7 @@ pub(crate) struct Pen<'k> {
     key: &'k SigningKey,
 }
 
-/// What a call that publishes nothing works with.
+/// Context of a call that publishes nothing.
 pub(crate) type SigningDesk<'d, 'k> = Desk<'d, 'k, ChaCha20Rng, Sealed<'d, Pen<'d>>>;
 
 impl Signer for Pen<'_> {

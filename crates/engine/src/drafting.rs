@@ -1,4 +1,4 @@
-//! What is sealed for many members is computed elsewhere, while the thread that writes continues
+//! Sealing for many members elsewhere, while the thread that writes continues
 //! (`docs/protocol/streams.md#7`).
 //!
 //! A change that makes a secret for many is drawn, and waits with everything that this node wants in
@@ -20,7 +20,7 @@ pub(crate) struct Drafts {
     is_on: bool,
     number: u64,
     of: BTreeMap<Topic, Drafting>,
-    /// What has been begun and not handed out.
+    /// Work that has begun and is not handed out.
     work: Vec<DraftWork>,
     /// Spaces in which too many drafts were of no use: the next change is made without.
     given_up: BTreeSet<Topic>,
@@ -34,14 +34,14 @@ pub(crate) struct Drafting {
     pub lost: usize,
 }
 
-/// What is kept of a draft that is lent to a change.
+/// Record of a draft that is lent to a change.
 pub(crate) struct Lent {
     number: u64,
     lost: usize,
 }
 
 impl Drafts {
-    /// Whether somebody takes the work. If not, nothing waits.
+    /// Sets whether somebody takes the work. If not, nothing waits.
     pub fn set(&mut self, is_on: bool) {
         self.is_on = is_on;
         if !is_on {
@@ -69,12 +69,12 @@ impl Drafts {
         std::mem::take(&mut self.work)
     }
 
-    /// Whether somebody takes it.
+    /// Returns `true` if somebody takes it.
     pub fn is_on(&self) -> bool {
         self.is_on
     }
 
-    /// What was begun last for a space, if it was not used.
+    /// Returns what was begun last for a space, if it was not used.
     pub fn get(&self, topic: &Topic) -> Option<&Drafting> {
         self.of.get(topic)
     }
@@ -84,12 +84,12 @@ impl Drafts {
         self.of.remove(topic);
     }
 
-    /// Whether something is computed for a space.
+    /// Returns `true` if something is computed for a space.
     pub fn is_under_way(&self, topic: &Topic) -> bool {
         self.of.get(topic).is_some_and(|drafting| !drafting.is_done)
     }
 
-    /// Whether something was computed for a space that is not used yet.
+    /// Returns `true` if something was computed for a space that is not used yet.
     pub fn is_done(&self, topic: &Topic) -> bool {
         self.of.get(topic).is_some_and(|drafting| drafting.is_done)
     }
@@ -104,7 +104,7 @@ impl Drafts {
         drafting.ahead.put(drafted.sealed());
     }
 
-    /// What was done for a change that is made now.
+    /// Takes what was computed for a change that is made now.
     pub fn take_done(&mut self, topic: &Topic) -> Option<Ahead> {
         if self.is_under_way(topic) {
             return None;
@@ -122,7 +122,7 @@ impl Drafts {
         Some((drafting.ahead, Lent { number, lost }))
     }
 
-    /// What was lent was not used, and may be by the next change.
+    /// Takes back a lent draft that was not used, and may be by the next change.
     pub fn give_back(&mut self, topic: Topic, ahead: Ahead, lent: Lent) {
         let Lent { number, lost } = lent;
         let drafting = Drafting {

@@ -1,4 +1,4 @@
-//! How much of others may be kept, and what a batch changes about it (`docs/protocol/streams.md#21`).
+//! Limits of what is kept of others, and the changes of a batch (`docs/protocol/streams.md#21`).
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ pub struct Quotas {
     pub author: Option<u64>,
 }
 
-/// One of the [`Quotas`].
+/// Scope of one of the [`Quotas`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QuotaOf {
     /// That of an author.
@@ -28,13 +28,13 @@ pub enum QuotaOf {
 }
 
 impl Quotas {
-    /// Whether there is any.
+    /// Returns `true` if there is any.
     pub fn is_any(&self) -> bool {
         *self != Quotas::default()
     }
 
-    /// Which of them so many more bytes exceed, if any: the narrowest. `kept`: bytes of everything, of the
-    /// topic and of the author.
+    /// Returns the narrowest limit that so many more bytes exceed, if any. `kept`: bytes of
+    /// everything, of the topic and of the author.
     pub fn exceeded(&self, kept: [u64; 3], more: u64) -> Option<QuotaOf> {
         let [all, topic, author] = kept;
         let quotas = [
@@ -66,7 +66,7 @@ impl Quotas {
     }
 }
 
-/// What counts with an operation: everything, its topic, its author.
+/// Returns the totals in which an operation counts: everything, its topic, its author.
 pub(crate) fn counted(topic: TopicKey, author: VerifyingKey) -> [Counted; 3] {
     [Counted::All, Counted::Topic(topic), Counted::Author(author)]
 }
@@ -76,6 +76,6 @@ pub(crate) fn counted(topic: TopicKey, author: VerifyingKey) -> [Counted; 3] {
 pub(crate) struct Kept {
     /// By topic and author, what was appended less what that deletes. Empty without quotas.
     pub changes: Vec<(TopicKey, VerifyingKey, i64)>,
-    /// What is kept by now, of whom it was asked for.
+    /// Bytes kept by now, for each total that was asked for.
     pub now: HashMap<Counted, u64>,
 }

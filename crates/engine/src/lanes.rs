@@ -26,7 +26,7 @@ pub struct Lanes {
     passed_over: bool,
     /// Set while the storage takes nothing.
     stall: Option<Stall>,
-    /// What is asked of views, between the batches.
+    /// Requests for views, between the batches.
     views: ViewQueue,
 }
 
@@ -40,12 +40,12 @@ struct Queued {
 /// Puts what has come meanwhile into the lanes.
 pub(crate) type Refill<'a> = &'a mut dyn FnMut(&mut Lanes);
 
-/// What has been taken for one batch.
+/// Commands that were taken for one batch.
 #[derive(Default)]
 struct Taken {
     own: Load,
     others: Load,
-    /// Since when each of them waits for the storage, while there is a stall.
+    /// Times since which each of them waits for the storage, while there is a stall.
     since_us: Option<Vec<Option<u64>>>,
 }
 
@@ -74,7 +74,7 @@ impl Lanes {
         self.views.push(command);
     }
 
-    /// When a step of a view is tried again that the storage did not take.
+    /// Returns the time at which a step of a view is tried again that the storage did not take.
     pub(crate) fn views_wake(&self) -> Option<u64> {
         self.views.next_wake()
     }
@@ -95,7 +95,7 @@ impl Lanes {
         }
     }
 
-    /// Why nothing is stored at the moment, if nothing is.
+    /// Returns why nothing is stored at the moment, if nothing is.
     pub fn waits_for(&self) -> Option<StorageWait> {
         self.stall.as_ref().map(|stall| stall.reason)
     }
@@ -105,7 +105,7 @@ impl Lanes {
         self.stall.as_ref().map(Stall::next_wake)
     }
 
-    /// Whether nothing is queued.
+    /// Returns `true` if nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.has_no_commands() && !self.views.is_ready()
     }
@@ -127,7 +127,7 @@ impl Lanes {
     ///
     /// # Errors
     ///
-    /// What does not pass: the engine has stopped.
+    /// Errors do not pass: the engine has stopped.
     pub fn process(&mut self, engine: &mut Engine, now: Now) -> Result<Committed, Corrupt> {
         self.process_and_refill(engine, &mut |_| (), &mut |_| (), now)
     }
@@ -165,7 +165,7 @@ impl Lanes {
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason why something cannot be stored.
     pub(crate) fn finish(
         &mut self,
         engine: &mut Engine,
@@ -409,8 +409,8 @@ fn told(event: EngineEvent) -> Committed {
     }
 }
 
-/// What somebody at this node waits for, and what has to be known before it: that a session began,
-/// and that a peer claims to have more of our own log.
+/// Returns `true` for commands that somebody at this node waits for, and for what has to be known
+/// before: that a session began, and that a peer claims to have more of our own log.
 fn is_own(command: &Command) -> bool {
     match command {
         Command::Publish { .. }

@@ -352,7 +352,8 @@ fn left(turn: &Turn<'_>, id: &SpaceId, person: &GroupId) -> Vec<Pending> {
     }
 }
 
-/// Whether, as far as is known here, neither this node nor its recovery key is a member of a space.
+/// Returns `true` if, as far as is known here, neither this node nor its recovery key is a member
+/// of a space.
 fn waits_for_recovery(turn: &Turn<'_>, id: &SpaceId) -> bool {
     let spaces = &turn.state.spaces;
     let (Some(key), Form::Native(native)) = (spaces.recovery.restoring(), &spaces.form) else {

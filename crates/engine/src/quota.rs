@@ -1,4 +1,4 @@
-//! How much of others is kept, at most (`docs/protocol/streams.md#21`).
+//! Limits of what is kept of others (`docs/protocol/streams.md#21`).
 
 use p2panda_core::{Header, VerifyingKey};
 use p2panda_store::{Counted, LogKey, RejectReason, StoreError, TopicKey};
@@ -8,8 +8,8 @@ use crate::kept::{Kept, counted};
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// Whether an operation that its log takes next is within the quotas. One that deletes as much as it brings
-/// always is, and what is our own.
+/// Returns `true` if an operation that its log takes next is within the quotas. One that deletes
+/// as much as it brings always is, and what is our own.
 pub(crate) fn allows(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -86,7 +86,7 @@ fn take_new(turn: &mut Turn<'_>) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Whether so many more bytes fit.
+/// Returns `true` if so many more bytes fit.
 fn has_room(
     turn: &mut Turn<'_>,
     topic: TopicKey,
@@ -115,7 +115,7 @@ fn kept(turn: &mut Turn<'_>, of: Counted) -> Result<u64, StoreError> {
     Ok(now)
 }
 
-/// What a prune deletes of a log, which is not deleted anyway.
+/// Returns what a prune deletes of a log, which is not deleted anyway.
 fn deletes(
     turn: &Turn<'_>,
     (log, bytes, pruned_bytes): (LogKey, u64, u64),

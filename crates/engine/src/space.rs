@@ -66,7 +66,7 @@ pub(crate) struct Spaces {
     pub rejudged: Ranges,
     /// Changes that wait for what is computed elsewhere.
     pub drafts: Drafts,
-    /// When our own keys are looked at next, in elapsed microseconds.
+    /// Time at which our own keys are checked next, in elapsed microseconds.
     pub keys_due_us: Option<u64>,
     /// Schedule of expiry.
     pub expiry: Expiry,
@@ -75,9 +75,9 @@ pub(crate) struct Spaces {
 /// A topic that carries a space.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
-    /// Which, once that is known.
+    /// Id of the space, once that is known.
     pub id: Option<SpaceId>,
-    /// Until when the keys are good that we published there; 0: none are.
+    /// Time until which the keys are valid that we published there; 0: none are.
     pub keys_until: u64,
     /// The invite with which we ask to join.
     pub joining: Option<Joining>,
@@ -87,7 +87,7 @@ pub(crate) struct Known {
 #[derive(Clone, Debug)]
 pub(crate) struct Joining {
     pub invite: Invite,
-    /// Until when the keys are good under which we asked; 0: we have not asked.
+    /// Time until which the keys are valid under which we asked; 0: we have not asked.
     pub asked_until: u64,
 }
 
@@ -98,12 +98,12 @@ struct SpaceTopic {
     requests: Requests,
     /// Time of our next request to join, in elapsed microseconds.
     ask_us: Option<u64>,
-    /// When it is healed if it has to be, in elapsed microseconds.
+    /// Time at which it is healed if it has to be, in elapsed microseconds.
     heal_us: Option<u64>,
     upkeep: Upkeep,
     /// All members can read what we publish, or nothing more is to be done about that.
     is_settled: bool,
-    /// When we say that we lack something, if we still do then, in elapsed microseconds.
+    /// Time at which we say that we lack something, if we still do then, in elapsed microseconds.
     lacks_us: Option<u64>,
 }
 
@@ -131,7 +131,8 @@ impl Default for Spaces {
 }
 
 impl Spaces {
-    /// Which log of a space this is; none if the topic carries no space, or the log is another one.
+    /// Returns the kind of this log of a space; `None` if the topic carries no space, or the log
+    /// is another one.
     pub fn kind(&self, topic: &Topic, name: Option<LogName>) -> Option<Kind> {
         let name = name.filter(|_| !self.topics.is_empty() && self.topics.contains_key(topic))?;
         match name {
@@ -172,7 +173,7 @@ impl Spaces {
         true
     }
 
-    /// What is known of a topic that carries a space.
+    /// Returns what is known of a topic that carries a space.
     pub fn known(&self, topic: &Topic) -> Option<&Known> {
         Some(&self.topics.get(topic)?.known)
     }
@@ -196,7 +197,7 @@ impl Spaces {
         topics.map(|(topic, _)| *topic).collect()
     }
 
-    /// What is known of a topic that carries a space, to be changed.
+    /// Returns what is known of a topic that carries a space, to be changed.
     pub fn known_mut(&mut self, topic: &Topic) -> Option<&mut Known> {
         let space = self.topics.get_mut(topic)?;
         self.changed.insert(*topic);
@@ -287,7 +288,7 @@ impl Spaces {
         Ok(())
     }
 
-    /// What the form keeps may have changed.
+    /// Notes that what the form keeps may have changed.
     pub fn touch(&mut self) {
         self.touched = true;
     }
@@ -330,7 +331,7 @@ impl Spaces {
         }
     }
 
-    /// What a log waits for.
+    /// Returns what a log waits for.
     pub fn waits(&self, topic: &Topic, label: &VerifyingKey) -> Option<Awaited> {
         self.topics.get(topic)?.waits.of(label)
     }
@@ -353,7 +354,7 @@ impl Spaces {
         }
     }
 
-    /// Whether it is known that a publish needs no epoch to begin first; asked once.
+    /// Returns `true` if it is known that a publish needs no epoch to begin first; asked once.
     pub fn settle_epoch(&mut self, topic: &Topic) -> bool {
         let space = self.topics.get_mut(topic);
         space.is_none_or(|space| std::mem::replace(&mut space.is_settled, true))
@@ -367,13 +368,14 @@ impl Spaces {
         self.heal_by(topic, now_us);
     }
 
-    /// What was computed elsewhere for a space is done, and may be what healing it waits for.
+    /// Stores what was computed elsewhere for a space, and may be what healing it waits for.
     pub fn drafted(&mut self, drafted: Drafted, now_us: u64) {
         self.heal_by(&drafted.topic(), now_us);
         self.drafts.done(drafted);
     }
 
-    /// How many bytes we may make now to heal a space for others; if none, it is due when we may.
+    /// Returns the number of bytes that we may make now to heal a space for others; if none, it is
+    /// due when we may.
     pub fn may_heal(&mut self, topic: &Topic, now: Now) -> Option<u64> {
         let space = self.topics.get_mut(topic)?;
         match space.upkeep.take(now.wall.as_micros()) {
@@ -455,20 +457,20 @@ impl Spaces {
             .collect()
     }
 
-    /// When something is due by time, in elapsed microseconds. What can be opened or is to be judged
-    /// again is due at once.
+    /// Returns the time at which something is due by time, in elapsed microseconds. What can be
+    /// opened or is to be judged again is due at once.
     pub fn next_wake(&self) -> Option<u64> {
         let is_left = !self.unsealed.is_empty() || !self.rejudged.is_empty();
         let at_once = is_left.then_some(0);
         self.acts().chain(at_once).min()
     }
 
-    /// Whether something may be published that nobody asked for.
+    /// Returns `true` if something may be published that nobody asked for.
     pub fn publishes(&self, now_us: u64) -> bool {
         self.acts().any(|at| at <= now_us)
     }
 
-    /// When something may be published that nobody asked for.
+    /// Returns the times at which something may be published that nobody asked for.
     fn acts(&self) -> impl Iterator<Item = u64> {
         let of = |space: &SpaceTopic| {
             let requests_us = space.requests.due_us();
@@ -488,7 +490,7 @@ impl Spaces {
 }
 
 impl Known {
-    /// Until when, the space if it is known, and then the invite if there is one.
+    /// Encodes the time, the space if it is known, and then the invite if there is one.
     fn write(&self) -> Zeroizing<Vec<u8>> {
         let id = self.id.as_ref().map_or(&[][..], |id| id.as_bytes());
         let mut row = Zeroizing::new([&self.keys_until.to_be_bytes()[..], id].concat());

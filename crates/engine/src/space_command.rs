@@ -37,7 +37,7 @@ pub enum SpaceCommand {
         topic: Topic,
         /// The space, if an invite names it; otherwise the first one that welcomes us.
         id: Option<SpaceId>,
-        /// Whether the topic was not followed before; called when that is synced to disk.
+        /// `true` if the topic was not followed before; called when that is synced to disk.
         reply: Reply<Result<bool, SpaceError>>,
     },
     /// Follows the space of an invite and asks to join it, unless we are a member. The request
@@ -45,7 +45,7 @@ pub enum SpaceCommand {
     Join {
         /// The topic that this is about.
         topic: Topic,
-        /// The invite.
+        /// Invite with which to join.
         invite: Box<Invite>,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
@@ -67,7 +67,7 @@ pub enum SpaceCommand {
     Change {
         /// The topic that carries it.
         topic: Topic,
-        /// The change.
+        /// The change to make.
         change: SpaceChange,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
@@ -85,7 +85,7 @@ pub enum SpaceCommand {
     Why {
         /// The topic that carries the space.
         topic: Topic,
-        /// The key.
+        /// Key of the member to explain.
         member: VerifyingKey,
         /// `None` if the space is not known here.
         reply: Reply<Option<Why>>,
@@ -110,14 +110,14 @@ pub enum SpaceCommand {
     OpenEphemeral {
         /// The topic that this is about.
         topic: Topic,
-        /// Who signed it.
+        /// Author of the operation.
         author: VerifyingKey,
         /// The received message.
         body: Bytes,
         /// `None` if it does not open, or its author may not write.
         reply: Reply<Option<Bytes>>,
     },
-    /// Whether this node follows a space in a topic.
+    /// Asks whether this node follows a space in a topic.
     IsSpace {
         /// The topic that this is about.
         topic: Topic,
@@ -147,14 +147,14 @@ pub struct SpaceState {
     pub name: Option<String>,
     /// Our role. `None` if we are not a member, or do not know it yet.
     pub role: Option<Role>,
-    /// How its messages are sealed, once members have told us.
+    /// Encryption scheme of its messages, once members have told us.
     pub scheme: Option<Scheme>,
-    /// How many more secrets the space can have (`docs/protocol/spaces.md#8`). `None` if we are not handed
-    /// any.
+    /// Number of secrets that the space can still have (`docs/protocol/spaces.md#8`). `None` if we
+    /// are not handed any.
     pub secrets_left: Option<usize>,
-    /// Whether we asked to join by an invite, and no owner has answered.
+    /// `true` if we asked to join by an invite, and no owner has answered.
     pub is_joining: bool,
-    /// Whether it is the device space of our person, which applications do not use.
+    /// `true` if it is the device space of our person, which applications do not use.
     pub is_of_devices: bool,
 }
 
@@ -191,7 +191,7 @@ pub enum SpaceChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpaceLook {
-    /// Id of the space.
+    /// Id of the space, which is that of its group.
     pub id: SpaceId,
     /// The members, sorted.
     pub members: Vec<(VerifyingKey, Role)>,
@@ -206,21 +206,21 @@ pub struct SpaceLook {
     pub pending: Vec<Pending>,
     /// The teams that we have changed, of which the space has not heard.
     pub pending_teams: Vec<GroupId>,
-    /// Whether we, as an owner, have persons to add, update or remove.
+    /// `true` if we, as an owner, have persons to add, update or remove.
     pub tends: bool,
     /// Members that lack secrets and can be reached: they are sent the secrets soon.
     pub lacking: Vec<VerifyingKey>,
     /// Members above the number that their invite allows; an owner removes them.
     pub excess: Vec<VerifyingKey>,
-    /// Whether groups have changes that the space does not know yet.
+    /// `true` if groups have changes that the space does not know yet.
     pub behind: bool,
-    /// Whether a new secret is needed.
+    /// Need for a new secret.
     pub rekey: Rekey,
-    /// How many more secrets the space can have.
+    /// Number of secrets that the space can still have.
     pub secrets_left: usize,
 }
 
-/// Why a request about a space failed.
+/// Reason why a request about a space failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SpaceError {
@@ -257,7 +257,7 @@ pub enum SpaceError {
 }
 
 impl SpaceLook {
-    /// Whether no member lacks secrets, and no new secret is needed.
+    /// Returns `true` if no member lacks secrets, and no new secret is needed.
     pub fn is_healed(&self) -> bool {
         let needs = [&self.lacking, &self.excess];
         !self.behind
@@ -268,7 +268,7 @@ impl SpaceLook {
 }
 
 impl SpaceChange {
-    /// Whether the change is part of the upkeep of a space.
+    /// Returns `true` if the change is part of the upkeep of a space.
     pub(crate) fn is_upkeep(&self) -> bool {
         use SpaceChange::{Ask, Heal, Rotate};
         matches!(self, Rotate | Heal | Ask)
@@ -276,7 +276,7 @@ impl SpaceChange {
 }
 
 impl SpaceError {
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             SpaceError::Space(error) => error.is_retryable(),
@@ -287,7 +287,7 @@ impl SpaceError {
 }
 
 impl SpaceCommand {
-    /// Whether its result must survive a power cut.
+    /// Returns `true` if its result must survive a power cut.
     pub(crate) fn must_sync(&self) -> bool {
         match self {
             SpaceCommand::Person(command) => return command.must_sync(),
@@ -313,30 +313,30 @@ impl SpaceCommand {
     }
 }
 
-/// What can be asked of teams (`docs/protocol/spaces.md#19`).
+/// Questions about teams and changes of them (`docs/protocol/spaces.md#19`).
 #[non_exhaustive]
 pub enum TeamCommand {
     /// Makes a team that we manage.
     Create {
-        /// What it is called in spaces, of up to 256 bytes; an empty one is none.
+        /// Name of the team in spaces, of up to 256 bytes; an empty one is none.
         name: String,
         /// Its group; called when that is synced to disk.
         reply: Reply<Result<GroupId, SpaceError>>,
     },
     /// Changes a team that we manage, or leaves one. Spaces follow.
     Change {
-        /// The team.
+        /// Id of the team.
         team: GroupId,
-        /// Whom: a device means its person, where that is known.
+        /// Member of the team: a device means its person, where that is known.
         member: Member,
         /// Its role in the team from now on; none takes it out.
         role: Option<Role>,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
-    /// What an id names: a team or person that is known here, else a device.
+    /// Asks what an id names: a team or person that is known here, else a device.
     Named {
-        /// The id.
+        /// The id to look up.
         id: VerifyingKey,
         /// The answer.
         reply: Reply<Member>,
@@ -352,16 +352,16 @@ pub enum TeamCommand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TeamLook {
-    /// Its group.
+    /// Id of the team, which is that of its group.
     pub id: GroupId,
-    /// What it is called, as far as we know.
+    /// Name of the team, as far as we know.
     pub name: Option<String>,
     /// Its direct members with their roles in it, sorted: devices, persons, other teams. The devices of a
     /// person that manages it are listed too.
     pub members: Vec<(Member, Role)>,
     /// All devices that are members, directly or through others, sorted.
     pub devices: Vec<(VerifyingKey, Role)>,
-    /// Whether we may change it.
+    /// `true` if we may change it.
     pub is_manager: bool,
     /// The topics of the spaces that it is in, as far as we follow them.
     pub spaces: Vec<Topic>,
@@ -380,7 +380,7 @@ pub enum PersonCommand {
     /// Adds another node as a device of the person, which is created if necessary. The person's
     /// spaces follow.
     Add {
-        /// Its key.
+        /// Node id of the device.
         device: VerifyingKey,
         /// Its public keys, as [`PersonCommand::Bundle`] returns them there; may be empty.
         bundle: Bytes,
@@ -389,7 +389,7 @@ pub enum PersonCommand {
     },
     /// Revokes a device. The person's spaces follow.
     Revoke {
-        /// Its key.
+        /// Node id of the device.
         device: VerifyingKey,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
@@ -432,19 +432,19 @@ pub enum RecoveryCommand {
     Content {
         /// The recovery key.
         key: Box<SigningKey>,
-        /// Our network.
+        /// Id of the network of this node.
         network: NetworkId,
         /// The answer.
         reply: Reply<Result<RecoveryContent, SpaceError>>,
     },
     /// Reports that the file of a recovery key is written: earlier keys are revoked.
     Written {
-        /// The key.
+        /// Public half of the recovery key.
         key: VerifyingKey,
         /// Those that it replaces.
         earlier: Vec<VerifyingKey>,
-        /// Whether the file is not written again after this, so that its date is recorded. Always
-        /// so if no key is revoked.
+        /// `true` if the file is not written again after this, so that its date is recorded.
+        /// Always so if no key is revoked.
         is_last: bool,
         /// Number of revoked keys; called when that is synced to disk.
         reply: Reply<Result<usize, SpaceError>>,
@@ -453,7 +453,7 @@ pub enum RecoveryCommand {
     Restore {
         /// Content of the file.
         content: Arc<RecoveryContent>,
-        /// Whether to revoke all other devices.
+        /// `true` to revoke all other devices.
         revoke_others: bool,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
@@ -474,15 +474,15 @@ pub struct PersonLook {
     pub pending: Vec<(Topic, Pending)>,
     /// Those of the devices that are recovery keys, also of files that other devices wrote.
     pub recovery: Vec<VerifyingKey>,
-    /// When a recovery file that is still valid was written last, by whichever device, in seconds since
-    /// 1970.
+    /// Time at which a recovery file that is still valid was written last, by any device, in
+    /// seconds since 1970.
     pub exported: Option<u64>,
-    /// Whether the file is so old that it should be written again.
+    /// `true` if the file is so old that it should be written again.
     pub is_renewal_due: bool,
 }
 
 impl PersonCommand {
-    /// Whether its result must survive a power cut.
+    /// Returns `true` if its result must survive a power cut.
     pub(crate) fn must_sync(&self) -> bool {
         !matches!(
             self,

@@ -30,32 +30,32 @@ pub enum SpaceNews {
     },
     /// The space has followed: another device of our person is in.
     Linked {
-        /// Which.
+        /// Node id of the device.
         device: VerifyingKey,
     },
     /// The space has followed: a device of our person is out, and what is written from now on is not
     /// sealed to it.
     Revoked {
-        /// Which.
+        /// Node id of the device.
         device: VerifyingKey,
     },
     /// A recovery key of our person became a member of the space, or is no member any more.
     RecoveryKey {
-        /// Which.
+        /// Recovery key.
         key: VerifyingKey,
         /// `true` if its file gives a new device access to the space.
         is_in: bool,
     },
     /// This node admitted somebody who asked by an invite.
     Admitted {
-        /// Who.
+        /// Node id of the newcomer.
         newcomer: VerifyingKey,
         /// Invite that was used.
         invite: VerifyingKey,
     },
     /// Somebody asked by an invite that does not allow it.
     NotAdmitted {
-        /// Who.
+        /// Node id of the newcomer.
         newcomer: VerifyingKey,
         /// Invite that was used.
         invite: VerifyingKey,

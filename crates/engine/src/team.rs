@@ -1,4 +1,4 @@
-//! What we do about teams: they are changed, and all spaces follow (`docs/protocol/spaces.md#19`).
+//! Changes of teams, which all spaces follow (`docs/protocol/spaces.md#19`).
 
 use p2panda_core::Topic;
 use p2panda_core::limits::SPACE_NAME_BYTES_MAX;
@@ -74,7 +74,7 @@ fn change(
     Ok(())
 }
 
-/// Whom a call means that names a device: its person, where that is known.
+/// Returns the member that a call means which names a device: its person, where that is known.
 fn meant(
     turn: &Turn<'_>,
     team: &GroupId,
@@ -185,7 +185,7 @@ fn lacks(turn: &Turn<'_>, id: &SpaceId, team: &GroupId, name: Option<&str>) -> b
     native(turn).is_ok_and(|native| native.spaces.lacks_team(id, team, name))
 }
 
-/// What we call a team, or it is called in one of our spaces.
+/// Returns our name of a team, or one from our spaces.
 fn name(turn: &Turn<'_>, team: &GroupId) -> Option<String> {
     let spaces = &turn.state.spaces;
     let own = spaces.person.teams.name(team).map(str::to_owned);

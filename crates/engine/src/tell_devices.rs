@@ -91,7 +91,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     tell(turn, person, (topic, id), (&told, &keys))
 }
 
-/// Where this node has not said of which person it is a device, it is to.
+/// Introduces this node as a device of its person, where it has not done so.
 fn introduce(turn: &mut Turn<'_>, person: &GroupId) {
     let spaces = &turn.state.spaces;
     let all = spaces.topics().map(|(topic, _)| *topic);

@@ -93,7 +93,7 @@ pub enum Action {
     },
     /// Makes someone a member, for the first time or again.
     Add {
-        /// Who.
+        /// New member.
         member: Member,
         /// Access of the new member.
         access: Access,

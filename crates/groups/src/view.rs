@@ -34,7 +34,7 @@ enum Point {
 /// All that is kept about a direct member, former ones included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Whose.
+    /// Affected member.
     pub member: Member,
     /// Counts the beginnings and ends of membership; odd means active.
     pub memberships: u32,
@@ -272,8 +272,8 @@ impl View<'_> {
             .collect()
     }
 
-    /// Who signed an operation on a group that was allowed by its own past, sorted. Nobody else can say
-    /// so of them.
+    /// Returns the authors of operations on a group that were allowed by their own past, sorted.
+    /// Nobody else can say so of them.
     pub fn authors(&self, group: &GroupId) -> Vec<VerifyingKey> {
         let nodes = self.operations_on(group).into_iter();
         let authors = nodes.map(|node| self.groups.registry.key(node.author));

@@ -343,7 +343,7 @@ struct Driver {
     start: Instant,
     net: Network,
     topic: Topic,
-    /// Since when nobody is there who could hear that it has ended.
+    /// Time since which nobody is there who could hear that it has ended.
     alone_since: Option<Instant>,
 }
 
@@ -381,7 +381,7 @@ impl Driver {
         }
     }
 
-    /// Whether the link has ended, and nobody is there any more who could be told.
+    /// Returns `true` if the link has ended, and nobody is there any more who could be told.
     fn is_unheard(&mut self) -> bool {
         if self.link.end().is_none() || self.net.sessions_on(&self.topic) > 0 {
             self.alone_since = None;

@@ -116,7 +116,7 @@ pub enum Event {
     Space {
         /// The topic that this is about.
         topic: Topic,
-        /// What.
+        /// Event in the space.
         news: SpaceNews,
     },
     /// The recovery file of this node's person was written more than 30 days ago: write it again

@@ -68,7 +68,7 @@ impl<M> std::fmt::Debug for Space<M> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpaceMembers {
-    /// Who, with its role; sorted.
+    /// Members with their roles, sorted.
     pub members: Vec<(VerifyingKey, Role)>,
     /// The same by person, with the devices of each.
     pub persons: Vec<PersonMember>,
@@ -77,18 +77,18 @@ pub struct SpaceMembers {
     /// Members that are recovery keys of the person whose device this node is: keys of files, with which
     /// nobody writes. Recovery keys of other persons cannot be told from devices.
     pub recovery: Vec<VerifyingKey>,
-    /// What the space has not heard of the person whose device this node is.
+    /// Changes of the person whose device this node is that the space has not heard of.
     pub pending: Vec<Pending>,
     /// The teams that this node has changed, of which the space has not heard.
     pub pending_teams: Vec<GroupId>,
     /// Those that lack secrets and can be reached: they are handed them soon.
     pub lacking: Vec<VerifyingKey>,
-    /// How many more secrets the space can have: each removal needs one, in the message scheme also each
-    /// addition. With none left, nobody can be removed any more; at 1 000, 100 and 10
-    /// [`SpaceNews::NearsEnd`](crate::SpaceNews) says so.
+    /// Number of secrets that the space can still have: each removal needs one, in the message
+    /// scheme also each addition. With none left, nobody can be removed any more; at 1 000, 100
+    /// and 10 [`SpaceNews::NearsEnd`](crate::SpaceNews) says so.
     pub secrets_left: usize,
-    /// Whether all is done for what the members are now: nobody lacks anything, and no new secret is
-    /// needed.
+    /// `true` if all is done for what the members are now: nobody lacks anything, and no new
+    /// secret is needed.
     pub is_healed: bool,
 }
 
@@ -209,8 +209,9 @@ impl Spaces {
         Ok(is_space.then(|| Space::new(self.node.clone(), topic)))
     }
 
-    /// Whether a topic carries a space that this node follows, or is about to follow: what is written there is
-    /// for the members of a space. Costs no more than a look into a table.
+    /// Returns `true` if a topic carries a space that this node follows, or is about to follow:
+    /// what is written there is for the members of a space. Costs no more than a look into a
+    /// table.
     ///
     /// # Errors
     /// As [`Spaces::list`].
@@ -219,7 +220,7 @@ impl Spaces {
         queue.spaces.has(queue, &topic).await
     }
 
-    /// What this node is in each of its spaces, sorted by topic, as [`Space::state`].
+    /// Returns the state of this node in each of its spaces, sorted by topic, as [`Space::state`].
     ///
     /// # Errors
     /// As [`Spaces::list`].
@@ -316,7 +317,7 @@ impl<M> Space<M> {
         self.topic
     }
 
-    /// Who is a member, with which role, sorted. Empty while that is not known here.
+    /// Returns the members with their roles, sorted. Empty while that is not known here.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -325,8 +326,8 @@ impl<M> Space<M> {
         Ok(look.map_or_else(Vec::new, |look| look.members))
     }
 
-    /// Who was a member at a message that changed members ([`Change::Members`](crate::Change)), before
-    /// it; `None` if that is not known here.
+    /// Returns the members before a message that changed them
+    /// ([`Change::Members`](crate::Change)); `None` if that is not known here.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
@@ -379,8 +380,8 @@ impl<M> Space<M> {
         Ok(state)
     }
 
-    /// Why somebody is a member, or is not; `to_string` gives a sentence. `None` while the space is not
-    /// known here.
+    /// Explains why somebody is a member, or is not; `to_string` gives a sentence. `None` while
+    /// the space is not known here.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.

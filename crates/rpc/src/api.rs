@@ -48,7 +48,7 @@ pub const RPC_VERSION: u32 = 1;
 /// The subprotocol of the WebSocket.
 pub const SUBPROTOCOL: &str = "panda.v1";
 
-/// What a caller needs for a method.
+/// Rights that a caller needs for a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// No credential: the methods that bring one.
@@ -75,11 +75,11 @@ pub enum Need {
 pub trait Method {
     /// Name on the wire.
     const NAME: &'static str;
-    /// What a caller needs.
+    /// Rights that a caller needs.
     const NEED: Need;
-    /// What it takes.
+    /// Parameters of the method.
     type Params: Serialize + DeserializeOwned + JsonSchema + Send;
-    /// What it gives.
+    /// Result of the method.
     type Result: Serialize + DeserializeOwned + JsonSchema + Send;
 }
 

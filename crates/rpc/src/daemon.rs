@@ -67,7 +67,7 @@ use alias::Aliases;
 use invites::Invites;
 use service::Service;
 
-/// How the server is set up. Nothing listens that is not named.
+/// Settings of the server. Nothing listens that is not named.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -91,9 +91,9 @@ pub struct Config {
     pub tcp_listeners: Vec<std::net::TcpListener>,
     /// Addresses that others reach are allowed as well.
     pub public: bool,
-    /// Who may do what.
+    /// Access rights of the callers.
     pub access: Access,
-    /// What each client may use.
+    /// Quotas of each client.
     pub quotas: Quotas,
     /// The node only keeps and forwards: nobody publishes as the node, and it joins no space.
     pub relay: bool,
@@ -124,7 +124,7 @@ impl Config {
     }
 }
 
-/// Why the server does not start.
+/// Reason why the server does not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -133,7 +133,7 @@ pub enum StartError {
     Invites {
         /// The directory.
         dir: PathBuf,
-        /// Why.
+        /// Cause of the error.
         source: io::Error,
     },
     /// An address that others reach, which was not asked for.
@@ -144,15 +144,15 @@ pub enum StartError {
     Tcp {
         /// The address.
         addr: SocketAddr,
-        /// Why.
+        /// Cause of the error.
         source: io::Error,
     },
     /// The socket cannot be made.
     #[error("the socket {} cannot be made: {source}", path.display())]
     Unix {
-        /// Its path.
+        /// Path of the socket.
         path: PathBuf,
-        /// Why.
+        /// Cause of the error.
         source: io::Error,
     },
     /// The demo page cannot be read.
@@ -160,7 +160,7 @@ pub enum StartError {
     Demo {
         /// The folder.
         dir: PathBuf,
-        /// Why.
+        /// Cause of the error.
         source: io::Error,
     },
     /// The key of aliases cannot be read or made.
@@ -168,7 +168,7 @@ pub enum StartError {
     Alias {
         /// The directory.
         dir: PathBuf,
-        /// Why.
+        /// Cause of the error.
         source: io::Error,
     },
 }

@@ -35,7 +35,7 @@ pub enum Planned {
 pub struct Ahead {
     space: SpaceId,
     round: Round,
-    /// What the space had processed.
+    /// Messages that the space had processed.
     seen: (usize, Vec<Hash>),
     draft: Draft,
     directs: usize,
@@ -102,7 +102,7 @@ impl Spaces {
         })
     }
 
-    /// Whether a change would use what was drawn for it: nothing has come between.
+    /// Returns `true` if a change would use what was drawn for it: nothing has come between.
     pub fn fits_ahead(&self, ahead: &Ahead, planned: &Planned, context: &Context<'_>) -> bool {
         let space = self.spaces.get(&ahead.space);
         let round = self.round(&ahead.space, planned, Some(context));
@@ -111,7 +111,7 @@ impl Spaces {
             .is_some_and(|(space, round)| ahead.fits(space, &round, context))
     }
 
-    /// Whether a change makes a secret for those who stay.
+    /// Returns `true` if a change makes a secret for those who stay.
     pub fn makes_secret(&self, id: &SpaceId, planned: &Planned) -> bool {
         self.round(id, planned, None).is_some()
     }
@@ -145,7 +145,7 @@ impl Spaces {
         Some(ahead.draft)
     }
 
-    /// Whether what was drawn before is for this.
+    /// Returns `true` if what was drawn before is for this.
     pub(crate) fn is_drawn(&self, id: &SpaceId, round: &Round, context: &Context<'_>) -> bool {
         let drawn = self.spaces.get(id).zip(self.ahead.as_ref());
         drawn.is_some_and(|(space, ahead)| ahead.fits(space, round, context))
@@ -201,7 +201,8 @@ impl Spaces {
         round.filter(|round| round.members.contains(&self.me))
     }
 
-    /// What takes a member out of a space, or gives it a lower role: with all devices if it is a person.
+    /// Returns the actions that remove a member from a space, or give it a lower role: with all
+    /// devices if it is a person.
     fn changing(&self, id: &SpaceId, member: &Member, role: Option<Role>) -> Vec<Action> {
         let person = match member {
             Member::Individual(key) => self.person_of(id, key),

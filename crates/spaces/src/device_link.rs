@@ -52,7 +52,7 @@ pub struct DeviceLink {
 
 /// Work of a link that has ended.
 struct Closing {
-    /// Whether it reports the end until the other side does; otherwise it only answers.
+    /// `true` if it reports the end until the other side does; otherwise it only answers.
     says: bool,
     until: Duration,
 }
@@ -103,7 +103,7 @@ enum Event {
     Tell(LinkOutput),
 }
 
-/// The new device.
+/// Keys of the device that is linked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDevice {
     /// Its node id.
@@ -125,7 +125,7 @@ pub enum LinkOutput {
     Ended(LinkEnd),
 }
 
-/// Why a link ended.
+/// Reason why a link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LinkEnd {
@@ -155,7 +155,7 @@ pub enum LinkEnd {
     Silent,
 }
 
-/// Why a confirmation failed.
+/// Reason why a confirmation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfirmError {
@@ -479,7 +479,7 @@ impl DeviceLink {
         }
     }
 
-    /// Whether the new device has its answer.
+    /// Returns `true` if the new device has its answer.
     fn is_answered(&self) -> bool {
         matches!(
             self.role,

@@ -50,7 +50,7 @@ pub enum Event {
         message: Hash,
         /// Its author.
         author: VerifyingKey,
-        /// Who, sorted by member.
+        /// Changes, sorted by member.
         changes: Vec<RoleChange>,
     },
     /// A member states which person it is a device of: an owner admits the person.
@@ -195,7 +195,7 @@ pub enum Event {
 /// A member of a space whose role is another one now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RoleChange {
-    /// Who.
+    /// Key of the member.
     pub member: VerifyingKey,
     /// Before; none if it was no member.
     pub before: Option<Role>,

@@ -54,7 +54,7 @@ pub enum DeviceChange {
     Revoke(VerifyingKey),
 }
 
-/// What a space lacks of a person. Given by [`Spaces::pending`].
+/// Change of a person that a space lacks. Given by [`Spaces::pending`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pending {
     /// The space knows a device of the person, not the person: an owner admits it. Or it knows the person,
@@ -65,7 +65,7 @@ pub enum Pending {
 }
 
 impl DeviceChange {
-    /// Which device.
+    /// Returns the device.
     pub fn device(&self) -> VerifyingKey {
         match self {
             DeviceChange::Add(device) | DeviceChange::Revoke(device) => *device,
@@ -86,7 +86,7 @@ pub(crate) fn devices_of(view: &View<'_>, group: &GroupId) -> Option<BTreeSet<Ve
     devices.filter(|devices| !devices.is_empty() && !is_team(view, group))
 }
 
-/// Who had an entry of its own in a group, and has none any more.
+/// Returns those who had an entry of their own in a group, and have none any more.
 pub(crate) fn former(view: &View<'_>, group: &GroupId) -> BTreeSet<VerifyingKey> {
     let records = view.records(group).into_iter();
     let former = records.filter(|record| record.memberships.is_multiple_of(2));
@@ -255,8 +255,8 @@ impl Spaces {
         self.change_group(person, Action::Add { member, access }, desk)
     }
 
-    /// Whether a device of our person would put the person out of a space: it was removed there, and we
-    /// are no owner that can make it a member again.
+    /// Returns `true` if a device of our person would put the person out of a space: it was
+    /// removed there, and we are no owner that can make it a member again.
     fn puts_out(&self, device: &VerifyingKey) -> bool {
         let now = self.groups.now();
         let native = self.spaces.values().filter(|known| known.native.is_some());
@@ -290,7 +290,7 @@ impl Spaces {
         self.spaces.get(space)?.roles.get(member).copied()
     }
 
-    /// What makes our person an owner of a space that we create.
+    /// Returns the roles that make our person an owner of a space that we create.
     pub fn owner(&self, person: &GroupId) -> Vec<(Member, Role)> {
         let devices = self.devices(person).into_iter();
         let devices = devices.map(|device| (Member::Individual(device), Role::Owner));
@@ -500,7 +500,7 @@ impl Spaces {
         Ok(self.events())
     }
 
-    /// What a space has not heard of a person, of which we are a device.
+    /// Returns what a space has not heard of a person, of which we are a device.
     pub fn pending(&self, space: &SpaceId, person: &GroupId) -> Vec<Pending> {
         let known = self.spaces.get(space);
         let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
@@ -548,7 +548,7 @@ impl Spaces {
         pending
     }
 
-    /// Whether we are a direct member of a group by ourselves, and our person is not.
+    /// Returns `true` if we are a direct member of a group by ourselves, and our person is not.
     fn is_alone(&self, view: &View<'_>, group: &GroupId, person: &GroupId) -> bool {
         let direct = view.direct_members(group);
         let lists = |listed: Member| direct.iter().any(|(member, _)| *member == listed);
@@ -583,7 +583,8 @@ impl Spaces {
         done.map(|()| self.events())
     }
 
-    /// Whether a group is in a space, directly or through others, as the messages of the space make it.
+    /// Returns `true` if a group is in a space, directly or through others, as the messages of the
+    /// space make it.
     fn has_nested(&self, space: &SpaceId, group: &GroupId) -> bool {
         let known = self.spaces.get(space);
         let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
@@ -618,7 +619,7 @@ impl Spaces {
         done.map(|()| self.events())
     }
 
-    /// Who said last of which person it is a device.
+    /// Returns the person that each device named last in the space.
     pub(crate) fn introduced(&self, space: &SpaceId) -> BTreeMap<VerifyingKey, GroupId> {
         let mut last: BTreeMap<VerifyingKey, (u64, GroupId)> = BTreeMap::new();
         for (place, note) in self.notes_of(space) {

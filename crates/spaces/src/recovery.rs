@@ -101,7 +101,8 @@ impl Spaces {
         Ok(self.events())
     }
 
-    /// Whether, according to the messages of a space, a key is a member that receives secrets.
+    /// Returns `true` if, according to the messages of a space, a key is a member that receives
+    /// secrets.
     fn reads(&self, space: &SpaceId, key: &VerifyingKey) -> bool {
         let known = self.spaces.get(space);
         let role = known.and_then(|known| known.roles.get(key));

@@ -31,9 +31,9 @@ pub struct Spaces {
     /// Operations on groups as they were signed, in the form of our own nodes.
     pub(crate) signed: BTreeMap<Hash, Vec<u8>>,
     pub(crate) signed_dirty: BTreeSet<Hash>,
-    /// What the next control message says of invites.
+    /// Notes about invites for the next control message.
     pub(crate) notes: Vec<Note>,
-    /// What was drawn for the next change.
+    /// Draft for the next change.
     pub(crate) ahead: Option<Ahead>,
     /// For how many members a root is made with an addition.
     pub(crate) at_once: usize,
@@ -41,14 +41,14 @@ pub struct Spaces {
     pub(crate) has_deferred: bool,
 }
 
-/// What is between a space and sending into it.
+/// Health of a space: what is to be done before sending into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
     /// Changes of groups that the space does not know yet, or more last control messages than one
     /// message names.
     pub behind: bool,
-    /// Whether a new secret is needed.
+    /// Need for a new secret.
     pub rekey: Rekey,
     /// Members that lack secrets and can be reached now.
     pub lacking: Vec<VerifyingKey>,
@@ -59,7 +59,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether [`Spaces::heal`] has nothing to do.
+    /// Returns `true` if [`Spaces::heal`] has nothing to do.
     pub fn is_good(&self) -> bool {
         !self.behind
             && self.rekey == Rekey::None
@@ -87,12 +87,12 @@ impl Spaces {
         }
     }
 
-    /// What was done by a call of ours that then failed.
+    /// Takes the events of a call of ours that then failed.
     pub fn events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.told)
     }
 
-    /// Who we are.
+    /// Returns our key.
     pub fn me(&self) -> VerifyingKey {
         self.me
     }
@@ -128,7 +128,7 @@ impl Spaces {
         Some(space.roles_in(&view, &founded.group).into_iter().collect())
     }
 
-    /// What is to be done with data; none for what is no data of the space, or refused.
+    /// Returns the verdict on data; `None` for what is no data of the space, or refused.
     pub fn verdict(&self, space: &SpaceId, message: &Hash) -> Option<Verdict> {
         self.spaces.get(space)?.verdict(message, &self.groups)
     }
@@ -149,7 +149,7 @@ impl Spaces {
         space.encryption.open(secret, nonce, ciphertext)
     }
 
-    /// What [`Spaces::heal`] would do; none for an unknown space.
+    /// Returns what [`Spaces::heal`] would do; `None` for an unknown space.
     pub fn health(&self, space: &SpaceId, context: &Context<'_>) -> Option<Health> {
         let known = self.spaces.get(space).filter(|s| s.founded.is_some())?;
         let lacking = known.lacking(context);
@@ -162,8 +162,8 @@ impl Spaces {
         })
     }
 
-    /// How many more secrets a space can have. With none it has its last members: nobody can be removed
-    /// any more (`docs/protocol/spaces.md#8`).
+    /// Returns the number of secrets that a space can still have. With none it has its last
+    /// members: nobody can be removed any more (`docs/protocol/spaces.md#8`).
     pub fn secrets_left(&self, space: &SpaceId) -> usize {
         self.spaces.get(space).map_or(0, Space::secrets_left)
     }
@@ -184,7 +184,7 @@ impl Spaces {
         })
     }
 
-    /// Whether the space gives secrets to somebody who should have none any more.
+    /// Returns `true` if the space gives secrets to somebody who should have none any more.
     pub(crate) fn is_overdue(&self, space: &Space) -> bool {
         space.is_overdue(&self.wanted(space))
     }

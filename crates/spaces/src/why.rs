@@ -37,7 +37,7 @@ pub struct Decision {
     pub operation: Hash,
     /// Author of the decision.
     pub author: VerifyingKey,
-    /// What.
+    /// Decision that was made.
     pub deed: Deed,
     /// The team that was changed; none if it was the space, or a person in it.
     pub team: Option<GroupId>,

@@ -6,7 +6,7 @@ use p2panda_core::{
     Timestamp, Topic, UnsignedHeader, VerifyingKey,
 };
 
-/// What a page decides about an operation.
+/// Fields of an operation that a page decides about.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
     /// The topic that this is about.
@@ -21,7 +21,7 @@ pub struct Draft<'a> {
     pub body: Option<&'a [u8]>,
     /// Microseconds since 1970.
     pub timestamp: u64,
-    /// Whether everything before it in the log may be deleted.
+    /// `true` if everything before it in the log may be deleted.
     pub prune: bool,
     /// Operations of other logs that it was written after, the newest first.
     pub deps: Vec<Dependency>,

@@ -1,5 +1,5 @@
-//! What JavaScript calls. Keys, ids and topics are texts of hexadecimal digits, as in the RPC; headers,
-//! bodies and signatures are bytes. An error is an `Error` with a `code`.
+//! API for JavaScript. Keys, ids and topics are texts of hexadecimal digits, as in the RPC;
+//! headers, bodies and signatures are bytes. An error is an `Error` with a `code`.
 
 use std::cell::RefCell;
 
@@ -39,7 +39,7 @@ export interface TicketFields { topic: string; network: string; contacts: string
 
 #[wasm_bindgen]
 extern "C" {
-    /// What is decided about an operation.
+    /// Decisions about an operation.
     #[wasm_bindgen(typescript_type = "Draft")]
     pub type JsDraft;
     /// A verified operation.
@@ -51,7 +51,7 @@ extern "C" {
     /// Messages to be ordered.
     #[wasm_bindgen(typescript_type = "Shown[]")]
     pub type JsShown;
-    /// What a ticket says.
+    /// Content of a ticket.
     #[wasm_bindgen(typescript_type = "TicketFields")]
     pub type JsTicket;
 }
@@ -96,7 +96,7 @@ pub fn decode(bytes: &[u8]) -> Of<JsValue> {
     value::decode(bytes)
 }
 
-/// What the author of an operation signs.
+/// Returns the bytes that the author of an operation signs.
 #[wasm_bindgen(js_name = signingBytes)]
 pub fn signing_bytes(author: &str, draft: &JsDraft) -> Of<Vec<u8>> {
     let body = body_of(draft);
@@ -125,8 +125,8 @@ pub fn verify_operation(topic: &str, header: &[u8], body: Option<Vec<u8>>) -> Of
     received(&topic, Bytes::copy_from_slice(header), body)
 }
 
-/// Where a verified header is in its log, whose head is at `seq` with `id`: `next`, `taken`, `early` or
-/// `fork`.
+/// Returns the place of a verified header in its log, whose head is at `seq` with `id`: `next`,
+/// `taken`, `early` or `fork`.
 #[wasm_bindgen]
 pub fn place(header: &[u8], prune: bool, seq: Option<u32>, id: Option<String>) -> Of<String> {
     let header = decoded(header)?;
@@ -135,7 +135,7 @@ pub fn place(header: &[u8], prune: bool, seq: Option<u32>, id: Option<String>) -
     Ok(place::place(past, &header, prune).as_str().to_owned())
 }
 
-/// Whether two headers prove that their author forked the log.
+/// Returns `true` if two headers prove that their author forked the log.
 #[wasm_bindgen(js_name = isFork)]
 pub fn is_fork(one: &[u8], other: &[u8]) -> bool {
     match (decoded(one), decoded(other)) {
@@ -163,7 +163,8 @@ pub fn order(messages: &JsShown) -> Of<Vec<u32>> {
     Ok(causal_order(&shown))
 }
 
-/// What the author of an ephemeral message signs; the time is in microseconds since 1970, not 0.
+/// Returns the bytes that the author of an ephemeral message signs; the time is in microseconds
+/// since 1970, not 0.
 #[wasm_bindgen(js_name = ephemeralSigningBytes)]
 pub fn ephemeral_signing_bytes(author: &str, micros: f64, count: u32, body: &[u8]) -> Of<Vec<u8>> {
     let unsigned = ephemeral(author, micros, count, body)?;
@@ -197,7 +198,7 @@ pub fn ephemeral_open(message: &[u8]) -> Of<JsEphemeral> {
     Ok(object(&fields).unchecked_into())
 }
 
-/// Whether a signature is that of a key.
+/// Returns `true` if a signature is that of a key.
 #[wasm_bindgen(js_name = verifySignature)]
 pub fn verify_signature(key: &str, message: &[u8], signature: &[u8]) -> Of<bool> {
     let key: VerifyingKey = parse(key, "key")?;

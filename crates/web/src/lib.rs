@@ -1,4 +1,5 @@
-//! What a page needs of p2panda, for WebAssembly (`docs/protocol/operations.md`, `docs/protocol/spaces.md`).
+//! Parts of p2panda that a page needs, for WebAssembly (`docs/protocol/operations.md`,
+//! `docs/protocol/spaces.md`).
 //!
 //! The modules [`draft`], [`received`], [`place`], [`order`] and [`spaces`] are plain Rust. [`facade`] and
 //! `spaces::facade` are what JavaScript sees of them, each a module of WebAssembly of its own (features

@@ -10,10 +10,10 @@ use p2panda_core::Hash;
 pub struct Shown {
     /// Id of its operation.
     pub id: Hash,
-    /// When its author says it was written.
+    /// Time at which its author says it was written.
     pub timestamp: u64,
-    /// What it was written after: the operation before it in its log, and its dependencies. What is not
-    /// among the messages does not count.
+    /// Messages that it was written after: the operation before it in its log, and its
+    /// dependencies. What is not among the messages does not count.
     pub after: Vec<Hash>,
 }
 

@@ -1,9 +1,10 @@
-//! Where an operation is in its log, seen from what the page has (`docs/protocol/operations.md#3.4`).
+//! Place of an operation in its log, seen from what the page has
+//! (`docs/protocol/operations.md#3.4`).
 
 use p2panda_core::log::{Fork, Head, LogError, check_append};
 use p2panda_core::{Hash, Header};
 
-/// What became of an operation.
+/// Result of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// It follows what the page has.
@@ -42,7 +43,7 @@ pub fn place(past: Option<(u32, Hash)>, header: &Header, prune: bool) -> Place {
     }
 }
 
-/// Whether two headers prove to anybody that their author forked the log.
+/// Returns `true` if two headers prove to anybody that their author forked the log.
 pub fn is_fork(one: Header, other: Header) -> bool {
     Fork::new(one, other).check().is_ok()
 }

@@ -1,4 +1,4 @@
-//! What a page checks of an operation that a node shows (`docs/protocol/operations.md#3.3`).
+//! Checks by a page of an operation that a node shows (`docs/protocol/operations.md#3.3`).
 
 use bytes::Bytes;
 use p2panda_core::{
@@ -8,13 +8,13 @@ use p2panda_core::{
 /// An operation that is its author's and of this topic.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// The header.
+    /// Decoded header of the operation.
     pub header: Header,
-    /// What it says about its log.
+    /// Extensions, which say which log it is in.
     pub extensions: NodeExtensions,
 }
 
-/// Why an operation is not shown, by the names of `docs/protocol/streams.md#4`.
+/// Reason why an operation is not shown, by the names of `docs/protocol/streams.md#4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forged {
     /// The header is none.

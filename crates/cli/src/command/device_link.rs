@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{self, note};
 use crate::settings::Resolved;
 
-/// How long the spaces of a person may take to follow before the command ends.
+/// Time that the spaces of a person may take to follow before the command ends.
 const FOLLOWING: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]

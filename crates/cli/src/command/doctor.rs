@@ -21,7 +21,7 @@ const FREE_BYTES_LOW: u64 = 512 * 1_024 * 1_024;
 /// A clock that is further off than this puts messages into a wrong order for people.
 const CLOCK_OFF_SECONDS: i64 = 60;
 
-/// How a check ended.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
@@ -38,7 +38,7 @@ struct Check {
     check: &'static str,
     state: State,
     says: String,
-    /// What to do.
+    /// Advice for the user.
     #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -131,7 +131,7 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
     }
 }
 
-/// Whether the recovery file of the node's person should be written again.
+/// Checks whether the recovery file of the node's person should be written again.
 async fn of_recovery(remote: &Remote) -> Option<Check> {
     let list = remote.call::<api::DeviceList>(&api::Empty {}).await.ok()?;
     let says = "the recovery file is more than 30 days old";
@@ -195,7 +195,7 @@ fn of_key(home: &Path) -> Check {
     }
 }
 
-/// Whether other users of this machine may look into it, or change it.
+/// Returns `true` if other users of this machine may look into it, or change it.
 #[cfg(unix)]
 fn others_may_enter(file: &std::fs::Metadata) -> bool {
     std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o077 != 0
@@ -306,7 +306,7 @@ fn of_socket(home: &Path) -> Check {
     }
 }
 
-/// Whether the addresses that are configured can be listened on.
+/// Checks whether the configured addresses can be listened on.
 fn of_ports(settings: &Settings) -> Check {
     let sockets = match settings.resolved.listen.sockets() {
         Ok(sockets) => sockets,
@@ -404,7 +404,8 @@ fn of_multicast(networks: &[api::LocalNetworkView]) -> Check {
     }
 }
 
-/// Whether the clocks of most of the others say something else. Which of the two is right, nobody knows.
+/// Checks whether the clocks of most of the others say something else. Which of the two is right,
+/// nobody knows.
 fn of_clock(peers: &[api::PeerView]) -> Option<Check> {
     let known: Vec<i64> = peers.iter().filter_map(|peer| peer.clock_ahead).collect();
     let off = known

@@ -97,7 +97,7 @@ struct Running<'a> {
     served: Served,
 }
 
-/// What `panda node run --json` prints when the node is ready.
+/// Output of `panda node run --json` when the node is ready.
 #[derive(Serialize)]
 struct ReadyLine {
     id: String,
@@ -107,7 +107,7 @@ struct ReadyLine {
     addresses: Vec<String>,
     /// Topics that are stored and served.
     topics: usize,
-    /// Where commands and programs of this machine reach it.
+    /// Path of the socket for commands and programs of this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     socket: Option<PathBuf>,
     /// URLs of the RPC.
@@ -269,7 +269,7 @@ fn differing(old: &Settings, new: &Settings) -> Vec<String> {
     differing.cloned().collect()
 }
 
-/// Whether a running node takes a setting that has changed.
+/// Returns `true` if a running node takes over a setting that has changed.
 fn is_taken(key: &str) -> bool {
     matches!(key, "network.peers" | "topics.keep")
         || key.starts_with("access.")

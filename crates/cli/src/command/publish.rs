@@ -55,7 +55,7 @@ pub async fn run(args: &NodeArgs, publish: PubArgs) -> Result<Outcome, Failure> 
     published
 }
 
-/// What was published and who has it.
+/// Published messages, and the peers that have them.
 #[derive(Serialize)]
 struct Published {
     published: u64,
@@ -68,7 +68,7 @@ struct Published {
     interrupted: bool,
 }
 
-/// What an earlier command left goes along, also without any input.
+/// Publishes the input. What an earlier command left goes along, also without any input.
 async fn publish_all(
     node: &Node,
     named: Vec<VerifyingKey>,
@@ -131,7 +131,7 @@ async fn say(
     Ok(outcome)
 }
 
-/// How it continues with messages that nobody is known to have.
+/// Describes how it continues with messages that nobody is known to have.
 async fn what_next(face: &Face, publish: &PubArgs) -> Result<&'static str, Failure> {
     let topic = publish.topic.topic.to_string();
     Ok(match face {
@@ -148,7 +148,7 @@ async fn what_next(face: &Face, publish: &PubArgs) -> Result<&'static str, Failu
     })
 }
 
-/// What to do about messages that nobody is known to have.
+/// Advice about messages that nobody is known to have.
 fn undelivered(published: &Published, what: &str) -> String {
     let who = match published.delivered.sent {
         _ if !published.not_kept.is_empty() => "stored here, and refused by the peers below",
@@ -185,7 +185,7 @@ async fn read(files: Vec<PathBuf>, sender: mpsc::Sender<Input>) {
     }
 }
 
-/// How much of a file will be read, at most.
+/// Returns the largest number of bytes of a file that will be read.
 fn file_bytes(path: &Path) -> usize {
     match std::fs::metadata(path) {
         Ok(file) if file.is_file() => file.len().min(MESSAGE_BYTES_MAX as u64) as usize,

@@ -218,7 +218,7 @@ impl Face {
         .map_err(Failure::from)
     }
 
-    /// How many operations of this node in a topic nobody is known to have.
+    /// Counts the operations of this node in a topic that nobody is known to have.
     pub async fn unsent(&self, topic: Topic) -> Result<u64, Failure> {
         match self {
             Face::Own(node) => Ok(node.unsent_in(topic).await?),

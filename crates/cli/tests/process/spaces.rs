@@ -7,7 +7,7 @@ use super::faces::did;
 use super::world::*;
 
 impl World {
-    /// What a command prints that succeeds.
+    /// Returns the output of a command that succeeds.
     fn ok(&self, home: &str, args: &[&str]) -> String {
         let output = self.at(home, args).output().unwrap();
         assert_eq!(

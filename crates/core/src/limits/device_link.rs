@@ -17,7 +17,7 @@ pub const DEVICE_LINK_REPEAT: Duration = Duration::from_secs(1);
 /// From the acknowledgement of a bundle to its next repeat, by which both devices hear of each other
 /// (`docs/protocol/device-link.md#3`).
 pub const DEVICE_LINK_ALIVE: Duration = Duration::from_secs(3);
-/// How long the peer may be silent (`docs/protocol/device-link.md#6`).
+/// Time for which the peer may be silent (`docs/protocol/device-link.md#6`).
 pub const DEVICE_LINK_SILENCE: Duration = Duration::from_secs(15);
 /// Maximum time that a new device with its answer waits for the old one
 /// (`docs/protocol/device-link.md#6`).

@@ -89,7 +89,7 @@ pub const RPC_RECOVERY_BYTES_MAX: usize = 16 * MIB;
 /// Time for which an export waits for its client to say that the file is stored
 /// (`docs/protocol/rpc.md#15`).
 pub const RPC_EXPORT_LIFETIME: Duration = Duration::from_secs(10 * 60);
-/// How often a node looks whether its recovery file should be written again, for statuses
+/// Interval at which a node checks whether its recovery file should be written again, for statuses
 /// (`docs/protocol/rpc.md#15`).
 pub const RPC_RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Replies and events of the driver that wait to be written; more make its requests wait.

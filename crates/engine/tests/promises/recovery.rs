@@ -16,7 +16,7 @@ use crate::teams;
 
 const CHILD: &str = "recovery::child_that_restores_and_exports_until_it_is_killed";
 const CHILD_DIR: &str = "P2PANDA_ENGINE_RECOVERY_DIR";
-/// How many kills; a hundred by hand.
+/// Environment variable with the number of kills; a hundred by hand.
 const KILLS: &str = "P2PANDA_RECOVERY_KILLS";
 const NETWORK: NetworkId = NetworkId::from_bytes([3; 32]);
 
@@ -61,7 +61,7 @@ impl Peer {
         }))
     }
 
-    /// What a file holds, as a node writes it.
+    /// Exports a file, as a node writes it.
     pub fn export(&mut self, seed: u8) -> Vec<u8> {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let earlier = self.begin(&key);
@@ -85,7 +85,7 @@ impl Peer {
         }))
     }
 
-    /// Whether the space of the tests waits for something.
+    /// Returns `true` if the space of the tests waits for something.
     pub fn waits(&mut self) -> bool {
         let pending = self.my_person().pending;
         pending.iter().any(|(topic, _)| *topic == TOPIC)

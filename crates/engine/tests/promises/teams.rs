@@ -16,7 +16,7 @@ use crate::spaces::{self, Asked, Peer, asked};
 const CHILD: &str = "teams::child_that_changes_teams_until_it_is_killed";
 const CHILD_DIR: &str = "P2PANDA_ENGINE_TEAM_DIR";
 
-/// How often the process is killed.
+/// Number of times that the process is killed.
 const KILLS: u64 = 24;
 
 /// More than follow in two transactions.
@@ -74,7 +74,7 @@ impl Peer {
         added.unwrap();
     }
 
-    /// Who has which role in each space.
+    /// Returns the roles of a member in each space.
     fn roles_of(&mut self, member: VerifyingKey) -> Vec<Option<Role>> {
         let roles = topics().map(|topic| {
             let look = self.look_at(topic);

@@ -38,7 +38,7 @@ pub(crate) struct Queue {
     /// Publishes get room in the order in which they were asked for.
     turn: Arc<Mutex<()>>,
     health: watch::Receiver<Health>,
-    /// Which topics carry spaces.
+    /// Topics that carry spaces.
     pub(crate) spaces: Arc<SpaceTopics>,
 }
 
@@ -481,7 +481,7 @@ impl Queue {
         self.engine.send(command).map_err(|_| self.ended())
     }
 
-    /// Why nothing is taken any more.
+    /// Returns the error with which nothing is taken any more.
     pub(crate) fn ended(&self) -> Error {
         self.engine.failure().map_or(Error::Closed, Error::Corrupt)
     }

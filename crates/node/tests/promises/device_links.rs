@@ -142,7 +142,7 @@ async fn a_node_that_guesses_codes_is_not_noticed() {
     assert!(matches!(lost, Error::Closed), "{lost}");
 }
 
-/// What a link says when its own node is shut down.
+/// Returns the error of a link when its own node is shut down.
 async fn end_or_closed<T>(link: impl Future<Output = Result<T, Error>>, node: &Node) -> Error {
     let (ended, shut) = tokio::join!(timeout(PATIENCE, link), node.shutdown());
     shut.unwrap();

@@ -1,4 +1,4 @@
-//! What peers are told of a quota, and what waits for them (`docs/protocol/streams.md#21`).
+//! Reports of quotas to peers, and what waits for them (`docs/protocol/streams.md#21`).
 
 use std::path::Path;
 
@@ -220,8 +220,8 @@ async fn refused_operations_cross_once_until_the_quota_is_raised() {
     stored(&receipt, 1).await.unwrap();
 }
 
-/// What another author deletes makes room below the quota of the topic: the rest of a log is fetched in the
-/// running session.
+/// Checks that what another author deletes makes room below the quota of the topic: the rest of a
+/// log is fetched in the running session.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_log_goes_on_when_others_make_room() {
     let (network, topic, dir) = (network(), topic(), tempfile::tempdir().unwrap());

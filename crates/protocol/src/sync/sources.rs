@@ -52,7 +52,7 @@ pub(super) struct Table {
 /// A peer with a live session.
 #[derive(Debug, Default)]
 struct Peer {
-    /// Whether they know announcements.
+    /// Live sessions; `true` if they know announcements.
     sessions: Few<SessionId, bool>,
     /// Brought something invalid: what it brings and announces says nothing.
     invalid: bool,

@@ -1,4 +1,4 @@
-//! Who may do what (`docs/protocol/rpc.md#4`).
+//! Access rights of callers (`docs/protocol/rpc.md#4`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::invites::{Invite, Invites};
 use super::quota::{Client, Quotas};
 use crate::api::{Auth, Code, KeyProof, Need, RpcError, challenge_text};
 
-/// What a credential may do.
+/// Right of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Scope {
@@ -49,7 +49,7 @@ impl Scope {
     }
 }
 
-/// A set of scopes.
+/// Scopes of one credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(BTreeSet<Scope>);
 
@@ -77,7 +77,7 @@ impl Scopes {
         words.map(scope).collect::<Result<_, _>>().map(Scopes)
     }
 
-    /// Whether this one is among them.
+    /// Returns `true` if this one is among them.
     pub fn has(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
     }
@@ -143,7 +143,7 @@ impl Grant {
     }
 }
 
-/// What a key may do that the configuration does not name.
+/// Rights of a key that the configuration does not name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unknown {
@@ -152,10 +152,10 @@ pub enum Unknown {
     Closed,
     /// Scope `relay` and `read` in these topics.
     Open {
-        /// The topics.
+        /// Topics that the scopes cover.
         topics: BTreeSet<Topic>,
     },
-    /// What their invite grants (`access.invite`); nothing without an invite.
+    /// The rights that their invite grants (`access.invite`); nothing without an invite.
     Invite,
     /// The same as `Open` in every topic that they name in full. What the node does not keep yet it keeps from
     /// then on.
@@ -180,7 +180,7 @@ pub struct Access {
     pub metrics_open: bool,
 }
 
-/// Who speaks.
+/// Caller of a request.
 #[derive(Debug)]
 pub(crate) struct Who {
     /// Name of the credential.
@@ -191,7 +191,7 @@ pub(crate) struct Who {
     pub(crate) topics: Option<BTreeSet<Topic>>,
     /// It brings topics by naming them.
     pub(crate) rooms: Option<Rooms>,
-    /// What it has used of its quotas.
+    /// Use of its quotas.
     pub(crate) client: Arc<Client>,
 }
 
@@ -207,7 +207,7 @@ impl Who {
         }
     }
 
-    /// Whether it is for this topic.
+    /// Returns `true` if it is for this topic.
     pub(crate) fn may_see(&self, topic: &Topic) -> bool {
         let is_named = |rooms: &Rooms| rooms.named.lock().contains(topic);
         match &self.topics {
@@ -216,12 +216,12 @@ impl Who {
         }
     }
 
-    /// Whether it may be shown what the node opens in spaces.
+    /// Returns `true` if it may be shown what the node opens in spaces.
     pub(crate) fn opens_spaces(&self) -> bool {
         self.scopes.has(Scope::SpaceRead)
     }
 
-    /// Whether it may call a method that needs this.
+    /// Checks whether it may call a method that needs this.
     pub(crate) fn check(&self, need: Need) -> Result<(), RpcError> {
         let scopes: &[Scope] = match need {
             Need::Nothing | Need::Credential => &[],
@@ -452,7 +452,7 @@ impl Gate {
         Arc::clone(client.or_insert_with(|| Client::new(self.quotas)))
     }
 
-    /// Whether a request may name this host (DNS rebinding), and where it comes from.
+    /// Checks whether a request may name this host (DNS rebinding), and where it comes from.
     pub(crate) fn check_origin(&self, host: &str, origin: Option<&str>) -> Result<(), RpcError> {
         let access = self.access();
         if !is_own_host(host, &access.hosts) {

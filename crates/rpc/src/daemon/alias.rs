@@ -13,7 +13,7 @@ use crate::api::{Code, RpcError};
 /// File of the key in the directory.
 const KEY_FILE: &str = "alias.key";
 
-/// What an alias begins with.
+/// First character of an alias.
 const PREFIX: char = 't';
 
 /// Makes aliases of topics, and finds the topics of aliases.
@@ -74,7 +74,7 @@ impl Aliases {
         self.configured.lock().contains_key(&alias)
     }
 
-    /// Whether the topic is one that the node uses.
+    /// Returns `true` if the topic is one that the node uses.
     pub(crate) async fn knows(&self, node: &Node, topic: &Topic) -> Result<bool, RpcError> {
         let alias = self.of(topic);
         Ok(self.find(node, &alias).await?.is_some())
@@ -107,7 +107,7 @@ impl Aliases {
     }
 }
 
-/// Whether a text has the form of one.
+/// Returns `true` if a text has the form of one.
 pub(crate) fn is_alias(text: &str) -> bool {
     let digits = text.strip_prefix(PREFIX);
     digits.is_some_and(|digits| {

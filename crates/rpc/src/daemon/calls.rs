@@ -91,7 +91,7 @@ pub(crate) async fn access_revoke(
     Ok(Empty {})
 }
 
-/// What waits for the disk, off the threads of connections.
+/// Runs work that waits for the disk, off the threads of connections.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Of<T> + Send + 'static) -> Of<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| RpcError::new(Code::Internal, "the request failed unexpectedly"))?

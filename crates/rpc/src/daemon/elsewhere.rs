@@ -91,7 +91,7 @@ async fn is_stored(session: &Session, id: Hash) -> Of<bool> {
     Ok(trace.is_some_and(|trace| matches!(trace.state, p2panda::TraceState::Stored(_))))
 }
 
-/// What can be said of an operation without the store.
+/// Checks an operation without the store.
 fn check(topic: &Topic, header: &Header, body: Option<&[u8]>) -> Of<()> {
     let extensions = header.node_extensions();
     let extensions = extensions.map_err(|_| map::refused("invalid-extensions"))?;
@@ -143,7 +143,8 @@ async fn expected(
     Ok(Expected { seq, backlink })
 }
 
-/// Who is on this node hears it at once; other nodes get it inside a message of the node.
+/// Publishes an ephemeral message. Clients of this node hear it at once; other nodes get it inside
+/// a message of the node.
 pub(crate) async fn ephemeral(
     session: &Arc<Session>,
     who: Arc<Who>,

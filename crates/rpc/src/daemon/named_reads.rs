@@ -101,7 +101,7 @@ async fn open(
     Ok((consumer, after.or(position).unwrap_or_default()))
 }
 
-/// What `after` acknowledges.
+/// Returns what `after` acknowledges.
 fn handled(after: Option<&str>) -> Of<Option<u64>> {
     match after {
         None | Some("-1") => Ok(None),
@@ -134,7 +134,7 @@ fn unacked(error: &Error) -> RpcError {
     }
 }
 
-/// Whether a consumer can be read this way.
+/// Checks whether a consumer can be read this way.
 fn check(info: &ConsumerInfo, topic: Topic) -> Of<()> {
     let topics: Vec<Topic> = info.positions.iter().map(|place| place.topic).collect();
     let is_acked = matches!(info.acking, Acking::Explicit | Acking::Cumulative);
@@ -154,14 +154,14 @@ struct Read {
     topic: Topic,
     alias: String,
     consumer: Consumer,
-    /// What the client may say as `after`.
+    /// Number that the client may say next as `after`.
     next: u64,
-    /// Whether the client may be shown what the node opens in spaces.
+    /// `true` if the client may be shown what the node opens in spaces.
     opens_spaces: bool,
     _place: Option<OwnedSemaphorePermit>,
 }
 
-/// What a consumer gave.
+/// Deliveries of a consumer.
 struct Page {
     messages: Vec<Message>,
     /// Messages that were pruned before they were settled.
@@ -170,7 +170,7 @@ struct Page {
 }
 
 impl Read {
-    /// What is there, after waiting for the first message.
+    /// Returns what is there, after waiting for the first message.
     async fn page(mut self, limit: usize, wait: Duration) -> Of<Response> {
         let first = {
             let ended = self.service.ended();

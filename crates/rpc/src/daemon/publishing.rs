@@ -122,14 +122,15 @@ async fn in_order<T>(publish: impl Future<Output = T>, order: MutexGuard<'_, ()>
     }
 }
 
-/// Who may not read what members say publishes nothing to them (4.10).
+/// Returns the publisher of a topic. A caller that may not read what members say publishes nothing
+/// to them (4.10).
 async fn publisher(session: &Session, who: &Who, topic: &str) -> Of<Publisher> {
     let (topic, _) = session.service.opened_topic(who, topic).await?;
     let publisher = session.service.node.publisher(topic).await;
     publisher.map_err(|error| map::error(&error))
 }
 
-/// Whether what was waited for came in time.
+/// Waits, and returns `true` if the condition was met in time.
 async fn wait_for(receipt: &Receipt, wait: api::Wait) -> Of<bool> {
     let time = Duration::from_millis(wait.timeout_ms).min(RPC_RECEIPT_WAIT);
     let waiting = async {

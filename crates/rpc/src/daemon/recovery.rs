@@ -31,8 +31,8 @@ struct Open {
     export: RecoveryExport,
 }
 
-/// Whether the recovery file should be written again, as far as is known: a status does not wait until the
-/// node can store.
+/// Set if the recovery file should be written again, as far as is known: a status does not wait
+/// until the node can store.
 #[derive(Debug, Default)]
 pub(crate) struct Renewal(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! What all connections share.
+//! State that all connections share.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -192,7 +192,8 @@ impl Service {
         Ok((topic, alias))
     }
 
-    /// Whether somebody may be shown what the node opens in a topic, who may in spaces or may not.
+    /// Checks whether somebody may be shown what the node opens in a topic, who may in spaces or
+    /// may not.
     pub(crate) async fn may_open(&self, opens_spaces: bool, topic: Topic) -> Result<(), RpcError> {
         if opens_spaces {
             return Ok(());
@@ -208,8 +209,8 @@ impl Service {
         }
     }
 
-    /// Whether the node may publish for somebody in a topic what its members take for the node's own, if
-    /// the topic carries a space: it seals it (4.10).
+    /// Checks whether the node may publish for somebody in a topic what its members take for the
+    /// node's own, if the topic carries a space: it seals it (4.10).
     pub(crate) async fn may_seal(&self, who: &Who, topic: Topic) -> Result<(), RpcError> {
         let carries = self.node.spaces().carries(topic).await;
         match carries.map_err(|error| map::error(&error))? {
@@ -218,7 +219,7 @@ impl Service {
         }
     }
 
-    /// Whether the topic is kept.
+    /// Returns `true` if the topic is kept.
     pub(crate) async fn keeps(&self, topic: &Topic) -> Result<bool, RpcError> {
         if self.aliases.is_configured(topic) {
             return Ok(true);

@@ -20,14 +20,14 @@ use crate::api::{
     Note, NoteOut, RPC_VERSION, Reply, RequestId, RpcError, frame,
 };
 
-/// How a client came.
+/// Way in which a client came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Via {
     /// The Unix socket.
     Unix,
     /// A WebSocket, opened with this authority.
     WebSocket {
-        /// What its request named as host.
+        /// Host that its request named.
         authority: String,
     },
     /// One request over HTTP.
@@ -39,7 +39,7 @@ pub(crate) struct Session {
     pub(crate) service: Service,
     via: Via,
     who: Mutex<Option<Arc<Who>>>,
-    /// Where notifications go; none over HTTP.
+    /// Channel for notifications; none over HTTP.
     notes: Option<mpsc::Sender<String>>,
     subscriptions: Mutex<HashMap<u64, Arc<Subscription>>>,
     next: AtomicU64,
@@ -147,12 +147,13 @@ impl Session {
         super::dispatch::dispatch(self, incoming).await
     }
 
-    /// Whether a `hello` is being checked: what follows it is to be read later, to keep its order.
+    /// Returns `true` if a `hello` is being checked: what follows it is to be read later, to keep
+    /// its order.
     pub(crate) fn is_greeting(&self) -> bool {
         self.greeting.try_read().is_err()
     }
 
-    /// Who speaks, if that is known.
+    /// Returns the caller, if that is known.
     pub(crate) fn who(&self) -> Option<Arc<Who>> {
         self.who.lock().clone()
     }

@@ -35,7 +35,7 @@ fn no_space() -> RpcError {
         .hint("space.list has the spaces; space.join follows one")
 }
 
-/// What is shown of a space.
+/// Returns what is shown of a space.
 async fn view(session: &Session, space: &Space) -> Of<api::SpaceView> {
     let state = space.state().await.map_err(failed)?;
     Ok(map::space(

@@ -1,4 +1,5 @@
-//! What commands of the same machine need: topics of aliases, the node's own position, fetching, uploads.
+//! Needs of commands on the same machine: topics of aliases, the node's own position, fetching,
+//! uploads.
 
 use p2panda_core::limits::{RPC_UNSEEN_MAX, RPC_UPLOAD_BYTES_MAX};
 use p2panda_rpc::api::{self, Code, ConsumerSettings, Content, Empty, NewMessage, SubscribeParams};

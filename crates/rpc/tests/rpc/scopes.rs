@@ -1,4 +1,4 @@
-//! Which scope each method needs, from outside.
+//! Scopes that each method needs, from outside.
 
 use std::collections::BTreeMap;
 

@@ -48,7 +48,7 @@ pub fn config(dir: &Path) -> Config {
     config
 }
 
-/// What a test wants of the server next to its tokens.
+/// Settings of the server for a test, next to its tokens.
 #[derive(Debug, Default)]
 pub struct Wishes {
     /// Topics that are kept, in which keys that nobody names may read and relay.

@@ -70,7 +70,7 @@ impl Device {
         }
     }
 
-    /// What it sends now.
+    /// Returns the frames that it sends now.
     fn sent(&mut self, now: Duration) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(output) = self.link.poll(now, &mut self.rng) {
@@ -578,7 +578,8 @@ fn contents_that_break_the_rules_are_refused() {
     assert!(content(&|part| part.bytes.push(0)).is_err());
 }
 
-/// Who has the code can send anything: the link continues or ends, and never panics.
+/// Checks that anyone who has the code can send anything: the link continues or ends, and never
+/// panics.
 #[test]
 fn nothing_that_opens_makes_a_link_panic() {
     let mut rng = ChaCha20Rng::from_seed([60; 32]);

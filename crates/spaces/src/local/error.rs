@@ -9,7 +9,7 @@ use crate::receive::ProcessError;
 use crate::sealed::InviteError;
 use crate::{Role, SpaceId};
 
-/// Why an action of this node failed. If nothing was signed, nothing has changed.
+/// Reason why an action of this node failed. If nothing was signed, nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LocalError {
@@ -114,7 +114,7 @@ pub enum LocalError {
          members there"
     )]
     Ended {
-        /// How many it can still have.
+        /// Number of secrets that it can still have.
         left: usize,
     },
     /// The rules of groups refuse the operation that we signed.
@@ -123,7 +123,7 @@ pub enum LocalError {
 }
 
 impl LocalError {
-    /// Whether the action succeeds after [`Spaces::heal`](crate::Spaces::heal).
+    /// Returns `true` if the action succeeds after [`Spaces::heal`](crate::Spaces::heal).
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,

@@ -16,7 +16,7 @@ use crate::{Invalid, SpaceId};
 
 const VERSION: u64 = 2;
 
-/// What a new device receives about its person. Secret, because it names topics.
+/// Card about its person that a new device receives. Secret, because it names topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PersonCard {
     /// The group of the person's devices.
@@ -29,7 +29,7 @@ pub struct PersonCard {
     pub of_devices: Option<(Topic, SpaceId)>,
 }
 
-/// Why a card is refused. In the spaces nothing has changed.
+/// Reason why a card is refused. In the spaces nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CardError {

@@ -17,8 +17,8 @@ use crate::team::is_team;
 use crate::{Role, SpaceId};
 
 impl Spaces {
-    /// What makes a person a member with this role and all its devices, or takes it out; nothing if it is
-    /// so. What is about ourselves comes last.
+    /// Returns the actions that make a person a member with this role and all its devices, or
+    /// remove it; nothing if it is so. What is about ourselves comes last.
     pub(crate) fn person_actions(
         &self,
         group: &GroupId,
@@ -89,8 +89,8 @@ impl Spaces {
         Some(Role::from(entries.min().unwrap_or(of_group)))
     }
 
-    /// Whether a former device of a person has an entry that somebody gave it knowing that it is none
-    /// any more.
+    /// Returns `true` if a former device of a person has an entry that somebody gave it knowing
+    /// that it is none any more.
     pub(super) fn is_meant(
         &self,
         group: &GroupId,
@@ -104,8 +104,8 @@ impl Spaces {
         })
     }
 
-    /// Whether a device that our person revoked has an own entry in a space, such as that of an
-    /// owner, which we may remove. Until then it receives secrets.
+    /// Returns `true` if a device that our person revoked has an own entry in a space, such as
+    /// that of an owner, which we may remove. Until then it receives secrets.
     pub(crate) fn keeps_revoked(&self, space: &Space) -> bool {
         let Some(group) = space.founded.map(|founded| founded.group) else {
             return false;
@@ -131,14 +131,14 @@ impl Spaces {
         })
     }
 
-    /// Whether healing may update the entries of a person: an owner must remain.
+    /// Returns `true` if healing may update the entries of a person: an owner must remain.
     fn may_tend(&self, group: &GroupId, person: &GroupId) -> bool {
         let role = self.role_of_person(group, person);
         let actions = self.person_actions(group, person, role);
         self.leaves_an_owner(group, &actions).is_ok()
     }
 
-    /// Whether [`Spaces::tend_persons`] has something to do.
+    /// Returns `true` if [`Spaces::tend_persons`] has something to do.
     pub(crate) fn has_persons_to_tend(&self, space: &SpaceId) -> bool {
         !self.person_tasks(space).is_empty()
     }
@@ -163,7 +163,7 @@ impl Spaces {
         Ok(())
     }
 
-    /// Whether the space has an owner after these actions.
+    /// Checks that the space has an owner after these actions.
     pub(crate) fn leaves_an_owner(
         &self,
         group: &GroupId,
@@ -190,7 +190,8 @@ impl Spaces {
         }
     }
 
-    /// Whether the groups, as they are now, make this node a member that receives secrets.
+    /// Returns `true` if the groups, as they are now, make this node a member that receives
+    /// secrets.
     pub(crate) fn stays(&self, space: SpaceId) -> bool {
         let known = self.spaces.get(&space);
         let role = known.and_then(|known| self.wanted(known).get(&self.me).copied());

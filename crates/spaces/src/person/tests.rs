@@ -38,7 +38,7 @@ fn refusals(node: &Node) -> Vec<Refusal> {
     node.events.iter().filter_map(refusal).collect()
 }
 
-/// What changes members comes with a pointer, and with secrets.
+/// Checks that what changes members comes with a pointer, and with secrets.
 #[test]
 fn a_person_that_is_in_is_not_introduced_again() {
     let ([mut ada, mut ben], person) = world();

@@ -1,4 +1,4 @@
-//! Which spaces a person is in, and which of its devices are recovery keys, as its devices tell each other
+//! Spaces of a person, and its devices that are recovery keys, as its devices tell each other
 //! (`docs/protocol/spaces.md#18`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
@@ -114,12 +114,13 @@ impl Spaces {
         done.map(|()| self.events())
     }
 
-    /// Whether we may write in a space now without sealing to a former member.
+    /// Returns `true` if we may write in a space now without sealing to a former member.
     pub fn may_write(&self, space: &SpaceId) -> bool {
         self.writable(*space).is_ok()
     }
 
-    /// Whether, according to the messages of a space, a device of a person has a role in it.
+    /// Returns `true` if, according to the messages of a space, a device of a person has a role in
+    /// it.
     pub fn has_person(&self, space: &SpaceId, person: &GroupId) -> bool {
         let devices: BTreeSet<VerifyingKey> = self.devices(person).into_iter().collect();
         let roles = self.spaces.get(space).map(|known| &known.roles);

@@ -1,4 +1,4 @@
-//! Whether a key is a device of a person by its own word (`docs/protocol/spaces.md#18`).
+//! Check that a key is a device of a person by its own word (`docs/protocol/spaces.md#18`).
 
 use core::cell::OnceCell;
 
@@ -11,26 +11,26 @@ use crate::SpaceId;
 use crate::spaces::Spaces;
 use crate::team::is_team;
 
-/// Which keys are devices of a person, for what concerns the members of a group.
+/// Devices of a person, for what concerns the members of a group.
 pub(crate) struct Word<'s> {
     spaces: &'s Spaces,
     group: GroupId,
     person: GroupId,
     is_ours: bool,
-    /// Who signed an operation on the person's group.
+    /// Keys that signed an operation on the person's group.
     signed: BTreeSet<VerifyingKey>,
-    /// Who introduced itself.
+    /// Keys that introduced themselves.
     said: OnceCell<BTreeSet<VerifyingKey>>,
 }
 
 impl Word<'_> {
-    /// Whether a key is a device of the person: it says so itself, or a device of the person made it a direct
-    /// member. What our own person lists is for us to trust.
+    /// Returns `true` if a key is a device of the person: it says so itself, or a device of the
+    /// person made it a direct member. What our own person lists is for us to trust.
     pub(crate) fn counts(&self, key: &VerifyingKey) -> bool {
         self.is_ours || self.signed.contains(key) || self.said().contains(key) || self.is_given(key)
     }
 
-    /// Whether it is the person of this node.
+    /// Returns `true` if it is the person of this node.
     pub(crate) fn is_ours(&self) -> bool {
         self.is_ours
     }
@@ -57,8 +57,8 @@ impl Word<'_> {
 }
 
 impl Spaces {
-    /// Which keys are devices of a person, for what concerns the members of the group of a space, or of a
-    /// team.
+    /// Returns the devices of a person, for what concerns the members of the group of a space, or
+    /// of a team.
     pub(crate) fn word(&self, group: &GroupId, person: &GroupId) -> Word<'_> {
         let now = self.groups.now();
         let signed: BTreeSet<VerifyingKey> = now.authors(person).into_iter().collect();
@@ -119,7 +119,8 @@ impl Spaces {
         }
     }
 
-    /// Whether we are to say in a space of which person we are a device: nothing of ours says so there.
+    /// Returns `true` if we are to say in a space of which person we are a device: nothing of ours
+    /// says so there.
     pub fn is_silent(&self, space: &SpaceId, person: &GroupId) -> bool {
         let known = self.spaces.get(space);
         let known = known.filter(|known| known.native.is_some() && known.founded.is_some());
@@ -131,8 +132,8 @@ impl Spaces {
             && self.introduced(space).get(&self.me) != Some(person)
     }
 
-    /// Whether somebody is a member only because persons list its key, which it has not said itself: by
-    /// its own doing it has yet to come.
+    /// Returns `true` if somebody is a member only because persons list its key, which it has not
+    /// said itself: by its own doing it has yet to come.
     pub fn is_claimed(&self, space: &SpaceId, key: &VerifyingKey) -> bool {
         let Some(group) = self.group(space) else {
             return false;
@@ -165,8 +166,8 @@ impl Spaces {
     }
 }
 
-/// Whether one of these devices of a person made a key a direct member of a group, knowing that the person
-/// lists it.
+/// Returns `true` if one of these devices of a person made a key a direct member of a group,
+/// knowing that the person lists it.
 fn is_given(
     view: &View<'_>,
     (group, person): (&GroupId, &GroupId),

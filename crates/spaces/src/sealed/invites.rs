@@ -167,7 +167,7 @@ pub struct Offer {
 }
 
 impl Note {
-    /// Whether any member may state it, not only owners.
+    /// Returns `true` if any member may state it, not only owners.
     pub(crate) fn is_of_member(&self) -> bool {
         matches!(self, Note::Person(_) | Note::Leaves | Note::Team(..))
     }
@@ -266,13 +266,14 @@ fn read_told(r: &mut Reader<'_>) -> Result<(Topic, SpaceId), Invalid> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InviteState {
-    /// The offer.
+    /// Terms of the invite, as the owner stated them.
     pub offer: Offer,
     /// The owner that made it.
     pub by: VerifyingKey,
-    /// Whether an owner revoked it.
+    /// `true` if an owner revoked it.
     pub is_revoked: bool,
-    /// Who joined by it, with the ids of the messages that admitted them: the first ones stay.
+    /// Members that joined by it, with the ids of the messages that admitted them: the first ones
+    /// stay.
     pub admitted: Vec<(Hash, VerifyingKey)>,
 }
 
@@ -291,7 +292,7 @@ impl InviteState {
     }
 }
 
-/// Why a newcomer is not admitted by an invite.
+/// Reason why a newcomer is not admitted by an invite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InviteError {

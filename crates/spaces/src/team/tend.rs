@@ -1,4 +1,4 @@
-//! What managers of teams do about persons in them (`docs/protocol/spaces.md#19`).
+//! Actions of managers of teams for persons in them (`docs/protocol/spaces.md#19`).
 
 use p2panda_core::limits::PERSON_DEVICES_MAX;
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
@@ -15,8 +15,8 @@ use crate::spaces::Spaces;
 use crate::{Role, SpaceId};
 
 impl Spaces {
-    /// What an id names that may be that of a device, a person or a team: groups with a bound id, which nobody
-    /// can choose to be the key of a device; otherwise a device.
+    /// Returns what an id names that may be that of a device, a person or a team: groups with a
+    /// bound id, which nobody can choose to be the key of a device; otherwise a device.
     pub fn named(&self, id: &VerifyingKey) -> Member {
         let (group, now) = (GroupId::from(*id), self.groups.now());
         let is_known = is_team(&now, &group) || devices_of(&now, &group).is_some();
@@ -74,8 +74,8 @@ impl Spaces {
         Ok((teams, events))
     }
 
-    /// Whether a device of a person would put the person out of a team that we do not manage: it was removed
-    /// there.
+    /// Returns `true` if a device of a person would put the person out of a team that we do not
+    /// manage: it was removed there.
     pub(crate) fn puts_out_of_team(&self, person: &GroupId, device: &VerifyingKey) -> bool {
         let now = self.groups.now();
         let mut teams = now.groups_of(&Member::Group(*person)).into_iter();
@@ -84,14 +84,15 @@ impl Spaces {
         })
     }
 
-    /// Whether a person is to have other entries in a team, and somebody manages it afterwards.
+    /// Returns `true` if a person is to have other entries in a team, and somebody manages it
+    /// afterwards.
     fn devices_change(&self, team: &GroupId, person: &GroupId) -> bool {
         let role = self.role_of_person(team, person).unwrap_or(Role::Owner);
         let actions = self.person_actions(team, person, Some(role));
         !actions.is_empty() && self.leaves_an_owner(team, &actions).is_ok()
     }
 
-    /// Whether [`Spaces::tend_teams`] has something to do.
+    /// Returns `true` if [`Spaces::tend_teams`] has something to do.
     pub(crate) fn has_teams_to_tend(&self, space: &SpaceId) -> bool {
         !self.team_tasks(space).is_empty()
     }

@@ -131,7 +131,7 @@ fn each_change_that_makes_a_secret_is_foreseen() {
     }
 }
 
-/// Whether a deed uses what was drawn for healing.
+/// Returns `true` if a deed uses what was drawn for healing.
 fn uses(node: &mut Node, deed: impl FnOnce(&mut Node, Ahead)) -> bool {
     let ahead = draw(node, &Planned::Heal, 1).map(sealed).unwrap();
     deed(node, ahead);

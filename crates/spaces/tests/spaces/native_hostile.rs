@@ -1,4 +1,4 @@
-//! What a stranger takes from others and signs again (`docs/protocol/spaces.md#9`).
+//! Messages that a stranger takes from others and signs again (`docs/protocol/spaces.md#9`).
 
 use p2panda_spaces::{Event, LocalError, Log, Refusal, Role, Settings, Spaces};
 

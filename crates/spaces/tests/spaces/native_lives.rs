@@ -362,7 +362,7 @@ impl Life {
         self.check_reading(&last);
     }
 
-    /// Whether something of an honest member does not open.
+    /// Returns `true` if something of an honest member does not open.
     fn is_locked(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         let hostile = self.nodes[self.hostile].id;
@@ -425,7 +425,7 @@ fn number(name: &str, default: u64) -> u64 {
     set.unwrap_or(default)
 }
 
-/// How many lives are lived unless `LIVES` says otherwise.
+/// Number of lives unless `LIVES` says otherwise.
 const LIVES: u64 = 1_000;
 
 fn live(seed: u64, steps: u64) -> Life {

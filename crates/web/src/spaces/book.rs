@@ -21,7 +21,7 @@ const SPACES: u8 = 0;
 const OWN_KEYS: u8 = 1;
 const REGISTRY: u8 = 2;
 
-/// How bodies begin that say whose keys are which: a bundle alone, and with a request.
+/// First bytes of bodies that say whose keys are which: a bundle alone, and with a request.
 const BUNDLE: [u8; 3] = [0x83, 1, 0];
 const REQUEST: [u8; 3] = [0x84, 1, 3];
 
@@ -42,15 +42,15 @@ pub struct LoadError;
 /// Content whose verdict is another one now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// Whose.
+    /// Author of the content.
     pub author: VerifyingKey,
-    /// Which in its log.
+    /// Sequence number in its log.
     pub seq: u32,
-    /// Whether it is shown, or taken back.
+    /// `true` if it is shown, `false` if it is taken back.
     pub stands: bool,
 }
 
-/// What operations brought about.
+/// Events that operations brought about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
     /// In the order in which it is shown.
@@ -63,11 +63,11 @@ pub struct News {
     pub ejected: bool,
     /// Newcomers admitted by an invite.
     pub admitted: Vec<VerifyingKey>,
-    /// Who was not, and why.
+    /// Members that were not, and why.
     pub turned_away: Vec<(VerifyingKey, String)>,
 }
 
-/// What content says.
+/// Opened content.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened {
     /// It stands.
@@ -87,7 +87,7 @@ pub struct Book {
     pub(super) keys: OwnKeys,
     pub(super) registry: Registry,
     pub(super) rooms: BTreeMap<Topic, Room>,
-    /// What was handed out to be stored.
+    /// Rows that were handed out to be stored.
     stored: BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>,
 }
 
@@ -241,7 +241,7 @@ impl Book {
         }
     }
 
-    /// Whether the next operation of this log was processed.
+    /// Returns `true` if the next operation of this log was processed.
     fn process(
         &mut self,
         topic: &Topic,
@@ -452,14 +452,14 @@ impl Book {
         id.map_or_else(Vec::new, |id| self.spaces.members(&id))
     }
 
-    /// What we are in it.
+    /// Returns our role in it.
     pub fn role(&self, topic: &Topic) -> Option<Role> {
         let members = self.members(topic);
         let me = members.iter().find(|(member, _)| *member == self.me);
         me.map(|(_, role)| *role)
     }
 
-    /// How messages are sealed, once that is known.
+    /// Returns the encryption scheme, once that is known.
     pub fn scheme(&self, topic: &Topic) -> Option<&'static str> {
         match self.spaces.scheme(&self.id(topic)?)? {
             Scheme::Data => Some("data"),
@@ -468,13 +468,13 @@ impl Book {
         }
     }
 
-    /// Whether we asked to join, and no owner has answered.
+    /// Returns `true` if we asked to join, and no owner has answered.
     pub fn is_joining(&self, topic: &Topic) -> bool {
         let room = self.rooms.get(topic);
         room.is_some_and(|room| room.joining.is_some())
     }
 
-    /// Whether it demands what this version does not speak: nothing is processed then.
+    /// Returns `true` if it demands what this version does not speak: nothing is processed then.
     pub fn needs_newer(&self, topic: &Topic) -> bool {
         let room = self.rooms.get(topic);
         room.is_some_and(|room| room.needs_newer)
@@ -489,13 +489,13 @@ impl Book {
             .collect()
     }
 
-    /// Whether the page is in a space of the message scheme.
+    /// Returns `true` if the page is in a space of the message scheme.
     pub(super) fn has_message_scheme(&self) -> bool {
         let mut ids = self.spaces.ids();
         ids.any(|id| self.spaces.scheme(&id) == Some(Scheme::Message))
     }
 
-    /// What is to be done by ourselves in a topic, the most urgent first.
+    /// Returns our next tasks in a topic, the most urgent first.
     pub fn due(&mut self, topic: &Topic, now: u64) -> Vec<&'static str> {
         let mut due = Vec::new();
         let role = self.role(topic);
@@ -543,8 +543,9 @@ impl Book {
     }
 }
 
-/// Whether the pre-keys are to be renewed, or some are to be erased. `is_brief`: the page is in a space of
-/// the message scheme, for which those that opened first messages do not stay for long.
+/// Returns `true` if the pre-keys are to be renewed, or some are to be erased. `is_brief`: the
+/// page is in a space of the message scheme, for which those that opened first messages do not
+/// stay for long.
 pub(super) fn are_prekeys_due(keys: &OwnKeys, is_brief: bool, now: u64) -> bool {
     let later = now.saturating_add(PRE_KEY_RENEWED_S);
     let kept_s = PRE_KEY_USED_KEPT_S;

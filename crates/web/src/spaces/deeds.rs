@@ -1,4 +1,4 @@
-//! What we do in spaces.
+//! Our own actions in spaces.
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
@@ -15,16 +15,16 @@ use super::book::{Book, News, renew_prekeys};
 use super::pen::Pen;
 use super::room::{Joining, Operation, Room};
 
-/// What can be done in a topic.
+/// Action in a topic.
 #[derive(Clone, Debug)]
 pub enum Deed {
     /// Makes a space in it.
     Create {
-        /// What it is called; only members learn it.
+        /// Name of the space; only members learn it.
         name: Option<String>,
-        /// Whether newcomers read what was written before.
+        /// `true` if newcomers read what was written before.
         history: bool,
-        /// Who is in it from the beginning, apart from us. Their keys are known from other topics.
+        /// Members from the beginning, apart from us. Their keys are known from other topics.
         members: Vec<(VerifyingKey, Role)>,
     },
     /// Asks to join by an invite, once an owner can be reached.
@@ -53,7 +53,7 @@ pub enum Deed {
     Ask,
 }
 
-/// What a deed works with.
+/// Context of a deed.
 #[derive(Clone, Debug)]
 pub struct Act {
     /// Microseconds since 1970; the same when it is done once more.
@@ -62,11 +62,11 @@ pub struct Act {
     pub seed: [u8; 32],
     /// The last entry of our control log in the topic.
     pub head: Option<(u32, Hash)>,
-    /// What was asked for so far.
+    /// Signatures that were asked for so far.
     pub signatures: Vec<Signature>,
 }
 
-/// What became of a deed.
+/// Result of a deed.
 #[derive(Debug)]
 pub enum Acted {
     /// This is to be signed; then it is done once more. Nothing has changed.
@@ -75,16 +75,16 @@ pub enum Acted {
     Done {
         /// For our control log.
         operations: Vec<Operation>,
-        /// What it brought about.
+        /// Events that it brought about.
         news: News,
         /// With [`Deed::Offer`].
         invite: Option<Box<Invite>>,
-        /// Why it is not done, after what had to be done first.
+        /// Reason why it is not done, after what had to be done first.
         failed: Option<DeedError>,
     },
 }
 
-/// Why nothing resulted from it.
+/// Reason why nothing resulted from it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DeedError {
     /// The topic carries no space, or it is not known here yet.
@@ -99,7 +99,7 @@ pub enum DeedError {
     /// An operation cannot be made of it.
     #[error("{0}")]
     Operation(String),
-    /// What is stored is damaged.
+    /// The stored rows are damaged.
     #[error(transparent)]
     Load(#[from] super::LoadError),
 }
@@ -132,7 +132,7 @@ impl Book {
     /// Does something in a topic.
     ///
     /// # Errors
-    /// What is stored is damaged.
+    /// [`DeedError::Load`] if the stored rows are damaged.
     pub fn act(&mut self, topic: &Topic, deed: Deed, act: Act) -> Result<Acted, DeedError> {
         if let Err(error) = self.begin(topic, &deed) {
             return Ok(failed(error));

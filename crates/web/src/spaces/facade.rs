@@ -1,6 +1,6 @@
-//! What JavaScript calls of spaces. It numbers the pages that it runs in one thread: in a browser there is
-//! one. Times are in seconds since 1970, seeds have 32 random bytes. What is handed out is stored in one
-//! transaction, or everything is loaded again.
+//! API for JavaScript about spaces. It numbers the pages that it runs in one thread: in a browser
+//! there is one. Times are in seconds since 1970, seeds have 32 random bytes. What is handed out
+//! is stored in one transaction, or everything is loaded again.
 
 use p2panda_core::ordered::BTreeMap;
 use std::cell::RefCell;
@@ -57,28 +57,28 @@ export interface SpaceSealed { data: Uint8Array; lengths: Uint32Array; deps: { a
 
 #[wasm_bindgen]
 extern "C" {
-    /// Rows.
+    /// Rows to store, or stored rows.
     #[wasm_bindgen(typescript_type = "SpaceRow[]")]
     pub type JsRows;
-    /// Operations.
+    /// Operations of a space, as the page received them.
     #[wasm_bindgen(typescript_type = "SpaceOperation[]")]
     pub type JsOperations;
-    /// What operations brought about.
+    /// Effects of operations.
     #[wasm_bindgen(typescript_type = "SpaceEffects")]
     pub type JsEffects;
-    /// What is to be done.
+    /// Action to take.
     #[wasm_bindgen(typescript_type = "SpaceDeed")]
     pub type JsDeed;
-    /// What it works with.
+    /// Context of the action.
     #[wasm_bindgen(typescript_type = "SpaceAct")]
     pub type JsAct;
-    /// What became of it.
+    /// Result of the action.
     #[wasm_bindgen(typescript_type = "SpaceActed")]
     pub type JsActed;
     /// A space as it is.
     #[wasm_bindgen(typescript_type = "SpaceLook")]
     pub type JsLook;
-    /// What is to be published.
+    /// Message to publish.
     #[wasm_bindgen(typescript_type = "SpaceSealed")]
     pub type JsSealed;
     /// Data, or why there is none: `withdrawn`, `sealed` or `refused`.

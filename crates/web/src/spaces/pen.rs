@@ -1,5 +1,5 @@
-//! What we do ourselves is signed where the key is, which takes time: it is done with the signatures that
-//! are there, and once more with one more of them until none is missing.
+//! Signing of our own actions, which happens where the key is and takes time: an action is done
+//! with the signatures that are there, and once more with one more of them until none is missing.
 
 use bytes::Bytes;
 use p2panda_core::{Hash, Header, Signature, Topic, VerifyingKey};
@@ -13,7 +13,7 @@ pub(super) struct Pen<'p> {
     me: VerifyingKey,
     topic: Topic,
     pub room: &'p mut Room,
-    /// Where the log continues.
+    /// Head of the log.
     head: Option<(u32, Hash)>,
     /// Microseconds since 1970, of the next operation.
     timestamp: u64,

@@ -17,12 +17,12 @@ const NEXT: u8 = 6;
 const WAITING: u8 = 7;
 const PARKED: u8 = 8;
 
-/// Which of an author's two logs.
+/// Log of an author in a space; each has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Members and secrets.
     Control,
-    /// What the application says.
+    /// Content of the application.
     Content,
 }
 
@@ -93,20 +93,20 @@ impl Operation {
 #[derive(Clone, Debug)]
 pub(crate) struct Joining {
     pub invite: Invite,
-    /// Until when the keys are good under which we asked; 0: we have not asked.
+    /// Time until which the keys are valid under which we asked; 0: we have not asked.
     pub asked_until: u64,
 }
 
-/// What is known of a topic that carries a space.
+/// State of a topic that carries a space.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     pub id: Option<SpaceId>,
-    /// Until when the keys are good that we published there; 0: none are.
+    /// Time until which the keys are valid that we published there; 0: none are.
     pub keys_until: u64,
     pub joining: Option<Joining>,
     /// Requests to join: newcomers and their invites.
     pub requests: BTreeMap<VerifyingKey, VerifyingKey>,
-    /// Where processed control operations are.
+    /// Places of processed control operations.
     pub controls: BTreeMap<Hash, (VerifyingKey, u32)>,
     /// The sequence number after the last one that was processed.
     pub next: BTreeMap<(Kind, VerifyingKey), u32>,
@@ -128,7 +128,7 @@ fn key(kind: u8, topic: &Topic, rest: &[&[u8]]) -> Vec<u8> {
 }
 
 impl Room {
-    /// What is known is to be stored.
+    /// Notes that the state is to be stored.
     pub fn touch(&mut self, topic: &Topic) {
         let mut row = self.keys_until.to_be_bytes().to_vec();
         if let Some(id) = &self.id {

@@ -1,5 +1,5 @@
-//! What `panda node run` costs as a process: until it is ready, while nothing happens, and until it has ended
-//! with streams open. Linux tells; elsewhere nothing is measured.
+//! Cost of `panda node run` as a process: until it is ready, while nothing happens, and until it
+//! has ended with streams open. Measured on Linux only.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 /// Live streams when the node is asked to end.
 const STREAMS: usize = 100;
 
-/// For how long nothing happens.
+/// Length of the time in which nothing happens.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// Seconds without work after which a start is over.
@@ -32,7 +32,7 @@ const SETTLED: Duration = Duration::from_secs(20);
 /// Wake-ups of each thread.
 type Wakeups = BTreeMap<OsString, u64>;
 
-/// What was measured.
+/// Measurements of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// From the start of the process until it says that it is ready.
@@ -126,7 +126,7 @@ fn socket_of(line: &str) -> Option<String> {
     Some(line.get("socket")?.as_str()?.to_owned())
 }
 
-/// How often all threads of a process gave the processor away and were woken again.
+/// Counts how often all threads of a process gave the processor away and were woken again.
 fn wakeups(process: u32) -> Wakeups {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else {
         return Wakeups::new();
