@@ -15,8 +15,8 @@ use crate::contexts::{Context, Contexts, is_node};
 use crate::failure::Failure;
 use crate::output::note;
 
-/// How long a node may take to say who it is. Longer than service managers wait until they start a
-/// node again: a connection to their socket waits for it.
+/// Time that a node has to answer with its identity. Longer than service managers wait until they
+/// start a node again: a connection to their socket waits for it.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
 
 /// Variable with the token for a node that is reached by a URL.
@@ -49,7 +49,8 @@ impl Remote {
         }
     }
 
-    /// Whether commands go to a node that `--node` or a context names, and not to that of the home.
+    /// Returns `true` if commands go to a node that `--node` or a context names, and not to that
+    /// of the home.
     pub fn is_named(args: &NodeArgs) -> Result<bool, Failure> {
         Ok(Remote::named(args)?.is_some())
     }
@@ -179,7 +180,7 @@ impl Remote {
         Ok(())
     }
 
-    /// Where it answers.
+    /// Returns the address at which it answers.
     pub fn at(&self) -> &str {
         &self.at
     }
@@ -188,7 +189,7 @@ impl Remote {
         &self.client
     }
 
-    /// Whether it was opened by the Unix socket.
+    /// Returns `true` if the connection is over the Unix socket.
     pub fn is_local(&self) -> bool {
         self.is_local
     }

@@ -195,7 +195,7 @@ async fn join_followed(node: Weak<Inner>, mut follow: mpsc::UnboundedReceiver<To
     }
 }
 
-/// What the names of temporary directories begin with.
+/// Prefix of the names of temporary directories.
 const TEMPORARY_PREFIX: &str = "p2panda-";
 
 /// Marks an open temporary directory, and removes those that killed processes left.
@@ -313,8 +313,9 @@ impl Node {
         &self.0.dir
     }
 
-    /// Whether only this user may read and change the data directory; `true` where files have no mode
-    /// bits. The files of the node are private either way (`docs/protocol/streams.md#1`).
+    /// Returns `true` if only this user may read and change the data directory; `true` where files
+    /// have no mode bits. The files of the node are private either way
+    /// (`docs/protocol/streams.md#1`).
     pub fn data_dir_is_private(&self) -> bool {
         !p2panda_store::others_may_enter(&self.0.dir)
     }
@@ -492,8 +493,8 @@ impl Node {
         Ok(all)
     }
 
-    /// What happens on this node. A listener that falls behind loses the oldest events and is told
-    /// how many; messages are never among them.
+    /// Returns the events on this node. A listener that falls behind loses the oldest events and
+    /// is told how many; messages are never among them.
     pub fn events(&self) -> Events {
         Events::new(
             self.0.events.listen(),
@@ -544,8 +545,9 @@ impl Node {
         peers::Network::new(self.0.net.clone())
     }
 
-    /// Where an operation is on this node, from whom it came, what it waits for, who has it; `None`: it
-    /// is not known here (`docs/guide/observe.md`). Looks at the headers of up to 100 000 operations.
+    /// Looks up an operation on this node: where it is, from whom it came, what it waits for, who
+    /// has it; `None`: it is not known here (`docs/guide/observe.md`). Looks at the headers of up
+    /// to 100 000 operations.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
@@ -553,8 +555,8 @@ impl Node {
         crate::trace::trace(self, id).await
     }
 
-    /// Whether the node can store: it can, it waits until it can again, or it has stopped
-    /// (`docs/protocol/streams.md#18`). Each change is an event.
+    /// Returns the ability of the node to store: it can, it waits until it can again, or it has
+    /// stopped (`docs/protocol/streams.md#18`). Each change is an event.
     pub fn health(&self) -> Health {
         self.0.health.borrow().clone()
     }
@@ -596,17 +598,17 @@ impl Node {
         }
     }
 
-    /// Whether [`Node::shutdown`] was called, or the node has stopped by itself.
+    /// Returns `true` if [`Node::shutdown`] was called, or the node has stopped by itself.
     pub fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::SeqCst) || self.has_stopped()
     }
 
-    /// Whether it has stopped by itself.
+    /// Returns `true` if it has stopped by itself.
     pub(crate) fn has_stopped(&self) -> bool {
         matches!(&*self.0.health.borrow(), Health::Stopped { .. })
     }
 
-    /// Why nothing comes any more, if that is so for all topics.
+    /// Returns why nothing comes any more, if that is so for all topics.
     pub(crate) fn ended(&self) -> Option<Ended> {
         if let Health::Stopped { error } = &*self.0.health.borrow() {
             return Some(Ended::Failed(Arc::clone(error)));

@@ -27,14 +27,14 @@ use crate::sealed::{Forge, Note};
 use crate::spaces::Spaces;
 use crate::{Role, SpaceId};
 
-/// How the nonce of a team ends.
+/// End of the nonce of a team.
 const MARK: &[u8; 8] = b"teams v1";
 
 /// A team as a node knows it. Given by [`Spaces::team`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Team {
-    /// Its group.
+    /// Id of the team, which is that of its group.
     pub id: GroupId,
     /// Its direct members with their roles in it, sorted: devices, persons and other teams. The devices of
     /// a person that manages it are listed too.
@@ -47,17 +47,17 @@ pub struct Team {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TeamMember {
-    /// Its group.
+    /// Id of the team, which is that of its group.
     pub id: GroupId,
-    /// What it is called in the space.
+    /// Name of the team in the space.
     pub name: Option<String>,
     /// Its role in the space.
     pub role: Role,
-    /// Who is in it, as the space knows it, with the roles that they have by it; sorted.
+    /// Members of the team, as the space knows it, with the roles that they have by it; sorted.
     pub devices: Vec<(VerifyingKey, Role)>,
 }
 
-/// Whether a group is a team, by the create that counts at this point.
+/// Returns `true` if a group is a team, by the create that counts at this point.
 pub(crate) fn is_team(view: &View<'_>, group: &GroupId) -> bool {
     view.nonce(group).is_some_and(|nonce| nonce.ends_with(MARK))
 }
@@ -99,12 +99,12 @@ impl Spaces {
         })
     }
 
-    /// Whether we may change a team.
+    /// Returns `true` if we may change a team.
     pub fn manages(&self, team: &GroupId) -> bool {
         self.direct_role(team) == Some(Role::Owner)
     }
 
-    /// What a key names in a team: its person if that is listed, else the device.
+    /// Returns what a key names in a team: its person if that is listed, else the device.
     pub fn member_of_team(&self, team: &GroupId, key: &VerifyingKey) -> Member {
         let now = self.groups.now();
         let mut direct = now.direct_members(team).into_iter();
@@ -163,7 +163,7 @@ impl Spaces {
         Ok(())
     }
 
-    /// What gives a member of a team a role, or takes it out; nothing if it is so.
+    /// Returns the actions that give a member of a team a role, or remove it; nothing if it is so.
     fn member_actions(&self, team: &GroupId, member: &Member, role: Option<Role>) -> Vec<Action> {
         let now = self.groups.now();
         if let Member::Group(person) = member
@@ -185,7 +185,7 @@ impl Spaces {
         vec![action]
     }
 
-    /// Whether somebody can be a member of a team with this role, as far as limits go.
+    /// Checks whether somebody can be a member of a team with this role, as far as limits go.
     fn fits_team(&self, team: &GroupId, member: &Member, role: Role) -> Result<(), LocalError> {
         let now = self.groups.now();
         if let Member::Group(group) = member {
@@ -248,7 +248,7 @@ impl Spaces {
         }
     }
 
-    /// How many operations on a team, and on the groups in it, a space has not carried.
+    /// Counts the operations on a team, and on the groups in it, that a space has not carried.
     fn unheard(&self, space: SpaceId, team: &GroupId) -> Result<usize, LocalError> {
         let nested = self.groups.now().nested_groups(team).into_iter();
         let groups: BTreeSet<GroupId> = nested.map(|(group, _)| group).chain([*team]).collect();
@@ -317,7 +317,7 @@ impl Spaces {
         self.ids().filter(contains).collect()
     }
 
-    /// Whether a team is in a space, as its messages make it.
+    /// Returns `true` if a team is in a space, as its messages make it.
     pub fn has_team(&self, space: &SpaceId, team: &GroupId) -> bool {
         let known = self.spaces.get(space);
         let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
@@ -329,8 +329,8 @@ impl Spaces {
         })
     }
 
-    /// Whether a space of which we are a reader at least has not heard of the last changes of a team in it, or
-    /// not of a name that we give it.
+    /// Returns `true` if a space of which we are a reader at least has not heard of the last
+    /// changes of a team in it, or not of a name that we give it.
     pub fn lacks_team(&self, space: &SpaceId, team: &GroupId, name: Option<&str>) -> bool {
         let role = self.role(space, &self.me);
         if !role.is_some_and(Role::has_secrets) || !self.has_team(space, team) {
@@ -355,8 +355,8 @@ impl Spaces {
         self.has_secrets(*space) && self.team_name(space, team).is_none() && manages() == Some(true)
     }
 
-    /// What a team is called in a space: of the names that count and that no later one replaces, that of
-    /// the smallest message id.
+    /// Returns the name of a team in a space: of the names that count and that no later one
+    /// replaces, that of the smallest message id.
     pub fn team_name(&self, space: &SpaceId, team: &GroupId) -> Option<String> {
         self.team_names(space).remove(team)
     }
@@ -453,8 +453,8 @@ fn roles<T>(members: Vec<(T, Access)>) -> Vec<(T, Role)> {
         .collect()
 }
 
-/// How many teams are on the longest path from a team down, itself included; no more than one beyond the
-/// limit.
+/// Returns the number of teams on the longest path from a team down, itself included; no more than
+/// one beyond the limit.
 fn below(view: &View<'_>, team: &GroupId) -> usize {
     let nested = |team: &GroupId| {
         let direct = view.direct_members(team).into_iter();

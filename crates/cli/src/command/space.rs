@@ -25,7 +25,7 @@ use crate::output::{self, Written, note, visible};
 use crate::remote::Remote;
 use crate::settings::{Resolved, Settings as Configured};
 
-/// How often to look whether something has happened.
+/// Polling interval while waiting for a change.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Does one thing with the spaces of the node that runs, or of the home directory.
@@ -153,7 +153,7 @@ struct PublishedLine {
     sent: bool,
 }
 
-/// Who publishes into a space.
+/// Sender of what is published into a space.
 enum Publishing {
     Own(Box<Publisher>),
     Running(Remote, Topic),
@@ -235,7 +235,7 @@ async fn publish(
     Ok(outcome)
 }
 
-/// What was done, and how it is said.
+/// Result of a change, and how it is printed.
 struct Changed {
     topic: Topic,
     line: ChangedLine,

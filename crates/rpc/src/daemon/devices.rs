@@ -31,13 +31,13 @@ pub(crate) struct Links(Mutex<BTreeMap<String, Link>>);
 /// One link, which runs in its own task.
 #[derive(Clone, Debug)]
 struct Link {
-    /// Whether this node shows the code, so that a person confirms here.
+    /// `true` if this node shows the code, so that a person confirms here.
     offers: bool,
     orders: mpsc::Sender<Order>,
     at: watch::Receiver<api::DeviceWaitResult>,
 }
 
-/// What a person decided.
+/// Decision of a person.
 #[derive(Debug)]
 enum Order {
     Confirm(String),

@@ -248,7 +248,7 @@ pub(crate) async fn fetch(
     Ok(api::FetchResult { messages, pruned })
 }
 
-/// How deliveries are shown.
+/// Form in which deliveries are shown.
 #[derive(Clone, Copy)]
 struct Views {
     header: bool,
@@ -454,7 +454,7 @@ pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> O
     })
 }
 
-/// What happens in one space.
+/// Sends the events of one space.
 pub(crate) async fn space_events(
     session: &Arc<Session>,
     who: Arc<Who>,
@@ -528,7 +528,7 @@ struct Sender {
     notes: mpsc::Sender<String>,
     credit: Arc<Credit>,
     header: bool,
-    /// Whether the client may be shown what the node opens in spaces.
+    /// `true` if the client may be shown what the node opens in spaces.
     opens_spaces: bool,
 }
 
@@ -570,7 +570,7 @@ impl Sender {
         }
     }
 
-    /// What a consumer delivers.
+    /// Sends what a consumer delivers.
     async fn deliver(
         self,
         subscription: u64,

@@ -25,7 +25,7 @@ use crate::api::{Code, Message, Need, RpcError};
 
 const PLAIN_START: &str = "without a consumer, `after` says where to begin";
 
-/// What a read may say.
+/// Query of a read.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadQuery {
@@ -165,7 +165,7 @@ fn no_offset() -> RpcError {
         .hint("send -1, now, or what Stream-Next-Offset said")
 }
 
-/// What is there, as one array.
+/// Returns what is there, as one array.
 async fn page(
     service: &Service,
     topic: Topic,
@@ -181,7 +181,7 @@ async fn page(
     answered(&page, next, up_to_date, HeaderMap::new())
 }
 
-/// Whether nothing lies behind an offset.
+/// Returns `true` if nothing lies behind an offset.
 pub(super) async fn is_last(
     service: &Service,
     topic: Topic,
@@ -213,7 +213,7 @@ pub(super) fn answered(
     Ok((headers, kind, body).into_response())
 }
 
-/// What a stream of events has before it.
+/// Position of a stream of events.
 struct Place {
     service: Service,
     topic: Topic,
@@ -225,7 +225,7 @@ struct Place {
     /// Up to where content was deleted because of its age when this was last asked.
     aged: u64,
     is_over: bool,
-    /// Whether the client may be shown what the node opens in spaces.
+    /// `true` if the client may be shown what the node opens in spaces.
     opens_spaces: bool,
     _place: OwnedSemaphorePermit,
 }
