@@ -161,7 +161,11 @@ fn invalid_space_commands_fail_in_one_line() {
             2,
             "courier, reader, editor or owner",
         ),
-        (&["space", "remove", &space, "abc"], 2, "expected"),
+        (
+            &["space", "remove", &space, "abc"],
+            2,
+            "64 hexadecimal digits",
+        ),
         (
             &["space", "invite", &space, "--uses", "none"],
             2,
