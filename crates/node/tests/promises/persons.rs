@@ -3,7 +3,7 @@
 use p2panda::{Event, Node, Pending, Role, Space, SpaceNews};
 
 use crate::nodes::{introduce, network, temporary, until};
-use crate::spaces::{has_members, said, space_of};
+use crate::spaces::{cannot_open, has_members, is_out, said, space_of};
 
 /// The second node becomes a device of the person of the first.
 pub async fn link(old: &Node, new: &Node) {
@@ -63,13 +63,10 @@ async fn two_devices_read_the_same_and_a_revoked_one_nothing_later() {
     b.person().revoke_device(b2.id()).await.unwrap();
     has_followed(&b).await;
     has_members(&spaces[0], 2).await;
-    tx.publish("after it was lost").await.unwrap();
+    let receipt = tx.publish("after it was lost").await.unwrap();
     assert_eq!(said(&mut rx).await.text().unwrap(), "after it was lost");
-    let topic = b2.topic(second.topic());
-    until("what is sealed has come", || async {
-        topic.status().await.unwrap().sealed == 1
-    })
-    .await;
+    cannot_open(&b2, receipt.id()).await;
+    is_out(&second, &b2).await;
     let refused = second.publisher().await.unwrap().publish("still me").await;
     assert!(refused.is_err());
 }

@@ -9,7 +9,7 @@ use p2panda::{
 
 use crate::nodes::{at, introduce, network, temporary, until};
 use crate::persons::{has_followed, link};
-use crate::spaces::{has_members, said, space_of};
+use crate::spaces::{cannot_open, has_members, said, space_of};
 
 fn passphrase() -> Passphrase {
     Passphrase::new("correct horse").unwrap()
@@ -144,7 +144,7 @@ async fn a_new_file_takes_the_place_of_the_old_one() {
     a.recovery().export(&first, &passphrase()).await.unwrap();
     a.recovery().export(&second, &passphrase()).await.unwrap();
     assert_eq!(a.person().devices().await.unwrap().len(), 2);
-    space.publish("after the second").await.unwrap();
+    let receipt = space.publish("after the second").await.unwrap();
     for (node, file) in [(&thief, &first), (&new, &second)] {
         introduce(node, &a);
         let file = RecoveryFile::open(file, &passphrase()).unwrap();
@@ -157,11 +157,7 @@ async fn a_new_file_takes_the_place_of_the_old_one() {
         new.person().pending().await.unwrap().is_empty()
     })
     .await;
-    let topic = thief.topic(space.topic());
-    until("what is sealed has come", || async {
-        topic.status().await.unwrap().sealed == 1
-    })
-    .await;
+    cannot_open(&thief, receipt.id()).await;
     assert!(!thief.person().pending().await.unwrap().is_empty());
 }
 

@@ -4,7 +4,7 @@ use p2panda::{Error, Node, Role, Space, SpaceError};
 
 use crate::nodes::{at, introduce, network, temporary, until};
 use crate::persons::{has_followed, link};
-use crate::spaces::{has_members, said};
+use crate::spaces::{cannot_open, has_members, is_out, said};
 
 async fn follows(node: &Node, owner: &Node, space: &Space) -> Space {
     introduce(node, owner);
@@ -77,13 +77,10 @@ async fn a_change_of_a_team_reaches_each_space_it_is_in() {
         }
         let (_tx, mut rx) = space[3].stream().await.unwrap();
         let tx = space[0].publisher().await.unwrap();
-        tx.publish("without c").await.unwrap();
+        let receipt = tx.publish("without c").await.unwrap();
         assert_eq!(said(&mut rx).await.text().unwrap(), "without c");
-        let topic = c.topic(space[0].topic());
-        until("what is sealed has come", || async {
-            topic.status().await.unwrap().sealed == 1
-        })
-        .await;
+        cannot_open(&c, receipt.id()).await;
+        is_out(&space[2], &c).await;
         let refused = space[2].publisher().await.unwrap().publish("me too").await;
         assert!(refused.is_err());
     }
