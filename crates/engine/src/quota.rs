@@ -61,7 +61,7 @@ pub(crate) fn appended(
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let made_room = turn.batch.aged || !turn.batch.prunes.is_empty();
     let changed = take_new(turn)?;
-    if !changed && !(made_room && turn.state.limits.quotas.is_any()) {
+    if !(changed || made_room && turn.state.limits.quotas.is_any()) {
         return Ok(());
     }
     turn.batch.kept = Kept::default();

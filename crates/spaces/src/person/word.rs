@@ -49,10 +49,10 @@ impl Word<'_> {
         let now = self.spaces.groups.now();
         let spaces = self.spaces.spaces_about(&self.group);
         is_given(&now, (&self.group, &self.person), &by, key)
-            && !self
+            && self
                 .spaces
                 .said_in(key, &spaces)
-                .is_some_and(|other| other != self.person)
+                .is_none_or(|other| other == self.person)
     }
 }
 
