@@ -90,8 +90,9 @@ pub(crate) fn fill_stored(
     if turn.state.spaces.waits(&topic.topic, &header.label()) == Some(Awaited::Body) {
         turn.topic(topic).waiting.recheck.push(header.label());
     }
+    let is_outside = turn.state.spaces.is_outside(&topic.topic, extensions.name);
     // One that still waits for its order gets its offset when it has waited.
-    if log.ordered_seq.is_some_and(|ordered| seq <= ordered) {
+    if !is_outside && log.ordered_seq.is_some_and(|ordered| seq <= ordered) {
         let stored = Stored {
             arrival,
             extensions,

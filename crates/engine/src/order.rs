@@ -173,6 +173,11 @@ fn advance(
                 false => return Ok(()),
             }
         }
+        if turn.state.spaces.is_outside(&log.topic.topic, name) {
+            pass_outside(turn, worklist, log, (&front, operation.location))?;
+            has_passed = true;
+            continue;
+        }
         let missing = missing(turn, log, &operation.location)?;
         if let Some(first) = missing.first()
             && waits(turn, worklist, log, front.seq, first)?
@@ -222,6 +227,25 @@ fn advance_in_space(
         missing: Vec::new(),
     });
     Ok(true)
+}
+
+/// Lets an operation pass that is in the topic of a space, in a log that carries none: it waits for
+/// nothing, and nobody is shown it.
+fn pass_outside(
+    turn: &mut Turn<'_>,
+    worklist: &mut Worklist,
+    log: &LogRef,
+    (front, location): (&Front, Location),
+) -> Result<(), StoreError> {
+    permit::refuse_outside(turn, &log.topic, front.log, front.seq)?;
+    pass(turn, worklist, log, front.seq)?;
+    turn.batch.ordered.push(Ordered {
+        topic: log.topic.topic,
+        location,
+        ready: None,
+        missing: Vec::new(),
+    });
+    Ok(())
 }
 
 /// The operation of a log at `seq` cannot be read: nothing of the log continues.

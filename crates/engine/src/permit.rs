@@ -489,6 +489,19 @@ fn arrival_of(turn: &Turn<'_>, location: &Location) -> u64 {
     }
 }
 
+/// An operation in the topic of a space, in a log that carries none, is a rejected row.
+pub(crate) fn refuse_outside(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    log: LogKey,
+    seq: u32,
+) -> Result<(), StoreError> {
+    match turn.stored_header(log, seq)? {
+        Some(header) => refuse(turn, topic, &header, RejectReason::NoSpaceMessage),
+        None => Ok(()),
+    }
+}
+
 fn refuse(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
@@ -511,7 +524,12 @@ pub(crate) fn follow(
         return Ok(false);
     }
     glance_at_stored(turn, &topic)?;
-    for name in turn.state.spaces.names() {
+    let names = turn.state.spaces.names();
+    for log in turn.tx.logs_not_named(topic.key, names)? {
+        turn.tx.leave_feed(log)?;
+        turn.batch.change(topic.topic).rewritten = true;
+    }
+    for name in names {
         for label in turn.tx.logs_named(topic.key, &name)? {
             let Some(log) = turn.log_mut(&topic, &label)? else {
                 continue;

@@ -142,6 +142,11 @@ impl Spaces {
         }
     }
 
+    /// Returns `true` if a topic carries a space, and this log of it is none of the two that do.
+    pub fn is_outside(&self, topic: &Topic, name: Option<LogName>) -> bool {
+        self.is_space(topic) && self.kind(topic, name).is_none()
+    }
+
     pub fn is_space(&self, topic: &Topic) -> bool {
         self.topics.contains_key(topic)
     }

@@ -467,6 +467,26 @@ fn what_is_not_permitted_is_a_row_with_a_reason() {
 }
 
 #[test]
+fn other_logs_of_the_topic_are_rows_with_a_reason() {
+    let (mut node, mut logs) = (Node::new(), Logs::default());
+    let secret = logs.next((1, CONTROL), "secret 1", &[]);
+    let said = logs.next((1, CONTENT), "1 said", &[&secret]);
+    let outside = logs.next((2, "other"), "in clear", &[]);
+    let late = logs.next((2, "other"), "its body comes later", &[]);
+    let withheld = Operation {
+        header: late.header.clone(),
+        body: None,
+    };
+    node.take(&[&secret, &said, &outside, &withheld]);
+    node.take(&[&late]);
+    assert_eq!(node.shown(), ["said"]);
+    assert_eq!(node.status().rejected, [(RejectReason::NoSpaceMessage, 2)]);
+    assert_eq!(node.status().waiting, 0);
+    assert_eq!(node.status().totals.operations, 4, "all is kept");
+    assert_eq!(node.reopen().shown(), ["said"]);
+}
+
+#[test]
 fn a_control_log_is_not_pruned_and_a_content_log_is() {
     let (mut node, mut logs) = (Node::new(), Logs::default());
     let first = logs.next((1, CONTROL), "secret 1", &[]);
@@ -522,8 +542,9 @@ fn a_topic_that_turns_out_to_be_a_space_is_judged_again() {
     let mut logs = Logs::default();
     let secret = logs.next((1, CONTROL), "secret 1", &[]);
     let said = logs.next((1, CONTENT), "1 a", &[&secret]);
-    node.take(&[&said, &secret]);
-    assert_eq!(node.feed().len(), 2, "a courier shows what it keeps");
+    let outside = logs.next((2, "other"), "in clear", &[]);
+    node.take(&[&said, &secret, &outside]);
+    assert_eq!(node.feed().len(), 3, "a courier shows what it keeps");
     node.follow();
     assert_eq!(node.shown(), ["a"]);
     let node = node.reopen();

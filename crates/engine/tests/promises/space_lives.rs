@@ -6,11 +6,13 @@ use std::process::{Command as Process, Stdio};
 
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Dependency, Draft, LogName, NodeExtensions, Operation, SigningKey, Timestamp, VerifyingKey,
+    Dependency, Draft, Hash, LogName, NodeExtensions, Operation, SigningKey, Timestamp,
+    VerifyingKey,
 };
 use p2panda_engine::{
     Command, EngineEvent, Incoming, PublishError, Role, Source, SpaceChange, SpaceNews,
 };
+use p2panda_store::{RejectReason, TopicStatus};
 
 use crate::spaces::{Peer, SECOND_US, TOPIC, change, create, exchange};
 
@@ -298,6 +300,48 @@ fn hostile(member: &Peer, log: &str) -> Hostile {
         name,
         head: last.map(|last| Head::of(&last.header)),
     }
+}
+
+fn status(peer: &Peer) -> TopicStatus {
+    let reader = peer.engine.as_ref().unwrap().readers().open().unwrap();
+    reader.status(&TOPIC).unwrap()
+}
+
+/// A topic has more logs than the two that carry its space. Anyone who knows it can write there.
+#[test]
+fn what_is_said_outside_of_a_space_is_shown_to_nobody() {
+    let [mut a, mut b, c] = owners();
+    a.publish("for members").unwrap();
+    // By a member in a log of another name, after something that nobody has.
+    let lost = Dependency {
+        author: c.id(),
+        log: None,
+        seq: 9,
+        id: Hash::digest(b"lost"),
+    };
+    a.takes(vec![hostile(&c, "other").signs(b"in clear", vec![lost])]);
+    // By somebody who only knows the topic, in its first log.
+    let mut stranger = Peer::new(9);
+    stranger.publish("in clear").unwrap();
+    a.hear(&stranger);
+    b.hear(&a);
+    for peer in [&mut a, &mut b] {
+        assert_eq!(peer.shown(), ["for members"]);
+        let status = status(peer);
+        let outside = (RejectReason::NoSpaceMessage, 2);
+        assert!(status.rejected.contains(&outside), "{status:?}");
+        assert_eq!(status.waiting, 0);
+        let mut authors = peer.operations().into_iter().map(|op| op.header.author());
+        assert!(authors.any(|author| author == stranger.id()), "it is kept");
+        peer.crash();
+        assert_eq!(peer.shown(), ["for members"]);
+    }
+    // It can still be told of the space, and what it said stays outside.
+    stranger.follow();
+    a.hear(&stranger);
+    a.change(SpaceChange::Add(stranger.id(), Role::Editor));
+    exchange(&mut [&mut a, &mut b, &mut stranger]);
+    assert_eq!(stranger.shown(), ["for members"]);
 }
 
 #[test]

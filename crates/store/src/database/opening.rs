@@ -167,7 +167,21 @@ impl Tx<'_> {
         self.rows(sql, of, |row| verifying_key(row, 0))
     }
 
-    /// The operations of a log leave the feed, to pass the stages again.
+    /// The logs of a topic that have none of these names.
+    pub fn logs_not_named(
+        &self,
+        topic: TopicKey,
+        [one, other]: [LogName; 2],
+    ) -> Result<Vec<LogKey>, StoreError> {
+        let sql = "SELECT l.id FROM log l LEFT JOIN named_log n ON n.label = l.author
+            WHERE l.topic = ?1 AND (n.name IS NULL OR n.name NOT IN (?2, ?3)) ORDER BY l.id";
+        let (one, other) = (one.as_bytes().as_slice(), other.as_bytes().as_slice());
+        self.rows(sql, params![topic.0, one, other], |row| {
+            Ok(LogKey(row.get(0)?))
+        })
+    }
+
+    /// The operations of a log leave the feed. They pass the stages again if the log is looked at.
     pub fn leave_feed(&mut self, log: LogKey) -> Result<(), StoreError> {
         let sql = "UPDATE operation SET offset = NULL, content = NULL, opened = NULL
             WHERE log = ?1";
