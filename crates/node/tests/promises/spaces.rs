@@ -155,6 +155,18 @@ async fn a_node_without_keys_forwards_byte_for_byte_and_shows_nothing() {
     // A reader reads, and does not write.
     let error = joining.publisher().await.unwrap().publish("no").await;
     assert!(error.is_err());
+    // Nor does the courier: what it publishes in the topic is kept by all, and shown to no member.
+    let publisher = courier.publisher(topic).await.unwrap();
+    let in_clear = publisher.publish("in clear").await.unwrap();
+    for node in [&a, &b] {
+        until("what is in clear has come", || async {
+            node.trace(in_clear.id()).await.unwrap().is_some()
+        })
+        .await;
+    }
+    tx.publish("for members again").await.unwrap();
+    let message = said(&mut rx).await;
+    assert_eq!(message.text().unwrap(), "for members again");
     let mut bytes = Vec::new();
     for node in [&a, &courier, &b] {
         let operations = node.topic(topic).operations(0).await.unwrap();
