@@ -366,11 +366,9 @@ fn without_a_thread_for_it_everything_is_sealed_at_once() {
     assert_eq!(removed.try_recv().unwrap(), Ok(()));
 }
 
-/// Alice's space for many, and a second device of hers, which she has just revoked.
-fn space_with_a_lost_device() -> ([Peer; 3], VerifyingKey) {
-    let [mut alice, mut bob, carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
-    let device = SigningKey::from_bytes(&[90; 32]).verifying_key();
-    let linked: Result<(), SpaceError> = alice.ask(asked(|reply| {
+/// Makes a key a device of the person of a peer.
+fn links(peer: &mut Peer, device: VerifyingKey) {
+    let linked: Result<(), SpaceError> = peer.ask(asked(|reply| {
         let bundle = Bytes::new();
         Command::Space(SpaceCommand::Person(PersonCommand::Add {
             device,
@@ -379,6 +377,13 @@ fn space_with_a_lost_device() -> ([Peer; 3], VerifyingKey) {
         }))
     }));
     linked.unwrap();
+}
+
+/// Alice's space for many, and a second device of hers, which she has just revoked.
+fn space_with_a_lost_device() -> ([Peer; 3], VerifyingKey) {
+    let [mut alice, mut bob, carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let device = SigningKey::from_bytes(&[90; 32]).verifying_key();
+    links(&mut alice, device);
     assert!(alice.engine().take_work().is_empty(), "nobody goes");
     assert!(has(&mut alice, &device));
     bob.hear(&alice);
@@ -467,15 +472,7 @@ fn a_removal_from_a_team_is_sealed_elsewhere() {
 fn a_person_is_removed_with_all_devices_by_one_draft() {
     let [mut alice, mut bob, mut carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
     let device = SigningKey::from_bytes(&[92; 32]).verifying_key();
-    let linked: Result<(), SpaceError> = carol.ask(asked(|reply| {
-        let bundle = Bytes::new();
-        Command::Space(SpaceCommand::Person(PersonCommand::Add {
-            device,
-            bundle,
-            reply,
-        }))
-    }));
-    linked.unwrap();
+    links(&mut carol, device);
     alice.hear(&carol);
     alice.wait();
     assert!(has(&mut alice, &device));
