@@ -70,6 +70,15 @@ pub enum Event {
         /// The group, which other spaces may contain too.
         group: GroupId,
     },
+    /// An owner raised the least suite of the channels.
+    Floor {
+        /// Id of the space.
+        space: SpaceId,
+        /// The owner.
+        author: VerifyingKey,
+        /// The suite that the space requires from now on, at least.
+        suite: u8,
+    },
     /// A person asks the owners to remove it.
     AsksToLeave {
         /// Id of the space.

@@ -105,6 +105,14 @@ pub enum LocalError {
     /// The space requires a suite that this version does not support.
     #[error("the space requires suite {0}, which this version does not support; update this node")]
     Suite(u8),
+    /// The caller asked for a suite that this version cannot make a space require.
+    #[error("a space cannot require suite {suite}: this version supports suite {supported}")]
+    NoSuite {
+        /// The suite that the caller asked for.
+        suite: u8,
+        /// The suite that this version supports between our own nodes.
+        supported: u8,
+    },
     /// In the message scheme members never read earlier messages.
     #[error("a space of the message scheme cannot give newcomers its history; turn that off")]
     History,

@@ -127,6 +127,12 @@ impl Settings {
         }
     }
 
+    /// The same with another least suite ([`Settings::floor`]).
+    #[must_use]
+    pub fn with_suite(self, floor: u8) -> Settings {
+        Settings { floor, ..self }
+    }
+
     pub(crate) fn write<B: cbor::Buffer>(&self, w: &mut cbor::Writer<B>) {
         let is_raised = self.floor != SUITE;
         w.array(2 + usize::from(is_raised));

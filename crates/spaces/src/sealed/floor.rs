@@ -1,7 +1,8 @@
 //! The least suite of a space's channels: the create says it, and owners raise it
 //! (`docs/protocol/spaces.md#9.8.1`).
 
-use p2panda_encryption::Suite;
+use p2panda_core::VerifyingKey;
+use p2panda_encryption::{Context, Suite};
 use rand_core::CryptoRng;
 
 use super::invites::Note;
@@ -9,7 +10,7 @@ use super::{Sealed, Signer};
 use crate::SpaceId;
 use crate::graph::{Graph, Kind, Place};
 use crate::local::{Desk, LocalError};
-use crate::space::Space;
+use crate::space::{Space, secret};
 use crate::spaces::Spaces;
 
 /// The suite of channels between our own nodes: the least that a create can ask for, and the
@@ -43,13 +44,31 @@ impl Spaces {
         desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
     ) -> Result<(), LocalError> {
         if suite > SUITE {
-            return Err(LocalError::Suite(suite));
+            return Err(LocalError::NoSuite {
+                suite,
+                supported: SUITE,
+            });
         }
         let floor = self.floor(&space).ok_or(LocalError::UnknownSpace(space))?;
         match suite > floor {
             true => self.note_of_owner(space, Note::Floor(suite), desk),
             false => Ok(()),
         }
+    }
+
+    /// Returns the members with secrets of which no valid keys of the least suite are known here;
+    /// all of them if this version does not support that suite.
+    pub fn without_suite(&self, space: &SpaceId, context: &Context<'_>) -> Vec<VerifyingKey> {
+        let known = self.spaces.get(space).filter(|s| s.founded.is_some());
+        let Some(known) = known else {
+            return Vec::new();
+        };
+        let speaks = known.speaks().is_ok();
+        let has_keys = |member: &VerifyingKey| {
+            speaks && (*member == self.me || known.reaches(member, context))
+        };
+        let members = secret(&known.roles).into_iter();
+        members.filter(|member| !has_keys(member)).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Effects of the suite of a space: what it stops, and whom.
 
-use p2panda_core::Hash;
+use p2panda_core::limits::PRE_KEY_LIFETIME_DEFAULT_S;
+use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::two_party::{Session, TwoPartyMessage};
 use p2panda_encryption::{Bundle, Content, Context, DirectMessage, Lifetime, OwnKeys, SecretKey};
 use p2panda_groups::GroupId;
@@ -19,6 +20,20 @@ fn world() -> [Node; 3] {
     a.create(Settings::with_history(), &members);
     sync(&mut [&mut a, &mut b, &mut c]);
     [a, b, c]
+}
+
+/// The refusal of a suite that the version does not support.
+fn no_suite(suite: u8) -> LocalError {
+    LocalError::NoSuite {
+        suite,
+        supported: SUITE,
+    }
+}
+
+fn without_suite(node: &mut Node) -> Vec<VerifyingKey> {
+    let space = node.s();
+    let context = Context::new(&mut node.keys, &mut node.registry, node.now);
+    node.spaces.without_suite(&space, &context)
 }
 
 fn floor(node: &Node) -> u8 {
@@ -84,13 +99,12 @@ fn nobody_asks_for_a_suite_that_the_version_does_not_speak() {
         spaces.raise_floor(s, SUITE, desk)?;
         spaces.raise_floor(s, SUITE + 1, desk).map(|()| Vec::new())
     });
-    assert_eq!(raised, Err(LocalError::Suite(SUITE + 1)));
-    let settings = Settings {
-        floor: SUITE + 1,
-        ..Settings::with_history()
-    };
-    let created = b.try_act(|spaces, desk| spaces.create_sealed(settings, &[], desk));
-    assert_eq!(created.err(), Some(LocalError::Suite(SUITE + 1)));
+    assert_eq!(raised, Err(no_suite(SUITE + 1)));
+    for suite in [SUITE - 1, SUITE + 1] {
+        let settings = Settings::with_history().with_suite(suite);
+        let created = b.try_act(|spaces, desk| spaces.create_sealed(settings, &[], desk));
+        assert_eq!(created.err(), Some(no_suite(suite)));
+    }
     sync(&mut [&mut a, &mut b]);
     assert_eq!((floor(&a), floor(&b)), (SUITE, SUITE));
 }
@@ -135,6 +149,41 @@ fn a_member_without_the_demanded_suite_loses_nothing() {
     let mut context = Context::new(&mut b.keys, &mut b.registry, NOW);
     let waits = b.spaces.receive_control(space, &received, &mut context);
     assert_eq!(waits, Err(ReceiveError::Wait(Wait::Suite(3))));
+}
+
+#[test]
+fn members_without_valid_keys_of_the_suite_are_shown() {
+    let [mut a, mut b, mut c] = world();
+    assert!(without_suite(&mut a).is_empty());
+    // The keys of the others expire, and nobody publishes new ones.
+    a.now += PRE_KEY_LIFETIME_DEFAULT_S + 1;
+    let mut others = vec![b.id, c.id];
+    others.sort_unstable();
+    assert_eq!(without_suite(&mut a), others);
+    // The version does not support what the space requires: nobody has keys of it.
+    raise(&mut b, 3);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    let mut all = vec![a.id, b.id, c.id];
+    all.sort_unstable();
+    for node in [&mut a, &mut b, &mut c] {
+        assert_eq!(without_suite(node), all);
+    }
+}
+
+#[test]
+fn everybody_else_is_told_who_raised_the_suite() {
+    let [mut a, mut b, mut c] = world();
+    raise(&mut a, 3);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    let (space, author) = (a.s(), a.id);
+    let told = Event::Floor {
+        space,
+        author,
+        suite: 3,
+    };
+    for node in [&b, &c] {
+        assert_eq!(node.events.iter().filter(|one| **one == told).count(), 1);
+    }
 }
 
 #[test]

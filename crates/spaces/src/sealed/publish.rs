@@ -236,7 +236,10 @@ impl Spaces {
         desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
     ) -> Result<(SpaceId, Vec<Event>), LocalError> {
         if settings.floor != SUITE {
-            return Err(LocalError::Suite(settings.floor));
+            return Err(LocalError::NoSuite {
+                suite: settings.floor,
+                supported: SUITE,
+            });
         }
         if settings.scheme == Scheme::Message && settings.history {
             return Err(LocalError::History);

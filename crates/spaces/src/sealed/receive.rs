@@ -597,7 +597,7 @@ fn content(body: &[u8]) -> Result<Encrypted, Invalid> {
     }
 }
 
-/// Returns what a member says of its person.
+/// Returns what a member says of its person or the space.
 fn said(space: &SpaceId, device: &VerifyingKey, notes: &[Note]) -> Vec<Event> {
     let (space, device) = (*space, *device);
     let event = |note: &Note| match note {
@@ -607,6 +607,11 @@ fn said(space: &SpaceId, device: &VerifyingKey, notes: &[Note]) -> Vec<Event> {
             person: *person,
         }),
         Note::Leaves => Some(Event::AsksToLeave { space, device }),
+        Note::Floor(suite) => Some(Event::Floor {
+            space,
+            author: device,
+            suite: *suite,
+        }),
         _ => None,
     };
     notes.iter().filter_map(event).collect()
