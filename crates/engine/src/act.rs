@@ -261,6 +261,10 @@ fn change_within(
                 spaces.set_name(id, &name, desk)?;
                 spaces.events()
             }
+            SpaceChange::RaiseSuite(suite) => {
+                spaces.raise_floor(id, suite, desk)?;
+                spaces.events()
+            }
         };
         Ok(((), events))
     })?;
@@ -311,6 +315,8 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
         excess: health.map_or_else(Vec::new, |health| health.excess.clone()),
         behind: health.is_some_and(|health| health.behind),
         rekey: health.map_or(Rekey::None, |health| health.rekey),
+        suite: spaces.floor(&id).unwrap_or_default(),
+        without_suite: spaces.without_suite(&id, &context),
         secrets_left: spaces.secrets_left(&id),
     })
 }
@@ -327,6 +333,7 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
             name: native.and_then(|(id, spaces)| spaces.name(&id)),
             role,
             scheme: native.and_then(|(id, spaces)| spaces.scheme(&id)),
+            suite: native.and_then(|(id, spaces)| spaces.floor(&id)),
             secrets_left: native
                 .filter(|_| role.is_some_and(Role::has_secrets))
                 .map(|(id, spaces)| spaces.secrets_left(&id)),

@@ -275,6 +275,16 @@ pub(crate) fn take(
                     heal_soon(turn, &other);
                 }
             }
+            Told::Floor(by, suite) => {
+                let of = turn.state.spaces.native(&topic.topic);
+                let is_supported = of.is_some_and(|(id, native)| native.spaces.supports(&id));
+                let news = SpaceNews::SuiteRaised {
+                    by,
+                    suite,
+                    is_supported,
+                };
+                tell(turn, topic, news);
+            }
             Told::NearsEnd(left) => tell(turn, topic, SpaceNews::NearsEnd { left }),
             Told::Request { newcomer, invite } => asked(turn, topic, newcomer, invite),
             Told::Overruled {

@@ -149,6 +149,9 @@ pub struct SpaceState {
     pub role: Option<Role>,
     /// Encryption scheme of its messages, once members have told us.
     pub scheme: Option<Scheme>,
+    /// Least suite of the channels that secrets go through, once members have told us. From 2 on, no
+    /// quantum computer of later opens them.
+    pub suite: Option<u8>,
     /// Number of secrets that the space can still have (`docs/protocol/spaces.md#8`). `None` if we
     /// are not handed any.
     pub secrets_left: Option<usize>,
@@ -185,6 +188,9 @@ pub enum SpaceChange {
     Revoke(VerifyingKey),
     /// Changes the name of the space.
     Name(String),
+    /// Raises the least suite of the channels of the space. Nothing is published where the space
+    /// requires as much already.
+    RaiseSuite(u8),
 }
 
 /// Members and state of a space.
@@ -216,6 +222,11 @@ pub struct SpaceLook {
     pub behind: bool,
     /// Need for a new secret.
     pub rekey: Rekey,
+    /// Least suite of the channels that secrets go through.
+    pub suite: u8,
+    /// Members with secrets of which no valid keys of that suite are known here; all of them if this
+    /// version does not support it.
+    pub without_suite: Vec<VerifyingKey>,
     /// Number of secrets that the space can still have.
     pub secrets_left: usize,
 }

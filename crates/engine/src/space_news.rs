@@ -91,6 +91,16 @@ pub enum SpaceNews {
         /// Number of secrets that are left.
         left: usize,
     },
+    /// An owner requires a higher suite for the channels of the space. A version that does not support
+    /// it can no longer take part.
+    SuiteRaised {
+        /// The owner.
+        by: VerifyingKey,
+        /// Least suite from now on.
+        suite: u8,
+        /// `true` if this version supports what the space requires.
+        is_supported: bool,
+    },
     /// A control message has no effect, since its author may not do what it says.
     Refused {
         /// Id of the operation.
@@ -185,6 +195,17 @@ impl fmt::Display for SpaceNews {
                 "the space can make {left} more secrets, the last ones for removals only: create another \
                  space and add its members there"
             ),
+            SpaceNews::SuiteRaised {
+                by,
+                suite,
+                is_supported,
+            } => {
+                write!(f, "{by} requires suite {suite} or higher from now on")?;
+                match is_supported {
+                    true => Ok(()),
+                    false => f.write_str(", which this version does not support; update this node"),
+                }
+            }
             SpaceNews::Refused {
                 operation,
                 author,
@@ -286,6 +307,25 @@ mod tests {
                 "the space can make 100 more secrets, the last ones for removals only: create another \
                  space and add its members there"
                     .to_owned(),
+            ),
+            (
+                SpaceNews::SuiteRaised {
+                    by: a,
+                    suite: 2,
+                    is_supported: true,
+                },
+                format!("{a} requires suite 2 or higher from now on"),
+            ),
+            (
+                SpaceNews::SuiteRaised {
+                    by: a,
+                    suite: 3,
+                    is_supported: false,
+                },
+                format!(
+                    "{a} requires suite 3 or higher from now on, which this version does not support; \
+                     update this node"
+                ),
             ),
             (
                 SpaceNews::Refused {

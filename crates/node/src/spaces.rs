@@ -83,6 +83,12 @@ pub struct SpaceMembers {
     pub pending_teams: Vec<GroupId>,
     /// Those that lack secrets and can be reached: they are handed them soon.
     pub lacking: Vec<VerifyingKey>,
+    /// Least suite of the channels that secrets go through. From 2 on, which is that of each space
+    /// between our own nodes, no quantum computer of later opens them.
+    pub suite: u8,
+    /// Members with secrets of which this node knows no valid keys of that suite: they cannot be
+    /// handed any. All of them if this version does not support the suite.
+    pub without_suite: Vec<VerifyingKey>,
     /// Number of secrets that the space can still have: each removal needs one, in the message
     /// scheme also each addition. With none left, nobody can be removed any more; at 1 000, 100
     /// and 10 [`SpaceNews::NearsEnd`](crate::SpaceNews) says so.
@@ -113,7 +119,7 @@ impl Spaces {
     /// The same in a topic of the caller's choice.
     ///
     /// # Errors
-    /// As [`Spaces::create`].
+    /// As [`Spaces::create`]; this version does not support the suite of the settings.
     pub async fn create_in(
         &self,
         topic: Topic,
@@ -354,6 +360,8 @@ impl<M> Space<M> {
             pending: look.pending,
             pending_teams: look.pending_teams,
             lacking: look.lacking,
+            suite: look.suite,
+            without_suite: look.without_suite,
             secrets_left: look.secrets_left,
         }))
     }
@@ -504,6 +512,18 @@ impl<M> Space<M> {
     /// As [`Space::add`].
     pub async fn rotate(&self) -> Result<(), Error> {
         self.change(SpaceChange::Rotate).await
+    }
+
+    /// Raises the least suite of the channels that secrets go through; nothing lowers it. Members whose
+    /// version does not support it can no longer take part, which [`SpaceNews::SuiteRaised`] tells them.
+    /// Changes nothing where the space requires as much already.
+    ///
+    /// [`SpaceNews::SuiteRaised`]: crate::SpaceNews::SuiteRaised
+    ///
+    /// # Errors
+    /// As [`Space::add`]; this version does not support the suite: it supports suite 2.
+    pub async fn raise_suite_floor(&self, suite: u8) -> Result<(), Error> {
+        self.change(SpaceChange::RaiseSuite(suite)).await
     }
 
     /// Brings the space up to date and hands secrets to anyone who lacks them and can be reached.

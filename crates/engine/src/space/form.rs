@@ -39,6 +39,8 @@ pub(crate) enum Told {
     },
     /// A device said of which person it is, or that its person leaves.
     Person(VerifyingKey, Option<GroupId>),
+    /// An owner raised the least suite.
+    Floor(VerifyingKey, u8),
     /// The space can have only so many more secrets.
     NearsEnd(usize),
     /// A group in the space has changed: there may be something to heal.
@@ -347,6 +349,7 @@ pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
                 all.push(Told::Person(device, Some(person)));
             }
             Event::AsksToLeave { device, .. } => all.push(Told::Person(device, None)),
+            Event::Floor { author, suite, .. } => all.push(Told::Floor(author, suite)),
             Event::Nested { group, .. } => all.push(Told::Nested(group)),
             Event::NearsEnd { left, .. } => all.push(Told::NearsEnd(left)),
             Event::Groups(event) => all.push(Told::Conflict(event)),

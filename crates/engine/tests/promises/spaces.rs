@@ -448,6 +448,40 @@ impl Peer {
     }
 }
 
+#[test]
+fn the_suite_of_a_space_and_who_has_keys_for_it_are_shown() {
+    let (mut alice, bob) = (Peer::new(1), Peer::new(2));
+    alice.ask(create()).unwrap();
+    let operations = alice.operations().len();
+    // It requires as much already.
+    for suite in [1, 2] {
+        alice.ask(change(SpaceChange::RaiseSuite(suite))).unwrap();
+    }
+    let refused = alice.ask(change(SpaceChange::RaiseSuite(3))).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "a space cannot require suite 3: this version supports suite 2"
+    );
+    assert!(!refused.is_retryable());
+    assert_eq!(alice.operations().len(), operations, "nothing is published");
+    alice
+        .ask(change(SpaceChange::Add(bob.id(), Role::Editor)))
+        .unwrap();
+    let look = alice.look().unwrap();
+    assert_eq!((look.suite, look.without_suite), (2, vec![bob.id()]));
+    let mut bob = bob;
+    bob.follow();
+    exchange(&mut [&mut alice, &mut bob]);
+    for peer in [&mut alice, &mut bob] {
+        let look = peer.look().unwrap();
+        assert_eq!((look.suite, look.without_suite), (2, Vec::new()));
+        let all: Vec<_> = peer.ask(asked(|reply| Command::Space(SpaceCommand::List { reply })));
+        assert_eq!(all[0].1.suite, Some(2));
+    }
+    let made = Peer::new(3).ask(create_as(Settings::with_history().with_suite(3)));
+    assert!(made.is_err());
+}
+
 /// Lists the changes in a space, one after the other, by the peer with this number.
 fn deeds(ids: &[VerifyingKey]) -> Vec<SpaceChange> {
     vec![

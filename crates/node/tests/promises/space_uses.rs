@@ -135,6 +135,17 @@ async fn members_at_a_message_and_why_are_told_by_all_alike() {
     }
     assert!(before.contains(&1), "{before:?}");
     has_members(&spaces[0], 2).await;
+    spaces[0].raise_suite_floor(2).await.unwrap();
+    let refused = spaces[0].raise_suite_floor(3).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "a space cannot require suite 3: this version supports suite 2"
+    );
+    for space in &spaces {
+        let look = space.look().await.unwrap().unwrap();
+        assert_eq!((look.suite, look.without_suite), (2, Vec::new()));
+        assert_eq!(space.state().await.unwrap().suite, Some(2));
+    }
     spaces[0].rename("another name").await.unwrap();
     let renamed = || async {
         let state = spaces[1].state().await.unwrap();

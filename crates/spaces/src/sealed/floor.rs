@@ -56,6 +56,12 @@ impl Spaces {
         }
     }
 
+    /// Returns `true` if this version supports what the space requires now.
+    pub fn supports(&self, space: &SpaceId) -> bool {
+        let known = self.spaces.get(space);
+        known.is_some_and(|known| known.speaks().is_ok())
+    }
+
     /// Returns the members with secrets of which no valid keys of the least suite are known here;
     /// all of them if this version does not support that suite.
     pub fn without_suite(&self, space: &SpaceId, context: &Context<'_>) -> Vec<VerifyingKey> {

@@ -86,6 +86,7 @@ fn a_native_space_is_safe_against_recordings_from_its_create() {
     for node in [&a, &b, &c] {
         assert_eq!(floor(node), SUITE);
         assert!(node.spaces.is_post_quantum(&node.s()));
+        assert!(node.spaces.supports(&node.s()));
     }
     let unknown = Spaces::new(a.id);
     assert_eq!(unknown.floor(&a.s()), None);
@@ -119,6 +120,7 @@ fn a_member_without_the_demanded_suite_loses_nothing() {
         assert_eq!(floor(node), 3);
         node.restart();
         assert_eq!(floor(node), 3, "after a restart");
+        assert!(!node.spaces.supports(&node.s()));
         assert!(node.shown.contains_key(&beside), "what came before is read");
         assert_eq!(node.try_publish("late"), Err(LocalError::Suite(3)));
         let acts = [
