@@ -237,6 +237,8 @@ methods! {
     SpaceLeave "space.leave" SpaceAdmin TopicParams => Empty;
     /// Renames a space.
     SpaceRename "space.rename" SpaceAdmin SpaceRenameParams => Empty;
+    /// Raises the least suite of the channels that secrets go through.
+    SpaceRaiseSuite "space.raise-suite" SpaceAdmin SpaceRaiseSuiteParams => Empty;
     /// Makes a new secret for later messages.
     SpaceRotate "space.rotate" SpaceAdmin TopicParams => Empty;
     /// Hands secrets to members who lack them and can be reached.

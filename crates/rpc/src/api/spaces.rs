@@ -52,6 +52,10 @@ pub struct SpaceCreateParams {
     /// Scheme that seals messages; `message` implies `no_history`.
     #[serde(default, skip_serializing_if = "SpaceScheme::is_data")]
     pub scheme: SpaceScheme,
+    /// Least suite of the channels that secrets go through. Absent: 2, the only one that this version
+    /// supports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<u8>,
 }
 
 /// Scheme that seals the messages of a space.
@@ -85,6 +89,10 @@ pub struct SpaceView {
     /// Scheme that seals messages; absent if the node does not know it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<SpaceScheme>,
+    /// Least suite of the channels that secrets go through; from 2 on, no future quantum computer opens
+    /// them. Absent if the node does not know it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<u8>,
     /// How many more secrets the space can have: each removal needs one, in the message scheme also each
     /// addition. With none left, nobody can be removed. Absent if the node is handed none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -222,6 +230,9 @@ pub struct SpaceMembersResult {
     /// Changes of the node's person that the space has not been told yet. Empty with `at`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<SpacePendingView>,
+    /// Least suite of the channels that secrets go through. Absent with `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<u8>,
     /// How many more secrets the space can have, as far as the node was handed them. Absent with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets_left: Option<u64>,
@@ -257,6 +268,10 @@ pub struct SpaceMemberView {
     /// Whether it is a recovery key of the node's person; those of other persons look like devices.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recovery: bool,
+    /// Whether the node knows no valid keys of it for the suite of the space: nobody can hand it
+    /// secrets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_keys: bool,
 }
 
 /// A change of the node's person that a space has not been told yet.
@@ -325,6 +340,16 @@ pub struct SpaceRenameParams {
     pub topic: String,
     /// New name, up to 256 bytes.
     pub name: String,
+}
+
+/// Parameters of `space.raise-suite`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpaceRaiseSuiteParams {
+    /// Topic or alias.
+    pub topic: String,
+    /// New least suite. What the space requires already, or less, changes nothing.
+    pub suite: u8,
 }
 
 /// Result of `space.why`.

@@ -108,6 +108,7 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
         SpaceRemove: spaces::remove,
         SpaceLeave: spaces::leave,
         SpaceRename: spaces::rename,
+        SpaceRaiseSuite: spaces::raise_suite,
         SpaceRotate: spaces::rotate,
         SpaceHeal: spaces::heal,
         SpaceWhy: spaces::why,

@@ -599,6 +599,7 @@ pub fn space(alias: String, state: &p2panda::SpaceState) -> api::SpaceView {
         name: state.name.clone(),
         role: state.role.map(role),
         scheme: state.scheme.and_then(scheme),
+        suite: state.suite,
         secrets_left: state.secrets_left.map(|left| left as u64),
         joining: state.is_joining,
     }
@@ -644,10 +645,12 @@ pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersR
                 person: person(member),
                 teams: teams_with(member),
                 recovery: look.is_some_and(|look| look.recovery.contains(member)),
+                no_keys: look.is_some_and(|look| look.without_suite.contains(member)),
             })
             .collect(),
         teams: teams.map(space_team).collect(),
         pending: pending.map(space_pending).collect(),
+        suite: look.map(|look| look.suite),
         secrets_left: look.map(|look| look.secrets_left as u64),
         healed: look.is_some_and(|look| look.is_healed),
     }

@@ -58,6 +58,10 @@ pub(crate) async fn create(
         (api::SpaceScheme::Data, true) => p2panda::Settings::from_joining_on(),
         (api::SpaceScheme::Data, false) => p2panda::Settings::with_history(),
     };
+    let settings = match params.suite {
+        Some(suite) => settings.with_suite(suite),
+        None => settings,
+    };
     let topic = p2panda::random_topic().map_err(failed)?;
     let spaces = session.service.node.spaces();
     let made = spaces.create_in(topic, &params.name, settings).await;
@@ -188,12 +192,14 @@ pub(crate) async fn members(
         person: None,
         teams: Vec::new(),
         recovery: false,
+        no_keys: false,
     };
     Ok(api::SpaceMembersResult {
         known: at.is_some(),
         members: at.into_iter().flatten().map(view).collect(),
         teams: Vec::new(),
         pending: Vec::new(),
+        suite: None,
         secrets_left: None,
         healed: now.healed,
     })
@@ -254,6 +260,17 @@ pub(crate) async fn rename(
 ) -> Of<Empty> {
     let space = named(session, &who, &params.topic).await?;
     space.rename(&params.name).await.map_err(failed)?;
+    Ok(Empty {})
+}
+
+pub(crate) async fn raise_suite(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::SpaceRaiseSuiteParams,
+) -> Of<Empty> {
+    let space = named(session, &who, &params.topic).await?;
+    let raised = space.raise_suite_floor(params.suite).await;
+    raised.map_err(failed)?;
     Ok(Empty {})
 }
 

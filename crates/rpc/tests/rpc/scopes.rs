@@ -100,6 +100,7 @@ const NEEDS: [(&str, &[&str]); 9] = [
             "space.remove",
             "space.leave",
             "space.rename",
+            "space.raise-suite",
             "space.rotate",
             "space.heal",
             "team.create",

@@ -123,6 +123,10 @@ async fn a_space_is_made_changed_and_read_by_its_scopes() {
     expected.sort_by_key(|(member, _)| *member);
     assert_eq!(roles, expected);
     assert!(members.known);
+    assert_eq!((made.suite, members.suite), (Some(2), Some(2)));
+    let without: Vec<_> = members.members.iter().filter(|one| one.no_keys).collect();
+    assert_eq!(without.len(), 1, "the member has published no keys");
+    assert_eq!(without[0].member, member);
     let left = members.secrets_left.unwrap();
     assert!((1_000..10_000).contains(&left), "{left}");
     let spaces = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
@@ -184,6 +188,13 @@ async fn a_space_is_made_changed_and_read_by_its_scopes() {
         name: "Crew".into(),
     };
     sam.call::<api::SpaceRename>(&rename).await.unwrap();
+    let raise = |suite| api::SpaceRaiseSuiteParams {
+        topic: topic.to_owned(),
+        suite,
+    };
+    sam.call::<api::SpaceRaiseSuite>(&raise(2)).await.unwrap();
+    let refused = failed(sam.call::<api::SpaceRaiseSuite>(&raise(3)).await);
+    assert_eq!(refused, Code::Invalid);
     sam.call::<api::SpaceRotate>(&of(topic)).await.unwrap();
     sam.call::<api::SpaceHeal>(&of(topic)).await.unwrap();
     let lacking = sam.call::<api::SpaceLacking>(&of(topic)).await.unwrap();
