@@ -105,6 +105,8 @@ pub enum ParseError {
     DeadLetter,
     #[error("expected a number of members")]
     Uses,
+    #[error("expected the number of a suite; this version supports suite 2")]
+    Suite,
     #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
     Seconds,
     #[error("expected days, at least a second and at most {DAYS_MAX} days")]
@@ -272,6 +274,11 @@ pub fn dead_letter(text: &str) -> Result<u64, ParseError> {
 /// Reads how often an invite can be used.
 pub fn uses(text: &str) -> Result<u64, ParseError> {
     text.parse().map_err(|_| ParseError::Uses)
+}
+
+/// Reads the number of a suite.
+pub fn suite(text: &str) -> Result<u8, ParseError> {
+    text.parse().map_err(|_| ParseError::Suite)
 }
 
 /// Reads the role of a member.

@@ -9,7 +9,7 @@ use p2panda::{Role, VerifyingKey};
 use super::SubArgs;
 use crate::parse::{
     NodeAddr, TopicArg, dash, days, invite, member, newcomer, role, seconds, space, space_invite,
-    space_name, uses,
+    space_name, suite, uses,
 };
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +92,21 @@ pub enum SpaceCommand {
         #[command(flatten)]
         change: SpaceChangeArgs,
     },
+    /// Require a higher suite for the secrets of a space
+    #[command(
+        long_about = "Require a higher suite for the secrets of a space.\n\n\
+            Members hand each other secrets through channels of this suite or a higher one. \
+            Each space requires suite 2 from its start, which future quantum computers do not \
+            open; this version supports no other. Nothing lowers it.",
+        after_help = "Example:\n  panda space suite $SPACE 2"
+    )]
+    Suite {
+        #[command(flatten)]
+        change: SpaceChangeArgs,
+        /// Number of the suite
+        #[arg(value_parser = suite)]
+        suite: u8,
+    },
     #[command(about = "Publish lines or files for the members of a space")]
     Publish(SpacePublishArgs),
     /// Print the messages of a space as they arrive, and changes of members on standard error
@@ -127,6 +142,9 @@ pub struct SpaceCreateArgs {
     /// opened; includes --no-history
     #[arg(long, value_enum, default_value_t)]
     pub scheme: SpaceSchemeArg,
+    /// Least suite of the channels that secrets go through; this version supports 2
+    #[arg(long, value_name = "SUITE", default_value = "2", value_parser = suite)]
+    pub suite: u8,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
@@ -274,7 +292,8 @@ impl SpaceCommand {
             | SpaceCommand::Role { change, .. }
             | SpaceCommand::Remove { change, .. }
             | SpaceCommand::Leave { change }
-            | SpaceCommand::Rotate { change } => vec![&change.space],
+            | SpaceCommand::Rotate { change }
+            | SpaceCommand::Suite { change, .. } => vec![&change.space],
         }
     }
 }

@@ -107,6 +107,11 @@ async fn change(
         SpaceCommand::Rotate { change } => {
             (SpaceChange::Rotate, Changed::of("rotate", change, None))
         }
+        SpaceCommand::Suite { change, suite } => {
+            let mut done = Changed::of("suite", change, None);
+            done.line.suite = Some(suite);
+            (SpaceChange::RaiseSuite(suite), done)
+        }
         // All others are no changes.
         _ => return Ok(Outcome::Done),
     };
@@ -253,6 +258,8 @@ struct ChangedLine {
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suite: Option<u8>,
 }
 
 impl Changed {
@@ -262,6 +269,7 @@ impl Changed {
             space: args.space.topic.to_string(),
             name: name.map(|name| name.to_string()),
             role: None,
+            suite: None,
         };
         let (topic, wait, json) = (args.space.topic, args.wait, args.json);
         Changed {
@@ -289,6 +297,9 @@ struct SpaceLine {
     /// None: it is not known here.
     #[serde(skip_serializing_if = "Option::is_none")]
     scheme: Option<SpaceScheme>,
+    /// None: it is not known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suite: Option<u8>,
     /// No owner has admitted this node yet.
     joining: bool,
 }
@@ -300,6 +311,7 @@ impl SpaceLine {
             name: view.name,
             role: view.role,
             scheme: view.scheme,
+            suite: view.suite,
             joining: view.joining,
         }
     }
@@ -330,7 +342,7 @@ fn print(line: &impl Serialize, plain: &str, json: bool) -> Result<Written, Fail
 }
 
 async fn create(face: &Face, create: SpaceCreateArgs) -> Result<Outcome, Failure> {
-    let sealed = (create.scheme.into(), create.no_history);
+    let sealed = (create.scheme.into(), create.no_history, create.suite);
     let made = face.create_space(&create.name, sealed).await?;
     let line = SpaceLine::of(made);
     // Whether somebody reads it makes no difference: it is listed from now on.
@@ -526,7 +538,14 @@ fn plain_member(line: &api::SpaceMemberView) -> String {
         true => ", recovery key",
         false => "",
     };
-    format!("{of_person}{} {}{lacks}{recovery}", line.member, line.role)
+    let keys = match line.no_keys {
+        true => ", no valid keys yet",
+        false => "",
+    };
+    format!(
+        "{of_person}{} {}{lacks}{recovery}{keys}",
+        line.member, line.role
+    )
 }
 
 /// A team, and who is a member by it.

@@ -20,14 +20,18 @@ pub enum SpaceChange {
     Revoke(VerifyingKey),
     Leave,
     Rotate,
+    RaiseSuite(u8),
 }
+
+/// How a new space seals: scheme, whether newcomers read no past, and least suite.
+pub type Sealing = (api::SpaceScheme, bool, u8);
 
 impl Face {
     /// Spaces are named by their topics.
     pub async fn create_space(
         &self,
         name: &str,
-        (scheme, no_history): (api::SpaceScheme, bool),
+        (scheme, no_history, suite): Sealing,
     ) -> Result<api::SpaceView, Failure> {
         let node = match self {
             Face::Own(node) => node,
@@ -37,6 +41,7 @@ impl Face {
                     name,
                     no_history,
                     scheme,
+                    suite: Some(suite),
                 };
                 let view = remote.call::<api::SpaceCreate>(&params).await?;
                 return revealed(remote, view).await;
@@ -47,6 +52,7 @@ impl Face {
             (api::SpaceScheme::Data, true) => Settings::from_joining_on(),
             (api::SpaceScheme::Data, false) => Settings::with_history(),
         };
+        let settings = settings.with_suite(suite);
         let topic = p2panda::random_topic()?;
         view(&node.spaces().create_in(topic, name, settings).await?).await
     }
@@ -214,6 +220,7 @@ impl Face {
             SpaceChange::Revoke(invite) => space.revoke(invite).await,
             SpaceChange::Leave => space.leave().await,
             SpaceChange::Rotate => space.rotate().await,
+            SpaceChange::RaiseSuite(suite) => space.raise_suite_floor(suite).await,
         }
         .map_err(Failure::from)
     }
@@ -283,6 +290,10 @@ async fn change_running(
         SpaceChange::Rotate => {
             let params = api::TopicParams { topic };
             client.call::<api::SpaceRotate>(&params).await?;
+        }
+        SpaceChange::RaiseSuite(suite) => {
+            let params = api::SpaceRaiseSuiteParams { topic, suite };
+            client.call::<api::SpaceRaiseSuite>(&params).await?;
         }
     }
     Ok(())

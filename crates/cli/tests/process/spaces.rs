@@ -149,7 +149,17 @@ fn invalid_space_commands_fail_in_one_line() {
     let world = World::new();
     let space = world.ok("owner", &["space", "create", "crew"]);
     let owner = world.ok("owner", &["id"]);
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 8] = [
+        (
+            &["space", "suite", &space, "3"],
+            6,
+            "this version supports suite 2",
+        ),
+        (
+            &["space", "create", "--suite", "1"],
+            6,
+            "a space cannot require suite 1",
+        ),
         (&["space", "members", &world.topic], 23, "follows no space"),
         (
             &["space", "leave", &space],
@@ -206,6 +216,7 @@ fn spaces_say_the_same_with_and_without_a_node() {
         ],
         vec!["space", "revoke", space, invite, "--wait", "0", "--json"],
         vec!["space", "rotate", space, "--wait", "0", "--json"],
+        vec!["space", "suite", space, "2", "--wait", "0", "--json"],
         vec!["space", "publish", space, "--wait", "0"],
         vec!["space", "publish", space, "--wait", "0", "--json"],
         vec!["space", "remove", space, other, "--wait", "0", "--json"],
