@@ -188,12 +188,14 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(texts, ["one", None])
             await space.remove(member)
             await space.rename("Crew")
+            await space.raise_suite(2)
             await space.rotate()
             await space.heal()
             self.assertEqual(await space.lacking(), [])
-            listed = [(one["name"], one["role"], one["scheme"]) for one in await client.spaces()]
-            self.assertEqual(listed, [("Crew", "owner", "data")])
-            for work, code in [(space.leave(), "invalid"), (client.space("05" * 32).publish("no"), "not-found")]:
+            listed = [(one["name"], one["role"], one["scheme"], one["suite"]) for one in await client.spaces()]
+            self.assertEqual(listed, [("Crew", "owner", "data", 2)])
+            refused = [(space.leave(), "invalid"), (space.raise_suite(3), "invalid")]
+            for work, code in [*refused, (client.space("05" * 32).publish("no"), "not-found")]:
                 with self.assertRaises(panda.PandaError) as raised:
                     await work
                 self.assertEqual(raised.exception.code, code)

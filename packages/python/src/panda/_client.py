@@ -131,18 +131,23 @@ class Client:
         return Team(self, team)
 
     async def spaces(self) -> list[dict[str, Any]]:
-        """The spaces of the node: `topic`, `name`, `role`, `scheme` and `joining` of each."""
+        """The spaces of the node: `topic`, `name`, `role`, `scheme`, `suite` and `joining` of each."""
         spaces: list[dict[str, Any]] = (await self.call("space.list"))["spaces"]
         return spaces
 
-    async def create_space(self, name: str = "", *, no_history: bool = False, scheme: str = "data") -> Space:
+    async def create_space(
+        self, name: str = "", *, no_history: bool = False, scheme: str = "data", suite: int | None = None
+    ) -> Space:
         """Creates a space with the node as its owner. With `no_history`, newcomers read only later messages.
 
-        With the scheme `message`, each message has a separate key, which is erased when it is used.
+        With the scheme `message`, each message has a separate key, which is erased when it is used. `suite` is the
+        least suite of the channels that secrets go through.
         """
         params: dict[str, Any] = {"name": name, "no_history": no_history}
         if scheme != "data":
             params["scheme"] = scheme
+        if suite is not None:
+            params["suite"] = suite
         made = await self.call("space.create", params)
         return Space(self, made["topic"])
 
@@ -495,6 +500,10 @@ class Space(Topic):
     async def rename(self, name: str) -> None:
         """Renames the space."""
         await self._ask("rename", name=name)
+
+    async def raise_suite(self, suite: int) -> None:
+        """Raises the least suite of the channels that secrets go through. Nothing lowers it."""
+        await self._ask("raise-suite", suite=suite)
 
     async def rotate(self) -> None:
         """Makes a new secret for later messages."""

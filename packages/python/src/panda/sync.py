@@ -221,6 +221,9 @@ class Space(Topic):
     def rename(self, name: str) -> None:
         self._loop.run(self._space.rename(name))
 
+    def raise_suite(self, suite: int) -> None:
+        self._loop.run(self._space.raise_suite(suite))
+
     def rotate(self) -> None:
         self._loop.run(self._space.rotate())
 
