@@ -160,6 +160,9 @@ fn create(
     if name_bytes > SPACE_NAME_BYTES_MAX {
         return Ok(Err(LocalError::TooLarge.into()));
     }
+    if let Err(error) = settings.check() {
+        return Ok(Err(error.into()));
+    }
     if let Err(error) = follow(turn, topic, None)? {
         return Ok(Err(error));
     }

@@ -478,8 +478,11 @@ fn the_suite_of_a_space_and_who_has_keys_for_it_are_shown() {
         let all: Vec<_> = peer.ask(asked(|reply| Command::Space(SpaceCommand::List { reply })));
         assert_eq!(all[0].1.suite, Some(2));
     }
-    let made = Peer::new(3).ask(create_as(Settings::with_history().with_suite(3)));
+    let mut carol = Peer::new(3);
+    let made = carol.ask(create_as(Settings::with_history().with_suite(3)));
     assert!(made.is_err());
+    let all: Vec<_> = carol.ask(asked(|reply| Command::Space(SpaceCommand::List { reply })));
+    assert!(all.is_empty(), "the topic is not followed for nothing");
 }
 
 /// Lists the changes in a space, one after the other, by the peer with this number.

@@ -226,6 +226,25 @@ impl Control<'_> {
     }
 }
 
+impl Settings {
+    /// Checks that a space can be created with them.
+    ///
+    /// # Errors
+    /// [`LocalError::NoSuite`], [`LocalError::History`].
+    pub fn check(&self) -> Result<(), LocalError> {
+        if self.floor != SUITE {
+            return Err(LocalError::NoSuite {
+                suite: self.floor,
+                supported: SUITE,
+            });
+        }
+        match self.scheme == Scheme::Message && self.history {
+            true => Err(LocalError::History),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Spaces {
     /// Creates a space of the sealed form with these members and us, as an owner unless listed with
     /// another role. Returns its id, which is a secret of the members.
@@ -235,15 +254,7 @@ impl Spaces {
         members: &[(Member, Role)],
         desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
     ) -> Result<(SpaceId, Vec<Event>), LocalError> {
-        if settings.floor != SUITE {
-            return Err(LocalError::NoSuite {
-                suite: settings.floor,
-                supported: SUITE,
-            });
-        }
-        if settings.scheme == Scheme::Message && settings.history {
-            return Err(LocalError::History);
-        }
+        settings.check()?;
         let me = Member::Individual(self.me);
         let mut all = members.to_vec();
         if !members.iter().any(|(member, _)| *member == me) {
