@@ -79,6 +79,15 @@ pub enum Event {
         /// The suite that the space requires from now on, at least.
         suite: u8,
     },
+    /// An owner asks for a new secret whenever the last one is so old.
+    Rotation {
+        /// Id of the space.
+        space: SpaceId,
+        /// The owner.
+        author: VerifyingKey,
+        /// The age in days; 0: it asks that nobody rotates by age.
+        days: u32,
+    },
     /// A person asks the owners to remove it.
     AsksToLeave {
         /// Id of the space.

@@ -10,6 +10,7 @@ mod messages;
 mod publish;
 mod receive;
 mod ring;
+mod rotation;
 mod runs;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]

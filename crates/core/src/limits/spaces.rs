@@ -79,6 +79,9 @@ pub const SPACE_SECRETS_RESERVED_MAX: usize = 100;
 /// (`docs/protocol/spaces.md#8`).
 pub const SPACE_SECRETS_LEFT_TOLD: [usize; 4] = [1_000, 100, 10, 0];
 
+/// Days after which owners can ask that a secret is replaced (`docs/protocol/spaces.md#8`).
+pub const SPACE_ROTATION_DAYS_MAX: u32 = 3_650;
+
 /// Operations on groups that one control message carries (`docs/protocol/spaces.md#9`).
 pub const SPACE_OPERATIONS_MAX: usize = 10_000;
 

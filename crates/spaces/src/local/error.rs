@@ -1,5 +1,6 @@
 //! Errors of local actions.
 
+use p2panda_core::limits::SPACE_ROTATION_DAYS_MAX;
 use p2panda_encryption::data::{CommitError, OperationError};
 use p2panda_encryption::{DeliverError, OwnKeysError};
 use p2panda_groups::GroupId;
@@ -113,6 +114,9 @@ pub enum LocalError {
         /// The suite that this version supports between our own nodes.
         supported: u8,
     },
+    /// Nobody can ask for a new secret after so many days.
+    #[error("a secret is replaced after {SPACE_ROTATION_DAYS_MAX} days at most")]
+    TooManyDays,
     /// In the message scheme members never read earlier messages.
     #[error("a space of the message scheme cannot give newcomers its history; turn that off")]
     History,

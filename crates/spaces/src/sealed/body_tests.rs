@@ -4,6 +4,7 @@ use p2panda_core::SigningKey;
 use p2panda_core::cbor::Writer;
 use p2panda_core::limits::{
     SPACE_BOXES_MAX, SPACE_NAME_BYTES_MAX, SPACE_NAMED_MAX, SPACE_NOTES_MAX, SPACE_OPERATIONS_MAX,
+    SPACE_ROTATION_DAYS_MAX,
 };
 use p2panda_groups::{Action, bound_group_id};
 
@@ -111,6 +112,37 @@ fn the_name_of_a_team_in_a_body_is_bounded() {
     assert_eq!(read.notes, longest.notes);
     let one_more = Structure::decode(&named(SPACE_NAME_BYTES_MAX + 1).encode());
     assert_eq!(one_more, Err(Invalid::TooLong));
+}
+
+#[test]
+fn the_days_of_a_rotation_by_age_in_a_body_are_bounded() {
+    let asks = |days: u32| Structure {
+        notes: vec![Note::Rotation(days)],
+        ..Structure::default()
+    };
+    for days in [0, 1, SPACE_ROTATION_DAYS_MAX] {
+        let read = Structure::decode(&asks(days).encode()).unwrap();
+        assert_eq!(read.notes, [Note::Rotation(days)]);
+    }
+    for days in [SPACE_ROTATION_DAYS_MAX + 1, u32::MAX] {
+        let refused = Structure::decode(&asks(days).encode());
+        assert_eq!(refused, Err(Invalid::Variant));
+    }
+}
+
+#[test]
+fn a_rotation_by_age_has_the_bytes_of_the_page() {
+    let read = |bytes: &[u8]| Note::read(&mut Reader::new(bytes, cbor::VALUE));
+    for (days, bytes) in [(0, &[0x82, 11, 0][..]), (30, &[0x82, 11, 0x18, 30])] {
+        let mut w = Writer::new();
+        Note::Rotation(days).write(&mut w);
+        assert_eq!(w.into_bytes(), bytes);
+        assert_eq!(read(bytes), Ok(Note::Rotation(days)));
+    }
+    // A number of more than 32 bits is refused like each that is too large.
+    let huge = [0x82, 11, 0x1b, 0, 0, 0, 1, 0, 0, 0, 0];
+    assert_eq!(read(&huge), Err(Invalid::Variant));
+    assert_eq!(read(&[0x83, 11, 1, 1]), Err(Invalid::Variant));
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 
 use p2panda_core::cbor::{self, Reader};
-use p2panda_core::limits::{SPACE_INVITE_OWNERS_MAX, SPACE_NAME_BYTES_MAX};
+use p2panda_core::limits::{
+    SPACE_INVITE_OWNERS_MAX, SPACE_NAME_BYTES_MAX, SPACE_ROTATION_DAYS_MAX,
+};
 use p2panda_core::{Hash, Signature, SigningKey, Topic, VerifyingKey};
 use p2panda_encryption::{Context, HybridBundle, OwnKeys, Wire, Writer};
 use p2panda_groups::{Action, GroupId, Member};
@@ -151,6 +153,8 @@ pub(crate) enum Note {
     Recovery(VerifyingKey, u64),
     /// A team is called so in the space.
     Team(GroupId, String),
+    /// Owners replace a secret when it is so many days old; 0: they do not.
+    Rotation(u32),
 }
 
 /// An invite as the members know it.
@@ -212,6 +216,9 @@ impl Note {
             Note::Team(team, name) => {
                 w.array(3).uint(10).bytes(team.as_bytes()).text(name);
             }
+            Note::Rotation(days) => {
+                w.array(2).uint(11).uint((*days).into());
+            }
         }
     }
 
@@ -244,6 +251,11 @@ impl Note {
             (3, 8) => read_told(r).map(|(topic, space)| Note::Left(topic, space)),
             (3, 9) => Ok(Note::Recovery(read_key(r)?, r.uint()?)),
             (3, 10) => Ok(Note::Team(read_key(r)?.into(), read_name(r)?)),
+            (2, 11) => {
+                let days = u32::try_from(r.uint()?).ok();
+                let days = days.filter(|days| *days <= SPACE_ROTATION_DAYS_MAX);
+                days.map(Note::Rotation).ok_or(Invalid::Variant)
+            }
             _ => Err(Invalid::Variant),
         }
     }

@@ -612,6 +612,11 @@ fn said(space: &SpaceId, device: &VerifyingKey, notes: &[Note]) -> Vec<Event> {
             author: device,
             suite: *suite,
         }),
+        Note::Rotation(days) => Some(Event::Rotation {
+            space,
+            author: device,
+            days: *days,
+        }),
         _ => None,
     };
     notes.iter().filter_map(event).collect()

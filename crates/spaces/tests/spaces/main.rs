@@ -11,6 +11,7 @@ mod native_invites;
 mod native_leaks;
 mod native_lives;
 mod native_messages;
+mod native_rotation;
 mod native_world;
 mod persons;
 mod persons_claimed;
