@@ -19,6 +19,7 @@ use crate::own_keys::{follow, renew_keys};
 use crate::person;
 use crate::recovery;
 use crate::recovery_keys;
+use crate::rotation;
 use crate::secret_signs;
 use crate::space::form::Form;
 use crate::space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
@@ -233,6 +234,7 @@ fn change_within(
         SpaceChange::AddGroup(group, _) => Some(*group),
         _ => None,
     };
+    let is_wish = matches!(change, SpaceChange::RotateEvery(_));
     let changed = act_within(turn, topic, bytes, |spaces, desk| {
         if let Some(ahead) = ahead {
             spaces.go_by(ahead);
@@ -268,11 +270,19 @@ fn change_within(
                 spaces.raise_floor(id, suite, desk)?;
                 spaces.events()
             }
+            SpaceChange::RotateEvery(days) => {
+                spaces.set_rotation(id, days, desk)?;
+                spaces.events()
+            }
         };
         Ok(((), events))
     })?;
     if let (Ok(()), Some(group)) = (&changed, added) {
         team::added(turn, topic.topic, group);
+    }
+    if is_wish {
+        let now_us = turn.now.elapsed_us;
+        turn.state.spaces.look_at_ages(now_us);
     }
     Ok(changed)
 }
@@ -284,6 +294,10 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
     let mut recovery: Vec<VerifyingKey> = match at {
         Some(_) => Vec::new(),
         None => recovery_keys::keys(turn).into_keys().collect(),
+    };
+    let rotates_at = match at {
+        Some(_) => None,
+        None => rotation::due_at(turn, topic),
     };
     let Form::Native(native) = &mut turn.state.spaces.form else {
         return None;
@@ -320,6 +334,8 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
         rekey: health.map_or(Rekey::None, |health| health.rekey),
         suite: spaces.floor(&id).unwrap_or_default(),
         without_suite: spaces.without_suite(&id, &context),
+        rotation_days: spaces.rotation_days(&id),
+        rotates_at,
         secrets_left: spaces.secrets_left(&id),
     })
 }
@@ -337,6 +353,7 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
             role,
             scheme: native.and_then(|(id, spaces)| spaces.scheme(&id)),
             suite: native.and_then(|(id, spaces)| spaces.floor(&id)),
+            rotation_days: native.and_then(|(id, spaces)| spaces.rotation_days(&id)),
             secrets_left: native
                 .filter(|_| role.is_some_and(Role::has_secrets))
                 .map(|(id, spaces)| spaces.secrets_left(&id)),
@@ -398,6 +415,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         renew_keys(turn)?;
     }
     expiry::due(turn)?;
+    rotation::due(turn)?;
     person::due(turn)?;
     join::due(turn)
 }

@@ -88,6 +88,7 @@ mod report;
 mod restate;
 mod retention;
 mod room;
+mod rotation;
 mod schedule;
 mod seal;
 mod sealing;

@@ -285,6 +285,11 @@ pub(crate) fn take(
                 };
                 tell(turn, topic, news);
             }
+            Told::Rotation(by, days) => {
+                let now_us = turn.now.elapsed_us;
+                turn.state.spaces.look_at_ages(now_us);
+                tell(turn, topic, SpaceNews::Rotation { by, days });
+            }
             Told::NearsEnd(left) => tell(turn, topic, SpaceNews::NearsEnd { left }),
             Told::Request { newcomer, invite } => asked(turn, topic, newcomer, invite),
             Told::Overruled {

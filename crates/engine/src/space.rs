@@ -1,6 +1,7 @@
 //! Topics that carry a space (`docs/protocol/streams.md#7`): which they are, what waits in them, and
 //! what opens them.
 
+pub(crate) mod age;
 pub(crate) mod expiry;
 pub(crate) mod form;
 pub(crate) mod person;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{LogName, Topic, VerifyingKey};
 use p2panda_encryption::Row;
+use p2panda_encryption::data::SecretId;
 use p2panda_groups::GroupId;
 use p2panda_spaces::{Invite, SpaceId};
 use p2panda_store::{StoreError, StoreErrorKind, Tx};
@@ -24,6 +26,7 @@ use crate::at_rest::Sealer;
 use crate::drafted::Drafted;
 use crate::drafting::Drafts;
 use crate::now::Now;
+use age::Age;
 use expiry::Expiry;
 use form::{Form, Kind, Native};
 use person::{OwnPerson, PERSON_ROW, TODO_ROW};
@@ -43,6 +46,8 @@ const REQUEST_ROW: u8 = 4;
 const UPKEEP_ROW: u8 = 9;
 /// The same of one that says of which content the verdict has changed.
 const RANGE_ROW: u8 = 14;
+/// The same of one about the age of a secret.
+const AGE_ROW: u8 = 25;
 
 /// The spaces of a node.
 pub(crate) struct Spaces {
@@ -58,6 +63,8 @@ pub(crate) struct Spaces {
     requested: BTreeSet<Topic>,
     /// Topics of which the upkeep has changed.
     kept_up: BTreeSet<Topic>,
+    /// Topics of which the age of the secret counts from another time.
+    aged: BTreeSet<Topic>,
     /// Something of the form may have changed.
     touched: bool,
     /// Secrets that may be here, for which content waits.
@@ -68,6 +75,8 @@ pub(crate) struct Spaces {
     pub drafts: Drafts,
     /// Time at which our own keys are checked next, in elapsed microseconds.
     pub keys_due_us: Option<u64>,
+    /// Time at which the ages of secrets are checked next, in elapsed microseconds.
+    pub ages_due_us: Option<u64>,
     /// Schedule of expiry.
     pub expiry: Expiry,
 }
@@ -101,6 +110,7 @@ struct SpaceTopic {
     /// Time at which it is healed if it has to be, in elapsed microseconds.
     heal_us: Option<u64>,
     upkeep: Upkeep,
+    age: Age,
     /// All members can read what we publish, or nothing more is to be done about that.
     is_settled: bool,
     /// Time at which we say that we lack something, if we still do then, in elapsed microseconds.
@@ -120,11 +130,13 @@ impl Default for Spaces {
             changed: BTreeSet::new(),
             requested: BTreeSet::new(),
             kept_up: BTreeSet::new(),
+            aged: BTreeSet::new(),
             touched: false,
             unsealed: BTreeSet::new(),
             rejudged: Ranges::default(),
             drafts: Drafts::default(),
             keys_due_us: None,
+            ages_due_us: None,
             expiry: Expiry::default(),
         }
     }
@@ -222,12 +234,13 @@ impl Spaces {
         self.changed.clear();
         self.requested.clear();
         self.kept_up.clear();
+        self.aged.clear();
         self.touched = false;
         self.rejudged = Ranges::default();
         self.person = OwnPerson::default();
         self.recovery = Recovery::default();
         let rows = sealer.load(tx)?;
-        let (mut requests, mut upkeep) = (Vec::new(), Vec::new());
+        let (mut requests, mut upkeep, mut ages) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in &rows {
             let name = match key.split_first() {
                 Some((&TOPIC_ROW, name)) => name,
@@ -239,6 +252,12 @@ impl Spaces {
                     let topic: [u8; 32] = name.try_into().map_err(|_| damaged())?;
                     let kept = Upkeep::read(value).ok_or_else(damaged)?;
                     upkeep.push((Topic::from_bytes(topic), kept));
+                    continue;
+                }
+                Some((&AGE_ROW, name)) => {
+                    let topic: [u8; 32] = name.try_into().map_err(|_| damaged())?;
+                    let age = Age::read(value).ok_or_else(damaged)?;
+                    ages.push((Topic::from_bytes(topic), age));
                     continue;
                 }
                 Some((&RANGE_ROW, name)) => {
@@ -281,6 +300,11 @@ impl Spaces {
                 space.upkeep = kept;
             }
         }
+        for (topic, age) in ages {
+            if let Some(space) = self.topics.get_mut(&topic) {
+                space.age = age;
+            }
+        }
         if !self.form.is_fake() {
             let mut native = Native::load(me, &rows).map_err(|()| damaged())?;
             if let (Some(native), Some(person)) = (&mut native, self.person.id) {
@@ -288,6 +312,7 @@ impl Spaces {
             }
             self.form = native.map_or(Form::Closed, |native| Form::Native(Box::new(native)));
             self.keys_due_us = matches!(self.form, Form::Native(_)).then_some(0);
+            self.ages_due_us = self.keys_due_us;
             self.expiry.begin(self.keys_due_us);
         }
         Ok(())
@@ -320,6 +345,13 @@ impl Spaces {
             rows.push(Row {
                 key: [&[UPKEEP_ROW][..], topic.as_bytes()].concat(),
                 value: space.map(|space| space.upkeep.write()),
+            });
+        }
+        for topic in std::mem::take(&mut self.aged) {
+            let space = self.topics.get(&topic);
+            rows.push(Row {
+                key: [&[AGE_ROW][..], topic.as_bytes()].concat(),
+                value: space.and_then(|space| space.age.write()),
             });
         }
         if std::mem::take(&mut self.touched)
@@ -373,10 +405,81 @@ impl Spaces {
         self.heal_by(topic, now_us);
     }
 
-    /// Stores what was computed elsewhere for a space, and may be what healing it waits for.
+    /// Stores what was computed elsewhere for a space, and may be what healing it, or rotation by age,
+    /// waits for.
     pub fn drafted(&mut self, drafted: Drafted, now_us: u64) {
-        self.heal_by(&drafted.topic(), now_us);
+        let topic = drafted.topic();
+        self.heal_by(&topic, now_us);
+        let space = self.topics.get_mut(&topic);
+        if let Some(space) = space.filter(|space| space.age.is_drawing) {
+            space.age.due_us = Some(now_us);
+        }
         self.drafts.done(drafted);
+    }
+
+    /// The ages of secrets are checked now.
+    pub fn look_at_ages(&mut self, now_us: u64) {
+        self.ages_due_us = Some(now_us);
+    }
+
+    /// The secret of a space is replaced by then if it is too old, unless that is planned already.
+    pub fn rotate_by(&mut self, topic: &Topic, at_us: u64) {
+        if let Some(space) = self.topics.get_mut(topic) {
+            space.age.due_us.get_or_insert(at_us);
+        }
+    }
+
+    /// The same as soon as what is sealed elsewhere is here, or by then.
+    pub fn rotate_when_drawn(&mut self, topic: &Topic, at_us: u64) {
+        if let Some(space) = self.topics.get_mut(topic) {
+            (space.age.due_us, space.age.is_drawing) = (Some(at_us), true);
+        }
+    }
+
+    /// Topics in whose spaces the secret is replaced now if it is too old.
+    pub fn take_aged(&mut self, now_us: u64) -> Vec<Topic> {
+        let due = |space: &mut SpaceTopic| {
+            let is_due = space.age.due_us.take_if(|at| *at <= now_us).is_some();
+            space.age.is_drawing &= !is_due;
+            is_due
+        };
+        let topics = self.topics.iter_mut();
+        topics
+            .filter_map(|(topic, space)| due(space).then_some(*topic))
+            .collect()
+    }
+
+    /// Returns the time from which the age of a secret of a space counts, in seconds since 1970.
+    pub fn secret_since(&self, topic: &Topic, secret: (SecretId, u64), now: u64) -> u64 {
+        let space = self.topics.get(topic);
+        space.map_or(secret.1, |space| space.age.since(secret, now))
+    }
+
+    /// Notices the date of the secret of a space.
+    pub fn notice_secret(&mut self, topic: &Topic, secret: (SecretId, u64), now: u64) {
+        if let Some(space) = self.topics.get_mut(topic)
+            && space.age.notice(secret, now)
+        {
+            self.aged.insert(*topic);
+        }
+    }
+
+    /// Counts a rotation by age as work for others; if there is no room for it now, it is due when
+    /// there is.
+    pub fn may_rotate(&mut self, topic: &Topic, now: Now) -> bool {
+        let Some(space) = self.topics.get_mut(topic) else {
+            return false;
+        };
+        match space.upkeep.take(now.wall.as_micros()) {
+            Ok(_) => {
+                self.kept_up.insert(*topic);
+                true
+            }
+            Err(wait_us) => {
+                space.age.due_us = Some(now.elapsed_us.saturating_add(wait_us));
+                false
+            }
+        }
     }
 
     /// Returns the number of bytes that we may make now to heal a space for others; if none, it is
@@ -479,12 +582,20 @@ impl Spaces {
     fn acts(&self) -> impl Iterator<Item = u64> {
         let of = |space: &SpaceTopic| {
             let requests_us = space.requests.due_us();
-            [space.heal_us, space.ask_us, space.lacks_us, requests_us]
+            let age_us = space.age.due_us;
+            [
+                space.heal_us,
+                space.ask_us,
+                space.lacks_us,
+                requests_us,
+                age_us,
+            ]
         };
         let spaces = self.topics.values().flat_map(of);
         let person_us = self.person.is_due().then_some(0);
         let own = [
             self.keys_due_us,
+            self.ages_due_us,
             person_us,
             self.person.retry_us(),
             self.recovery.next_wake(),

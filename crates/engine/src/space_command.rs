@@ -152,6 +152,8 @@ pub struct SpaceState {
     /// Least suite of the channels that secrets go through, once members have told us. From 2 on, no
     /// quantum computer of later opens them.
     pub suite: Option<u8>,
+    /// Days after which owners replace a secret. `None` if nobody asks for that, as far as we know.
+    pub rotation_days: Option<u32>,
     /// Number of secrets that the space can still have (`docs/protocol/spaces.md#8`). `None` if we
     /// are not handed any.
     pub secrets_left: Option<usize>,
@@ -191,6 +193,8 @@ pub enum SpaceChange {
     /// Raises the least suite of the channels of the space. Nothing is published where the space
     /// requires as much already.
     RaiseSuite(u8),
+    /// From now on, owners replace a secret when it is so many days old; with 0 they do not.
+    RotateEvery(u32),
 }
 
 /// Members and state of a space.
@@ -227,6 +231,11 @@ pub struct SpaceLook {
     /// Members with secrets of which no valid keys of that suite are known here; all of them if this
     /// version does not support it.
     pub without_suite: Vec<VerifyingKey>,
+    /// Days after which owners replace a secret. `None` if nobody asks for that.
+    pub rotation_days: Option<u32>,
+    /// Time from which the secret is too old, in seconds since 1970; an owner replaces it soon after.
+    /// `None` if nobody asks for that, and for a past state.
+    pub rotates_at: Option<u64>,
     /// Number of secrets that the space can still have.
     pub secrets_left: usize,
 }

@@ -101,6 +101,18 @@ pub enum SpaceNews {
         /// `true` if this version supports what the space requires.
         is_supported: bool,
     },
+    /// An owner asks that a secret is replaced by age, or that this ends.
+    Rotation {
+        /// The owner.
+        by: VerifyingKey,
+        /// Days after which a secret is replaced; 0: it is not.
+        days: u32,
+    },
+    /// This node made a new secret because the last one was too old.
+    RotatedByAge {
+        /// Days after which a secret is replaced.
+        days: u32,
+    },
     /// A control message has no effect, since its author may not do what it says.
     Refused {
         /// Id of the operation.
@@ -206,6 +218,18 @@ impl fmt::Display for SpaceNews {
                     false => f.write_str(", which this version does not support; update this node"),
                 }
             }
+            SpaceNews::Rotation { by, days } => match days {
+                0 => write!(f, "{by} ended the rotation of secrets by age"),
+                1 => write!(f, "{by} asks for a new secret every day"),
+                _ => write!(f, "{by} asks for a new secret every {days} days"),
+            },
+            SpaceNews::RotatedByAge { days } => match days {
+                1 => f.write_str("this node made a new secret: the last one was a day old"),
+                _ => write!(
+                    f,
+                    "this node made a new secret: the last one was {days} days old"
+                ),
+            },
             SpaceNews::Refused {
                 operation,
                 author,
@@ -326,6 +350,26 @@ mod tests {
                     "{a} requires suite 3 or higher from now on, which this version does not support; \
                      update this node"
                 ),
+            ),
+            (
+                SpaceNews::Rotation { by: a, days: 30 },
+                format!("{a} asks for a new secret every 30 days"),
+            ),
+            (
+                SpaceNews::Rotation { by: a, days: 1 },
+                format!("{a} asks for a new secret every day"),
+            ),
+            (
+                SpaceNews::Rotation { by: a, days: 0 },
+                format!("{a} ended the rotation of secrets by age"),
+            ),
+            (
+                SpaceNews::RotatedByAge { days: 30 },
+                "this node made a new secret: the last one was 30 days old".to_owned(),
+            ),
+            (
+                SpaceNews::RotatedByAge { days: 1 },
+                "this node made a new secret: the last one was a day old".to_owned(),
             ),
             (
                 SpaceNews::Refused {

@@ -81,6 +81,11 @@ pub const SPACE_SECRETS_LEFT_TOLD: [usize; 4] = [1_000, 100, 10, 0];
 
 /// Days after which owners can ask that a secret is replaced (`docs/protocol/spaces.md#8`).
 pub const SPACE_ROTATION_DAYS_MAX: u32 = 3_650;
+/// Time between two looks at the age of secrets (`docs/protocol/streams.md#7`).
+pub const SPACE_ROTATION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Maximum random time that an owner waits before it replaces a secret that is too old
+/// (`docs/protocol/spaces.md#8`).
+pub const SPACE_ROTATION_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Operations on groups that one control message carries (`docs/protocol/spaces.md#9`).
 pub const SPACE_OPERATIONS_MAX: usize = 10_000;

@@ -41,6 +41,8 @@ pub(crate) enum Told {
     Person(VerifyingKey, Option<GroupId>),
     /// An owner raised the least suite.
     Floor(VerifyingKey, u8),
+    /// An owner asks for rotation by age after so many days; 0: for none.
+    Rotation(VerifyingKey, u32),
     /// The space can have only so many more secrets.
     NearsEnd(usize),
     /// A group in the space has changed: there may be something to heal.
@@ -350,6 +352,7 @@ pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
             }
             Event::AsksToLeave { device, .. } => all.push(Told::Person(device, None)),
             Event::Floor { author, suite, .. } => all.push(Told::Floor(author, suite)),
+            Event::Rotation { author, days, .. } => all.push(Told::Rotation(author, days)),
             Event::Nested { group, .. } => all.push(Told::Nested(group)),
             Event::NearsEnd { left, .. } => all.push(Told::NearsEnd(left)),
             Event::Groups(event) => all.push(Told::Conflict(event)),

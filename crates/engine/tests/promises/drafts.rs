@@ -1,12 +1,13 @@
 //! Sealing for many members outside the engine's thread, and bounds on work for others.
 
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
 use p2panda_core::limits::{
-    PRE_KEY_LIFETIME_DEFAULT_S, SPACE_DRAFTS_MAX, SPACE_HEALS_PER_HOUR_MAX,
+    PRE_KEY_LIFETIME_DEFAULT_S, SPACE_DRAFTS_MAX, SPACE_HEALS_PER_HOUR_MAX, SPACE_ROTATION_WAIT,
     SPACE_SEALED_AT_ONCE_MAX,
 };
 use p2panda_core::{
@@ -25,7 +26,7 @@ use crate::teams;
 const ELSEWHERE: Topic = Topic::from_bytes([8; 32]);
 
 /// A member of whom there is nothing but its keys.
-fn absent(number: u8) -> (VerifyingKey, Operation) {
+pub fn absent(number: u8) -> (VerifyingKey, Operation) {
     let mut rng = ChaCha20Rng::from_seed([number; 32]);
     let key = SigningKey::from_bytes(&[100 + number; 32]);
     let now = 1_800_000_000;
@@ -54,7 +55,7 @@ fn absent(number: u8) -> (VerifyingKey, Operation) {
     (key.verifying_key(), operation)
 }
 
-fn comes(peer: &mut Peer, operation: Operation) {
+pub fn comes(peer: &mut Peer, operation: Operation) {
     peer.process(Command::Ingest {
         topic: TOPIC,
         source: Source::Import { id: 0 },
@@ -355,6 +356,31 @@ fn what_was_done_for_others_is_counted_across_restarts() {
     alice.now.wall = Timestamp::from_micros(alice.now.wall.as_micros() + 3_600 * SECOND_US);
     alice.settle();
     assert!(alice.operations().len() > operations);
+}
+
+#[test]
+fn a_rotation_by_age_for_many_leaves_the_other_topics_alone() {
+    let [mut alice, mut bob, _carol] = space_for(SPACE_SEALED_AT_ONCE_MAX);
+    alice.ask(change(SpaceChange::RotateEvery(1))).unwrap();
+    alice.goes_by(Duration::from_secs(24 * 60 * 60));
+    let left = |peer: &mut Peer| peer.look().unwrap().secrets_left;
+    let before = left(&mut alice);
+    alice.goes_by(SPACE_ROTATION_WAIT);
+    let drawn = work(&mut alice);
+    let (here, is_here) = publishes(TOPIC, "under the new secret");
+    let (there, is_there) = publishes(ELSEWHERE, "\x61x");
+    alice.process(here);
+    alice.process(there);
+    assert!(is_there.try_recv().unwrap().is_ok(), "nothing holds it up");
+    assert!(is_here.try_recv().is_err());
+    assert_eq!(left(&mut alice), before, "nothing has happened yet");
+    alice.process(drawn.seal().into());
+    assert!(is_here.try_recv().unwrap().is_ok());
+    assert_eq!(left(&mut alice), before - 1);
+    assert!(alice.engine().take_work().is_empty());
+    bob.hear(&alice);
+    assert_eq!(left(&mut bob), before - 1);
+    assert_eq!(bob.shown(), ["under the new secret"]);
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod random;
 mod recovery;
 mod restated;
 mod retention;
+mod rotations;
 mod slices;
 mod space_lives;
 mod space_messages;

@@ -25,7 +25,8 @@ fn pair_as(settings: Settings) -> [Peer; 2] {
 }
 
 impl Peer {
-    fn goes_by(&mut self, time: std::time::Duration) {
+    /// Time goes by at once: whatever is due in it is done at its end.
+    pub fn goes_by(&mut self, time: std::time::Duration) {
         let us = time.as_micros() as u64;
         self.now.elapsed_us += us;
         self.now.wall = Timestamp::from_micros(self.now.wall.as_micros() + us);
