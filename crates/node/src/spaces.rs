@@ -89,6 +89,11 @@ pub struct SpaceMembers {
     /// Members with secrets of which this node knows no valid keys of that suite: they cannot be
     /// handed any. All of them if this version does not support the suite.
     pub without_suite: Vec<VerifyingKey>,
+    /// Days after which owners replace a secret ([`Space::rotate_every`]). `None`: nobody asks for that.
+    pub rotation_days: Option<u32>,
+    /// Time from which the secret is too old, in seconds since 1970; an owner that runs then replaces
+    /// it within about two hours. `None` if nobody asks for that.
+    pub rotates_at: Option<u64>,
     /// Number of secrets that the space can still have: each removal needs one, in the message
     /// scheme also each addition. With none left, nobody can be removed any more; at 1 000, 100
     /// and 10 [`SpaceNews::NearsEnd`](crate::SpaceNews) says so.
@@ -362,6 +367,8 @@ impl<M> Space<M> {
             lacking: look.lacking,
             suite: look.suite,
             without_suite: look.without_suite,
+            rotation_days: look.rotation_days,
+            rotates_at: look.rotates_at,
             secrets_left: look.secrets_left,
         }))
     }
@@ -506,12 +513,23 @@ impl<M> Space<M> {
         self.remove(self.node.id()).await
     }
 
-    /// Makes a new secret for what is written from now on.
+    /// Makes a new secret for what is written from now on. [`Space::rotate_every`] does so by age.
     ///
     /// # Errors
     /// As [`Space::add`].
     pub async fn rotate(&self) -> Result<(), Error> {
         self.change(SpaceChange::Rotate).await
+    }
+
+    /// Asks the owners to replace the secret whenever it is so many days old, up to 3 650; with `None`
+    /// to do that no longer. Holds for the whole space, until an owner asks for something else. Nodes of
+    /// owners do it by themselves: one that runs, usually one of several, within about two hours.
+    ///
+    /// # Errors
+    /// As [`Space::add`]; too many days.
+    pub async fn rotate_every(&self, days: Option<u32>) -> Result<(), Error> {
+        let days = days.unwrap_or(0);
+        self.change(SpaceChange::RotateEvery(days)).await
     }
 
     /// Raises the least suite of the channels that secrets go through; nothing lowers it. Members whose

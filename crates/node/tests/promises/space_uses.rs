@@ -135,6 +135,35 @@ async fn members_at_a_message_and_why_are_told_by_all_alike() {
     }
     assert!(before.contains(&1), "{before:?}");
     has_members(&spaces[0], 2).await;
+    let mut events = b.events();
+    spaces[0].rotate_every(Some(30)).await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(Event::Space { news, .. }) = events.next().await
+                && matches!(news, SpaceNews::Rotation { .. })
+            {
+                return news.to_string();
+            }
+        }
+    });
+    assert_eq!(
+        told.await.unwrap(),
+        format!("{} asks for a new secret every 30 days", a.id())
+    );
+    for space in &spaces {
+        let look = space.look().await.unwrap().unwrap();
+        assert_eq!(look.rotation_days, Some(30));
+        assert!(look.rotates_at.is_some());
+        assert_eq!(space.state().await.unwrap().rotation_days, Some(30));
+    }
+    let refused = spaces[0].rotate_every(Some(3_651)).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "a secret is replaced after 3650 days at most"
+    );
+    spaces[0].rotate_every(None).await.unwrap();
+    let look = spaces[0].look().await.unwrap().unwrap();
+    assert_eq!((look.rotation_days, look.rotates_at), (None, None));
     spaces[0].raise_suite_floor(2).await.unwrap();
     let refused = spaces[0].raise_suite_floor(3).await.unwrap_err();
     assert_eq!(
