@@ -241,6 +241,8 @@ methods! {
     SpaceRaiseSuite "space.raise-suite" SpaceAdmin SpaceRaiseSuiteParams => Empty;
     /// Makes a new secret for later messages.
     SpaceRotate "space.rotate" SpaceAdmin TopicParams => Empty;
+    /// Asks the owners to replace secrets by age, or to end that.
+    SpaceRotateEvery "space.rotate-every" SpaceAdmin SpaceRotateEveryParams => Empty;
     /// Hands secrets to members who lack them and can be reached.
     SpaceHeal "space.heal" SpaceAdmin TopicParams => Empty;
     /// Explains why a key is a member or not.

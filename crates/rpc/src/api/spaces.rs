@@ -93,6 +93,9 @@ pub struct SpaceView {
     /// them. Absent if the node does not know it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<u8>,
+    /// Days after which owners replace a secret. Absent if nobody asks for that, as far as the node knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation_days: Option<u32>,
     /// How many more secrets the space can have: each removal needs one, in the message scheme also each
     /// addition. With none left, nobody can be removed. Absent if the node is handed none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,6 +236,13 @@ pub struct SpaceMembersResult {
     /// Least suite of the channels that secrets go through. Absent with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<u8>,
+    /// Days after which owners replace a secret. Absent if nobody asks for that, and with `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation_days: Option<u32>,
+    /// Time from which the secret is too old, in seconds since 1970. Absent if nobody asks for rotation by
+    /// age, and with `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotates_at: Option<u64>,
     /// How many more secrets the space can have, as far as the node was handed them. Absent with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets_left: Option<u64>,
@@ -340,6 +350,16 @@ pub struct SpaceRenameParams {
     pub topic: String,
     /// New name, up to 256 bytes.
     pub name: String,
+}
+
+/// Parameters of `space.rotate-every`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpaceRotateEveryParams {
+    /// Topic or alias.
+    pub topic: String,
+    /// Days after which owners replace a secret, up to 3650; 0: they do not.
+    pub days: u32,
 }
 
 /// Parameters of `space.raise-suite`.

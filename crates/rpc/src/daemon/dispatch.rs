@@ -110,6 +110,7 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
         SpaceRename: spaces::rename,
         SpaceRaiseSuite: spaces::raise_suite,
         SpaceRotate: spaces::rotate,
+        SpaceRotateEvery: spaces::rotate_every,
         SpaceHeal: spaces::heal,
         SpaceWhy: spaces::why,
         SpaceLacking: spaces::lacking,

@@ -600,6 +600,7 @@ pub fn space(alias: String, state: &p2panda::SpaceState) -> api::SpaceView {
         role: state.role.map(role),
         scheme: state.scheme.and_then(scheme),
         suite: state.suite,
+        rotation_days: state.rotation_days,
         secrets_left: state.secrets_left.map(|left| left as u64),
         joining: state.is_joining,
     }
@@ -651,6 +652,8 @@ pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersR
         teams: teams.map(space_team).collect(),
         pending: pending.map(space_pending).collect(),
         suite: look.map(|look| look.suite),
+        rotation_days: look.and_then(|look| look.rotation_days),
+        rotates_at: look.and_then(|look| look.rotates_at),
         secrets_left: look.map(|look| look.secrets_left as u64),
         healed: look.is_some_and(|look| look.is_healed),
     }

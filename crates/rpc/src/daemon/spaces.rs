@@ -200,6 +200,8 @@ pub(crate) async fn members(
         teams: Vec::new(),
         pending: Vec::new(),
         suite: None,
+        rotation_days: None,
+        rotates_at: None,
         secrets_left: None,
         healed: now.healed,
     })
@@ -281,6 +283,17 @@ pub(crate) async fn rotate(
 ) -> Of<Empty> {
     let space = named(session, &who, &params.topic).await?;
     space.rotate().await.map_err(failed)?;
+    Ok(Empty {})
+}
+
+pub(crate) async fn rotate_every(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::SpaceRotateEveryParams,
+) -> Of<Empty> {
+    let space = named(session, &who, &params.topic).await?;
+    let days = Some(params.days).filter(|days| *days > 0);
+    space.rotate_every(days).await.map_err(failed)?;
     Ok(Empty {})
 }
 

@@ -102,6 +102,7 @@ const NEEDS: [(&str, &[&str]); 9] = [
             "space.rename",
             "space.raise-suite",
             "space.rotate",
+            "space.rotate-every",
             "space.heal",
             "team.create",
             "team.add",

@@ -196,6 +196,22 @@ async fn a_space_is_made_changed_and_read_by_its_scopes() {
     let refused = failed(sam.call::<api::SpaceRaiseSuite>(&raise(3)).await);
     assert_eq!(refused, Code::Invalid);
     sam.call::<api::SpaceRotate>(&of(topic)).await.unwrap();
+    let every = |days| api::SpaceRotateEveryParams {
+        topic: topic.to_owned(),
+        days,
+    };
+    let refused = failed(sam.call::<api::SpaceRotateEvery>(&every(3_651)).await);
+    assert_eq!(refused, Code::Invalid);
+    for (days, expected) in [(30, Some(30)), (0, None)] {
+        sam.call::<api::SpaceRotateEvery>(&every(days))
+            .await
+            .unwrap();
+        let members = sam.call::<api::SpaceMembers>(&asked).await.unwrap();
+        let listed = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
+        let shown = (members.rotation_days, listed.spaces[0].rotation_days);
+        assert_eq!(shown, (expected, expected));
+        assert_eq!(members.rotates_at.is_some(), expected.is_some());
+    }
     sam.call::<api::SpaceHeal>(&of(topic)).await.unwrap();
     let lacking = sam.call::<api::SpaceLacking>(&of(topic)).await.unwrap();
     assert!(lacking.members.is_empty());
