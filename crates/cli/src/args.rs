@@ -23,7 +23,7 @@ pub use service::{
     ManArgs, NodeCommand, RunArgs, TopArgs, UiArgs,
 };
 pub use space::{
-    SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs, SpaceJoinArgs,
+    SpaceArgs, SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs, SpaceJoinArgs,
     SpacePublishArgs,
 };
 pub use team::{TeamChangeArgs, TeamCommand};

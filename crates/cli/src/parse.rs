@@ -17,6 +17,9 @@ const WAIT_SECONDS_MAX: u64 = 86_400;
 /// Days after which a consumer is deleted at the latest, if it is at all.
 const DAYS_MAX: u32 = 3_650;
 
+/// Days after which owners can ask that a secret of a space is replaced.
+const ROTATION_DAYS_MAX: u32 = 3_650;
+
 /// Bytes of the name of a space or a team.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -111,6 +114,8 @@ pub enum ParseError {
     Seconds,
     #[error("expected days, at least a second and at most {DAYS_MAX} days")]
     Days,
+    #[error("expected whole days from 1 to {ROTATION_DAYS_MAX}")]
+    RotationDays,
     #[error("expected MiB from 1 to {OPERATION_MIB_MAX}")]
     Mebibytes,
 }
@@ -340,6 +345,13 @@ pub fn days(text: &str) -> Result<Duration, ParseError> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// Reads the days after which a secret is replaced.
+pub fn rotation_days(text: &str) -> Result<u32, ParseError> {
+    let days = text.parse().ok();
+    let days = days.filter(|days| (1..=ROTATION_DAYS_MAX).contains(days));
+    days.ok_or(ParseError::RotationDays)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -380,6 +392,14 @@ mod tests {
         assert_eq!(days("3650"), Ok(Duration::from_secs(315_360_000)));
         for text in ["0", "-1", "NaN", "inf", "3651", "0.000001", "ten", ""] {
             assert_eq!(days(text), Err(ParseError::Days), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_replaced_after_whole_days_up_to_ten_years() {
+        assert_eq!((rotation_days("1"), rotation_days("3650")), (Ok(1), Ok(3_650)));
+        for text in ["0", "3651", "-1", "0.5", "x", ""] {
+            assert_eq!(rotation_days(text), Err(ParseError::RotationDays), "{text}");
         }
     }
 

@@ -8,8 +8,8 @@ use p2panda::{Role, VerifyingKey};
 
 use super::SubArgs;
 use crate::parse::{
-    NodeAddr, TopicArg, dash, days, invite, member, newcomer, role, seconds, space, space_invite,
-    space_name, suite, uses,
+    NodeAddr, TopicArg, dash, days, invite, member, newcomer, role, rotation_days, seconds, space,
+    space_invite, space_name, suite, uses,
 };
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +23,9 @@ pub enum SpaceCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show a space: role, secrets, suite and rotation by age
+    #[command(after_help = "Example:\n  panda space show $SPACE")]
+    Show(SpaceArgs),
     #[command(about = "Print a ticket that lets somebody join a space")]
     Invite(SpaceInviteArgs),
     /// List the invites of a space, and who joined by them
@@ -86,11 +89,24 @@ pub enum SpaceCommand {
         #[command(flatten)]
         change: SpaceChangeArgs,
     },
-    /// Create a new secret for what is written from now on
-    #[command(after_help = "Example:\n  panda space rotate $SPACE")]
+    /// Create a new secret for what is written from now on, or ask for one by age
+    #[command(
+        long_about = "Create a new secret for what is written from now on, or ask for one by age.\n\n\
+            --every and --never are a setting of the space, which owners make. Nodes of owners that \
+            run (`panda node run`, `panda space watch`) replace the secret by themselves when it is \
+            so old. `panda space show` prints when the next one is due.",
+        after_help = "Examples:\n  panda space rotate $SPACE\n  \
+            panda space rotate $SPACE --every 30"
+    )]
     Rotate {
         #[command(flatten)]
         change: SpaceChangeArgs,
+        /// Ask the owners to replace the secret whenever it is so many days old
+        #[arg(long, value_name = "DAYS", value_parser = rotation_days)]
+        every: Option<u32>,
+        /// Ask the owners to replace it by age no longer
+        #[arg(long, conflicts_with = "every")]
+        never: bool,
     },
     /// Require a higher suite for the secrets of a space
     #[command(
@@ -285,6 +301,7 @@ impl SpaceCommand {
             SpaceCommand::Publish(args) => vec![&args.space],
             SpaceCommand::Watch(args) => vec![&args.topic],
             SpaceCommand::Invites(space)
+            | SpaceCommand::Show(space)
             | SpaceCommand::Members(space)
             | SpaceCommand::Why { space, .. } => vec![&space.space],
             SpaceCommand::Revoke { change, .. }
@@ -292,7 +309,7 @@ impl SpaceCommand {
             | SpaceCommand::Role { change, .. }
             | SpaceCommand::Remove { change, .. }
             | SpaceCommand::Leave { change }
-            | SpaceCommand::Rotate { change }
+            | SpaceCommand::Rotate { change, .. }
             | SpaceCommand::Suite { change, .. } => vec![&change.space],
         }
     }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::args::{
-    NodeArgs, SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs, SpaceJoinArgs,
-    SpacePublishArgs,
+    NodeArgs, SpaceArgs, SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs,
+    SpaceJoinArgs, SpacePublishArgs,
 };
 use crate::command::contact::note_unreached;
 use crate::command::invite::{self, TicketLine};
@@ -58,6 +58,7 @@ async fn with(
         SpaceCommand::Invites(args) => {
             print_invites(&face.space_invites(args.space.topic).await?, args.json)
         }
+        SpaceCommand::Show(args) => show(face, args).await,
         SpaceCommand::Join(join) => self::join(face, join, interrupt).await,
         SpaceCommand::Members(args) => {
             print_members(&face.space_members(args.space.topic).await?, args.json)
@@ -104,8 +105,18 @@ async fn change(
             (SpaceChange::Revoke(invite), done)
         }
         SpaceCommand::Leave { change } => (SpaceChange::Leave, Changed::of("leave", change, None)),
-        SpaceCommand::Rotate { change } => {
-            (SpaceChange::Rotate, Changed::of("rotate", change, None))
+        SpaceCommand::Rotate {
+            change,
+            every,
+            never,
+        } => {
+            let days = match never {
+                true => Some(0),
+                false => every,
+            };
+            let mut done = Changed::of("rotate", change, None);
+            done.line.days = days;
+            (days.map_or(SpaceChange::Rotate, SpaceChange::RotateEvery), done)
         }
         SpaceCommand::Suite { change, suite } => {
             let mut done = Changed::of("suite", change, None);
@@ -260,6 +271,9 @@ struct ChangedLine {
     role: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suite: Option<u8>,
+    /// Days after which a secret is replaced; 0: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days: Option<u32>,
 }
 
 impl Changed {
@@ -270,6 +284,7 @@ impl Changed {
             name: name.map(|name| name.to_string()),
             role: None,
             suite: None,
+            days: None,
         };
         let (topic, wait, json) = (args.space.topic, args.wait, args.json);
         Changed {
@@ -300,6 +315,9 @@ struct SpaceLine {
     /// None: it is not known here.
     #[serde(skip_serializing_if = "Option::is_none")]
     suite: Option<u8>,
+    /// None: nobody asks for rotation by age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_days: Option<u32>,
     /// No owner has admitted this node yet.
     joining: bool,
 }
@@ -312,6 +330,7 @@ impl SpaceLine {
             role: view.role,
             scheme: view.scheme,
             suite: view.suite,
+            rotation_days: view.rotation_days,
             joining: view.joining,
         }
     }
@@ -394,9 +413,87 @@ async fn invite(
     Ok(Outcome::Done)
 }
 
-fn print_invites(invites: &[api::SpaceInviteView], json: bool) -> Result<Outcome, Failure> {
+/// A space, with what `ls` and `members` do not say of it.
+#[derive(Serialize)]
+struct ShownLine {
+    #[serde(flatten)]
+    space: SpaceLine,
+    members: usize,
+    /// Members that cannot be handed secrets.
+    no_keys: usize,
+    healed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets_left: Option<u64>,
+    /// In seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotates_at: Option<u64>,
+}
+
+impl ShownLine {
+    /// `now` in seconds since 1970.
+    fn plain(&self, now: u64) -> String {
+        let mut lines = vec![format!("space {}", self.space.plain())];
+        if let Some(scheme) = self.space.scheme {
+            lines.push(match scheme {
+                SpaceScheme::Data => "scheme data".to_owned(),
+                SpaceScheme::Message => "scheme message".to_owned(),
+            });
+        }
+        if let Some(suite) = self.space.suite {
+            lines.push(match self.no_keys {
+                0 => format!("suite {suite}, all members have keys for it"),
+                1 => format!("suite {suite}, 1 member has no valid keys for it"),
+                several => format!("suite {suite}, {several} members have no valid keys for it"),
+            });
+        }
+        lines.push(match self.space.rotation_days {
+            None => "rotation by age: never".to_owned(),
+            Some(days) => {
+                let rest = self.rotates_at.map(|at| at.saturating_sub(now));
+                let next = match rest {
+                    None => String::new(),
+                    Some(0) => ", due now".to_owned(),
+                    Some(rest) => format!(", next in {} h", rest.div_ceil(3_600)),
+                };
+                format!("rotation by age: every {days} d{next}")
+            }
+        });
+        if let Some(left) = self.secrets_left {
+            lines.push(format!("secrets left {left}"));
+        }
+        let healed = match self.healed {
+            true => "",
+            false => ", not all have what they need",
+        };
+        lines.push(format!("members {}{healed}", self.members));
+        lines.join("\n")
+    }
+}
+
+async fn show(face: &Face, args: SpaceArgs) -> Result<Outcome, Failure> {
+    let topic = args.space.topic;
+    let space = SpaceLine::of(face.space(topic).await?);
+    let members = face.space_members(topic).await?;
+    let line = ShownLine {
+        space,
+        members: members.members.len(),
+        no_keys: members.members.iter().filter(|one| one.no_keys).count(),
+        healed: members.healed,
+        secrets_left: members.secrets_left,
+        rotates_at: members.rotates_at,
+    };
+    let _ = print(&line, &line.plain(now()), args.json)?;
+    Ok(Outcome::Done)
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_secs();
+    now.unwrap_or_default().as_secs()
+}
+
+fn print_invites(invites: &[api::SpaceInviteView], json: bool) -> Result<Outcome, Failure> {
+    let now = now();
     for invite in invites {
         if print(invite, &plain_invite(invite, now), json)? == Written::Closed {
             break;

@@ -20,6 +20,8 @@ pub enum SpaceChange {
     Revoke(VerifyingKey),
     Leave,
     Rotate,
+    /// After so many days; 0: never.
+    RotateEvery(u32),
     RaiseSuite(u8),
 }
 
@@ -220,6 +222,7 @@ impl Face {
             SpaceChange::Revoke(invite) => space.revoke(invite).await,
             SpaceChange::Leave => space.leave().await,
             SpaceChange::Rotate => space.rotate().await,
+            SpaceChange::RotateEvery(days) => space.rotate_every(Some(days)).await,
             SpaceChange::RaiseSuite(suite) => space.raise_suite_floor(suite).await,
         }
         .map_err(Failure::from)
@@ -290,6 +293,10 @@ async fn change_running(
         SpaceChange::Rotate => {
             let params = api::TopicParams { topic };
             client.call::<api::SpaceRotate>(&params).await?;
+        }
+        SpaceChange::RotateEvery(days) => {
+            let params = api::SpaceRotateEveryParams { topic, days };
+            client.call::<api::SpaceRotateEvery>(&params).await?;
         }
         SpaceChange::RaiseSuite(suite) => {
             let params = api::SpaceRaiseSuiteParams { topic, suite };

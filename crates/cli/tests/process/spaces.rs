@@ -149,7 +149,17 @@ fn invalid_space_commands_fail_in_one_line() {
     let world = World::new();
     let space = world.ok("owner", &["space", "create", "crew"]);
     let owner = world.ok("owner", &["id"]);
-    let cases: [(&[&str], i32, &str); 8] = [
+    let cases: [(&[&str], i32, &str); 10] = [
+        (
+            &["space", "rotate", &space, "--every", "0"],
+            2,
+            "expected whole days from 1 to 3650",
+        ),
+        (
+            &["space", "rotate", &space, "--every", "1", "--never"],
+            2,
+            "--never",
+        ),
         (
             &["space", "suite", &space, "3"],
             6,
@@ -217,6 +227,9 @@ fn spaces_say_the_same_with_and_without_a_node() {
         vec!["space", "revoke", space, invite, "--wait", "0", "--json"],
         vec!["space", "rotate", space, "--wait", "0", "--json"],
         vec!["space", "suite", space, "2", "--wait", "0", "--json"],
+        vec![
+            "space", "rotate", space, "--every", "30", "--wait", "0", "--json",
+        ],
         vec!["space", "publish", space, "--wait", "0"],
         vec!["space", "publish", space, "--wait", "0", "--json"],
         vec!["space", "remove", space, other, "--wait", "0", "--json"],
@@ -232,6 +245,8 @@ fn spaces_say_the_same_with_and_without_a_node() {
         vec!["space", "members", space],
         vec!["space", "members", space, "--json"],
         vec!["space", "members", topic],
+        vec!["space", "show", space],
+        vec!["space", "show", topic],
         vec!["space", "invites", space],
         vec!["space", "invites", space, "--json"],
         vec!["space", "why", space, own.trim()],
@@ -256,6 +271,44 @@ fn spaces_say_the_same_with_and_without_a_node() {
     let daemon = Daemon::start(&world, "");
     assert_eq!(did(&world, &follows), alone);
     assert_eq!(daemon.running.interrupt().code(), Some(0));
+}
+
+#[test]
+fn a_space_is_shown_with_its_suite_and_rotation() {
+    let world = World::new();
+    let space = world.ok("owner", &["space", "create", "crew"]);
+    let shown = world.ok("owner", &["space", "show", &space]);
+    let (first, rest) = shown.split_once('\n').unwrap();
+    assert_eq!(first, format!("space {space} owner crew"));
+    let left = rest.lines().nth(3).unwrap();
+    assert!(left.starts_with("secrets left 9"), "{left}");
+    let expected = [
+        "scheme data",
+        "suite 2, all members have keys for it",
+        "rotation by age: never",
+        left,
+        "members 1",
+    ];
+    assert_eq!(rest.lines().collect::<Vec<_>>(), expected);
+    let set = |more: &[&str]| {
+        let args = [&["space", "rotate", &space, "--wait", "0", "--json"], more].concat();
+        let done = world.at("owner", &args).output().unwrap();
+        assert_eq!(done.status.code(), Some(3), "{}", stderr(&done));
+        let line: Value = serde_json::from_str(&stdout(&done)).unwrap();
+        line["days"].as_u64()
+    };
+    assert_eq!(set(&["--every", "30"]), Some(30));
+    let shown = world.ok("owner", &["space", "show", &space]);
+    let rotation = "rotation by age: every 30 d, next in 720 h";
+    assert!(shown.lines().any(|line| line == rotation), "{shown}");
+    let shown = &world.json("owner", &["space", "show", &space])[0];
+    assert_eq!(
+        (&shown["rotation_days"], &shown["suite"], &shown["members"]),
+        (&30.into(), &2.into(), &1.into())
+    );
+    assert_eq!(set(&["--never"]), Some(0));
+    let shown = world.ok("owner", &["space", "show", &space]);
+    assert!(shown.contains("rotation by age: never"), "{shown}");
 }
 
 #[test]
