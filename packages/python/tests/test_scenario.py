@@ -190,6 +190,9 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
             await space.rename("Crew")
             await space.raise_suite(2)
             await space.rotate()
+            for days in (30, None):
+                await space.rotate_every(days)
+                self.assertEqual([one.get("rotation_days") for one in await client.spaces()], [days])
             await space.heal()
             self.assertEqual(await space.lacking(), [])
             listed = [(one["name"], one["role"], one["scheme"], one["suite"]) for one in await client.spaces()]

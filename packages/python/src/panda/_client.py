@@ -131,7 +131,7 @@ class Client:
         return Team(self, team)
 
     async def spaces(self) -> list[dict[str, Any]]:
-        """The spaces of the node: `topic`, `name`, `role`, `scheme`, `suite` and `joining` of each."""
+        """The spaces of the node: `topic`, `name`, `role`, `scheme`, `suite`, `rotation_days` and `joining` of each."""
         spaces: list[dict[str, Any]] = (await self.call("space.list"))["spaces"]
         return spaces
 
@@ -508,6 +508,10 @@ class Space(Topic):
     async def rotate(self) -> None:
         """Makes a new secret for later messages."""
         await self._ask("rotate")
+
+    async def rotate_every(self, days: int | None) -> None:
+        """Asks the owners to replace the secret when it is so many days old; with `None` to do that no longer."""
+        await self._ask("rotate-every", days=days or 0)
 
     async def heal(self) -> None:
         """Hands secrets to members who lack them and can be reached."""

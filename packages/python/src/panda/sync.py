@@ -227,6 +227,9 @@ class Space(Topic):
     def rotate(self) -> None:
         self._loop.run(self._space.rotate())
 
+    def rotate_every(self, days: int | None) -> None:
+        self._loop.run(self._space.rotate_every(days))
+
     def heal(self) -> None:
         self._loop.run(self._space.heal())
 
