@@ -23,6 +23,10 @@ export interface SpaceInfo {
   role: SpaceRole | undefined;
   /** How messages are sealed; absent while that is not known. A page cannot open or write those of "message". */
   scheme: "data" | "message" | undefined;
+  /** The least suite of the channels that secrets go through; from 2 on, no future quantum computer opens them. */
+  suite: number | undefined;
+  /** Days after which owners' nodes replace a secret; absent if nobody asks for that. */
+  rotationDays: number | undefined;
   /** Whether this page waits for an owner to admit it. */
   joining: boolean;
   /** Whether the space needs a later version of this package. */
@@ -83,8 +87,9 @@ export class Space extends Topic {
 
   async info(): Promise<SpaceInfo> {
     const look = await this.panda.backend.call<SpaceLook>("spaceLook", this.id);
-    const { name, role, scheme, joining, needsNewer, members, invites } = look;
-    return { topic: this.id, name, role, scheme, joining, needsNewer, members, invites };
+    const { name, role, scheme, suite, rotationDays, joining, needsNewer, members, invites } = look;
+    const sealing = { scheme, suite, rotationDays };
+    return { topic: this.id, name, role, ...sealing, joining, needsNewer, members, invites };
   }
 
   async members(): Promise<Member[]> {
@@ -126,6 +131,19 @@ export class Space extends Topic {
 
   async rename(name: string, options: Abortable = {}): Promise<void> {
     await this.#act({ do: "name", name }, options);
+  }
+
+  /** Raises the least suite of the channels that secrets go through. Nothing lowers it. */
+  async raiseSuite(suite: number, options: Abortable = {}): Promise<void> {
+    await this.#act({ do: "suite", suite }, options);
+  }
+
+  /**
+   * Asks the owners to replace the secret whenever it is so many days old; with `undefined` to do that no longer.
+   * Nodes of owners do it; pages do not.
+   */
+  async rotateEvery(days: number | undefined, options: Abortable = {}): Promise<void> {
+    await this.#act({ do: "rotation", days: days ?? 0 }, options);
   }
 
   /** Calls back when members join, leave or are refused. */

@@ -40,6 +40,14 @@ test("two pages speak in a space, and their node reads nothing", patient, async 
   assert.deepEqual([answer.value, answer.author, answer.mine], ["the-answer-in-secret", bob.id, false]);
   const { name, role, members } = await theirs.info();
   assert.deepEqual([name, role], ["the-name-of-the-crew", "editor"]);
+  await ours.rotateEvery(30);
+  await ours.raiseSuite(2);
+  await assert.rejects(ours.raiseSuite(3), { code: "space" });
+  await assert.rejects(theirs.rotateEvery(1), { code: "not-allowed" });
+  const { suite, rotationDays } = await ours.info();
+  assert.deepEqual([suite, rotationDays], [2, 30]);
+  await ours.rotateEvery(undefined);
+  assert.equal((await ours.info()).rotationDays, undefined);
   assert.deepEqual(
     members.map(({ key }) => key).sort(),
     [alice.id, bob.id].sort(),

@@ -468,6 +468,16 @@ impl Book {
         }
     }
 
+    /// Returns the least suite of its channels, once that is known.
+    pub fn suite(&self, topic: &Topic) -> Option<u8> {
+        self.spaces.floor(&self.id(topic)?)
+    }
+
+    /// Returns the days after which owners replace a secret, if somebody asks for that.
+    pub fn rotation_days(&self, topic: &Topic) -> Option<u32> {
+        self.spaces.rotation_days(&self.id(topic)?)
+    }
+
     /// Returns `true` if we asked to join, and no owner has answered.
     pub fn is_joining(&self, topic: &Topic) -> bool {
         let room = self.rooms.get(topic);

@@ -47,6 +47,10 @@ pub enum Deed {
     Remove(VerifyingKey),
     /// Calls it by another name.
     Name(String),
+    /// Raises the least suite of its channels.
+    Suite(u8),
+    /// Asks the owners' nodes to replace a secret when it is so many days old; 0: to do that no longer.
+    Rotation(u32),
     /// Brings it up to date, and hands out secrets.
     Heal,
     /// Says that we lack something.
@@ -342,6 +346,14 @@ impl Doing<'_> {
             Deed::Remove(member) => spaces.remove(id, one(member), desk)?,
             Deed::Name(name) => {
                 spaces.set_name(id, &name, desk)?;
+                Vec::new()
+            }
+            Deed::Suite(suite) => {
+                spaces.raise_floor(id, suite, desk)?;
+                Vec::new()
+            }
+            Deed::Rotation(days) => {
+                spaces.set_rotation(id, days, desk)?;
                 Vec::new()
             }
             Deed::Ask => spaces.ask(id, desk)?,

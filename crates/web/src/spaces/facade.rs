@@ -42,13 +42,14 @@ export type SpaceDeed =
   | { do: "keys" | "request" | "admit" | "heal" | "ask" }
   | { do: "offer"; role: SpaceRole; uses: number; until: number } | { do: "revoke"; invite: string }
   | { do: "add" | "role"; member: string; role: SpaceRole } | { do: "remove"; member: string }
-  | { do: "name"; name: string };
+  | { do: "name"; name: string } | { do: "suite"; suite: number } | { do: "rotation"; days: number };
 export interface SpaceAct {
   now: number; seed: Uint8Array; seq?: number; id?: string; signatures: Uint8Array[];
 }
 export interface SpaceInvite { invite: string; role: SpaceRole; uses: number; until: number; used: number; revoked: boolean }
 export interface SpaceLook {
-  id?: string; name?: string; role?: SpaceRole; scheme?: "data" | "message"; joining: boolean; needsNewer: boolean;
+  id?: string; name?: string; role?: SpaceRole; scheme?: "data" | "message"; suite?: number; rotationDays?: number;
+  joining: boolean; needsNewer: boolean;
   members: { key: string; role: SpaceRole }[]; due: string[]; invites: SpaceInvite[];
 }
 /** `data` is one body after the other. */
@@ -291,6 +292,8 @@ pub fn spaces_look(page: u32, topic: &str, now: f64) -> Of<JsLook> {
             ("name", text(book.name(&topic))),
             ("role", text(book.role(&topic))),
             ("scheme", text(book.scheme(&topic))),
+            ("suite", number(book.suite(&topic))),
+            ("rotationDays", number(book.rotation_days(&topic))),
             ("joining", book.is_joining(&topic).into()),
             ("needsNewer", book.needs_newer(&topic).into()),
             ("members", members.into()),
@@ -386,6 +389,11 @@ fn members_of(deed: &JsValue) -> Of<Vec<(VerifyingKey, Role)>> {
     members.iter().map(member).collect()
 }
 
+/// Undefined for none.
+fn number(value: Option<impl Into<JsValue>>) -> JsValue {
+    value.map_or(JsValue::UNDEFINED, Into::into)
+}
+
 fn deed_of(deed: &JsValue) -> Of<Deed> {
     let name = || get(deed, "name").and_then(|name| name.as_string());
     Ok(match string(deed, "do")?.as_str() {
@@ -415,6 +423,14 @@ fn deed_of(deed: &JsValue) -> Of<Deed> {
         "role" => Deed::SetRole(key_of(deed, "member")?, role_of(deed)?),
         "remove" => Deed::Remove(key_of(deed, "member")?),
         "name" => Deed::Name(required(name(), "name")?),
+        "suite" => {
+            let suite = required(whole(deed, "suite", u64::from(u8::MAX))?, "suite")?;
+            Deed::Suite(suite as u8)
+        }
+        "rotation" => {
+            let days = required(whole(deed, "days", u64::from(u32::MAX))?, "days")?;
+            Deed::Rotation(days as u32)
+        }
         other => return Err(fail("invalid", &format!("there is no deed {other}"))),
     })
 }

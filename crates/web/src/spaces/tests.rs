@@ -232,6 +232,29 @@ fn pages_make_a_space_invite_and_read_each_other() {
     assert_eq!(heard.as_slice(), b"here");
 }
 
+#[test]
+fn a_page_asks_for_rotation_by_age_and_shows_the_suite() {
+    let (mut alice, mut bob) = (Page::new(1), Page::new(2));
+    assert_eq!(alice.book.suite(&TOPIC), None);
+    alice.act(Deed::Create {
+        name: None,
+        history: true,
+        members: Vec::new(),
+    });
+    invited(&mut alice, &mut [&mut bob], Role::Editor);
+    alice.act(Deed::Rotation(30));
+    alice.act(Deed::Suite(2));
+    assert!(alice.try_act(Deed::Suite(3)).is_err());
+    assert!(bob.try_act(Deed::Rotation(1)).is_err());
+    sync(&mut [&mut alice, &mut bob]);
+    for page in [&alice, &bob] {
+        assert_eq!(page.book.suite(&TOPIC), Some(2));
+        assert_eq!(page.book.rotation_days(&TOPIC), Some(30));
+    }
+    alice.act(Deed::Rotation(0));
+    assert_eq!(alice.book.rotation_days(&TOPIC), None);
+}
+
 /// In the message scheme a pre-key under which a root came is good for a week
 /// (`docs/protocol/spaces-message.md#8`).
 #[test]
