@@ -16,6 +16,7 @@ pub fn failure(error: &ServeError) -> wire::Failure {
         ServeError::Timeout => FailureKind::Timeout,
         ServeError::NotOpen | ServeError::NotSubscribed => FailureKind::Closed,
         ServeError::Content
+        | ServeError::NoSpace
         | ServeError::NothingPublished
         | ServeError::Seed
         | ServeError::Encode(_)

@@ -6,6 +6,7 @@ mod body;
 mod dump;
 mod error;
 mod open;
+mod spaces;
 mod subscribed;
 mod wait;
 
@@ -137,6 +138,15 @@ impl Server {
                 stored,
                 timeout_ms,
             } => return self.receipt(&topic, stored, timeout_ms).map(Step::Beside),
+            Request::SpaceWait {
+                topic,
+                members,
+                timeout_ms,
+            } => {
+                return self
+                    .space_wait(topic, members, timeout_ms)
+                    .map(Step::Beside);
+            }
             Request::Open(open) => self.open(open).await?,
             Request::Subscribe {
                 topic,
@@ -153,6 +163,9 @@ impl Server {
             Request::Status { topic } => self.status(topic).await?,
             Request::Dump { topic } => Reply::Dump(dump::operations(self.node()?, topic).await?),
             Request::Digest { topic } => Reply::Digest(dump::digest(self.node()?, topic).await?),
+            Request::SpaceCreate { topic } => spaces::create(self.node()?, topic).await?,
+            Request::SpaceFollow { topic } => spaces::follow(self.node()?, topic).await?,
+            Request::SpaceAdd { topic, member } => spaces::add(self.node()?, topic, member).await?,
             Request::Peers => self.peers()?,
             Request::AddPeer { node, addr } => {
                 let net = self.node()?.net();
@@ -231,6 +244,18 @@ impl Server {
         Ok(Box::pin(async move {
             wait::until(node, topic, counts, goal).await?;
             Ok(DONE)
+        }))
+    }
+
+    fn space_wait(
+        &self,
+        topic: Topic,
+        members: u64,
+        timeout_ms: u64,
+    ) -> Result<Beside, ServeError> {
+        let node = self.node()?.clone();
+        Ok(Box::pin(async move {
+            spaces::wait(&node, topic, members, timeout_ms).await
         }))
     }
 }

@@ -176,6 +176,39 @@ fn a_dump_can_be_imported_and_tells_duplicates() {
 }
 
 #[test]
+fn a_member_of_a_space_reads_what_its_owner_publishes() {
+    let (network, topic) = (random(), random());
+    let (mut owner, opened) = Driver::open(json!({ "network": network }));
+    let near = json!([{ "node": opened["node"], "addr": opened["addrs"][0] }]);
+    let (mut member, of_member) = Driver::open(json!({ "network": network, "bootstrap": near }));
+    let add = json!({ "topic": topic, "member": of_member["node"] });
+    assert_eq!(owner.error("space_add", add.clone()), "Request");
+    owner.ok("space_create", json!({ "topic": topic }));
+    member.ok("space_follow", json!({ "topic": topic }));
+    owner.ok("space_add", add);
+    let wait = json!({ "topic": topic, "members": 2, "timeout_ms": PATIENCE_MS });
+    owner.ok("space_wait", wait.clone());
+    member.ok("space_wait", wait);
+    let wait = json!({ "topic": topic, "members": 3, "timeout_ms": 1 });
+    assert_eq!(owner.error("space_wait", wait), "Timeout");
+    for driver in [&mut owner, &mut member] {
+        driver.ok("subscribe", json!({ "topic": topic, "from": "start" }));
+    }
+    let published = owner.ok("publish", json!({ "topic": topic, "text": "hi" }));
+    let mut message = member.event("message");
+    while message["id"] != published["id"] {
+        message = member.event("message");
+    }
+    assert_eq!(message["body"].as_str(), Some("626869"));
+    let operations = owner.ok("dump", json!({ "topic": topic }))["operations"].clone();
+    let bodies = operations.as_array().unwrap().iter();
+    let mut bodies = bodies.map(|operation| operation["body"].as_str().unwrap_or_default());
+    assert!(bodies.all(|body| body != "626869"), "it is sealed");
+    owner.shutdown();
+    member.shutdown();
+}
+
+#[test]
 fn a_killed_process_gets_again_what_it_had_not_acked() {
     let (dir, topic) = (tempfile::tempdir().unwrap(), random());
     let open = json!({ "dir": dir.path().join("home"), "state_dir": dir.path().join("state") });

@@ -1,5 +1,5 @@
-//! Dump of what a node holds of a topic, in an order that is the same everywhere: by author and
-//! seq.
+//! Dump of what a node holds of a topic, in an order that is the same everywhere: by author, seq and
+//! id. Several logs of an author have operations of the same seq.
 
 use p2panda::{Hash, Node, Topic};
 
@@ -19,7 +19,7 @@ pub async fn operations(node: &Node, topic: Topic) -> Result<Dump, ServeError> {
         });
     })
     .await?;
-    operations.sort_by_key(|operation| (operation.author, operation.seq));
+    operations.sort_by_key(|operation| (operation.author, operation.seq, operation.id));
     Ok(Dump { operations })
 }
 

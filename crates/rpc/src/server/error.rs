@@ -26,6 +26,9 @@ pub enum ServeError {
     /// No message of this offset waits for its ack.
     #[error("no message with this offset waits for an ack")]
     NotWaiting,
+    /// Asked before `space_create` or `space_follow`.
+    #[error("this node follows no space in this topic")]
+    NoSpace,
     /// There is no receipt for nothing.
     #[error("nothing was published to this topic")]
     NothingPublished,

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::ServeError;
 
 /// Polling interval of a wait for operations, besides whenever a message came: operations without
-/// a body bring no message.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// a body bring no message. Also that of a wait for members of a space.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Goal of a wait, and its time limit.
 pub struct Goal {

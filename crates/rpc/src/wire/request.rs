@@ -103,7 +103,7 @@ pub enum Request {
         /// Time limit in milliseconds.
         timeout_ms: u64,
     },
-    /// All operations of a topic, by author and seq.
+    /// All operations of a topic, by author, seq and id.
     Dump {
         /// The topic that this is about.
         topic: Topic,
@@ -112,6 +112,32 @@ pub enum Request {
     Digest {
         /// The topic that this is about.
         topic: Topic,
+    },
+    /// Creates an encrypted space in a topic, with this node as its owner.
+    SpaceCreate {
+        /// The topic that is to carry it.
+        topic: Topic,
+    },
+    /// Follows the space in a topic: publishes the keys with which an owner adds this node.
+    SpaceFollow {
+        /// The topic that carries it.
+        topic: Topic,
+    },
+    /// Makes somebody an editor of a space that this node owns.
+    SpaceAdd {
+        /// The topic that carries it.
+        topic: Topic,
+        /// The new member.
+        member: VerifyingKey,
+    },
+    /// Replies once this node knows that many members of a space, and all have what they need.
+    SpaceWait {
+        /// The topic that carries it.
+        topic: Topic,
+        /// Number of members.
+        members: u64,
+        /// Time limit in milliseconds.
+        timeout_ms: u64,
     },
     /// Known nodes.
     Peers,
@@ -372,6 +398,17 @@ mod tests {
             Request::Status { topic },
             Request::Dump { topic },
             Request::Digest { topic },
+            Request::SpaceCreate { topic },
+            Request::SpaceFollow { topic },
+            Request::SpaceAdd {
+                topic,
+                member: p2panda_core::SigningKey::from_bytes(&[7; 32]).verifying_key(),
+            },
+            Request::SpaceWait {
+                topic,
+                members: 2,
+                timeout_ms: 1,
+            },
             Request::Peers,
             Request::AddPeer {
                 node: p2panda_core::SigningKey::from_bytes(&[7; 32]).verifying_key(),
