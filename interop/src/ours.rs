@@ -213,6 +213,41 @@ impl Ours {
         self.ask("ephemeral_publish", request).await.map(drop)
     }
 
+    /// Creates an encrypted space in `topic`, which our node owns.
+    pub async fn create_space(&self, topic: [u8; 32]) -> Result<(), Error> {
+        let request = json!({"topic": hex::encode(topic)});
+        self.ask("space_create", request).await.map(drop)
+    }
+
+    /// Follows the space of `topic`, so that its owner can add our node.
+    pub async fn follow_space(&self, topic: [u8; 32]) -> Result<(), Error> {
+        let request = json!({"topic": hex::encode(topic)});
+        self.ask("space_follow", request).await.map(drop)
+    }
+
+    /// Makes a node an editor of the space of `topic`.
+    pub async fn add_to_space(&self, topic: [u8; 32], member: [u8; 32]) -> Result<(), Error> {
+        let request = json!({"topic": hex::encode(topic), "member": hex::encode(member)});
+        self.ask("space_add", request).await.map(drop)
+    }
+
+    /// Waits until the space of `topic` has `count` members, all of which have what they need.
+    pub async fn wait_members(
+        &self,
+        topic: [u8; 32],
+        count: usize,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let request = json!({
+            "topic": hex::encode(topic),
+            "members": count,
+            "timeout_ms": patience.as_millis() as u64,
+        });
+        self.ask_within("space_wait", request, patience + REPLY)
+            .await
+            .map(drop)
+    }
+
     /// Waits until `count` operations of `topic` are stored.
     pub async fn wait_stored(
         &self,
@@ -230,7 +265,8 @@ impl Ours {
             .map(drop)
     }
 
-    /// Everything stored of `topic`, by author and place in the log.
+    /// Everything stored of `topic`, by author and place in the log. Several logs of an author are
+    /// mixed.
     pub async fn dump(&self, topic: [u8; 32]) -> Result<Vec<Operation>, Error> {
         let mut dump = self
             .ask("dump", json!({"topic": hex::encode(topic)}))

@@ -16,5 +16,6 @@ mod page;
 mod pruned;
 mod published_alone;
 mod restart;
+mod spaces;
 mod star;
 mod third;
