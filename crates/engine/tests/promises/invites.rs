@@ -80,6 +80,9 @@ fn an_invited_node_is_let_in_without_meeting_the_owner() {
     let (mut alice, mut courier, mut bob) = (Peer::new(1), Peer::new(4), Peer::new(2));
     alice.ask(create()).unwrap();
     alice.publish("before").unwrap();
+    let mut carol = Peer::following(3, &mut alice);
+    let of_carol = change(SpaceChange::Add(carol.id(), Role::Reader));
+    alice.ask(of_carol).unwrap();
     let invite = alice.offer(Role::Editor, 1);
     courier.hear(&alice);
     bob.try_join(&invite).unwrap();
@@ -101,7 +104,8 @@ fn an_invited_node_is_let_in_without_meeting_the_owner() {
     assert_eq!(alice.shown(), ["before", "hello"]);
     // Who came by which invite is seen by all members.
     let id = bob.id();
-    for peer in [&mut alice, &mut bob] {
+    carol.hear(&courier);
+    for peer in [&mut alice, &mut bob, &mut carol] {
         let invites = peer.invites();
         assert_eq!(invites.len(), 1);
         assert_eq!(invites[0].offer.invite, invite.key.verifying_key());
@@ -131,6 +135,42 @@ fn a_used_invite_lets_nobody_else_in_nor_the_same_one_twice() {
     alice.publish("alone").unwrap();
     exchange(&mut [&mut alice, &mut bob, &mut carol]);
     assert!(bob.shown().is_empty() && carol.shown().is_empty());
+}
+
+/// Its keys are gone, and no file or device brings them back.
+#[test]
+fn once_the_last_owner_is_lost_nobody_changes_members() {
+    let mut owner = Peer::new(1);
+    owner.ask(create()).unwrap();
+    let mut editor = Peer::following(2, &mut owner);
+    let mut reader = Peer::following(3, &mut owner);
+    for (member, role) in [(editor.id(), Role::Editor), (reader.id(), Role::Reader)] {
+        owner.ask(change(SpaceChange::Add(member, role))).unwrap();
+    }
+    let invite = owner.offer(Role::Reader, 9);
+    exchange(&mut [&mut owner, &mut editor, &mut reader]);
+    let (members, lost) = (owner.members(), owner.id());
+    drop(owner);
+    let mut newcomer = joining(4, &invite, &mut [&mut editor, &mut reader]);
+    let (of_editor, of_reader) = (editor.id(), reader.id());
+    for peer in [&mut editor, &mut reader] {
+        for deed in [
+            SpaceChange::Add(newcomer.id(), Role::Reader),
+            SpaceChange::Remove(lost),
+            SpaceChange::SetRole(of_editor, Role::Owner),
+            SpaceChange::SetRole(of_reader, Role::Owner),
+        ] {
+            let refused = peer.ask(change(deed));
+            assert!(matches!(refused, Err(SpaceError::Space(_))), "{refused:?}");
+        }
+    }
+    editor.publish("goes on").unwrap();
+    exchange(&mut [&mut editor, &mut reader, &mut newcomer]);
+    assert_eq!(reader.shown(), ["goes on"]);
+    for peer in [&mut editor, &mut reader] {
+        assert_eq!(peer.members(), members);
+    }
+    assert!(newcomer.state().is_joining && newcomer.shown().is_empty());
 }
 
 #[test]

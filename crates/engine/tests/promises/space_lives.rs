@@ -213,6 +213,28 @@ fn two_owners_who_remove_each_other_are_both_out() {
     }
 }
 
+/// A stolen phone acts as the owner that it was.
+#[test]
+fn an_owner_that_removes_the_others_first_is_left_alone() {
+    let [mut stolen, mut a, mut b] = owners();
+    let (id, of_a, of_b) = (stolen.id(), a.id(), b.id());
+    stolen.change(SpaceChange::RemoveAll(vec![of_a, of_b]));
+    exchange(&mut [&mut stolen, &mut a, &mut b]);
+    for peer in [&mut a, &mut b] {
+        assert!(peer.publish("too late").is_err());
+        assert!(peer.ask(change(SpaceChange::Remove(id))).is_err());
+        assert!(
+            peer.ask(change(SpaceChange::Add(of_a, Role::Owner)))
+                .is_err()
+        );
+    }
+    stolen.publish("alone").unwrap();
+    exchange(&mut [&mut stolen, &mut a, &mut b]);
+    assert_eq!(stolen.members(), [(id, Role::Owner)]);
+    assert_eq!(stolen.shown(), ["alone"]);
+    assert!(a.shown().is_empty() && b.shown().is_empty());
+}
+
 #[test]
 fn a_hostile_member_stops_nobody_and_speaks_for_nobody() {
     let [mut a, mut b, mut c] = owners();

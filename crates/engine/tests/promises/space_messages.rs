@@ -58,6 +58,23 @@ fn what_was_opened_once_is_read_again_from_what_is_stored() {
     }
 }
 
+/// The state of a phone has the plaintext of what was opened, and keys of what was not.
+#[test]
+fn a_stolen_phone_opens_what_was_not_opened_yet() {
+    let [mut alice, mut bob] = pair();
+    alice.publish("opened before").unwrap();
+    bob.hear(&alice);
+    alice.publish("not opened yet").unwrap();
+    let mut thief = bob.stolen();
+    assert_eq!(thief.shown(), ["opened before"]);
+    thief.hear(&alice);
+    assert_eq!(thief.shown(), ["opened before", "not opened yet"]);
+    alice.ask(change(SpaceChange::Remove(bob.id()))).unwrap();
+    alice.publish("after the removal").unwrap();
+    thief.hear(&alice);
+    assert_eq!(thief.shown(), ["opened before", "not opened yet"]);
+}
+
 #[test]
 fn several_messages_of_one_batch_have_keys_of_their_own() {
     let [mut alice, mut bob] = pair();

@@ -12,6 +12,8 @@ use p2panda_engine::{
 use p2panda_store::{Change, Content, PageLimits};
 use tempfile::TempDir;
 
+use crate::node::copy_files;
+
 pub const TOPIC: Topic = Topic::from_bytes([9; 32]);
 const ALL: PageLimits = PageLimits {
     rows: usize::MAX,
@@ -141,6 +143,16 @@ impl Peer {
             engine.close().unwrap();
         }
         p2panda_store::compact(&self.dir).unwrap();
+    }
+
+    /// What a thief has of it: its files as they are, opened again.
+    pub fn stolen(&self) -> Peer {
+        let temp = tempfile::tempdir().unwrap();
+        copy_files(&self.dir, temp.path());
+        let mut thief = Peer::open(temp.path(), Some(79));
+        thief.now.wall = self.now.wall;
+        thief._temp = Some(temp);
+        thief
     }
 
     /// Returns `true` if some file has these bytes.
