@@ -23,9 +23,18 @@ struct Life {
     /// The persons of the nodes, where they link and revoke devices.
     persons: Option<Vec<Option<GroupId>>>,
     revoked: usize,
+    /// Where the hostile member lists keys of others as devices of its person.
+    claims: Option<Claims>,
     /// A team in the space, where there is one.
     team: Option<GroupId>,
     team_changes: usize,
+}
+
+#[derive(Default)]
+struct Claims {
+    count: usize,
+    /// Since the first claim, a device of the hostile member's person owned the space.
+    owned: bool,
 }
 
 impl Life {
@@ -50,6 +59,7 @@ impl Life {
             scheme,
             persons: None,
             revoked: 0,
+            claims: None,
             team: None,
             team_changes: 0,
         };
@@ -107,9 +117,11 @@ impl Life {
             11 => self.forge(),
             14 | 15 if self.team.is_some() => self.change_team(at),
             16 if self.team.is_some() && self.chance(30) => self.use_team(at),
+            17 if self.claims.is_some() => self.claim(),
             12 => self.ask(at),
             _ => self.deliver_some(at),
         }
+        self.note_owners();
     }
 
     fn write(&mut self, at: usize) {
@@ -172,6 +184,59 @@ impl Life {
         if self.chance(80) {
             self.follow(at);
         }
+    }
+
+    /// The hostile member lists the key of somebody else as a device of its person.
+    fn claim(&mut self) {
+        let (hostile, other) = (self.hostile, self.below(self.nodes.len()));
+        let member = self.nodes[other].member();
+        let (Some(persons), Some(claims)) = (&mut self.persons, &mut self.claims) else {
+            return;
+        };
+        let node = &mut self.nodes[hostile];
+        let person = *persons[hostile].get_or_insert_with(|| node.person());
+        if persons[other] == Some(person) {
+            return;
+        }
+        let access = Access::Manage;
+        let add = Action::Add { member, access };
+        let done = node.try_act(|spaces, desk| spaces.change_group(person, add, desk));
+        claims.count += usize::from(done.is_ok());
+        self.follow(hostile);
+    }
+
+    /// An owner can vouch for a key that its person lists, by making it a direct member.
+    fn note_owners(&mut self) {
+        let (Some(persons), Some(claims)) = (&self.persons, &mut self.claims) else {
+            return;
+        };
+        let person = persons[self.hostile];
+        if person.is_some() && claims.count > 0 {
+            let devices = (0..self.nodes.len()).filter(|at| persons[*at] == person);
+            let mut devices = devices.map(|at| &self.nodes[at]);
+            claims.owned |= devices.any(|node| node.members().get(&node.id) == Some(&Role::Owner));
+        }
+    }
+
+    /// Nobody is a device of the hostile member's person by its claim alone. Returns `true` if that
+    /// could be checked.
+    fn check_claims(&self) -> bool {
+        let (Some(persons), Some(claims)) = (&self.persons, &self.claims) else {
+            return false;
+        };
+        let person = persons[self.hostile];
+        if person.is_none() || claims.count == 0 || claims.owned {
+            return false;
+        }
+        let is_other = |at: &usize| persons[*at] != person;
+        for reader in self.readers().into_iter().filter(is_other) {
+            let node = &self.nodes[reader];
+            for other in (0..self.nodes.len()).filter(is_other) {
+                let of = node.spaces.person_of(&node.s(), &self.nodes[other].id);
+                assert_ne!(of, person, "{other} as {reader} sees it");
+            }
+        }
+        true
     }
 
     /// A team of the first two nodes and some of the others.
@@ -296,6 +361,7 @@ impl Life {
         for node in &mut self.nodes {
             deliver(node, &all);
         }
+        self.note_owners();
     }
 
     fn honest(&self) -> Vec<usize> {
@@ -524,6 +590,26 @@ fn random_lives_of_persons_converge_keep_secrets_and_heal() {
     }
     if number("LIVES", LIVES) >= 100 {
         assert!(linked > 20 && revoked > 5, "{linked} {revoked}");
+    }
+}
+
+/// The hostile member lists keys of others as devices of its person, and revokes some of them
+/// (`docs/protocol/spaces.md#18`, 18.17).
+#[test]
+fn random_lives_in_which_keys_of_others_are_listed_converge() {
+    let first = number("FIRST_LIFE", 0);
+    let (mut listed, mut checked) = (0, 0);
+    for seed in first..first + number("LIVES", LIVES / 5) {
+        println!("life {seed}");
+        let mut life = Life::new(seed);
+        life.persons = Some(vec![None; life.nodes.len()]);
+        life.claims = Some(Claims::default());
+        let life = live_as(life, number("STEPS", 60));
+        checked += usize::from(life.check_claims());
+        listed += life.claims.map_or(0, |claims| claims.count);
+    }
+    if number("LIVES", LIVES) >= 100 {
+        assert!(listed > 100 && checked > 20, "{listed} {checked}");
     }
 }
 
