@@ -220,7 +220,8 @@ fn a_recovery_file_is_written_by_a_node_that_runs() {
     let world = World::new();
     let daemon = Daemon::start(&world, "");
     let run = |args: &[&str]| world.plain("server", args).output().unwrap();
-    run(&["space", "create", "Crew"]);
+    let made = stdout(&run(&["space", "create", "Crew", "--json"]));
+    let made: Value = serde_json::from_str(made.trim()).unwrap();
     passphrase(&world, "right", "correct horse");
     let right = world.path("right").display().to_string();
     // The second export replaces what the first one wrote.
@@ -241,6 +242,15 @@ fn a_recovery_file_is_written_by_a_node_that_runs() {
     }
     let listed = stdout(&run(&["device", "ls"]));
     assert_eq!(listed.matches(" recovery").count(), 1, "{listed}");
+    // The same key is marked among the members of the space.
+    let of_key = listed.lines().find(|line| line.contains(" recovery"));
+    let key = of_key.unwrap().split_whitespace().next().unwrap();
+    let members = ["space", "members", made["space"].as_str().unwrap()];
+    let members = stdout(&run(&members));
+    let marked = |line: &&str| line.ends_with(", recovery key");
+    let marked: Vec<&str> = members.lines().filter(marked).collect();
+    assert_eq!(marked.len(), 1, "{members}");
+    assert!(marked[0].contains(key), "{members}");
     daemon.running.signal("-TERM");
     assert_eq!(daemon.running.end().code(), Some(0));
     let second = world.path("second").display().to_string();

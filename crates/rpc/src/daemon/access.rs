@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use p2panda::{Topic, VerifyingKey};
+use p2panda::{Event, Topic, VerifyingKey};
 use p2panda_core::Signature;
 use p2panda_core::limits::{RPC_PROOF_WAIT, RPC_TICKETS_MAX};
 use parking_lot::{Mutex, RwLock};
@@ -221,6 +221,14 @@ impl Who {
         self.scopes.has(Scope::SpaceRead)
     }
 
+    /// Returns which events of the node it is told.
+    pub(crate) fn hears(&self) -> Hears {
+        Hears {
+            spaces: self.opens_spaces(),
+            devices: self.scopes.has(Scope::Admin),
+        }
+    }
+
     /// Checks whether it may call a method that needs this.
     pub(crate) fn check(&self, need: Need) -> Result<(), RpcError> {
         let scopes: &[Scope] = match need {
@@ -240,6 +248,26 @@ impl Who {
                 Err(RpcError::new(Code::Forbidden, message)
                     .hint("give it the scope in the node's configuration"))
             }
+        }
+    }
+}
+
+/// Events of the node that somebody is told, next to those that every reader is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hears {
+    /// What happens in spaces.
+    spaces: bool,
+    /// What concerns the devices of the node's person.
+    devices: bool,
+}
+
+impl Hears {
+    /// Returns `true` if it is told this event.
+    pub(crate) fn takes(self, event: &Event) -> bool {
+        match event {
+            Event::Space { .. } => self.spaces,
+            Event::RecoveryDue { .. } => self.devices,
+            _ => true,
         }
     }
 }

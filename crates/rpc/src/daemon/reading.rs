@@ -21,7 +21,7 @@ use super::session::Session;
 use super::subscription::{Credit, Open, Pulled, Subscription};
 use super::{consumers, map};
 use crate::api::{
-    self, AckPolicy, Code, Empty, EndedNote, EphemeralNote, Need, Note, NoteOut, RpcError, Start,
+    self, AckPolicy, Code, Empty, EndedNote, EphemeralNote, Note, NoteOut, RpcError, Start,
     SubscribeParams, SubscribeResult,
 };
 
@@ -445,13 +445,8 @@ pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> O
         let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
         return Err(error.hint("events are about all topics; use a credential for all of them"));
     }
-    let opens_spaces = who.opens_spaces();
-    let has_devices = who.check(Need::Admin).is_ok();
-    follow_events(session, &who, Vec::new(), move |event| match event {
-        p2panda::Event::Space { .. } => opens_spaces,
-        p2panda::Event::RecoveryDue { .. } => has_devices,
-        _ => true,
-    })
+    let hears = who.hears();
+    follow_events(session, &who, Vec::new(), move |event| hears.takes(event))
 }
 
 /// Sends the events of one space.

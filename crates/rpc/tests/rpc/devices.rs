@@ -222,17 +222,30 @@ async fn stored(client: &Client, export: &str) -> Option<api::Bin> {
     stored.unwrap().file
 }
 
-async fn recovery_keys(client: &Client) -> usize {
+async fn recovery_keys(client: &Client) -> Vec<VerifyingKey> {
     let all = devices(client).await.into_iter();
-    all.filter(|(_, _, state)| *state == DeviceState::Recovery)
-        .count()
+    let keys = all.filter(|(_, _, state)| *state == DeviceState::Recovery);
+    keys.map(|(key, ..)| key).collect()
+}
+
+/// Members of a space of which the RPC says that they are recovery keys.
+async fn recovery_members(client: &Client, topic: &str) -> Vec<VerifyingKey> {
+    let params = api::SpaceMembersParams {
+        topic: topic.to_owned(),
+        at: None,
+    };
+    let members = client.call::<api::SpaceMembers>(&params).await.unwrap();
+    let keys = members.members.iter().filter(|one| one.recovery);
+    keys.map(|one| one.member).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_file_is_exported_and_restored_by_the_rpc() {
     let worlds = [World::new().await, World::new().await];
     let [old, new] = [worlds[0].client(ROOT).await, worlds[1].client(ROOT).await];
-    worlds[0].node.spaces().create("Crew").await.unwrap();
+    let space = worlds[0].node.spaces().create("Crew").await.unwrap();
+    let topic = space.topic().to_string();
+    assert!(recovery_members(&old, &topic).await.is_empty());
     let first = export(&old, false).await;
     assert_eq!(first.spaces, 1);
     assert_eq!(
@@ -247,11 +260,13 @@ async fn a_recovery_file_is_exported_and_restored_by_the_rpc() {
     assert_eq!(over, Code::NotFound);
     // Nothing is revoked before the client has stored the next one.
     let second = export(&old, false).await;
-    assert_eq!(recovery_keys(&old).await, 2);
+    assert_eq!(recovery_keys(&old).await.len(), 2);
     let last = stored(&old, &second.export).await.unwrap();
     assert_ne!(last, second.file);
     assert_eq!(stored(&old, &second.export).await, None);
-    assert_eq!(recovery_keys(&old).await, 1);
+    let key = recovery_keys(&old).await;
+    assert_eq!(key.len(), 1);
+    assert_eq!(recovery_members(&old, &topic).await, key);
     let status = old.call::<api::NodeStatus>(&Empty {}).await.unwrap();
     assert!(!status.renewal_due);
 

@@ -56,6 +56,32 @@ fn scopes_are_read_as_they_are_written() {
 }
 
 #[tokio::test]
+async fn events_of_spaces_and_devices_are_for_their_scopes() {
+    let topic = Topic::from_bytes([5; 32]);
+    let news = p2panda::SpaceNews::Joined;
+    let events = [
+        Event::Space { topic, news },
+        Event::RecoveryDue { written: 1 },
+        Event::TopicUntold { topic },
+    ];
+    for (scopes, of_spaces, of_devices) in [
+        ("read", false, false),
+        ("read,publish-as-node,relay,space:admin", false, false),
+        ("read,space:read", true, false),
+        ("read,admin", false, true),
+        ("read,space:read,admin", true, true),
+    ] {
+        let who = Who {
+            scopes: Scopes::parse(scopes).unwrap(),
+            ..Who::local()
+        };
+        let hears = who.hears();
+        let told: Vec<bool> = events.iter().map(|event| hears.takes(event)).collect();
+        assert_eq!(told, [of_spaces, of_devices, true], "{scopes}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_one_or_it_is_nothing() {
     let gate = gate(Unknown::Closed);
     assert_eq!(gate.token("SECRET").unwrap().name, "alice");
