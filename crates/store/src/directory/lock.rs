@@ -10,8 +10,22 @@ use crate::directory::names::LOCK;
 use crate::directory::private;
 use crate::error::ErrorOf;
 
-/// Takes the lock of `dir`. It is free again when the returned file is closed, also by a crash.
-pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
+/// The lock of a directory. Dropping it frees the lock, and so does the end of the process.
+///
+/// To close the file is not enough: a process that another thread starts at that moment has a copy of
+/// the handle until its program runs, and the lock stays taken as long as there is a copy.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file frees it as well, if later.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock of `dir`.
+pub(crate) fn acquire(dir: &Path) -> Result<Lock, OpenError> {
     let path = dir.join(LOCK);
     // Also because anyone who may read a file may lock it.
     private::ensure(&path).map_err(OpenError::io(&path))?;
@@ -23,8 +37,9 @@ pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
         .map_err(OpenError::io(&path))?;
     match file.try_lock() {
         Ok(()) => {
-            sign(&mut file).map_err(OpenError::io(&path))?;
-            Ok(file)
+            let mut lock = Lock(file);
+            sign(&mut lock.0).map_err(OpenError::io(&path))?;
+            Ok(lock)
         }
         Err(TryLockError::WouldBlock) => Err(ErrorOf::new(OpenErrorKind::Locked {
             dir: dir.to_path_buf(),
@@ -47,7 +62,10 @@ pub fn holder(dir: &Path) -> Result<Option<Holder>, OpenError> {
         Err(error) => return Err(OpenError::io(&path)(error)),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(None),
+        Ok(()) => {
+            drop(Lock(file));
+            Ok(None)
+        }
         Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
         Err(TryLockError::Error(source)) => Err(OpenError::io(&path)(source)),
     }
@@ -105,5 +123,18 @@ mod tests {
         drop(first);
         assert_eq!(super::holder(dir.path()).unwrap(), None);
         acquire(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_the_handle_does_not_keep_a_lock_that_was_freed() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = acquire(dir.path()).unwrap();
+        // As a process has it that was started meanwhile.
+        let copy = first.0.try_clone().unwrap();
+        acquire(dir.path()).unwrap_err();
+        drop(first);
+        assert_eq!(super::holder(dir.path()).unwrap(), None);
+        acquire(dir.path()).unwrap();
+        drop(copy);
     }
 }

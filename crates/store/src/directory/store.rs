@@ -1,6 +1,5 @@
 //! An open data directory.
 
-use std::fs::File;
 use std::path::Path;
 
 use p2panda_core::{LogId, SigningKey};
@@ -16,6 +15,7 @@ use crate::directory::error::OpenError;
 use crate::directory::guard::{Guard, Restored, RestoredAction};
 use crate::directory::identity::{self, Identity, Options, PULLING};
 use crate::directory::key;
+use crate::directory::lock::Lock;
 use crate::directory::names::{DATABASE, LOCK};
 use crate::directory::{compact, lock, private};
 
@@ -29,7 +29,7 @@ pub struct Store {
     epoch: Epoch,
     guard: Option<Guard>,
     restored: Option<Restored>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Store {
