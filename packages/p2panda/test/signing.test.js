@@ -79,3 +79,13 @@ test("what was signed in an earlier lead is not written", async () => {
   rows.push(...(await signing.batch(EPOCH + 1)));
   await check(store, rows);
 });
+
+test("what another key signed gets no place", async () => {
+  const { store } = await setup(2);
+  const [own, other] = [new KeyPair(), new KeyPair()];
+  const signer = { publicKey: own.publicKey, sign: (bytes) => other.sign(bytes) };
+  assert.deepEqual(await new Signing(store, signer).batch(EPOCH), []);
+  const { requests } = await store.read((reader) => queued(reader));
+  const why = "the operation is not what its author signed";
+  assert.deepEqual(requests.map(({ reason }) => reason), [why, why]);
+});
