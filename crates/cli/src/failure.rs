@@ -20,7 +20,7 @@ use crate::parse::ParseError;
 use crate::serve::ServeError;
 use crate::settings::{SettingsError, TokensError};
 
-/// What the numbers of [`Failure`] mean, as `--help` says it.
+/// Meaning of the numbers of [`Failure`], as in `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done; what was published is stored by a peer, or was sent to one that cannot say so
@@ -54,13 +54,13 @@ Exit codes:
 
 Results go to standard output, progress to standard error. RUST_LOG=p2panda=debug shows more.";
 
-/// How a command ended when nothing failed.
+/// Result of a command when nothing failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Everything is done.
     Done,
-    /// What was published is stored here, but nobody is known to have all of it, or something could not
-    /// be fetched.
+    /// Everything published is stored here, but nobody is known to have all of it, or something
+    /// could not be fetched.
     StoredOnly,
     /// A signal came before the input was read to its end.
     Interrupted,
@@ -68,7 +68,7 @@ pub enum Outcome {
     Unwell,
 }
 
-/// Why a command failed.
+/// Reason why a command failed.
 #[derive(Debug, Error)]
 pub enum Failure {
     #[error("no home directory is known for this user; name one with --home DIR")]
@@ -247,13 +247,14 @@ const COMMANDS: [(&str, &str); 12] = [
     ("consumer.seek", "`panda consumer seek`"),
 ];
 
-/// What the node that runs says, with commands in place of methods.
+/// Returns what the node that runs says, with commands in place of methods.
 fn spoken(error: &ClientError) -> String {
     let replace = |text: String, (method, command): &(&str, &str)| text.replace(method, command);
     COMMANDS.iter().fold(error.to_string(), replace)
 }
 
-/// What the node says of somebody who is not where a command looks, and what lists those who are.
+/// Answers of a node about somebody who is not where a command looks, and the command that lists
+/// those who are.
 const NOT_HERE: [(&str, &str); 4] = [
     ("this was never a member", MEMBERS),
     ("this is no longer a member", MEMBERS),
@@ -269,7 +270,7 @@ const NOT_HERE: [(&str, &str); 4] = [
 
 const MEMBERS: &str = "`panda space members` lists the members of a space";
 
-/// What the node that runs says is said as if the command had opened it.
+/// Errors of a running node read as if the command had opened the node itself.
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         match &error {
@@ -283,7 +284,7 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// Why a subscription gave no more messages, if it should have.
+/// Fails if a subscription gave no more messages although it should have.
 pub fn of_subscription(messages: &Subscription) -> Result<(), Failure> {
     match messages.ended() {
         Some(Ended::Failed(error)) => Err(Failure::Stopped(error)),
@@ -445,12 +446,13 @@ fn kind_code(kind: ErrorKind) -> u8 {
     }
 }
 
-/// Whether a socket is there, and this user may not open it: systems say so in these words.
+/// Returns `true` if a socket is there, and this user may not open it: systems say so in these
+/// words.
 fn is_denied(why: &str) -> bool {
     why.contains("Permission denied")
 }
 
-/// What to do where no node answers.
+/// Advice where no node answers.
 fn socket_step(why: &str) -> &'static str {
     match is_denied(why) {
         true => "join the group of the socket, or run the command as its owner",
@@ -510,7 +512,7 @@ fn forked_line(held: bool) -> String {
     )
 }
 
-/// What to do about a publish that its kind does not say.
+/// Advice about a publish that its kind does not give.
 fn error_step(error: &PublishError) -> Option<&'static str> {
     Some(match error {
         PublishError::Unhealed => {
@@ -530,7 +532,7 @@ fn error_step(error: &PublishError) -> Option<&'static str> {
     })
 }
 
-/// What to do about a home directory that cannot be opened, if its kind does not say it.
+/// Advice about a home directory that cannot be opened, if its kind does not give it.
 fn open_step(kind: &OpenErrorKind) -> Option<&'static str> {
     Some(match kind {
         OpenErrorKind::NoMemory => "end other programs, or raise the memory limit of this one",
@@ -542,7 +544,7 @@ fn open_step(kind: &OpenErrorKind) -> Option<&'static str> {
     })
 }
 
-/// What to do about a kind of error.
+/// Advice about a kind of error.
 fn next_step(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Locked => {

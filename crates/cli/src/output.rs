@@ -170,7 +170,7 @@ impl<'a> Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// Whether it says something, and not that others changed.
+    /// Returns `true` if it says something, and not that others changed.
     pub fn counts(&self) -> bool {
         self.change.is_none()
     }

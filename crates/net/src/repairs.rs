@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 /// Each peer once. Takes no memory while it is empty: there is one for every topic.
 #[derive(Debug, Default)]
 pub(crate) struct Repairs {
-    /// Whether what running sessions have sent to a peer is to be sent again where it lacks it.
+    /// Peers; `true` if what running sessions have sent to one is to be sent again where it lacks
+    /// it.
     peers: Mutex<BTreeMap<VerifyingKey, bool>>,
     changed: Notify,
 }

@@ -26,8 +26,8 @@ impl Delivered {
     }
 }
 
-/// How many operations of the node in its spaces nobody is known to have. What is said to other devices
-/// waits for nobody where there are none.
+/// Counts the operations of the node in its spaces that nobody is known to have. Messages to other
+/// devices count only if there are other devices.
 ///
 /// # Errors
 /// As [`Node::unsent`].

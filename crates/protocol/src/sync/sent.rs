@@ -40,7 +40,7 @@ impl Sent {
         self.split = BTreeMap::new();
     }
 
-    /// What crossed does not show any more what the peer has.
+    /// Forgets the recent entries: what crossed does not show any more what the peer has.
     pub(super) fn forget_recent(&mut self) {
         (self.recent, self.order) = (Few::new(), VecDeque::new());
     }

@@ -140,7 +140,7 @@ pub(crate) fn message(
     }
 }
 
-/// Why an operation was refused, in a word.
+/// Returns a word for the reason of a refusal.
 pub fn reason(reason: RejectReason) -> &'static str {
     match reason {
         RejectReason::Undecodable => "undecodable",
@@ -200,12 +200,12 @@ pub fn topic_status(alias: String, status: &p2panda::TopicStatus) -> api::TopicS
     }
 }
 
-/// What peers do not keep, as much of it as one answer has.
+/// Converts what peers do not keep, as much of it as one answer has.
 pub fn not_kept_of(logs: &[p2panda::NotKept]) -> Vec<api::NotKeptView> {
     logs.iter().take(RPC_NOT_KEPT_MAX).map(not_kept).collect()
 }
 
-/// What a peer does not keep.
+/// Converts what a peer does not keep.
 fn not_kept(log: &p2panda::NotKept) -> api::NotKeptView {
     api::NotKeptView {
         node: log.peer,
@@ -236,7 +236,7 @@ pub fn blocked(log: &p2panda::BlockedLog) -> api::BlockedLogView {
     }
 }
 
-/// Where an operation is, under the name that its topic is shown by.
+/// Converts a trace, under the name that its topic is shown by.
 pub fn trace(alias: String, trace: &p2panda::Trace) -> api::TraceResult {
     let mut result = api::TraceResult {
         id: trace.id,
@@ -352,7 +352,7 @@ pub fn peer(
     }
 }
 
-/// What became of a node that was named, in a word.
+/// Returns a word for the state of a node that was named.
 pub fn contact(contact: p2panda::Contact) -> String {
     kebab(&format!("{contact:?}"))
 }
@@ -502,7 +502,7 @@ fn about(event: &Event) -> About {
     }
 }
 
-/// Where a consumer begins.
+/// Converts the start of a consumer.
 pub(crate) fn start(start: api::Start) -> p2panda::ConsumerStart {
     match start {
         api::Start::Resume => p2panda::ConsumerStart::Resume,
@@ -563,7 +563,7 @@ pub fn dead_letter(
     }
 }
 
-/// A role.
+/// Converts a role.
 pub fn role(role: p2panda::Role) -> api::SpaceRole {
     match role {
         p2panda::Role::Courier => api::SpaceRole::Courier,
@@ -583,7 +583,7 @@ pub(crate) fn role_of(role: api::SpaceRole) -> p2panda::Role {
     }
 }
 
-/// How the messages of a space are sealed.
+/// Converts the encryption scheme of a space.
 fn scheme(scheme: p2panda::Scheme) -> Option<api::SpaceScheme> {
     match scheme {
         p2panda::Scheme::Data => Some(api::SpaceScheme::Data),
@@ -606,7 +606,7 @@ pub fn space(alias: String, state: &p2panda::SpaceState) -> api::SpaceView {
     }
 }
 
-/// An invite.
+/// Converts an invite.
 pub fn space_invite(invite: &p2panda::SpaceInvite) -> api::SpaceInviteView {
     let expires = invite.expires.duration_since(std::time::UNIX_EPOCH);
     api::SpaceInviteView {
@@ -620,7 +620,7 @@ pub fn space_invite(invite: &p2panda::SpaceInvite) -> api::SpaceInviteView {
     }
 }
 
-/// Who is a member, if that is known.
+/// Converts the members, if they are known.
 pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersResult {
     let lacks = |member| look.is_some_and(|look| look.lacking.contains(member));
     let members = look.iter().flat_map(|look| &look.members);
@@ -739,7 +739,7 @@ pub fn devices(
         .collect()
 }
 
-/// Why somebody is a member, or is not.
+/// Converts the reason why somebody is a member, or is not.
 pub fn space_why(why: &p2panda::Why) -> api::SpaceWhyResult {
     let decided = why.decided.iter().map(|decision| api::SpaceDecision {
         operation: decision.operation,

@@ -10,7 +10,7 @@ fn with_history() -> Settings {
     Settings::with_history()
 }
 
-/// How often the node was told that something does not open.
+/// Counts how often the node was told that something does not open.
 fn failures(node: &Node) -> usize {
     let failed = |event: &&Event| matches!(event, Event::Failed { .. });
     node.events.iter().filter(failed).count()
