@@ -397,7 +397,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_replaced_after_whole_days_up_to_ten_years() {
-        assert_eq!((rotation_days("1"), rotation_days("3650")), (Ok(1), Ok(3_650)));
+        assert_eq!(
+            (rotation_days("1"), rotation_days("3650")),
+            (Ok(1), Ok(3_650))
+        );
         for text in ["0", "3651", "-1", "0.5", "x", ""] {
             assert_eq!(rotation_days(text), Err(ParseError::RotationDays), "{text}");
         }

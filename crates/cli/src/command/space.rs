@@ -116,7 +116,10 @@ async fn change(
             };
             let mut done = Changed::of("rotate", change, None);
             done.line.days = days;
-            (days.map_or(SpaceChange::Rotate, SpaceChange::RotateEvery), done)
+            (
+                days.map_or(SpaceChange::Rotate, SpaceChange::RotateEvery),
+                done,
+            )
         }
         SpaceCommand::Suite { change, suite } => {
             let mut done = Changed::of("suite", change, None);

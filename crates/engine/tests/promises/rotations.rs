@@ -85,10 +85,7 @@ fn alone() -> Peer {
 
 #[test]
 fn one_of_several_owners_replaces_an_old_secret() {
-    for settings in [
-        Settings::with_history(),
-        Settings::with_a_key_per_message(),
-    ] {
+    for settings in [Settings::with_history(), Settings::with_a_key_per_message()] {
         let [mut alice, mut bob, mut carol] = space_as(settings);
         alice.rotates_every(2).unwrap();
         exchange(&mut [&mut alice, &mut bob, &mut carol]);

@@ -84,10 +84,7 @@ fn nobody_but_an_owner_asks_for_rotation_by_age() {
 
 #[test]
 fn the_date_of_the_secret_in_use_is_that_of_its_rotation() {
-    for settings in [
-        Settings::with_history(),
-        Settings::with_a_key_per_message(),
-    ] {
+    for settings in [Settings::with_history(), Settings::with_a_key_per_message()] {
         let [mut a, mut b, mut c] = world_as(settings);
         let of = |node: &Node| node.spaces.sealing_secret(&node.s()).unwrap();
         let (first, date) = of(&a);
