@@ -95,7 +95,7 @@ pub enum SpaceCommand {
             --every and --never are a setting of the space, which owners make. Nodes of owners that \
             run (`panda node run`, `panda space watch`) replace the secret by themselves when it is \
             so old. `panda space show` prints when the next one is due.",
-        after_help = "Examples:\n  panda space rotate $SPACE\n  \
+        after_help = "Example:\n  panda space rotate $SPACE\n  \
             panda space rotate $SPACE --every 30"
     )]
     Rotate {

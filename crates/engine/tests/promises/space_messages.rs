@@ -25,7 +25,7 @@ fn pair_as(settings: Settings) -> [Peer; 2] {
 }
 
 impl Peer {
-    /// Time goes by at once: whatever is due in it is done at its end.
+    /// Time goes by at once: all that is due in it is done at its end.
     pub fn goes_by(&mut self, time: std::time::Duration) {
         let us = time.as_micros() as u64;
         self.now.elapsed_us += us;
