@@ -75,35 +75,3 @@ test("a page comes into a space of `panda space` by an invite", patient, async (
   await until(owner, (line) => line === "from the page");
   holdsNothing(join(programs.directory, "courier"), ["old news", "from the page", "made in a"]);
 });
-
-test("a page is a member of a space with a key for each message", patient, async (t) => {
-  const programs = new Programs(t);
-  const node = await programs.node();
-  const create = ["space", "create", "a brief crew", "--scheme", "message"];
-  const topic = await programs.run("owner", create);
-  await programs.run("owner", ["space", "publish", topic, "--wait", "0"], { input: "old news\n", codes: [3] });
-  const invite = ["space", "invite", topic, "--contact", node.peer];
-  const [ticket] = (await programs.run("owner", invite)).split("\n");
-  const panda = await page(t, node.url);
-  const space = await panda.spaces.join(ticket);
-  const joined = heard(
-    (listener) => space.onChange(listener),
-    (news) => news.joined,
-  );
-  const watch = ["space", "watch", topic, "--from", "start", "--bootstrap", node.peer];
-  const owner = programs.start("owner", watch);
-  await joined;
-  const { name, role, scheme } = await space.info();
-  assert.deepEqual([name, role, scheme], ["a brief crew", "editor", "message"]);
-  await programs.interrupt(owner);
-  const publish = ["space", "publish", topic, "--bootstrap", node.peer];
-  await programs.run("owner", publish, { input: "from the owner\n" });
-  // A newcomer opens nothing of before.
-  assert.deepEqual(values(await take(space.stream(), 1)), ["from the owner"]);
-  await (await space.publish("from the page")).wait("node");
-  const again = programs.start("owner", watch);
-  await until(again, (line) => line === "from the page");
-  // The keys are gone: what is read again is the plaintext that the page has kept.
-  assert.deepEqual(values(await take(space.stream(), 2)), ["from the owner", "from the page"]);
-  holdsNothing(join(programs.directory, "courier"), ["old news", "from the", "a brief crew"]);
-});
