@@ -34,21 +34,28 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             topic,
             settings,
             name,
+            own_key,
             reply,
         } => {
-            let created = create(turn, &topic, settings, name)?;
+            let created = create(turn, &topic, (settings, name), own_key)?;
             turn.answer(reply, created);
         }
-        SpaceCommand::Follow { topic, id, reply } => {
-            let followed = follow(turn, &topic, id)?;
+        SpaceCommand::Follow {
+            topic,
+            id,
+            own_key,
+            reply,
+        } => {
+            let followed = follow(turn, &topic, id, own_key)?;
             turn.answer(reply, followed);
         }
         SpaceCommand::Join {
             topic,
             invite,
+            own_key,
             reply,
         } => {
-            let joined = join::join(turn, &topic, *invite)?;
+            let joined = join::join(turn, &topic, (*invite, own_key))?;
             turn.answer(reply, joined);
         }
         SpaceCommand::Offer {
@@ -135,6 +142,10 @@ fn answer(turn: &mut Turn<'_>, question: SpaceCommand) {
             let opened = secret_signs::open(turn, &topic, &author, &body);
             turn.answer(reply, opened);
         }
+        SpaceCommand::OwnKey { topic, reply } => {
+            let key = turn.state.spaces.forms.key(&topic).cloned();
+            turn.answer(reply, key);
+        }
         SpaceCommand::IsSpace { topic, reply } => {
             let is_space = turn.state.spaces.is_space(&topic);
             turn.answer(reply, is_space);
@@ -151,8 +162,8 @@ fn answer(turn: &mut Turn<'_>, question: SpaceCommand) {
 fn create(
     turn: &mut Turn<'_>,
     topic: &Topic,
-    settings: Settings,
-    name: Option<String>,
+    (settings, name): (Settings, Option<String>),
+    own_key: bool,
 ) -> Result<Result<(), SpaceError>, StoreError> {
     if turn.state.spaces.is_space(topic) {
         return Ok(Err(SpaceError::Exists));
@@ -164,11 +175,16 @@ fn create(
     if let Err(error) = settings.check() {
         return Ok(Err(error.into()));
     }
-    if let Err(error) = follow(turn, topic, None)? {
+    if let Err(error) = follow(turn, topic, None, own_key)? {
         return Ok(Err(error));
     }
     let topic = turn.resolve(topic)?;
-    let person = turn.state.spaces.person.id;
+    let spaces = &turn.state.spaces;
+    // An own key is no device of the person.
+    let person = spaces
+        .person
+        .id
+        .filter(|_| !spaces.forms.is_own(&topic.topic));
     let made = act(turn, &topic, |spaces, desk| {
         let members = person.map_or_else(Vec::new, |person| spaces.owner(&person));
         let (id, mut events) = spaces.create_sealed(settings, &members, desk)?;
@@ -289,7 +305,8 @@ fn change_within(
 
 fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLook> {
     let (id, now) = (turn.state.spaces.id(topic)?, seconds(turn));
-    let person = turn.state.spaces.person.id;
+    let spaces = &turn.state.spaces;
+    let person = spaces.person.id.filter(|_| !spaces.forms.is_own(topic));
     let pending_teams = turn.state.spaces.person.teams.of(topic).collect();
     let mut recovery: Vec<VerifyingKey> = match at {
         Some(_) => Vec::new(),
@@ -299,7 +316,7 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
         Some(_) => None,
         None => rotation::due_at(turn, topic),
     };
-    let Form::Native(native) = &mut turn.state.spaces.form else {
+    let Form::Native(native) = turn.state.spaces.forms.of_mut(topic) else {
         return None;
     };
     let (spaces, context) = native.context(now);
@@ -341,11 +358,12 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
 }
 
 fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
-    let (spaces, me) = (&turn.state.spaces, turn.state.author);
+    let spaces = &turn.state.spaces;
     let state = |(topic, known): (&Topic, &crate::space::Known)| {
         let native = spaces
             .native(topic)
             .map(|(id, native)| (id, &native.spaces));
+        let me = turn.state.author_in(topic);
         let role = native.and_then(|(id, spaces)| spaces.role(&id, &me));
         let state = SpaceState {
             id: known.id,
@@ -359,6 +377,7 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
                 .map(|(id, spaces)| spaces.secrets_left(&id)),
             is_joining: known.joining.is_some(),
             is_of_devices: spaces.person.is_of_devices(topic),
+            own_key: spaces.forms.author(topic),
         };
         (*topic, state)
     };
@@ -374,7 +393,7 @@ pub(crate) fn heal_first(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<bool, 
     let now = seconds(turn);
     let spaces = &mut turn.state.spaces;
     let is_settled = spaces.settle_epoch(&topic.topic);
-    let Form::Native(native) = &mut spaces.form else {
+    let Form::Native(native) = spaces.forms.of_mut(&topic.topic) else {
         return Ok(false);
     };
     let sealed = native.spaces.can_seal(id);

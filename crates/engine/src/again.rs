@@ -236,27 +236,45 @@ fn keep_space(command: SpaceCommand) -> (SpaceCommand, Again<SpaceCommand>) {
             topic,
             settings,
             name,
+            own_key,
             reply,
-        } => with((topic, settings, name), reply, |args, reply| {
-            let (topic, settings, name) = args;
+        } => with((topic, settings, name, own_key), reply, |args, reply| {
+            let (topic, settings, name, own_key) = args;
             Of::Create {
                 topic,
                 settings,
                 name,
+                own_key,
                 reply,
             }
         }),
-        Of::Follow { topic, id, reply } => with((topic, id), reply, |(topic, id), reply| {
-            Of::Follow { topic, id, reply }
+        Of::Follow {
+            topic,
+            id,
+            own_key,
+            reply,
+        } => with((topic, id, own_key), reply, |args, reply| {
+            let (topic, id, own_key) = args;
+            Of::Follow {
+                topic,
+                id,
+                own_key,
+                reply,
+            }
         }),
         Of::Join {
             topic,
             invite,
+            own_key,
             reply,
-        } => with((topic, invite), reply, |(topic, invite), reply| Of::Join {
-            topic,
-            invite,
-            reply,
+        } => with((topic, invite, own_key), reply, |args, reply| {
+            let (topic, invite, own_key) = args;
+            Of::Join {
+                topic,
+                invite,
+                own_key,
+                reply,
+            }
         }),
         Of::Offer {
             topic,
@@ -301,6 +319,9 @@ fn keep_space(command: SpaceCommand) -> (SpaceCommand, Again<SpaceCommand>) {
         }),
         Of::Invites { topic, reply } => {
             with(topic, reply, |topic, reply| Of::Invites { topic, reply })
+        }
+        Of::OwnKey { topic, reply } => {
+            with(topic, reply, |topic, reply| Of::OwnKey { topic, reply })
         }
         Of::SealEphemeral { topic, data, reply } => with((topic, data), reply, |args, reply| {
             let (topic, data) = args;

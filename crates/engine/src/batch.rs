@@ -15,6 +15,7 @@ use crate::allowance::Allowance;
 use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
 };
+use crate::authors::Authors;
 use crate::command::{Command, Restated};
 use crate::kept::{Kept, Quotas};
 use crate::reply::Reply;
@@ -208,11 +209,11 @@ impl Batch {
     }
 
     /// Returns the heights of our own logs.
-    pub fn own_heights(&self, author: &VerifyingKey) -> Vec<(LogId, u32)> {
+    pub fn own_heights(&self, authors: &Authors) -> Vec<(LogId, u32)> {
         let own = self
             .arrived
             .iter()
-            .filter(|arrived| arrived.header.author() == *author);
+            .filter(|arrived| authors.is_own(&arrived.topic.topic, &arrived.header.author()));
         let heights: BTreeMap<LogId, u32> = own
             .map(|arrived| (arrived.extensions.log_id, arrived.header.seq()))
             .collect();

@@ -7,6 +7,7 @@ use p2panda_core::{
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
+use crate::authors::Authors;
 use crate::drafted::Drafted;
 use crate::kept::Quotas;
 use crate::named_command::NamedCommand;
@@ -417,9 +418,9 @@ impl Command {
 
     /// Returns `true` if a power cut must take nothing of it back: what was promised, and our own
     /// operations wherever they come from, since the guard file follows them.
-    pub(crate) fn must_sync(&self, own: &VerifyingKey) -> bool {
-        let is_own = |incoming: &Incoming| match incoming {
-            Incoming::Valid(operation) => operation.header.author() == *own,
+    pub(crate) fn must_sync(&self, own: &Authors) -> bool {
+        let is_own = |topic: &Topic, incoming: &Incoming| match incoming {
+            Incoming::Valid(operation) => own.is_own(topic, &operation.header.author()),
             Incoming::Invalid { .. } => false,
         };
         match self {
@@ -433,7 +434,9 @@ impl Command {
             Command::Ack { durability, .. } => *durability == Durability::Full,
             Command::Named(command) => command.must_sync(),
             Command::Space(command) => command.must_sync(),
-            Command::Ingest { operations, .. } => operations.iter().any(is_own),
+            Command::Ingest {
+                topic, operations, ..
+            } => operations.iter().any(|one| is_own(topic, one)),
             _ => false,
         }
     }

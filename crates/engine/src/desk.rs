@@ -78,9 +78,9 @@ pub(crate) fn act_within<T>(
     if let Some(error) = forge::control_refusal(turn, topic)? {
         return Ok(Err(error.into()));
     }
-    let form = std::mem::take(&mut turn.state.spaces.form);
+    let form = std::mem::take(turn.state.spaces.forms.of_mut(&topic.topic));
     let Form::Native(mut native) = form else {
-        turn.state.spaces.form = form;
+        *turn.state.spaces.forms.of_mut(&topic.topic) = form;
         return Ok(Err(SpaceError::Unknown));
     };
     let now = seconds(turn);
@@ -109,8 +109,8 @@ pub(crate) fn act_within<T>(
     };
     let failed = hand.failed.take();
     let has_deferred = native.spaces.take_deferred();
-    turn.state.spaces.form = Form::Native(native);
-    turn.state.spaces.touch();
+    *turn.state.spaces.forms.of_mut(&topic.topic) = Form::Native(native);
+    turn.state.spaces.touch_in(&topic.topic);
     if has_deferred {
         let now_us = turn.now.elapsed_us;
         turn.state.spaces.owe_epoch(&topic.topic, now_us);
@@ -131,7 +131,7 @@ pub(crate) fn act_within<T>(
     let (result, events) = match done {
         Ok((value, events)) => (Ok(value), events),
         Err(error) => {
-            let events = match &mut turn.state.spaces.form {
+            let events = match turn.state.spaces.forms.of_mut(&topic.topic) {
                 Form::Native(native) => native.spaces.events(),
                 _ => Vec::new(),
             };
@@ -175,7 +175,7 @@ pub(crate) fn sign<T>(
     let State {
         spaces, key, rng, ..
     } = &mut *turn.state;
-    let Form::Native(native) = &mut spaces.form else {
+    let Form::Native(native) = &mut spaces.forms.shared else {
         return Err(SpaceError::Unknown);
     };
     let mut pen = Pen { key };
@@ -205,7 +205,8 @@ enum Failed {
 
 impl Signer for Hand<'_, '_> {
     fn sign(&mut self, bytes: &[u8]) -> Signature {
-        self.turn.get_mut().state.key.sign(bytes)
+        let state = &self.turn.get_mut().state;
+        state.key_in(&self.topic.topic).sign(bytes)
     }
 
     fn publish(&mut self, outgoing: Outgoing) -> Hash {

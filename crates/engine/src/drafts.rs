@@ -21,7 +21,7 @@ pub(crate) fn waits(turn: &mut Turn<'_>, topic: &Topic, planned: &Planned) -> bo
     let Some(id) = spaces.id(topic) else {
         return false;
     };
-    let Form::Native(native) = &mut spaces.form else {
+    let Form::Native(native) = spaces.forms.of_mut(topic) else {
         return false;
     };
     let (known, context) = native.context(now);

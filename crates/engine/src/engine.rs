@@ -23,6 +23,7 @@ use crate::again::{self, Again};
 use crate::aging::Retention;
 use crate::answer::{Committed, EngineEvent, RestoredError, StorageWait};
 use crate::at_rest::{AtRest, Sealer};
+use crate::authors::Authors;
 use crate::batch::Batch;
 use crate::command::Command;
 use crate::drafted::DraftWork;
@@ -195,6 +196,7 @@ impl Engine {
         let mut tx = store.begin(Durability::Normal)?;
         let author = state.author;
         state.spaces.load(&mut tx, &state.sealer, author)?;
+        state.show_authors();
         state.load_waiting(&mut tx)?;
         let (operation_bytes_max, quotas) = (state.limits.operation_bytes_max, state.limits.quotas);
         tx.count_kept(quotas.is_any())?;
@@ -331,6 +333,11 @@ impl Engine {
         self.store.signing_key()
     }
 
+    /// The authors that the node is: its node id, and its own keys of spaces.
+    pub fn authors(&self) -> &Authors {
+        &self.state.authors
+    }
+
     /// Returns what opens readers of the directory.
     pub fn readers(&self) -> Readers {
         self.store.readers()
@@ -387,7 +394,7 @@ impl Engine {
         self.state.restored = self.store.restored().cloned();
         let sync = commands
             .iter()
-            .any(|command| command.must_sync(&self.state.author))
+            .any(|command| command.must_sync(&self.state.authors))
             || self.state.holds_publishes()
             || self.state.spaces.publishes(now.elapsed_us);
         let durability = if sync {
@@ -467,7 +474,7 @@ impl Engine {
     }
 
     fn follow_own_logs(&mut self, batch: &mut Batch) {
-        let own = batch.own_heights(&self.state.author);
+        let own = batch.own_heights(&self.state.authors);
         if own.is_empty() {
             return;
         }

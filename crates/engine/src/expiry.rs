@@ -9,7 +9,6 @@ use p2panda_store::StoreError;
 use crate::desk::seconds;
 use crate::idle;
 use crate::now::micros;
-use crate::space::form::Form;
 use crate::turn::Turn;
 
 /// Erases expired keys and plaintext, a bounded number in each batch.
@@ -22,12 +21,10 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let next_us = now_us.saturating_add(micros(SPACE_EXPIRY_INTERVAL));
     spaces.expiry.due_us = Some(next_us);
     let now = seconds(turn);
-    let spaces = &mut turn.state.spaces;
-    let Form::Native(native) = &mut spaces.form else {
-        return Ok(());
-    };
-    native.spaces.expire_epochs(now);
-    spaces.touch();
+    turn.state.spaces.change_each(|native| {
+        native.spaces.expire_epochs(now);
+        true
+    });
     for topic in message_topics(turn) {
         if expire(turn, topic)? {
             // The next batch continues.
@@ -40,13 +37,12 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
 
 fn message_topics(turn: &Turn<'_>) -> Vec<Topic> {
     let spaces = &turn.state.spaces;
-    let Form::Native(native) = &spaces.form else {
-        return Vec::new();
+    let is_one = |topic: &Topic| {
+        let native = spaces.native(topic);
+        native.is_some_and(|(id, native)| native.spaces.scheme(&id) == Some(Scheme::Message))
     };
-    let is_one = |id| native.spaces.scheme(&id) == Some(Scheme::Message);
-    let topics = spaces.topics();
-    let topics = topics.filter(|(_, known)| known.id.is_some_and(is_one));
-    topics.map(|(topic, _)| *topic).collect()
+    let topics = spaces.topics().map(|(topic, _)| *topic);
+    topics.filter(is_one).collect()
 }
 
 /// Returns `true` if more entries have to be searched.

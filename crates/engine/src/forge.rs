@@ -104,7 +104,7 @@ pub(crate) fn control_refusal(
         return Ok(Some(PublishError::Held));
     }
     let [control, _] = turn.state.spaces.names();
-    let own = topic.own_log(&turn.state.author, Some(control));
+    let own = turn.state.own_log(topic, Some(control));
     Ok(LogEnd::of(turn, topic, own)?.err())
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn forge_control(
     body: Vec<u8>,
 ) -> Result<Result<Hash, PublishError>, StoreError> {
     let [control, _] = turn.state.spaces.names();
-    let own = topic.own_log(&turn.state.author, Some(control));
+    let own = turn.state.own_log(topic, Some(control));
     let message = NewMessage {
         log: Some(control),
         after: sealing::places(turn, topic, named)?,
@@ -138,7 +138,7 @@ pub(crate) fn forge_control(
 
 /// Puts in what was waiting for our newest operation of a log.
 fn follow(turn: &mut Turn<'_>, topic: &TopicRef, name: Option<LogName>) -> Result<(), StoreError> {
-    let log = topic.own_log(&turn.state.author, name);
+    let log = turn.state.own_log(topic, name);
     ingest::enter_early(turn, topic, log.label)
 }
 
@@ -147,7 +147,7 @@ fn forge_one(
     topic: &TopicRef,
     message: NewMessage,
 ) -> Result<Result<Made, PublishError>, StoreError> {
-    let own = topic.own_log(&turn.state.author, message.log);
+    let own = turn.state.own_log(topic, message.log);
     let mut end = match LogEnd::of(turn, topic, own)? {
         Ok(end) => end,
         Err(error) => return Ok(Err(error)),
@@ -169,7 +169,7 @@ fn forge_all(
         let end = match ends.entry(message.log) {
             Entry::Occupied(end) => end.into_mut(),
             Entry::Vacant(new) => {
-                let own = topic.own_log(&turn.state.author, message.log);
+                let own = turn.state.own_log(topic, message.log);
                 match LogEnd::of(turn, topic, own)? {
                     Ok(end) => new.insert(end),
                     Err(error) => return Ok(Err(error)),
@@ -394,7 +394,13 @@ impl LogEnd {
             ..NodeExtensions::new(self.own.id, turn.now.wall)
         };
         let item = extensions.encode();
-        let header = match sign(turn.state, message.body.as_ref(), seq, self.backlink, &item) {
+        let header = match sign(
+            turn.state,
+            topic,
+            message.body.as_ref(),
+            (seq, self.backlink),
+            &item,
+        ) {
             Ok(header) => header,
             Err(error) => return Ok(Err(error)),
         };
@@ -447,9 +453,9 @@ fn held_back(
 
 fn sign(
     state: &State,
+    topic: &TopicRef,
     body: Option<&Bytes>,
-    seq: u32,
-    backlink: Option<Hash>,
+    (seq, backlink): (u32, Option<Hash>),
     extensions: &[u8],
 ) -> Result<Header, PublishError> {
     let bytes_max = state.limits.operation_bytes_max;
@@ -467,7 +473,7 @@ fn sign(
         body: body.map(|body| &body[..]),
         extensions: Some(extensions),
     };
-    let header = Header::sign(&state.key, draft).map_err(|error| match error {
+    let header = Header::sign(state.key_in(&topic.topic), draft).map_err(|error| match error {
         DraftError::EmptyBody => PublishError::EmptyBody,
         _ => too_large(0),
     })?;
@@ -489,9 +495,9 @@ fn unimplied(
     if implied || (own.name.is_none() && !turn.topic(topic).heard) {
         return Ok(Vec::new());
     }
-    let (author, label) = (&turn.state.author, &own.label);
+    let (author, label) = (turn.state.author_in(&topic.topic), &own.label);
     turn.tx
-        .recent_heads(topic.key, author, label, DEPENDENCIES_MAX)
+        .recent_heads(topic.key, &author, label, DEPENDENCIES_MAX)
 }
 
 /// The operations of other logs among those that a message is to come after, the newest of each log.

@@ -136,7 +136,7 @@ fn enter_one(
             let origin = source.into();
             let (author, id) = (operation.header.author(), operation.header.id());
             let arrival = append(turn, topic, origin, operation, extensions)?;
-            if author == turn.state.author {
+            if turn.state.is_own(&topic.topic, &author) {
                 branch::came_back(turn, topic, label, &id)?;
             }
             brought(turn, topic, source, bytes);
@@ -301,7 +301,7 @@ fn report_fork(
 ) -> Result<(), StoreError> {
     let Some(first) = first else { return Ok(()) };
     let label = second.label();
-    let own = second.author() == turn.state.author;
+    let own = turn.state.is_own(&topic.topic, &second.author());
     // Operations that were given up do not close the log again.
     let closed = match own {
         true => branch::contradicted(turn, topic, source, second)?,

@@ -230,7 +230,7 @@ fn ingest_one(
         Err(refused) => return Ok(refused),
     };
     let header = &candidate.operation.header;
-    if header.author() != turn.state.author {
+    if !turn.state.is_own(&topic.topic, &header.author()) {
         return ingest::enter(turn, topic, candidate);
     }
     let (label, seq) = (candidate.label(), header.seq());

@@ -40,21 +40,21 @@ pub(crate) fn offer(
 pub(crate) fn join(
     turn: &mut Turn<'_>,
     topic: &Topic,
-    invite: Invite,
+    (invite, own_key): (Invite, bool),
 ) -> Result<Result<(), SpaceError>, StoreError> {
     let id = invite.space;
     let known = turn.state.spaces.id(topic);
     if known.is_some_and(|known| known != id) {
         return Ok(Err(SpaceError::Exists));
     }
-    if let Err(error) = follow(turn, topic, Some(id))? {
+    if let Err(error) = follow(turn, topic, Some(id), own_key)? {
         return Ok(Err(error));
     }
     let topic = turn.resolve(topic)?;
     let mut free = Vec::new();
     permit::take(turn, &topic, None, vec![Told::Space(id)], &mut free)?;
     turn.topic(&topic).waiting.recheck.extend(free);
-    let me = turn.state.author;
+    let me = turn.state.author_in(&topic.topic);
     let is_in = turn.state.spaces.native(&topic.topic);
     let is_in = is_in.is_some_and(|(id, native)| {
         native.spaces.role(&id, &me).is_some() && !native.spaces.is_claimed(&id, &me)
@@ -98,7 +98,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
 
 /// Publishes our request if an owner can be reached, once for each renewal of our keys.
 fn ask(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
-    let (now, me) = (seconds(turn), turn.state.author);
+    let (now, me) = (seconds(turn), turn.state.author_in(&topic.topic));
     let State { spaces, rng, .. } = &mut *turn.state;
     let Some(known) = spaces.known(&topic.topic) else {
         return Ok(());
@@ -109,7 +109,7 @@ fn ask(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
         return Ok(());
     };
     let invite = joining.invite.clone();
-    let Form::Native(native) = &mut spaces.form else {
+    let Form::Native(native) = spaces.forms.of_mut(&topic.topic) else {
         return Ok(());
     };
     let context = Context::new(&mut native.keys, &mut native.registry, now);
@@ -180,7 +180,7 @@ fn admit(
     newcomer: VerifyingKey,
     invite: VerifyingKey,
 ) -> Result<Decided, StoreError> {
-    let (now, me) = (seconds(turn), turn.state.author);
+    let (now, me) = (seconds(turn), turn.state.author_in(&topic.topic));
     let Some((id, native)) = turn.state.spaces.native(&topic.topic) else {
         return Ok(Decided::NotYet);
     };

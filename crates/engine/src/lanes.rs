@@ -10,6 +10,7 @@ use p2panda_core::{Phase, VerifyingKey};
 use p2panda_store::Durability;
 
 use crate::answer::{Committed, EngineEvent, PublishError, StorageWait};
+use crate::authors::Authors;
 use crate::command::Command;
 use crate::engine::{Announce, Corrupt, Engine, Undone};
 use crate::now::Now;
@@ -19,7 +20,7 @@ use crate::views::{ViewCommand, ViewQueue};
 /// The commands in front of an engine, in two lanes. Each keeps its order.
 pub struct Lanes {
     /// Of the node: what it signs is synced to disk.
-    author: VerifyingKey,
+    authors: Authors,
     own: VecDeque<Queued>,
     others: VecDeque<Queued>,
     /// The last batch was full before anything of the other lane joined it.
@@ -60,7 +61,7 @@ impl Lanes {
     /// Empty ones, of the node that signs with this key.
     pub fn new(author: VerifyingKey) -> Lanes {
         Lanes {
-            author,
+            authors: Authors::new(author),
             own: VecDeque::new(),
             others: VecDeque::new(),
             passed_over: false,
@@ -203,12 +204,13 @@ impl Lanes {
             engine.view_turn(&mut self.views, now);
             return Ok(Committed::default());
         }
+        self.authors = engine.authors().clone();
         let (commands, mut taken) = self.begin();
         let mut more = |durability| {
             refill(self);
-            let (synced, author) = (durability == Durability::Full, self.author);
+            let (synced, authors) = (durability == Durability::Full, self.authors.clone());
             self.join(&mut taken, |command| {
-                !command.is_aside() && (synced || !command.must_sync(&author))
+                !command.is_aside() && (synced || !command.must_sync(&authors))
             })
         };
         let is_idle = commands.is_empty();

@@ -39,6 +39,7 @@ mod aging;
 mod allowance;
 mod answer;
 mod at_rest;
+mod authors;
 mod batch;
 mod blocked;
 mod blocking;
@@ -118,6 +119,7 @@ pub use answer::{
     Republished, RestoredError, StorageWait, TopicChange,
 };
 pub use at_rest::{AtRest, Keychain, KeychainError, source_name};
+pub use authors::Authors;
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
 pub use drafted::{DraftWork, Drafted};
 pub use engine::{Corrupt, Engine, Options};

@@ -17,26 +17,65 @@ use crate::turn::Turn;
 
 /// Draws keys, unless there are some.
 pub(crate) fn open_form(turn: &mut Turn<'_>) {
-    if let Form::Closed = turn.state.spaces.form {
+    if let Form::Closed = turn.state.spaces.forms.shared {
         let now = seconds(turn);
         let native = Native::new(turn.state.author, now, &mut turn.state.rng);
-        turn.state.spaces.form = Form::Native(Box::new(native));
+        turn.state.spaces.forms.shared = Form::Native(Box::new(native));
         turn.state.spaces.touch();
-        let look_us = micros(SPACE_KEYS_LOOK_INTERVAL);
-        let due_us = turn.now.elapsed_us.saturating_add(look_us);
-        turn.state.spaces.keys_due_us = Some(due_us);
-        turn.state.spaces.expiry.due_us = Some(due_us);
+        look_later(turn);
     }
 }
 
-/// Follows a space in a topic and publishes our keys there. Returns whether it was not followed
-/// before.
+/// The keys are looked at from now on, if they were not before.
+fn look_later(turn: &mut Turn<'_>) {
+    let look_us = micros(SPACE_KEYS_LOOK_INTERVAL);
+    let due_us = turn.now.elapsed_us.saturating_add(look_us);
+    let spaces = &mut turn.state.spaces;
+    spaces.keys_due_us.get_or_insert(due_us);
+    spaces.expiry.due_us.get_or_insert(due_us);
+}
+
+/// Draws an own key for the space of a topic, unless there is one (`docs/protocol/spaces.md#20`).
+fn draw_own_key(turn: &mut Turn<'_>, topic: &Topic) -> Result<Result<(), SpaceError>, StoreError> {
+    let spaces = &turn.state.spaces;
+    if spaces.forms.is_own(topic) {
+        return Ok(Ok(()));
+    }
+    if spaces.is_space(topic) || has_signed(turn, topic)? {
+        return Ok(Err(SpaceError::NodeKey));
+    }
+    let now = seconds(turn);
+    let State { spaces, rng, .. } = &mut *turn.state;
+    let author = spaces.forms.draw(*topic, now, rng);
+    // With the key, or not at all.
+    turn.tx.add_own_author(&author)?;
+    look_later(turn);
+    Ok(Ok(()))
+}
+
+/// Returns `true` if the node key has signed something in a topic.
+fn has_signed(turn: &mut Turn<'_>, topic: &Topic) -> Result<bool, StoreError> {
+    let topic = turn.resolve(topic)?;
+    let author = turn.state.author;
+    let mut arrived = turn.batch.arrived.iter();
+    let is_new = arrived.any(|one| one.topic.key == topic.key && one.header.author() == author);
+    Ok(is_new || turn.tx.has_log_of(topic.key, &author)?)
+}
+
+/// Follows a space in a topic, with an own key if one is asked for, and publishes our keys there.
+/// Returns whether it was not followed before.
 pub(crate) fn follow(
     turn: &mut Turn<'_>,
     topic: &Topic,
     id: Option<SpaceId>,
+    own_key: bool,
 ) -> Result<Result<bool, SpaceError>, StoreError> {
-    open_form(turn);
+    if own_key && let Err(error) = draw_own_key(turn, topic)? {
+        return Ok(Err(error));
+    }
+    if !turn.state.spaces.forms.is_own(topic) {
+        open_form(turn);
+    }
     let is_new = permit::follow(turn, topic, id)?;
     let topic = turn.resolve(topic)?;
     if let Err(error) = publish_keys(turn, &topic)? {
@@ -51,7 +90,7 @@ fn publish_keys(
     topic: &TopicRef,
 ) -> Result<Result<bool, SpaceError>, StoreError> {
     let now = seconds(turn);
-    let Form::Native(native) = &turn.state.spaces.form else {
+    let Form::Native(native) = turn.state.spaces.forms.of(&topic.topic) else {
         return Ok(Ok(false));
     };
     let until = native.keys.hybrid_bundle(now).ok();
@@ -86,11 +125,7 @@ fn publish_keys(
 pub(crate) fn renew_keys(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let (now, now_us) = (seconds(turn), turn.now.elapsed_us);
     let State { spaces, rng, .. } = &mut *turn.state;
-    if let Form::Native(native) = &mut spaces.form
-        && native.renew(now, rng)
-    {
-        spaces.touch();
-    }
+    spaces.change_each(|native| native.renew(now, rng));
     let topics: Vec<Topic> = spaces.topics().map(|(topic, _)| *topic).collect();
     let mut published = 0;
     for topic in topics {

@@ -114,8 +114,9 @@ fn control(
     let topic = candidate.topic;
     let at = at(turn, &topic);
     let spaces = &mut turn.state.spaces;
-    spaces.touch();
-    let told = match spaces.form.receive_control(at, received) {
+    spaces.touch_in(&topic.topic);
+    let form = spaces.forms.of_mut(&topic.topic);
+    let told = match form.receive_control(at, received) {
         Ok(told) => told,
         Err(NotYet::Invalid) => {
             refuse(turn, &topic, header, RejectReason::NoSpaceMessage)?;
@@ -127,7 +128,7 @@ fn control(
     turn.tx.add_control(topic.key, &received.id, place)?;
     let spaces = &mut turn.state.spaces;
     free.extend(spaces.came(&topic.topic, Awaited::Control(received.id)));
-    if at.0.is_some() || !matches!(spaces.form, Form::Native(_)) {
+    if at.0.is_some() || !matches!(spaces.forms.of(&topic.topic), Form::Native(_)) {
         free.extend(spaces.came(&topic.topic, Awaited::Change));
     }
     spaces.person.look(&topic.topic);
@@ -153,8 +154,9 @@ fn content(
     }
     let at = at(turn, &topic);
     let spaces = &mut turn.state.spaces;
-    spaces.touch();
-    let content = match spaces.form.receive_content(at, received) {
+    spaces.touch_in(&topic.topic);
+    let form = spaces.forms.of_mut(&topic.topic);
+    let content = match form.receive_content(at, received) {
         Ok(content) => content,
         Err(NotYet::Invalid) => {
             refuse(turn, &topic, header, RejectReason::NoSpaceMessage)?;
@@ -214,9 +216,10 @@ pub(crate) fn glance(
     let (topic, header) = (arrived.topic, arrived.header.clone());
     let at = at(turn, &topic);
     let spaces = &mut turn.state.spaces;
-    let told = spaces.form.glance(at, &header.author(), &body);
+    let form = spaces.forms.of_mut(&topic.topic);
+    let told = form.glance(at, &header.author(), &body);
     if !told.is_empty() {
-        spaces.touch();
+        spaces.touch_in(&topic.topic);
     }
     take(turn, &topic, None, told, free)
 }
@@ -233,7 +236,7 @@ pub(crate) fn take(
         match told {
             Told::Members(changes) => {
                 heal_soon(turn, topic);
-                let me = turn.state.author;
+                let me = turn.state.author_in(&topic.topic);
                 let is_in = changes
                     .iter()
                     .any(|one| one.member == me && one.after.is_some());
@@ -248,11 +251,15 @@ pub(crate) fn take(
                 if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
                     known.joining = None;
                 }
-                turn.state.spaces.person.came_in(topic.topic);
+                if !turn.state.spaces.forms.is_own(&topic.topic) {
+                    turn.state.spaces.person.came_in(topic.topic);
+                }
                 tell(turn, topic, SpaceNews::Joined);
             }
             Told::Ejected => {
-                turn.state.spaces.person.went_out(topic.topic);
+                if !turn.state.spaces.forms.is_own(&topic.topic) {
+                    turn.state.spaces.person.went_out(topic.topic);
+                }
                 tell(turn, topic, SpaceNews::Ejected);
             }
             Told::Bundle => {
@@ -270,6 +277,10 @@ pub(crate) fn take(
             }
             Told::Nested(group) => {
                 heal_soon(turn, topic);
+                if turn.state.spaces.forms.is_own(&topic.topic) {
+                    // Its groups are in no other space.
+                    continue;
+                }
                 for other in turn.state.spaces.containing(&group) {
                     let other = turn.resolve(&other)?;
                     heal_soon(turn, &other);
@@ -372,13 +383,13 @@ fn lacks_key(turn: &mut Turn<'_>, topic: &TopicRef) {
 /// Somebody asks to join. The owner that offered the invite decides at once, others after a random
 /// time.
 fn asked(turn: &mut Turn<'_>, topic: &TopicRef, newcomer: VerifyingKey, invite: VerifyingKey) {
-    let me = turn.state.author;
-    let is_ours = match (&turn.state.spaces.form, turn.state.spaces.id(&topic.topic)) {
-        (Form::Native(native), Some(id)) => {
+    let me = turn.state.author_in(&topic.topic);
+    let is_ours = match turn.state.spaces.native(&topic.topic) {
+        Some((id, native)) => {
             let invites = native.spaces.invites(&id);
             invites.get(&invite).is_some_and(|state| state.by == me)
         }
-        _ => false,
+        None => false,
     };
     let wait_us = match is_ours {
         true => 0,
@@ -580,13 +591,14 @@ fn glance_at_stored(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreEr
                 };
                 let at = at(turn, topic);
                 let spaces = &mut turn.state.spaces;
-                let told = spaces.form.glance(at, &header.author(), &operation.body);
+                let form = spaces.forms.of_mut(&topic.topic);
+                let told = form.glance(at, &header.author(), &operation.body);
                 // All its logs are looked at anyway.
                 take(turn, topic, None, told, &mut Vec::new())?;
             }
         }
     }
-    turn.state.spaces.touch();
+    turn.state.spaces.touch_in(&topic.topic);
     Ok(())
 }
 

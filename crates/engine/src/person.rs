@@ -92,7 +92,7 @@ fn create_group(turn: &mut Turn<'_>) -> Result<GroupId, SpaceError> {
 /// Returns the topics of the spaces in which this node is a member.
 fn topics_of_ours(turn: &Turn<'_>) -> Vec<Topic> {
     let (spaces, me) = (&turn.state.spaces, turn.state.author);
-    let all = spaces.topics().map(|(topic, _)| *topic);
+    let all = spaces.of_person().copied();
     let is_member = |topic: &Topic| {
         let native = spaces.native(topic);
         native.is_some_and(|(id, native)| native.spaces.role(&id, &me).is_some())
@@ -119,7 +119,7 @@ fn add_to(
     let now = seconds(turn);
     if !bundle.is_empty() {
         let bundle = HybridBundle::decode(bundle).map_err(|_| SpaceError::Bundle)?;
-        if let Form::Native(native) = &mut turn.state.spaces.form {
+        if let Form::Native(native) = &mut turn.state.spaces.forms.shared {
             let added = native.registry.add_hybrid(device, bundle, now);
             added.map_err(|_| SpaceError::Bundle)?;
         }
@@ -170,7 +170,7 @@ fn look(turn: &Turn<'_>) -> PersonLook {
     let exported = newest(recovery.values().copied());
     PersonLook {
         id: Some(id),
-        devices: match &spaces.form {
+        devices: match &spaces.forms.shared {
             Form::Native(native) => native.spaces.devices(&id),
             _ => Vec::new(),
         },
@@ -185,7 +185,7 @@ fn look(turn: &Turn<'_>) -> PersonLook {
 fn bundle(turn: &mut Turn<'_>) -> Result<Bytes, SpaceError> {
     open_form(turn);
     let now = seconds(turn);
-    let Form::Native(native) = &turn.state.spaces.form else {
+    let Form::Native(native) = &turn.state.spaces.forms.shared else {
         return Err(SpaceError::Unknown);
     };
     let bundle = native.keys.hybrid_bundle(now).map_err(LocalError::from)?;
@@ -206,7 +206,7 @@ fn card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
 /// Returns the card with all spaces.
 pub(crate) fn whole_card(turn: &Turn<'_>) -> Result<PersonCard, SpaceError> {
     let spaces = &turn.state.spaces;
-    let (Some(id), Form::Native(native)) = (spaces.person.id, &spaces.form) else {
+    let (Some(id), Form::Native(native)) = (spaces.person.id, &spaces.forms.shared) else {
         return Err(LocalError::NoDevice.into());
     };
     let mut card = native.spaces.card(id)?;
@@ -232,7 +232,7 @@ fn take_card(turn: &mut Turn<'_>, card: &PersonCard) -> Result<Result<(), SpaceE
     }
     open_form(turn);
     let me = turn.state.author;
-    let Form::Native(native) = &mut turn.state.spaces.form else {
+    let Form::Native(native) = &mut turn.state.spaces.forms.shared else {
         return Ok(Err(SpaceError::Unknown));
     };
     let taken = native.spaces.take_card(card);
@@ -240,7 +240,7 @@ fn take_card(turn: &mut Turn<'_>, card: &PersonCard) -> Result<Result<(), SpaceE
     if let Err(error) = taken {
         return Ok(Err(error.into()));
     }
-    let Form::Native(native) = &turn.state.spaces.form else {
+    let Form::Native(native) = &turn.state.spaces.forms.shared else {
         return Ok(Err(SpaceError::Unknown));
     };
     if !native.spaces.devices(&card.person).contains(&me) {
@@ -279,6 +279,9 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
 
 /// One space follows our person and our teams, as far as possible now.
 pub(crate) fn follow(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
+    if turn.state.spaces.forms.is_own(topic) {
+        return Ok(());
+    }
     work(turn, topic)?;
     team::work(turn, topic)
 }
@@ -346,7 +349,7 @@ fn work(turn: &mut Turn<'_>, topic: &Topic) -> Result<(), StoreError> {
 }
 
 fn left(turn: &Turn<'_>, id: &SpaceId, person: &GroupId) -> Vec<Pending> {
-    match &turn.state.spaces.form {
+    match &turn.state.spaces.forms.shared {
         Form::Native(native) => native.spaces.pending(id, person),
         _ => Vec::new(),
     }
@@ -356,7 +359,8 @@ fn left(turn: &Turn<'_>, id: &SpaceId, person: &GroupId) -> Vec<Pending> {
 /// of a space.
 fn waits_for_recovery(turn: &Turn<'_>, id: &SpaceId) -> bool {
     let spaces = &turn.state.spaces;
-    let (Some(key), Form::Native(native)) = (spaces.recovery.restoring(), &spaces.form) else {
+    let (Some(key), Form::Native(native)) = (spaces.recovery.restoring(), &spaces.forms.shared)
+    else {
         return false;
     };
     let is_in = |key: &VerifyingKey| native.spaces.role(id, key).is_some();

@@ -147,7 +147,7 @@ fn is_closed(
     logs: &BTreeSet<Option<LogName>>,
 ) -> Result<bool, StoreError> {
     for name in logs {
-        let log = topic.own_log(&turn.state.author, *name);
+        let log = turn.state.own_log(topic, *name);
         if !branch::is_closed(turn, topic, &log.label)? {
             return Ok(false);
         }

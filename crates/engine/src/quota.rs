@@ -17,7 +17,8 @@ pub(crate) fn allows(
     prunes: bool,
 ) -> Result<bool, StoreError> {
     let author = header.author();
-    if !turn.state.limits.quotas.is_any() || author == turn.state.author {
+    let is_own = turn.state.is_own(&topic.topic, &author);
+    if !turn.state.limits.quotas.is_any() || is_own {
         return Ok(true);
     }
     let mut deleted = 0;

@@ -73,7 +73,7 @@ fn content(
     network: NetworkId,
 ) -> Result<RecoveryContent, SpaceError> {
     let card = whole_card(turn)?;
-    let Form::Native(native) = &turn.state.spaces.form else {
+    let Form::Native(native) = &turn.state.spaces.forms.shared else {
         return Err(LocalError::NoDevice.into());
     };
     let devices = native.spaces.devices(&card.person);
@@ -140,7 +140,7 @@ fn restore(
     if let Err(error) = added {
         return Ok(Err(error));
     }
-    let Form::Native(native) = &mut turn.state.spaces.form else {
+    let Form::Native(native) = &mut turn.state.spaces.forms.shared else {
         return Ok(Err(SpaceError::Unknown));
     };
     for ((_, id), secrets) in topics.iter().zip(&content.secrets) {
@@ -179,7 +179,7 @@ fn restore(
 /// Takes the card, and makes us a device of the person.
 fn take_in(turn: &mut Turn<'_>, content: &RecoveryContent) -> Result<(), SpaceError> {
     let me = turn.state.author;
-    let Form::Native(native) = &mut turn.state.spaces.form else {
+    let Form::Native(native) = &mut turn.state.spaces.forms.shared else {
         return Err(SpaceError::Unknown);
     };
     native.spaces.take_card(&content.card)?;

@@ -11,7 +11,7 @@ use crate::turn::Turn;
 /// The devices of our person that are recovery keys, with when their files were written.
 pub(crate) fn keys(turn: &Turn<'_>) -> BTreeMap<VerifyingKey, u64> {
     let spaces = &turn.state.spaces;
-    let (Some(person), Form::Native(native)) = (spaces.person.id, &spaces.form) else {
+    let (Some(person), Form::Native(native)) = (spaces.person.id, &spaces.forms.shared) else {
         return BTreeMap::new();
     };
     let devices = native.spaces.devices(&person);
@@ -36,7 +36,7 @@ pub(crate) fn is_key(turn: &Turn<'_>, key: &VerifyingKey) -> bool {
         return true;
     }
     // Only those that were told of and not noted yet are looked for among messages.
-    let (Some(person), Form::Native(native)) = (spaces.person.id, &spaces.form) else {
+    let (Some(person), Form::Native(native)) = (spaces.person.id, &spaces.forms.shared) else {
         return false;
     };
     let is_device = native.spaces.devices(&person).binary_search(key).is_ok();

@@ -13,8 +13,8 @@ pub(crate) fn open(turn: &mut Turn<'_>, topic: &TopicRef, header: &Header, body:
     let spaces = &mut turn.state.spaces;
     let id = spaces.id(&topic.topic);
     // Opening may have erased a key.
-    spaces.touch();
-    let form = &mut spaces.form;
+    spaces.touch_in(&topic.topic);
+    let form = spaces.forms.of_mut(&topic.topic);
     form.open_content(id, &header.author(), header.seq(), body)
 }
 

@@ -74,7 +74,7 @@ fn delete(
         slice.rows -= 1;
         slice.bytes = slice.bytes.saturating_sub(entry.bytes);
         place.looked = entry.offset;
-        if !is_kept(turn, &entry, &mut kept_labels)? && turn.tx.age_body(key, &entry)? {
+        if !is_kept(turn, (topic, &entry), &mut kept_labels)? && turn.tx.age_body(key, &entry)? {
             place.deleted = entry.offset;
             turn.batch.aged = true;
         }
@@ -106,7 +106,7 @@ fn finish(
 /// space.
 fn is_kept(
     turn: &Turn<'_>,
-    entry: &AgedEntry,
+    (topic, entry): (&Topic, &AgedEntry),
     labels: &mut BTreeMap<VerifyingKey, bool>,
 ) -> Result<bool, StoreError> {
     if entry.bytes == 0 {
@@ -120,7 +120,7 @@ fn is_kept(
     let is_control = named.as_ref().is_some_and(|log| log.name == control);
     let author = named.map_or(entry.label, |log| log.author);
     // In topics of followed spaces, and in topics whose space only couriers know.
-    let kept = is_control || author == turn.state.author;
+    let kept = is_control || turn.state.is_own(topic, &author);
     labels.insert(entry.label, kept);
     Ok(kept)
 }

@@ -70,7 +70,7 @@ fn look(turn: &mut Turn<'_>) {
 fn too_old(turn: &Turn<'_>, topic: &Topic) -> Option<u32> {
     let is_due = due_at(turn, topic)? <= seconds(turn);
     let (id, native) = turn.state.spaces.native(topic)?;
-    let role = native.spaces.role(&id, &turn.state.author);
+    let role = native.spaces.role(&id, &turn.state.author_in(topic));
     let days = native.spaces.rotation_days(&id)?;
     (is_due && role == Some(Role::Owner)).then_some(days)
 }

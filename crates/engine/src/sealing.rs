@@ -28,9 +28,9 @@ pub(crate) fn seal(
     };
     let State { spaces, rng, .. } = &mut *turn.state;
     // Our next message uses the next key.
-    spaces.touch();
+    spaces.touch_in(&topic.topic);
     let id = spaces.id(&topic.topic);
-    let (Form::Native(native), Some(id)) = (&mut spaces.form, id) else {
+    let (Form::Native(native), Some(id)) = (spaces.forms.of_mut(&topic.topic), id) else {
         return Ok(Err(PublishError::Sealed));
     };
     let sealed = match native.spaces.seal_message(id, body, rng) {

@@ -11,7 +11,7 @@ use crate::turn::Turn;
 /// Sealed for the members.
 pub(crate) fn seal(turn: &mut Turn<'_>, topic: &Topic, data: &[u8]) -> Result<Bytes, SpaceError> {
     let State { spaces, rng, .. } = &mut *turn.state;
-    match (&spaces.form, spaces.id(topic)) {
+    match (spaces.forms.of(topic), spaces.id(topic)) {
         (Form::Native(native), Some(id)) => {
             let sealed = native.spaces.seal_ephemeral(id, data, rng)?;
             Ok(sealed.into())

@@ -4,6 +4,7 @@
 pub(crate) mod age;
 pub(crate) mod expiry;
 pub(crate) mod form;
+pub(crate) mod own_key;
 pub(crate) mod person;
 pub(crate) mod ranges;
 pub(crate) mod recovery;
@@ -29,6 +30,7 @@ use crate::now::Now;
 use age::Age;
 use expiry::Expiry;
 use form::{Form, Kind, Native};
+use own_key::Forms;
 use person::{OwnPerson, PERSON_ROW, TODO_ROW};
 use ranges::Ranges;
 use recovery::{RECOVERY_ROW, RESTORING_ROW, Recovery};
@@ -52,7 +54,7 @@ const AGE_ROW: u8 = 25;
 /// The spaces of a node.
 pub(crate) struct Spaces {
     topics: BTreeMap<Topic, SpaceTopic>,
-    pub form: Form,
+    pub forms: Forms,
     pub person: OwnPerson,
     pub recovery: Recovery,
     control: LogName,
@@ -122,7 +124,7 @@ impl Default for Spaces {
         let named = |name| LogName::of(name).expect("the name has a byte and not too many");
         Spaces {
             topics: BTreeMap::new(),
-            form: Form::default(),
+            forms: Forms::default(),
             person: OwnPerson::default(),
             recovery: Recovery::default(),
             control: named("control"),
@@ -197,21 +199,28 @@ impl Spaces {
 
     /// The space that a topic carries, and where all are.
     pub fn native(&self, topic: &Topic) -> Option<(SpaceId, &Native)> {
-        match &self.form {
+        match self.forms.of(topic) {
             Form::Native(native) => Some((self.id(topic)?, native)),
             _ => None,
         }
     }
 
-    /// The topics of the spaces whose groups contain a group.
+    /// The topics of the spaces of our person, whether or not it is a member there: those without an
+    /// own key.
+    pub fn of_person(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.keys().filter(|topic| !self.forms.is_own(topic))
+    }
+
+    /// The topics of the spaces without an own key whose groups contain a group.
     pub fn containing(&self, group: &GroupId) -> Vec<Topic> {
-        let Form::Native(native) = &self.form else {
+        let Form::Native(native) = &self.forms.shared else {
             return Vec::new();
         };
         let ids = native.spaces.containing(group);
         let contains = |known: &Known| known.id.is_some_and(|id| ids.contains(&id));
         let topics = self.topics().filter(|(_, known)| contains(known));
-        topics.map(|(topic, _)| *topic).collect()
+        let topics = topics.map(|(topic, _)| *topic);
+        topics.filter(|topic| !self.forms.is_own(topic)).collect()
     }
 
     /// Returns what is known of a topic that carries a space, to be changed.
@@ -305,22 +314,31 @@ impl Spaces {
                 space.age = age;
             }
         }
-        if !self.form.is_fake() {
+        if !self.forms.shared.is_fake() {
             let mut native = Native::load(me, &rows).map_err(|()| damaged())?;
             if let (Some(native), Some(person)) = (&mut native, self.person.id) {
                 native.spaces.note_own(person);
             }
-            self.form = native.map_or(Form::Closed, |native| Form::Native(Box::new(native)));
-            self.keys_due_us = matches!(self.form, Form::Native(_)).then_some(0);
+            self.forms.shared =
+                native.map_or(Form::Closed, |native| Form::Native(Box::new(native)));
+            self.forms.load_own(&rows).map_err(|()| damaged())?;
+            self.keys_due_us = self.forms.has_native().then_some(0);
             self.ages_due_us = self.keys_due_us;
             self.expiry.begin(self.keys_due_us);
         }
         Ok(())
     }
 
-    /// Notes that what the form keeps may have changed.
+    /// Notes that what the shared form keeps may have changed.
     pub fn touch(&mut self) {
         self.touched = true;
+    }
+
+    /// Notes the same of the form that the space of a topic is in.
+    pub fn touch_in(&mut self, topic: &Topic) {
+        if !self.forms.touch(topic) {
+            self.touch();
+        }
     }
 
     /// Rows to be stored with the transaction.
@@ -355,11 +373,17 @@ impl Spaces {
             });
         }
         if std::mem::take(&mut self.touched)
-            && let Form::Native(native) = &mut self.form
+            && let Form::Native(native) = &mut self.forms.shared
         {
             rows.extend(native.changes());
         }
+        rows.extend(self.forms.take_changed_own());
         rows
+    }
+
+    /// Changes the state of all spaces. `deed` says whether it has changed something.
+    pub fn change_each(&mut self, deed: impl FnMut(&mut Native) -> bool) {
+        self.touched |= self.forms.change_each(deed);
     }
 
     pub fn wait(&mut self, topic: &Topic, label: VerifyingKey, awaited: Awaited) {

@@ -26,6 +26,8 @@ pub enum SpaceCommand {
         settings: Settings,
         /// Name of the space, which only members learn.
         name: Option<String>,
+        /// `true`: with an own key (`docs/protocol/spaces.md#20`).
+        own_key: bool,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
@@ -37,6 +39,8 @@ pub enum SpaceCommand {
         topic: Topic,
         /// The space, if an invite names it; otherwise the first one that welcomes us.
         id: Option<SpaceId>,
+        /// `true`: with an own key (`docs/protocol/spaces.md#20`).
+        own_key: bool,
         /// `true` if the topic was not followed before; called when that is synced to disk.
         reply: Reply<Result<bool, SpaceError>>,
     },
@@ -47,6 +51,8 @@ pub enum SpaceCommand {
         topic: Topic,
         /// Invite with which to join.
         invite: Box<Invite>,
+        /// `true`: with an own key (`docs/protocol/spaces.md#20`).
+        own_key: bool,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
@@ -117,6 +123,13 @@ pub enum SpaceCommand {
         /// `None` if it does not open, or its author may not write.
         reply: Reply<Option<Bytes>>,
     },
+    /// Asks for the key with which this node signs in a space instead of its node key.
+    OwnKey {
+        /// The topic that carries the space.
+        topic: Topic,
+        /// The key; `None` if the node signs with its node key.
+        reply: Reply<Option<SigningKey>>,
+    },
     /// Asks whether this node follows a space in a topic.
     IsSpace {
         /// The topic that this is about.
@@ -161,6 +174,9 @@ pub struct SpaceState {
     pub is_joining: bool,
     /// `true` if it is the device space of our person, which applications do not use.
     pub is_of_devices: bool,
+    /// Key with which this node signs there instead of its node key (`docs/protocol/spaces.md#20`).
+    /// `None` if it signs with the node key.
+    pub own_key: Option<VerifyingKey>,
 }
 
 /// A change of a space.
@@ -262,6 +278,9 @@ pub enum SpaceError {
     /// The space is the device space of a person, which only its devices change.
     #[error("this is the device space of a person; link or revoke devices to change it")]
     DeviceSpace,
+    /// This node acts in the topic with its node id already.
+    #[error("this node acts in the topic with its node id already; use an own key in a new topic")]
+    NodeKey,
     /// This node is a device of another person.
     #[error("this node is already a device of another person")]
     OtherPerson,

@@ -3,11 +3,12 @@
 
 use chacha20::ChaCha20Rng;
 use p2panda_core::budget::Budget;
-use p2panda_core::{SigningKey, VerifyingKey};
+use p2panda_core::{LogName, SigningKey, Topic, VerifyingKey};
 use p2panda_store::{Durability, Restored, Slice, Store, StoreError, Tx};
 
 use crate::aging::{Aging, Retention};
 use crate::at_rest::Sealer;
+use crate::authors::Authors;
 use crate::blocked::Blocked;
 use crate::early::Early;
 use crate::feed_times::FeedTimes;
@@ -17,12 +18,14 @@ use crate::now::Now;
 use crate::own::Patience;
 use crate::schedule::Schedule;
 use crate::space::Spaces;
-use crate::topics::Topics;
+use crate::topics::{OwnLogRef, TopicRef, Topics};
 use crate::waiting::{Places, Times};
 
 pub(crate) struct State {
     pub key: SigningKey,
     pub author: VerifyingKey,
+    /// The authors that this node is, as far as they are committed.
+    pub authors: Authors,
     pub limits: Limits,
     pub restored: Option<Restored>,
     pub topics: Topics,
@@ -77,6 +80,7 @@ impl State {
     pub fn new(key: SigningKey, limits: Limits, budget: Option<Budget>, rng: ChaCha20Rng) -> State {
         State {
             author: key.verifying_key(),
+            authors: Authors::new(key.verifying_key()),
             sealer: Sealer::new(&key),
             rng,
             spaces: Spaces::default(),
@@ -95,6 +99,34 @@ impl State {
             places: Places::default(),
             patience_before: None,
             stale: false,
+        }
+    }
+
+    /// Returns the author of what this node signs in a topic.
+    pub fn author_in(&self, topic: &Topic) -> VerifyingKey {
+        self.spaces.forms.author(topic).unwrap_or(self.author)
+    }
+
+    /// Returns the log of this node in a topic with this name.
+    pub fn own_log(&self, topic: &TopicRef, name: Option<LogName>) -> OwnLogRef {
+        topic.own_log(&self.author_in(&topic.topic), name)
+    }
+
+    /// Returns the key with which this node signs in a topic.
+    pub fn key_in(&self, topic: &Topic) -> &SigningKey {
+        self.spaces.forms.key(topic).unwrap_or(&self.key)
+    }
+
+    /// Returns `true` if what an author signs in a topic is this node's.
+    pub fn is_own(&self, topic: &Topic, author: &VerifyingKey) -> bool {
+        *author == self.author || self.spaces.forms.author(topic) == Some(*author)
+    }
+
+    /// Others of this node may know of the own keys that there are.
+    pub fn show_authors(&self) {
+        // Keys are only added.
+        if self.authors.len_own() != self.spaces.forms.len_own() {
+            self.authors.set(self.spaces.forms.authors());
         }
     }
 
@@ -127,6 +159,7 @@ impl State {
     pub fn settle(&mut self) {
         self.patience_before = None;
         self.stale = false;
+        self.show_authors();
         self.sealer.settle();
         self.early.settle();
         self.topics.settle();

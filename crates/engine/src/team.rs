@@ -1,7 +1,7 @@
 //! Changes of teams, which all spaces follow (`docs/protocol/spaces.md#19`).
 
-use p2panda_core::Topic;
 use p2panda_core::limits::SPACE_NAME_BYTES_MAX;
+use p2panda_core::{Topic, VerifyingKey};
 use p2panda_groups::{GroupId, Member};
 use p2panda_spaces::{LocalError, Planned, Role, SpaceId};
 use p2panda_store::StoreError;
@@ -30,8 +30,8 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: TeamCommand) {
             turn.answer(reply, changed);
         }
         TeamCommand::Named { id, reply } => {
-            let named = native(turn).map(|native| native.spaces.named(&id));
-            turn.answer(reply, named.unwrap_or(Member::Individual(id)));
+            let named = named(turn, id);
+            turn.answer(reply, named);
         }
         TeamCommand::List { reply } => {
             let all = list(turn);
@@ -41,10 +41,18 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: TeamCommand) {
 }
 
 fn native<'t>(turn: &'t Turn<'_>) -> Result<&'t Native, SpaceError> {
-    match &turn.state.spaces.form {
+    match &turn.state.spaces.forms.shared {
         Form::Native(native) => Ok(native),
         _ => Err(SpaceError::Unknown),
     }
+}
+
+/// Returns what an id names. Spaces with an own key may know other groups.
+fn named(turn: &Turn<'_>, id: VerifyingKey) -> Member {
+    let natives = turn.state.spaces.forms.natives();
+    let mut named = natives.map(|native| native.spaces.named(&id));
+    let group = named.find(|named| matches!(named, Member::Group(_)));
+    group.unwrap_or(Member::Individual(id))
 }
 
 fn create(turn: &mut Turn<'_>, name: String) -> Result<GroupId, SpaceError> {
@@ -105,7 +113,7 @@ fn to_do(turn: &mut Turn<'_>, team: GroupId) {
 
 fn topics_with(turn: &Turn<'_>, team: &GroupId) -> Vec<Topic> {
     let spaces = &turn.state.spaces;
-    let all = spaces.topics().map(|(topic, _)| *topic);
+    let all = spaces.of_person().copied();
     let has = |topic: &Topic| {
         let native = spaces.native(topic);
         native.is_some_and(|(id, native)| native.spaces.has_team(&id, team))
@@ -116,7 +124,7 @@ fn topics_with(turn: &Turn<'_>, team: &GroupId) -> Vec<Topic> {
 /// A team was added to a space: it may have to be given its name there.
 pub(crate) fn added(turn: &mut Turn<'_>, topic: Topic, team: GroupId) {
     let is_team = native(turn).is_ok_and(|native| native.spaces.manages(&team));
-    if is_team {
+    if is_team && !turn.state.spaces.forms.is_own(&topic) {
         turn.state.spaces.person.add_team(topic, team);
     }
 }
@@ -190,7 +198,7 @@ fn name(turn: &Turn<'_>, team: &GroupId) -> Option<String> {
     let spaces = &turn.state.spaces;
     let own = spaces.person.teams.name(team).map(str::to_owned);
     own.or_else(|| {
-        let mut named = spaces.topics().filter_map(|(topic, _)| {
+        let mut named = spaces.of_person().filter_map(|topic| {
             let (id, native) = spaces.native(topic)?;
             native.spaces.team_name(&id, team)
         });

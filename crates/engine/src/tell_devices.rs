@@ -62,7 +62,7 @@ pub(crate) fn follow_kept(
     topic: &Topic,
     id: Option<SpaceId>,
 ) -> Result<Result<(), SpaceError>, StoreError> {
-    let followed = follow(turn, topic, id)?;
+    let followed = follow(turn, topic, id, false)?;
     turn.tx.keep_topic(topic, true)?;
     let topic = *topic;
     turn.batch.events.push(EngineEvent::FollowsSpace { topic });
@@ -94,7 +94,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
 /// Introduces this node as a device of its person, where it has not done so.
 fn introduce(turn: &mut Turn<'_>, person: &GroupId) {
     let spaces = &turn.state.spaces;
-    let all = spaces.topics().map(|(topic, _)| *topic);
+    let all = spaces.of_person().copied();
     let is_silent = |topic: &Topic| {
         let native = spaces.native(topic);
         native.is_some_and(|(id, native)| native.spaces.is_silent(&id, person))
@@ -168,7 +168,7 @@ pub(crate) fn tried(turn: &mut Turn<'_>, topic: Topic, done: &Result<(), SpaceEr
 
 /// Devices that are recovery keys, of which the others have not been told, or not of the newest date.
 fn recovery(turn: &Turn<'_>, person: &GroupId, told: &BTreeMap<VerifyingKey, u64>) -> Vec<Telling> {
-    let Form::Native(native) = &turn.state.spaces.form else {
+    let Form::Native(native) = &turn.state.spaces.forms.shared else {
         return Vec::new();
     };
     let devices = native.spaces.devices(person);
@@ -197,10 +197,7 @@ fn joined(turn: &Turn<'_>, of_devices: &Topic, told: &Told) -> Vec<Telling> {
         let tells = role.is_some_and(Role::has_secrets) && !is_told && topic != of_devices;
         tells.then_some(Telling::Joined(*topic, id))
     };
-    spaces
-        .topics()
-        .filter_map(|(topic, _)| is_new(topic))
-        .collect()
+    spaces.of_person().filter_map(is_new).collect()
 }
 
 /// Returns spaces that the person left without the other devices knowing.

@@ -138,6 +138,7 @@ impl Spaces {
             topic,
             settings,
             name,
+            own_key: false,
             reply,
         });
         made.await??;
@@ -153,7 +154,12 @@ impl Spaces {
         let id = None;
         let queue = self.node.queue();
         queue.spaces.begin(topic);
-        let made = queue.space(|reply| SpaceCommand::Follow { topic, id, reply });
+        let made = queue.space(|reply| SpaceCommand::Follow {
+            topic,
+            id,
+            own_key: false,
+            reply,
+        });
         made.await??;
         self.kept(topic).await
     }
@@ -192,6 +198,7 @@ impl Spaces {
         let joined = queue.space(|reply| SpaceCommand::Join {
             topic,
             invite,
+            own_key: false,
             reply,
         });
         joined.await??;

@@ -29,6 +29,7 @@ pub(crate) mod named;
 pub(crate) mod neighbour;
 pub(crate) mod obstacle;
 pub(crate) mod opening;
+pub(crate) mod own_author;
 pub(crate) mod page;
 pub(crate) mod plaintext;
 pub(crate) mod presence;

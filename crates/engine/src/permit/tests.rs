@@ -105,7 +105,7 @@ impl Node {
         let mut state = State::new(key, limits(), None, rng);
         let sources = (&AtRest::KeyFile, None);
         state.sealer = Sealer::open(dir.path(), &mut store, sources).unwrap();
-        state.spaces.form = Form::Fake(fake);
+        state.spaces.forms.shared = Form::Fake(fake);
         let mut tx = store.begin(Durability::Normal).unwrap();
         let me = state.author;
         state.spaces.load(&mut tx, &state.sealer, me).unwrap();
@@ -119,7 +119,7 @@ impl Node {
 
     /// As after a restart; what the space knows is stored by itself.
     fn reopen(mut self) -> Node {
-        let Form::Fake(fake) = std::mem::take(&mut self.state.spaces.form) else {
+        let Form::Fake(fake) = std::mem::take(&mut self.state.spaces.forms.shared) else {
             panic!("it is a fake");
         };
         drop(self.store.take());
@@ -154,6 +154,7 @@ impl Node {
         self.run(vec![Command::Space(SpaceCommand::Follow {
             topic,
             id,
+            own_key: false,
             reply,
         })]);
     }
@@ -202,7 +203,7 @@ impl Node {
     }
 
     fn processed(&self) -> &[String] {
-        match &self.state.spaces.form {
+        match &self.state.spaces.forms.shared {
             Form::Fake(fake) => &fake.processed,
             _ => &[],
         }

@@ -35,6 +35,7 @@ impl Peer {
             Command::Space(SpaceCommand::Join {
                 topic,
                 invite,
+                own_key: false,
                 reply,
             })
         }))

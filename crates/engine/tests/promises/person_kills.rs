@@ -53,6 +53,7 @@ impl Peer {
                 topic,
                 settings,
                 name,
+                own_key: false,
                 reply,
             })
         }));

@@ -455,6 +455,7 @@ fn a_restore_goes_on_after_kills_at_any_point() {
                 topic: TOPIC,
                 settings,
                 name: None,
+                own_key: false,
                 reply,
             })
         }));

@@ -43,6 +43,7 @@ pub fn create_as(settings: Settings) -> Asked<Result<(), SpaceError>> {
             topic: TOPIC,
             settings,
             name: None,
+            own_key: false,
             reply,
         })
     })
@@ -102,8 +103,12 @@ impl Peer {
 
     pub fn follow(&mut self) {
         let followed: Result<bool, SpaceError> = self.ask(asked(|reply| {
-            let (topic, id) = (TOPIC, None);
-            Command::Space(SpaceCommand::Follow { topic, id, reply })
+            Command::Space(SpaceCommand::Follow {
+                topic: TOPIC,
+                id: None,
+                own_key: false,
+                reply,
+            })
         }));
         followed.unwrap();
     }

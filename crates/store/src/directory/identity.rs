@@ -60,7 +60,7 @@ impl Identity {
         let given = (options.key.clone(), elsewhere);
         let key = match_key(dir, database, given, (epochs, anew))?;
         let author = key.verifying_key();
-        let own = database.heights_of(&author)?;
+        let own = database.own_heights(&author)?;
         let new_guard = |key: &VerifyingKey| {
             let dir = options.guard_dir.as_ref();
             dir.map(|dir| Guard::new(dir, key))
@@ -71,7 +71,7 @@ impl Identity {
             None => None,
         };
         let restored = recognise(database, memory.as_ref(), &own, epochs)?;
-        if anew && (restored.is_some() || database.is_forked(&author)?) {
+        if anew && (restored.is_some() || is_forked(database, &author)?) {
             if elsewhere {
                 let dir = dir.to_path_buf();
                 return Err(ErrorOf::new(OpenErrorKind::KeyElsewhere { dir }));
@@ -94,6 +94,18 @@ impl Identity {
             left: None,
         })
     }
+}
+
+/// Returns `true` if a copy of the directory published to a log of the node.
+fn is_forked(database: &Database, node: &VerifyingKey) -> Result<bool, OpenError> {
+    let mut own = database.own_authors()?;
+    own.push(*node);
+    for author in own {
+        if database.is_forked(&author)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The key in use: the given one, the stored one, or a new one for a new directory.

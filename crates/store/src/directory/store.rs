@@ -66,10 +66,17 @@ impl Store {
         database.require(&dir.join(LOCK))?;
         if let Some(left) = left {
             database.leave_branches(&left.verifying_key())?;
+            for author in database.own_authors()? {
+                database.leave_branches(&author)?;
+            }
+            database.leave_own_authors()?;
             key::put_aside(dir, left, epoch)?;
         }
         if pull {
-            let given_up = database.give_up_branches(&key.verifying_key())?;
+            let mut given_up = database.give_up_branches(&key.verifying_key())?;
+            for author in database.own_authors()? {
+                given_up.extend(database.give_up_branches(&author)?);
+            }
             if let Some(restored) = &mut restored {
                 restored.ahead.retain(|log, _| !given_up.contains(log));
             }
@@ -160,7 +167,7 @@ impl Store {
 
     /// Closes the directory: numbers continue without a gap at the next open.
     pub fn close(mut self) -> Result<(), StoreError> {
-        let own = self.database.heights_of(&self.key.verifying_key())?;
+        let own = self.database.own_heights(&self.key.verifying_key())?;
         if let (None, Some(guard)) = (&self.restored, &mut self.guard)
             && let Err(error) = guard.write(self.epoch, own)
         {
@@ -170,7 +177,7 @@ impl Store {
     }
 
     fn write_guard(&mut self) -> Result<(), OpenError> {
-        let own = self.database.heights_of(&self.key.verifying_key())?;
+        let own = self.database.own_heights(&self.key.verifying_key())?;
         match &mut self.guard {
             Some(guard) => guard.write(self.epoch, own),
             None => Ok(()),
