@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use p2panda_core::budget::Charge;
 use p2panda_core::{
-    EphemeralError as SealError, EphemeralMessage, HybridTimestamp, Topic, VerifyingKey, limits,
+    EphemeralError as SealError, EphemeralMessage, HybridTimestamp, SigningKey, Topic,
+    VerifyingKey, limits,
 };
 use p2panda_protocol::ephemeral::Repeats;
 use p2panda_protocol::overlay::Overlay;
@@ -26,6 +27,8 @@ const GOSSIP_OVERHEAD_BYTES: usize = 39;
 #[derive(Clone, Debug)]
 pub struct EphemeralSender {
     room: Arc<Room>,
+    /// What it signs with instead of the key of the node.
+    key: Option<Arc<SigningKey>>,
 }
 
 /// Receives from one topic, from the moment it was made.
@@ -44,12 +47,19 @@ struct Received {
 }
 
 impl EphemeralSender {
+    /// Signs with another key than that of the node.
+    pub fn signed_by(mut self, key: SigningKey) -> Self {
+        self.key = Some(Arc::new(key));
+        self
+    }
+
     /// Signs and broadcasts a body: one item of canonical CBOR.
     ///
     /// Nobody confirms anything. While there is no neighbour, the last 128 messages are held for
     /// the first one.
     pub async fn publish(&self, body: Bytes) -> Result<(), EphemeralError> {
-        let message = self.room.seal(body)?;
+        let key = self.key.as_deref().unwrap_or(&self.room.shared.key);
+        let message = self.room.seal(key, body)?;
         self.room
             .outbox
             .send(message)
@@ -115,7 +125,10 @@ impl Room {
 
     pub(crate) fn handles(self: Arc<Room>) -> (EphemeralSender, EphemeralReceiver) {
         let received = self.received.listen();
-        let sender = EphemeralSender { room: self.clone() };
+        let sender = EphemeralSender {
+            room: self.clone(),
+            key: None,
+        };
         (
             sender,
             EphemeralReceiver {
@@ -125,7 +138,7 @@ impl Room {
         )
     }
 
-    fn seal(&self, body: Bytes) -> Result<Bytes, EphemeralError> {
+    fn seal(&self, key: &SigningKey, body: Bytes) -> Result<Bytes, EphemeralError> {
         let timestamp = {
             let mut previous = self.previous.lock();
             *previous = HybridTimestamp::next(*previous, wall());
@@ -135,7 +148,7 @@ impl Room {
             .shared
             .gossip_message_bytes_max
             .saturating_sub(GOSSIP_OVERHEAD_BYTES);
-        let sealed = EphemeralMessage::seal(&self.shared.key, timestamp, &body);
+        let sealed = EphemeralMessage::seal(key, timestamp, &body);
         match sealed {
             Ok(sealed) if sealed.len() <= max => Ok(sealed),
             Ok(_) | Err(SealError::TooLarge) => Err(EphemeralError::TooLarge {

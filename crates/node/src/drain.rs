@@ -93,7 +93,7 @@ impl Node {
 
     /// The logs of this node in a topic: the first one, and those with a name, with their labels.
     async fn own_logs(&self, topic: Topic) -> Result<Vec<(Option<LogName>, Label)>, Error> {
-        let own = self.id();
+        let own = self.author_in(&topic);
         let read = move |reader: &p2panda_store::Reader| reader.named_logs_of(&topic, &own);
         let named = self.storage().read(read).await?;
         let mut logs = vec![(None, own.into())];

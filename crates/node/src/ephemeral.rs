@@ -59,7 +59,13 @@ impl<M: Send + 'static> IntoFuture for EphemeralRequest<M> {
             let asked = queue.space(|reply| SpaceCommand::IsSpace { topic, reply });
             // In a space everything is sealed for the members.
             let space = asked.await?.then_some(topic);
-            let (sender, receiver) = self.node.net_handle().ephemeral(topic);
+            let (mut sender, receiver) = self.node.net_handle().ephemeral(topic);
+            if space.is_some() {
+                let own = queue.space(|reply| SpaceCommand::OwnKey { topic, reply });
+                if let Some(key) = own.await? {
+                    sender = sender.signed_by(key);
+                }
+            }
             let publisher = EphemeralPublisher {
                 sender,
                 node: self.node.clone(),
@@ -184,6 +190,10 @@ impl<M> EphemeralSubscription<M> {
         let Some(topic) = self.space else {
             return Some(body);
         };
+        if author == self.node.author_in(&topic) {
+            // With an own key the network does not know it as this node's.
+            return None;
+        }
         let queue = self.node.queue();
         let opened = queue.space(|reply| SpaceCommand::OpenEphemeral {
             topic,

@@ -61,6 +61,10 @@ pub enum Error {
     /// long as it is open.
     #[error("receipts are requested in too many logs of the topic")]
     ReceiptLogs,
+    /// In a space with an own key no peer is asked whether it has stored a message: it would learn whose key
+    /// that is.
+    #[error("peers are asked for no receipts in a space with an own key")]
+    OwnKey,
     /// Too few peers are left that could store a message: the quotas of these peers exclude it. They take it by
     /// themselves when they have room.
     #[error("{0}")]
@@ -162,7 +166,9 @@ impl Error {
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
             Error::ReceiptLogs => ErrorKind::Limit,
             Error::NotKept(_) => ErrorKind::NotYet,
-            Error::NoInvite | Error::OtherNetwork | Error::DeviceLink(_) => ErrorKind::Invalid,
+            Error::NoInvite | Error::OtherNetwork | Error::DeviceLink(_) | Error::OwnKey => {
+                ErrorKind::Invalid
+            }
             Error::LogName(LogNameError::TooLong { .. }) => ErrorKind::Limit,
             Error::LogName(_) => ErrorKind::Invalid,
             Error::Store(error) => of_database(*error.kind()),

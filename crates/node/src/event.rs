@@ -505,7 +505,7 @@ mod tests {
         let levels = Levels::new(Storage::new(engine.readers()), engine.journal());
         let (sender, (_net, net)) = (EventSender::new(), broadcast::channel(1));
         let own = engine.signing_key().verifying_key();
-        let topics = Topics::new(own, levels);
+        let topics = Topics::new(p2panda_engine::Authors::new(own), levels);
         let mut events = Events::new(sender.listen(), net, topics);
         let sent = p2panda_core::limits::EVENTS_MAX as u64 + 5;
         for _ in 0..sent {

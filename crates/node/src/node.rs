@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use p2panda_core::budget::Budget;
 use p2panda_core::{Hash, NetworkId, Topic, VerifyingKey, limits};
-use p2panda_engine::{Engine, Quotas, thread};
+use p2panda_engine::{Authors, Engine, Quotas, thread};
 use p2panda_net::Net;
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -53,6 +53,7 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     id: VerifyingKey,
+    authors: Authors,
     network_id: NetworkId,
     dir: PathBuf,
     temporary: Mutex<Option<TempDir>>,
@@ -107,7 +108,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let storage = Storage::new(engine.readers());
     let journal = engine.journal();
     let levels = Levels::new(storage.clone(), journal.clone());
-    let topics = Topics::new(signing_key.verifying_key(), levels.clone());
+    let authors = engine.authors().clone();
+    let topics = Topics::new(authors.clone(), levels.clone());
     let events = EventSender::new();
     let (sender, health) = HealthSender::new();
     let tally = Arc::default();
@@ -157,6 +159,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     tokio::spawn(end);
     let node = Node(Arc::new(Inner {
         id: signing_key.verifying_key(),
+        authors,
         network_id,
         dir,
         temporary: Mutex::new(temporary),
@@ -648,6 +651,11 @@ impl Node {
         &self.0.net
     }
 
+    /// Returns the author of what this node signs in a topic: its own key of the space there, if it has one.
+    pub(crate) fn author_in(&self, topic: &Topic) -> VerifyingKey {
+        self.0.authors.in_topic(topic)
+    }
+
     pub(crate) fn journal(&self) -> &GroupSync {
         &self.0.journal
     }
@@ -663,7 +671,7 @@ impl Node {
         }
         let (state, new) = self.0.topics.join(topic, &self.0.queue);
         if new {
-            let own = self.id();
+            let own = self.author_in(&topic);
             // Commits from here on are signalled; this catches up with those before.
             let read = self.0.storage.read(move |reader| {
                 let blocked = reader.blocked(&topic)?;

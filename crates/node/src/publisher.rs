@@ -134,7 +134,7 @@ impl<M> Publisher<M> {
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
     pub async fn newest(&self) -> Result<Option<Receipt>, Error> {
         let (topic, log) = (self.topic, self.log);
-        let label = label_of(&topic, &self.node.id(), log);
+        let label = label_of(&topic, &self.node.author_in(&topic), log);
         let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &label);
         let newest = self.node.storage().read(read).await?;
         Ok(newest.map(|newest| Receipt::of_entry(&newest, log, Arc::clone(&self.state))))

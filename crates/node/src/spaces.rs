@@ -41,6 +41,7 @@ use crate::view::ViewRequest;
 #[derive(Clone, Debug)]
 pub struct Spaces {
     node: Node,
+    own_key: bool,
 }
 
 /// One space. Made by [`Spaces`].
@@ -105,7 +106,27 @@ pub struct SpaceMembers {
 
 impl Spaces {
     pub(crate) fn new(node: Node) -> Self {
-        Self { node }
+        let own_key = false;
+        Self { node, own_key }
+    }
+
+    /// Spaces that are created, joined or followed by this handle have an *own key* each: this node signs
+    /// there with a new key that it uses nowhere else, so that others cannot tell from messages which node
+    /// it is, nor that members of two spaces are the same node (`docs/protocol/spaces.md#20`). Peers to
+    /// which it is connected directly see which node hands them messages. The key is that of a member
+    /// of its own: other devices of the person do not get the space, and [`Receipt::stored`] fails.
+    ///
+    /// They fail with [`SpaceError::NodeKey`] where this node acts in the topic with its node id already.
+    ///
+    /// ```no_run
+    /// # async fn example(node: p2panda::Node) -> Result<(), p2panda::Error> {
+    /// let space = node.spaces().with_own_key().create("Support group").await?;
+    /// assert_ne!(space.author(), node.id());
+    /// # Ok(()) }
+    /// ```
+    pub fn with_own_key(mut self) -> Self {
+        self.own_key = true;
+        self
     }
 
     /// Makes a space with this node as its owner, in a new topic. Newcomers read what was written
@@ -138,7 +159,7 @@ impl Spaces {
             topic,
             settings,
             name,
-            own_key: false,
+            own_key: self.own_key,
             reply,
         });
         made.await??;
@@ -157,7 +178,7 @@ impl Spaces {
         let made = queue.space(|reply| SpaceCommand::Follow {
             topic,
             id,
-            own_key: false,
+            own_key: self.own_key,
             reply,
         });
         made.await??;
@@ -198,7 +219,7 @@ impl Spaces {
         let joined = queue.space(|reply| SpaceCommand::Join {
             topic,
             invite,
-            own_key: false,
+            own_key: self.own_key,
             reply,
         });
         joined.await??;
@@ -333,6 +354,12 @@ impl<M> Space<M> {
     /// The topic that carries it. Consumers and views read it like any other.
     pub fn topic(&self) -> Topic {
         self.topic
+    }
+
+    /// Returns the key with which this node signs in the space: its node id, or its own key
+    /// ([`Spaces::with_own_key`]).
+    pub fn author(&self) -> VerifyingKey {
+        self.node.author_in(&self.topic)
     }
 
     /// Returns the members with their roles, sorted. Empty while that is not known here.
@@ -517,7 +544,7 @@ impl<M> Space<M> {
     /// # Errors
     /// As [`Space::add`].
     pub async fn leave(&self) -> Result<(), Error> {
-        self.remove(self.node.id()).await
+        self.remove(self.author()).await
     }
 
     /// Makes a new secret for what is written from now on. [`Space::rotate_every`] does so by age.

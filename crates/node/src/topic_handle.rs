@@ -140,7 +140,7 @@ impl TopicHandle {
     /// # Errors
     /// As [`TopicHandle::status`].
     pub async fn own_fork(&self) -> Result<Option<OwnFork>, Error> {
-        let (topic, author) = (self.topic, self.node.id());
+        let (topic, author) = (self.topic, self.node.author_in(&self.topic));
         let read = move |reader: &p2panda_store::Reader| reader.own_fork(&topic, &author);
         self.node.storage().read(read).await
     }
@@ -151,7 +151,7 @@ impl TopicHandle {
     /// # Errors
     /// As [`TopicHandle::status`].
     pub async fn own_forks(&self) -> Result<Vec<(Option<LogName>, OwnFork)>, Error> {
-        let (topic, author) = (self.topic, self.node.id());
+        let (topic, author) = (self.topic, self.node.author_in(&self.topic));
         let read = move |reader: &p2panda_store::Reader| reader.own_forks(&topic, &author);
         self.node.storage().read(read).await
     }

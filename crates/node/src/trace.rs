@@ -175,7 +175,7 @@ impl Trace {
         };
         let receipts = state.receipts();
         let place = Place { log, seq, arrival };
-        if author == node.id() {
+        if author == node.id() || author == node.author_in(&self.topic) {
             self.sent_to = receipts.sent_to(place);
             self.stored_by = receipts.held_by(place);
         } else {

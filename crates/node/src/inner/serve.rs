@@ -514,7 +514,7 @@ mod tests {
         let engine = thread::spawn(engine, thread::system_clock(), Box::new(|_| ()));
         let responder = Responder {
             id: own,
-            topics: Topics::new(own, levels.clone()),
+            topics: Topics::new(p2panda_engine::Authors::new(own), levels.clone()),
             levels,
             storage,
             queue: Queue::new(engine, health, Arc::default()),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use p2panda_core::{Entry, Few, Heights, Label, LogName, Prefix, Tail, Topic, VerifyingKey};
-use p2panda_engine::{PublishError, TopicChange};
+use p2panda_engine::{Authors, PublishError, TopicChange};
 use p2panda_net::{NetEvent, SyncHandle, Watched, Watcher};
 use p2panda_protocol::link::{AuthorLog, BlockChange};
 use p2panda_protocol::ranges::SharedHeads;
@@ -32,17 +32,17 @@ use crate::publisher::label_of;
 #[derive(Clone)]
 pub(crate) struct Topics {
     map: Arc<Mutex<HashMap<Topic, Arc<TopicState>>>>,
-    own: VerifyingKey,
+    authors: Authors,
     levels: Levels,
     heads: HeldHeads,
     blocking: Changed,
 }
 
 impl Topics {
-    pub(crate) fn new(own: VerifyingKey, levels: Levels) -> Self {
+    pub(crate) fn new(authors: Authors, levels: Levels) -> Self {
         Self {
             map: Arc::default(),
-            own,
+            authors,
             levels,
             heads: HeldHeads::default(),
             blocking: Changed::default(),
@@ -73,7 +73,8 @@ impl Topics {
         if let Some(state) = map.get(&topic) {
             return (Arc::clone(state), false);
         }
-        let state = TopicState::new(topic, self.own, queue.clone(), self.heads.clone());
+        let (authors, heads) = (self.authors.clone(), self.heads.clone());
+        let state = TopicState::new(topic, authors, queue.clone(), heads);
         let state = Arc::new(state);
         map.insert(topic, Arc::clone(&state));
         (state, true)
@@ -164,7 +165,7 @@ impl TopicNumber {
 /// One topic of a node.
 pub(crate) struct TopicState {
     topic: Topic,
-    own: VerifyingKey,
+    authors: Authors,
     number: TopicNumber,
     arrivals: Watched<Tail<Entry>>,
     feed: Watched<FeedState>,
@@ -214,10 +215,10 @@ enum Leaving {
 }
 
 impl TopicState {
-    fn new(topic: Topic, own: VerifyingKey, queue: Queue, held_heads: HeldHeads) -> Self {
+    fn new(topic: Topic, authors: Authors, queue: Queue, held_heads: HeldHeads) -> Self {
         Self {
             topic,
-            own,
+            authors,
             number: TopicNumber::next(),
             arrivals: Watched::default(),
             feed: Watched::default(),
@@ -425,10 +426,15 @@ impl TopicState {
         &self.not_kept
     }
 
+    /// Returns the author of what this node signs in the topic.
+    fn own(&self) -> VerifyingKey {
+        self.authors.in_topic(&self.topic)
+    }
+
     fn own_log(&self, log: Option<LogName>) -> AuthorLog {
         AuthorLog {
-            author: self.own,
-            label: log.map(|_| label_of(&self.topic, &self.own, log)),
+            author: self.own(),
+            label: log.map(|_| label_of(&self.topic, &self.own(), log)),
         }
     }
 
@@ -470,12 +476,16 @@ impl TopicState {
 
     /// Asks the peers for receipts of an own log up to this entry.
     fn confirm(&self, place: Place) -> Result<(), Error> {
+        // The question would tell them whose log it is (`docs/protocol/spaces.md#20`).
+        if self.authors.own_key(&self.topic).is_some() {
+            return Err(Error::OwnKey);
+        }
         if self.receipts.want(place.log, place.seq)?
             && let Some(sync) = self.sync()
         {
             let label = place
                 .log
-                .map(|_| label_of(&self.topic, &self.own, place.log));
+                .map(|_| label_of(&self.topic, &self.own(), place.log));
             sync.confirm(label, place.seq);
         }
         Ok(())

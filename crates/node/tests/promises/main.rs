@@ -24,6 +24,7 @@ mod lan;
 mod large;
 mod logs;
 mod nodes;
+mod own_keys;
 mod persons;
 mod persons_conflicts;
 mod persons_later;
