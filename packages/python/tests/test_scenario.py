@@ -209,7 +209,8 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
                 space.add(member)
                 space.publish("hi")
                 space.remove(member)
-                follows = client.follow_space("05" * 32)
+                follows = client.follow_space("05" * 32, own_key=True)
+                self.assertEqual([one["topic"] for one in client.spaces() if "own_key" in one], [follows.name])
                 return [space.why(member)["why"], *(one["topic"] for one in client.spaces()), follows.name]
 
         why, *topics, follows = await asyncio.to_thread(work)

@@ -161,6 +161,9 @@ pub struct SpaceCreateArgs {
     /// Least suite of the channels that secrets go through; this version supports 2
     #[arg(long, value_name = "SUITE", default_value = "2", value_parser = suite)]
     pub suite: u8,
+    /// Sign with a new key that is used nowhere else, so that messages do not show which node this is
+    #[arg(long)]
+    pub own_key: bool,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
@@ -257,6 +260,9 @@ pub struct SpaceJoinArgs {
     /// The invite, or the topic of the space
     #[arg(value_parser = space_invite)]
     pub ticket: TopicArg,
+    /// Sign with a new key that is used nowhere else, so that messages do not show which node this is
+    #[arg(long)]
+    pub own_key: bool,
     /// How long to wait
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub wait: Duration,

@@ -321,6 +321,9 @@ struct SpaceLine {
     /// None: nobody asks for rotation by age.
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation_days: Option<u32>,
+    /// None: this node signs there with its node id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_key: Option<String>,
     /// No owner has admitted this node yet.
     joining: bool,
 }
@@ -334,6 +337,7 @@ impl SpaceLine {
             scheme: view.scheme,
             suite: view.suite,
             rotation_days: view.rotation_days,
+            own_key: view.own_key.map(|key| key.to_string()),
             joining: view.joining,
         }
     }
@@ -365,7 +369,8 @@ fn print(line: &impl Serialize, plain: &str, json: bool) -> Result<Written, Fail
 
 async fn create(face: &Face, create: SpaceCreateArgs) -> Result<Outcome, Failure> {
     let sealed = (create.scheme.into(), create.no_history, create.suite);
-    let made = face.create_space(&create.name, sealed).await?;
+    let made = face.create_space(&create.name, sealed, create.own_key);
+    let made = made.await?;
     let line = SpaceLine::of(made);
     // Whether somebody reads it makes no difference: it is listed from now on.
     let _ = print(&line, &line.space, create.json)?;
@@ -449,6 +454,9 @@ impl ShownLine {
                 several => format!("suite {suite}, {several} members have no valid keys for it"),
             });
         }
+        if let Some(key) = &self.space.own_key {
+            lines.push(format!("own key {key}"));
+        }
         lines.push(match self.space.rotation_days {
             None => "rotation by age: never".to_owned(),
             Some(days) => {
@@ -529,15 +537,15 @@ async fn join(
 ) -> Result<Outcome, Failure> {
     let ticket = join.ticket.ticket.as_deref();
     let Some(ticket) = ticket.filter(|ticket| ticket.invite().is_some()) else {
-        face.follow_space(join.ticket.topic).await?;
+        let followed = face.follow_space(join.ticket.topic, join.own_key).await?;
         note(&format!(
             "follows the space; an owner makes this node a member: panda space add {} {}",
             join.ticket.topic,
-            face.id()
+            followed.own_key.unwrap_or(face.id())
         ));
         return joined(face, &join, interrupt).await;
     };
-    face.join_space(ticket).await?;
+    face.join_space(ticket, join.own_key).await?;
     joined(face, &join, interrupt).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use p2panda::{Role, Settings, Space, Ticket, Topic, VerifyingKey};
+use p2panda::{Node, Role, Settings, Space, Spaces, Ticket, Topic, VerifyingKey};
 use p2panda_rpc::api;
 use p2panda_rpc::client::ClientError;
 use p2panda_rpc::daemon::map;
@@ -28,12 +28,21 @@ pub enum SpaceChange {
 /// How a new space seals: scheme, whether newcomers read no past, and least suite.
 pub type Sealing = (api::SpaceScheme, bool, u8);
 
+/// The spaces of a node, for new ones with or without an own key.
+fn new_spaces(node: &Node, own_key: bool) -> Spaces {
+    match own_key {
+        true => node.spaces().with_own_key(),
+        false => node.spaces(),
+    }
+}
+
 impl Face {
     /// Spaces are named by their topics.
     pub async fn create_space(
         &self,
         name: &str,
         (scheme, no_history, suite): Sealing,
+        own_key: bool,
     ) -> Result<api::SpaceView, Failure> {
         let node = match self {
             Face::Own(node) => node,
@@ -44,6 +53,7 @@ impl Face {
                     no_history,
                     scheme,
                     suite: Some(suite),
+                    own_key,
                 };
                 let view = remote.call::<api::SpaceCreate>(&params).await?;
                 return revealed(remote, view).await;
@@ -56,7 +66,8 @@ impl Face {
         };
         let settings = settings.with_suite(suite);
         let topic = p2panda::random_topic()?;
-        view(&node.spaces().create_in(topic, name, settings).await?).await
+        let spaces = new_spaces(node, own_key);
+        view(&spaces.create_in(topic, name, settings).await?).await
     }
 
     pub async fn spaces(&self) -> Result<Vec<api::SpaceView>, Failure> {
@@ -93,13 +104,18 @@ impl Face {
     }
 
     /// Asks to join the space of an invite.
-    pub async fn join_space(&self, ticket: &Ticket) -> Result<api::SpaceView, Failure> {
+    pub async fn join_space(
+        &self,
+        ticket: &Ticket,
+        own_key: bool,
+    ) -> Result<api::SpaceView, Failure> {
         match self {
-            Face::Own(node) => view(&node.spaces().join(ticket).await?).await,
+            Face::Own(node) => view(&new_spaces(node, own_key).join(ticket).await?).await,
             Face::Running(remote) => {
                 let params = api::SpaceJoinParams {
                     ticket: Some(ticket.to_string()),
                     topic: None,
+                    own_key,
                 };
                 revealed(remote, remote.call::<api::SpaceJoin>(&params).await?).await
             }
@@ -107,13 +123,18 @@ impl Face {
     }
 
     /// Keeps the space of a topic, so that an owner can add this node.
-    pub async fn follow_space(&self, topic: Topic) -> Result<api::SpaceView, Failure> {
+    pub async fn follow_space(
+        &self,
+        topic: Topic,
+        own_key: bool,
+    ) -> Result<api::SpaceView, Failure> {
         match self {
-            Face::Own(node) => view(&node.spaces().follow(topic).await?).await,
+            Face::Own(node) => view(&new_spaces(node, own_key).follow(topic).await?).await,
             Face::Running(remote) => {
                 let params = api::SpaceJoinParams {
                     ticket: None,
                     topic: Some(topic.to_string()),
+                    own_key,
                 };
                 revealed(remote, remote.call::<api::SpaceJoin>(&params).await?).await
             }

@@ -37,6 +37,26 @@ impl World {
 }
 
 #[test]
+fn a_space_with_an_own_key_shows_that_key_instead_of_the_id() {
+    let world = World::new();
+    let id = world.ok("owner", &["id"]);
+    let space = world.ok("owner", &["space", "create", "--own-key"]);
+    let listed = world.json("owner", &["space", "ls"]);
+    let key = listed[0]["own_key"].as_str().unwrap();
+    assert_ne!(key, id);
+    let shown = world.ok("owner", &["space", "show", &space]);
+    assert!(shown.contains(&format!("own key {key}")), "{shown}");
+    let members = world.json("owner", &["space", "members", &space]);
+    assert_eq!(members[0]["member"], key);
+    // Who follows it is told the key to give to the owner.
+    let join = ["space", "join", &space, "--own-key", "--wait", "0"];
+    let joined = world.at("other", &join).output().unwrap();
+    let listed = world.json("other", &["space", "ls"]);
+    let key = listed[0]["own_key"].as_str().unwrap();
+    assert!(stderr(&joined).contains(key), "{}", stderr(&joined));
+}
+
+#[test]
 fn an_invited_member_reads_and_writes_until_removed() {
     let world = World::new();
     let space = world.ok("owner", &["space", "create", "Berlin crew"]);

@@ -56,6 +56,10 @@ pub struct SpaceCreateParams {
     /// supports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<u8>,
+    /// Whether the node signs in the space with a new key that it uses nowhere else, instead of the key of
+    /// its node id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_key: bool,
 }
 
 /// Scheme that seals the messages of a space.
@@ -100,6 +104,10 @@ pub struct SpaceView {
     /// addition. With none left, nobody can be removed. Absent if the node is handed none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets_left: Option<u64>,
+    /// Key with which the node signs in the space. Absent if that is its node id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub own_key: Option<VerifyingKey>,
     /// Whether the node asked to join and no owner has admitted it yet.
     pub joining: bool,
 }
@@ -123,7 +131,7 @@ pub struct SpaceListResult {
     pub spaces: Vec<SpaceView>,
 }
 
-/// Parameters of `space.join`. Exactly one of these.
+/// Parameters of `space.join`. Exactly one of `ticket` and `topic`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpaceJoinParams {
@@ -133,6 +141,10 @@ pub struct SpaceJoinParams {
     /// Topic or alias: follows the space, so that an owner can add the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
+    /// Whether the node signs in the space with a new key that it uses nowhere else, instead of the key of
+    /// its node id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_key: bool,
 }
 
 /// Parameters of `space.invite`.

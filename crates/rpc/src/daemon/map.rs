@@ -602,6 +602,7 @@ pub fn space(alias: String, state: &p2panda::SpaceState) -> api::SpaceView {
         suite: state.suite,
         rotation_days: state.rotation_days,
         secrets_left: state.secrets_left.map(|left| left as u64),
+        own_key: state.own_key,
         joining: state.is_joining,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2panda::{Member, Space, Ticket, TicketContact, Topic, VerifyingKey};
+use p2panda::{Member, Space, Spaces, Ticket, TicketContact, Topic, VerifyingKey};
 
 use super::access::Who;
 use super::session::Session;
@@ -28,6 +28,15 @@ pub(crate) async fn named(session: &Session, who: &Who, text: &str) -> Of<Space>
 pub(crate) async fn meant(session: &Session, id: VerifyingKey) -> Of<Member> {
     let teams = session.service.node.teams();
     teams.named(id).await.map_err(failed)
+}
+
+/// The spaces of the node, for new ones with or without an own key.
+fn spaces(session: &Session, own_key: bool) -> Spaces {
+    let spaces = session.service.node.spaces();
+    match own_key {
+        true => spaces.with_own_key(),
+        false => spaces,
+    }
 }
 
 fn no_space() -> RpcError {
@@ -63,7 +72,7 @@ pub(crate) async fn create(
         None => settings,
     };
     let topic = p2panda::random_topic().map_err(failed)?;
-    let spaces = session.service.node.spaces();
+    let spaces = spaces(session, params.own_key);
     let made = spaces.create_in(topic, &params.name, settings).await;
     view(session, &made.map_err(failed)?).await
 }
@@ -87,7 +96,7 @@ pub(crate) async fn join(
     who: Arc<Who>,
     params: api::SpaceJoinParams,
 ) -> Of<api::SpaceView> {
-    let spaces = session.service.node.spaces();
+    let spaces = spaces(session, params.own_key);
     let may = |topic: &Topic| match who.may_see(topic) {
         true => Ok(()),
         false => Err(

@@ -338,13 +338,49 @@ async fn what_is_meant_for_members_never_goes_out_in_clear() {
     let root = world.client(ROOT).await;
     let follow = api::SpaceJoinParams {
         topic: Some(topic.clone()),
-        ticket: None,
+        ..api::SpaceJoinParams::default()
     };
     let followed = root.call::<api::SpaceJoin>(&follow).await.unwrap();
     assert_eq!((followed.role, followed.joining), (None, false));
     // No member yet: there is nothing to seal it with.
     let refused = failed(sam.call::<api::SpacePublish>(&says(&topic, "secret")).await);
     assert_eq!(refused, Code::Invalid);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_space_with_an_own_key_says_so() {
+    let world = World::new().await;
+    let sam = world.client(SAM).await;
+    let params = api::SpaceCreateParams {
+        own_key: true,
+        ..api::SpaceCreateParams::default()
+    };
+    let made = sam.call::<api::SpaceCreate>(&params).await.unwrap();
+    let plain = create(&sam, "Ward").await;
+    assert!(made.own_key.is_some() && plain.own_key.is_none());
+    let asked = api::SpaceMembersParams {
+        topic: made.topic.clone(),
+        at: None,
+    };
+    let members = sam.call::<api::SpaceMembers>(&asked).await.unwrap();
+    assert_eq!(Some(members.members[0].member), made.own_key);
+    let published = sam
+        .call::<api::SpacePublish>(&says(&made.topic, "hi"))
+        .await;
+    published.unwrap();
+    assert_eq!(first_text(&sam, &made.topic).await, "hi");
+    // Where the node acts with its node id it cannot act with an own key too.
+    let follow = api::SpaceJoinParams {
+        topic: Some(plain.topic.clone()),
+        own_key: true,
+        ..api::SpaceJoinParams::default()
+    };
+    let refused = failed(sam.call::<api::SpaceJoin>(&follow).await);
+    assert_eq!(refused, Code::Invalid);
+    let listed = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
+    let mut own = listed.spaces.iter().filter_map(|space| space.own_key);
+    assert_eq!((own.next(), own.next()), (made.own_key, None));
     world.end().await;
 }
 

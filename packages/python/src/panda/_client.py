@@ -131,34 +131,52 @@ class Client:
         return Team(self, team)
 
     async def spaces(self) -> list[dict[str, Any]]:
-        """The spaces of the node: `topic`, `name`, `role`, `scheme`, `suite`, `rotation_days` and `joining` of each."""
+        """The spaces of the node: `topic`, `name`, `role`, `scheme`, `suite`, `rotation_days`, `own_key` and `joining` of each."""
         spaces: list[dict[str, Any]] = (await self.call("space.list"))["spaces"]
         return spaces
 
     async def create_space(
-        self, name: str = "", *, no_history: bool = False, scheme: str = "data", suite: int | None = None
+        self,
+        name: str = "",
+        *,
+        no_history: bool = False,
+        scheme: str = "data",
+        suite: int | None = None,
+        own_key: bool = False,
     ) -> Space:
         """Creates a space with the node as its owner. With `no_history`, newcomers read only later messages.
 
         With the scheme `message`, each message has a separate key, which is erased when it is used. `suite` is the
-        least suite of the channels that secrets go through.
+        least suite of the channels that secrets go through. With `own_key` the node signs in the space with a new
+        key that it uses nowhere else.
         """
         params: dict[str, Any] = {"name": name, "no_history": no_history}
         if scheme != "data":
             params["scheme"] = scheme
         if suite is not None:
             params["suite"] = suite
+        if own_key:
+            params["own_key"] = True
         made = await self.call("space.create", params)
         return Space(self, made["topic"])
 
-    async def join_space(self, ticket: str) -> Space:
-        """Asks to join the space of an invite. `spaces` says whether the node still waits."""
-        joined = await self.call("space.join", {"ticket": ticket})
+    async def join_space(self, ticket: str, *, own_key: bool = False) -> Space:
+        """Asks to join the space of an invite. `spaces` says whether the node still waits.
+
+        With `own_key` the node signs in the space with a new key that it uses nowhere else.
+        """
+        params: dict[str, Any] = {"ticket": ticket}
+        if own_key:
+            params["own_key"] = True
+        joined = await self.call("space.join", params)
         return Space(self, joined["topic"])
 
-    async def follow_space(self, topic: str) -> Space:
-        """Follows the space in a topic, so that an owner can add the node."""
-        followed = await self.call("space.join", {"topic": topic})
+    async def follow_space(self, topic: str, *, own_key: bool = False) -> Space:
+        """Follows the space in a topic, so that an owner can add the node, or its own key with `own_key`."""
+        params: dict[str, Any] = {"topic": topic}
+        if own_key:
+            params["own_key"] = True
+        followed = await self.call("space.join", params)
         return Space(self, followed["topic"])
 
     async def devices(self) -> list[dict[str, Any]]:

@@ -99,11 +99,11 @@ class Client:
     def create_space(self, name: str = "", **options: Any) -> Space:
         return Space(self._loop, self._loop.run(self._client.create_space(name, **options)))
 
-    def join_space(self, ticket: str) -> Space:
-        return Space(self._loop, self._loop.run(self._client.join_space(ticket)))
+    def join_space(self, ticket: str, **options: Any) -> Space:
+        return Space(self._loop, self._loop.run(self._client.join_space(ticket, **options)))
 
-    def follow_space(self, topic: str) -> Space:
-        return Space(self._loop, self._loop.run(self._client.follow_space(topic)))
+    def follow_space(self, topic: str, **options: Any) -> Space:
+        return Space(self._loop, self._loop.run(self._client.follow_space(topic, **options)))
 
     def devices(self) -> list[dict[str, Any]]:
         return self._loop.run(self._client.devices())
