@@ -413,6 +413,12 @@ async fn invite(
         }
         (false, _) => invite::add_named(&mut ticket, &args.contact)?,
     }
+    let names_this = args.contact.is_empty() && !ticket.contacts().is_empty();
+    if names_this && face.space(topic).await?.own_key.is_some() {
+        note(
+            "the ticket shows the id of this node next to its own key; --contact names another node",
+        );
+    }
     let line = args.json.then(|| NewInviteLine {
         ticket: TicketLine::of(&ticket),
         invite: id.to_string(),

@@ -48,6 +48,12 @@ fn a_space_with_an_own_key_shows_that_key_instead_of_the_id() {
     assert!(shown.contains(&format!("own key {key}")), "{shown}");
     let members = world.json("owner", &["space", "members", &space]);
     assert_eq!(members[0]["member"], key);
+    let invite = ["space", "invite", &space, "--json"];
+    let invited = world.at("owner", &invite).output().unwrap();
+    let made: Value = serde_json::from_str(&stdout(&invited)).unwrap();
+    let names_this = !made["contacts"].as_array().unwrap().is_empty();
+    let told = stderr(&invited);
+    assert_eq!(told.contains("next to its own key"), names_this, "{told}");
     // Who follows it is told the key to give to the owner.
     let join = ["space", "join", &space, "--own-key", "--wait", "0"];
     let joined = world.at("other", &join).output().unwrap();
