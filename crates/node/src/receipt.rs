@@ -114,7 +114,8 @@ impl Receipt {
     /// forever if there are only peers of release 0.7.1.
     ///
     /// # Errors
-    /// As [`Receipt::sent`]; [`Error::OwnKey`] in a space with an own key; [`Error::NotKept`] when peers refuse the message because of a quota, and too few
+    /// As [`Receipt::sent`]; [`Error::OwnKey`] in a space with an own key;
+    /// [`Error::NotKept`] when peers refuse the message because of a quota, and too few
     /// others have it or are connected in the topic.
     pub async fn stored(&self, peers: usize) -> Result<(), Error> {
         self.state.wait_stored(self.place, peers).await

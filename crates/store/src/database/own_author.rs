@@ -1,5 +1,6 @@
-//! The keys with which the node signs in spaces instead of its own (`docs/protocol/spaces.md#20`): a list of their
-//! public halves, so that an older copy of the directory is recognised by their logs too.
+//! The own keys of spaces with which the node signs instead of its node key
+//! (`docs/protocol/spaces.md#20`): a list of their public halves, so that an older copy of the
+//! directory is recognised by their logs too.
 
 use std::collections::BTreeMap;
 
