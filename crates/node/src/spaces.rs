@@ -162,7 +162,7 @@ impl Spaces {
             own_key: self.own_key,
             reply,
         });
-        made.await??;
+        self.taken(topic, made.await?)?;
         self.kept(topic).await
     }
 
@@ -181,7 +181,7 @@ impl Spaces {
             own_key: self.own_key,
             reply,
         });
-        made.await??;
+        self.taken(topic, made.await?)?;
         self.kept(topic).await
     }
 
@@ -222,7 +222,7 @@ impl Spaces {
             own_key: self.own_key,
             reply,
         });
-        joined.await??;
+        self.taken(topic, joined.await?)?;
         self.kept(topic).await
     }
 
@@ -268,6 +268,14 @@ impl Spaces {
         let mut all = queue.space(|reply| SpaceCommand::List { reply }).await?;
         all.retain(|(_, state)| !state.is_of_devices);
         Ok(all)
+    }
+
+    /// A topic in which an own key is refused carries no space by that.
+    fn taken<T>(&self, topic: Topic, made: Result<T, SpaceError>) -> Result<T, Error> {
+        if let Err(SpaceError::NodeKey) = made {
+            self.node.queue().spaces.take_back(&topic);
+        }
+        Ok(made?)
     }
 
     /// Members are reached, and healed, whether or not the application reads.

@@ -95,6 +95,7 @@ async fn an_own_key_is_there_after_a_restart() {
         .unwrap();
     let refused = node.spaces().with_own_key().follow(plain).await;
     assert!(matches!(refused, Err(Error::Space(SpaceError::NodeKey))));
+    assert!(!node.spaces().carries(plain).await.unwrap());
     node.shutdown().await.unwrap();
 
     let node = at(network, dir.path()).await;
