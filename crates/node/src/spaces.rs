@@ -140,8 +140,7 @@ impl Spaces {
             name,
             reply,
         });
-        made.await??;
-        self.kept(topic).await
+        self.begun(topic, made.await?).await
     }
 
     /// Follows the space in a topic. This node's keys are published there, with which an owner can make
@@ -154,8 +153,7 @@ impl Spaces {
         let queue = self.node.queue();
         queue.spaces.begin(topic);
         let made = queue.space(|reply| SpaceCommand::Follow { topic, id, reply });
-        made.await??;
-        self.kept(topic).await
+        self.begun(topic, made.await?.map(drop)).await
     }
 
     /// Asks to join the space of an invite, and follows it. The request waits in the topic until an
@@ -194,8 +192,7 @@ impl Spaces {
             invite,
             reply,
         });
-        joined.await??;
-        self.kept(topic).await
+        self.begun(topic, joined.await?).await
     }
 
     /// The spaces that this node follows, sorted by topic. The one in which the devices of its person
@@ -231,6 +228,18 @@ impl Spaces {
         queue.spaces.has(queue, &topic).await
     }
 
+    /// Completes when one of these topics carries a space, as [`Spaces::carries`] says; at once if one
+    /// does, and never without topics.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Spaces::list`], before it waits.
+    pub async fn until_one_carries(&self, topics: &[Topic]) -> Result<(), Error> {
+        let queue = self.node.queue();
+        queue.spaces.one_of(queue, topics).await
+    }
+
     /// Returns the state of this node in each of its spaces, sorted by topic, as [`Space::state`].
     ///
     /// # Errors
@@ -240,6 +249,16 @@ impl Spaces {
         let mut all = queue.space(|reply| SpaceCommand::List { reply }).await?;
         all.retain(|(_, state)| !state.is_of_devices);
         Ok(all)
+    }
+
+    /// The space that a topic carries from now on, unless the engine refused that.
+    async fn begun(&self, topic: Topic, outcome: Result<(), SpaceError>) -> Result<Space, Error> {
+        if let Err(error) = outcome {
+            let queue = self.node.queue();
+            queue.spaces.refused(queue, topic).await;
+            return Err(error.into());
+        }
+        self.kept(topic).await
     }
 
     /// Members are reached, and healed, whether or not the application reads.
