@@ -77,10 +77,14 @@ async fn a_handle_opened_before_the_space_sends_nothing_in_clear() {
     become_space(topic, &a, &b).await;
     member.forget();
     overheard.forget();
-    until("a member reads, the other node sees sealed bytes", || async {
-        tx.publish("is typing").await.unwrap();
-        member.any(|body| has(body, "is typing")) && overheard.any(|body| !has(body, "in clear"))
-    })
+    until(
+        "a member reads, the other node sees sealed bytes",
+        || async {
+            tx.publish("is typing").await.unwrap();
+            member.any(|body| has(body, "is typing"))
+                && overheard.any(|body| !has(body, "in clear"))
+        },
+    )
     .await;
     assert!(member.all(|body| has(body, "is typing")));
     assert!(!overheard.any(|body| has(body, "typing")));
