@@ -199,7 +199,7 @@ pub enum Command {
     after_help = "Example:\n  panda demo CHANGELOG.md"
 )]
 pub struct DemoArgs {
-    /// Text file to publish line by line [default: p2panda's protocol pages]
+    /// Text file to publish line by line [default: 4 000 generated lines]
     pub file: Option<PathBuf>,
     /// Show an encrypted space instead
     #[arg(long, conflicts_with = "file")]

@@ -20,6 +20,9 @@ use crate::membership::{Meets, Membership, MembershipEvent};
 use crate::shared::Shared;
 use crate::unread::{Listener, Unread};
 
+/// Says whether a message may still go out.
+pub type MayGo = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Bytes of a gossip message around its payload, at most (`docs/protocol/network.md#6`).
 const GOSSIP_OVERHEAD_BYTES: usize = 39;
 
@@ -36,6 +39,19 @@ pub struct EphemeralSender {
 pub struct EphemeralReceiver {
     room: Arc<Room>,
     received: Listener<Received>,
+}
+
+/// A message that is to be broadcast.
+struct Outgoing {
+    message: Bytes,
+    /// Asked when it is broadcast. `None`: it goes.
+    may_go: Option<MayGo>,
+}
+
+impl Outgoing {
+    fn goes(&self) -> bool {
+        self.may_go.as_ref().is_none_or(|may_go| may_go())
+    }
 }
 
 /// A message that some handle has not read yet.
@@ -58,13 +74,20 @@ impl EphemeralSender {
     /// Nobody confirms anything. While there is no neighbour, the last 128 messages are held for
     /// the first one.
     pub async fn publish(&self, body: Bytes) -> Result<(), EphemeralError> {
+        self.send(body, None).await
+    }
+
+    /// The same for a message that is dropped if it may no longer go when it would be broadcast, which
+    /// is later while it waits for the first neighbour.
+    pub async fn publish_while(&self, body: Bytes, may_go: MayGo) -> Result<(), EphemeralError> {
+        self.send(body, Some(may_go)).await
+    }
+
+    async fn send(&self, body: Bytes, may_go: Option<MayGo>) -> Result<(), EphemeralError> {
         let key = self.key.as_deref().unwrap_or(&self.room.shared.key);
         let message = self.room.seal(key, body)?;
-        self.room
-            .outbox
-            .send(message)
-            .await
-            .map_err(|_| EphemeralError::Closed)
+        let sent = self.room.outbox.send(Outgoing { message, may_go });
+        sent.await.map_err(|_| EphemeralError::Closed)
     }
 }
 
@@ -92,7 +115,7 @@ impl Clone for EphemeralReceiver {
 pub(crate) struct Room {
     shared: Arc<Shared>,
     topic: Topic,
-    outbox: mpsc::Sender<Bytes>,
+    outbox: mpsc::Sender<Outgoing>,
     received: Arc<Unread<Received>>,
     previous: Mutex<HybridTimestamp>,
 }
@@ -172,7 +195,7 @@ impl Drop for Room {
 struct RoomTask {
     shared: Arc<Shared>,
     membership: Membership,
-    sending: mpsc::Receiver<Bytes>,
+    sending: mpsc::Receiver<Outgoing>,
     received: Arc<Unread<Received>>,
 }
 
@@ -184,7 +207,7 @@ impl Drop for RoomTask {
 
 impl RoomTask {
     async fn run(mut self: Box<Self>) {
-        let mut held: VecDeque<Bytes> = VecDeque::new();
+        let mut held: VecDeque<Outgoing> = VecDeque::new();
         let mut repeats = Repeats::default();
         loop {
             tokio::select! {
@@ -193,21 +216,23 @@ impl RoomTask {
                         self.receive(content, from, &mut repeats);
                     }
                     MembershipEvent::Up(_) => {
-                        for message in held.drain(..) {
-                            self.membership.broadcast(message).await;
+                        for held in held.drain(..).filter(Outgoing::goes) {
+                            self.membership.broadcast(held.message).await;
                         }
                     }
                     MembershipEvent::Down(_) | MembershipEvent::Sign(_) | MembershipEvent::Reset => {}
                 },
                 message = self.sending.recv() => match message {
-                    Some(message) if self.membership.has_neighbours() => {
-                        self.membership.broadcast(message).await;
+                    Some(outgoing) if self.membership.has_neighbours() => {
+                        if outgoing.goes() {
+                            self.membership.broadcast(outgoing.message).await;
+                        }
                     }
-                    Some(message) => {
+                    Some(outgoing) => {
                         if held.len() >= limits::EPHEMERAL_HELD_MAX {
                             held.pop_front();
                         }
-                        held.push_back(message);
+                        held.push_back(outgoing);
                     }
                     None => return,
                 },

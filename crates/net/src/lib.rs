@@ -130,7 +130,7 @@ mod wire;
 #[doc(hidden)]
 pub use clock::WallAhead;
 pub use config::{Bootstrap, Config, Known, Mdns, PathGuess, Relay, Timings};
-pub use ephemeral::{EphemeralReceiver, EphemeralSender};
+pub use ephemeral::{EphemeralReceiver, EphemeralSender, MayGo};
 pub use error::{EphemeralError, SpawnError};
 pub use event::{
     CatchUp, ClockDifference, Contact, ContactStatus, Counters, LocalNetwork, NetEvent, PeerState,

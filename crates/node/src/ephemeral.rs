@@ -4,9 +4,10 @@ use std::borrow::Borrow;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use p2panda_core::{HybridTimestamp, Topic, VerifyingKey};
+use p2panda_core::{EphemeralMessage as Signed, HybridTimestamp, Topic, VerifyingKey};
 use p2panda_engine::SpaceCommand;
 use p2panda_net::{EphemeralReceiver, EphemeralSender};
 use serde::Serialize;
@@ -55,27 +56,18 @@ impl<M: Send + 'static> IntoFuture for EphemeralRequest<M> {
                 return Err(Error::Closed);
             }
             let topic = self.topic;
-            let queue = self.node.queue();
-            let asked = queue.space(|reply| SpaceCommand::IsSpace { topic, reply });
-            // In a space everything is sealed for the members.
-            let space = asked.await?.then_some(topic);
-            let (mut sender, receiver) = self.node.net_handle().ephemeral(topic);
-            if space.is_some() {
-                let own = queue.space(|reply| SpaceCommand::OwnKey { topic, reply });
-                if let Some(key) = own.await? {
-                    sender = sender.signed_by(key);
-                }
-            }
+            let (sender, receiver) = self.node.net_handle().ephemeral(topic);
             let publisher = EphemeralPublisher {
                 sender,
                 node: self.node.clone(),
-                space,
+                topic,
                 kind: PhantomData,
             };
             let subscription = EphemeralSubscription {
                 receiver,
+                received: None,
                 node: self.node,
-                space,
+                topic,
                 decode: self.decode,
             };
             Ok((publisher, subscription))
@@ -83,13 +75,12 @@ impl<M: Send + 'static> IntoFuture for EphemeralRequest<M> {
     }
 }
 
-/// Sends ephemeral messages; where the topic carries a space when this is opened, sealed for the members.
-/// Cheap to clone.
+/// Sends ephemeral messages. Each is sealed for the members if the topic carries a space when it is sent,
+/// also if it carried none when this was opened. Cheap to clone.
 pub struct EphemeralPublisher<M = Raw> {
     sender: EphemeralSender,
     node: Node,
-    /// The topic, if it carries a space.
-    space: Option<Topic>,
+    topic: Topic,
     kind: PhantomData<fn(M)>,
 }
 
@@ -104,7 +95,7 @@ impl<M> Clone for EphemeralPublisher<M> {
         Self {
             sender: self.sender.clone(),
             node: self.node.clone(),
-            space: self.space,
+            topic: self.topic,
             kind: PhantomData,
         }
     }
@@ -112,19 +103,35 @@ impl<M> Clone for EphemeralPublisher<M> {
 
 impl<M> EphemeralPublisher<M> {
     async fn send(&self, body: Bytes) -> Result<(), Error> {
-        let body = match self.space {
-            Some(topic) => {
-                let queue = self.node.queue();
-                let sealed = queue.space(|reply| SpaceCommand::SealEphemeral {
-                    topic,
-                    data: body,
-                    reply,
-                });
-                sealed.await??
-            }
-            None => body,
-        };
-        Ok(self.sender.publish(body).await?)
+        let (queue, topic) = (self.node.queue(), self.topic);
+        if !queue.spaces.has(queue, &topic).await? {
+            let spaces = Arc::clone(&queue.spaces);
+            let is_plain = Arc::new(move || !spaces.has_begun(&topic));
+            return Ok(self.sender.publish_while(body, is_plain).await?);
+        }
+        let sealed = queue.space(|reply| SpaceCommand::SealEphemeral {
+            topic,
+            data: body,
+            reply,
+        });
+        let sealed = sealed.await??;
+        Ok(self.sender_in_space().await?.publish(sealed).await?)
+    }
+
+    /// The sender that signs as the author of this node in the space.
+    async fn sender_in_space(&self) -> Result<EphemeralSender, Error> {
+        let (sender, topic) = (self.sender.clone(), self.topic);
+        if self.node.author_in(&topic) == self.node.id() {
+            return Ok(sender);
+        }
+        let asked = self
+            .node
+            .queue()
+            .space(|reply| SpaceCommand::OwnKey { topic, reply });
+        Ok(match asked.await? {
+            Some(key) => sender.signed_by(key),
+            None => sender,
+        })
     }
 }
 
@@ -133,7 +140,8 @@ impl EphemeralPublisher<Raw> {
     ///
     /// # Errors
     /// [`Error::Ephemeral`] when the message is larger than a gossip message may be (3 945 bytes
-    /// of body), [`Error::Closed`] after shutdown. `Ok` does not mean that anybody received it.
+    /// of body), [`Error::Space`] when the topic carries a space, or is about to, and this node cannot
+    /// seal for its members, [`Error::Closed`] after shutdown. `Ok` does not mean that anybody received it.
     pub async fn publish(&self, message: impl Into<Body>) -> Result<(), Error> {
         self.send(message.into().into_bytes()).await
     }
@@ -144,20 +152,22 @@ impl<M: Serialize> EphemeralPublisher<M> {
     ///
     /// # Errors
     /// [`Error::Encode`] when it cannot be written as CBOR, [`Error::Ephemeral`] when it is larger
-    /// than a gossip message may be, [`Error::Closed`] after shutdown.
+    /// than a gossip message may be, [`Error::Space`] when the topic carries a space, or is about to,
+    /// and this node cannot seal for its members, [`Error::Closed`] after shutdown.
     pub async fn publish(&self, message: impl Borrow<M>) -> Result<(), Error> {
         let body = Body::value(message.borrow())?;
         self.send(body.into_bytes()).await
     }
 }
 
-/// Receives ephemeral messages. Invalid ones are skipped; a listener that falls 1 024 messages
-/// behind misses the oldest.
+/// Receives ephemeral messages. Invalid ones are skipped, and so is everything that no member has sealed if
+/// the topic carries a space when it is read. A listener that falls 1 024 messages behind misses the oldest.
 pub struct EphemeralSubscription<M = Raw> {
     receiver: EphemeralReceiver,
+    /// The message that is being opened.
+    received: Option<Signed>,
     node: Node,
-    /// The topic, if it carries a space.
-    space: Option<Topic>,
+    topic: Topic,
     decode: fn(&[u8]) -> Option<Result<M, DecodeError>>,
 }
 
@@ -170,31 +180,41 @@ impl<M> std::fmt::Debug for EphemeralSubscription<M> {
 
 impl<M> EphemeralSubscription<M> {
     /// The next message, waiting until there is one. `None` after shutdown.
+    ///
+    /// Cancel safe.
     pub async fn next(&mut self) -> Option<EphemeralMessage<M>> {
         loop {
-            let message = self.receiver.recv().await?;
-            let Some(body) = self.open(message.author, message.body).await else {
+            if self.received.is_none() {
+                self.received = Some(self.receiver.recv().await?);
+            }
+            let received = self.received.as_ref()?;
+            let (author, timestamp) = (received.author, received.timestamp);
+            let opened = self.open(author, received.body.clone()).await;
+            self.received = None;
+            let Some(body) = opened else {
+                tracing::debug!(%author, "an ephemeral message was not for the space of its topic");
                 continue;
             };
             return Some(EphemeralMessage {
-                author: message.author,
-                timestamp: message.timestamp,
+                author,
+                timestamp,
                 value: (self.decode)(&body),
                 body,
             });
         }
     }
 
-    /// Skips messages that do not open or whose author may not write.
+    /// Opens a message if the topic carries a space now. `None` if it does not open, or its author may
+    /// not write.
     async fn open(&self, author: VerifyingKey, body: Bytes) -> Option<Bytes> {
-        let Some(topic) = self.space else {
+        let (queue, topic) = (self.node.queue(), self.topic);
+        if !queue.spaces.has(queue, &topic).await.ok()? {
             return Some(body);
-        };
+        }
         if author == self.node.author_in(&topic) {
             // With an own key the network does not know it as this node's.
             return None;
         }
-        let queue = self.node.queue();
         let opened = queue.space(|reply| SpaceCommand::OpenEphemeral {
             topic,
             author,

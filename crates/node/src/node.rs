@@ -437,7 +437,8 @@ impl Node {
         crate::view::accept_loss(self, name).await
     }
 
-    /// Messages to the nodes that are connected right now; they are never stored.
+    /// Messages to the nodes that are connected right now; they are never stored. While the topic carries a
+    /// space they are sealed for its members.
     pub fn ephemeral(&self, topic: Topic) -> EphemeralRequest {
         EphemeralRequest::new(self.clone(), topic)
     }

@@ -162,8 +162,7 @@ impl Spaces {
             own_key: self.own_key,
             reply,
         });
-        self.taken(topic, made.await?)?;
-        self.kept(topic).await
+        self.begun(topic, made.await?).await
     }
 
     /// Follows the space in a topic. This node's keys are published there, with which an owner can make
@@ -181,8 +180,7 @@ impl Spaces {
             own_key: self.own_key,
             reply,
         });
-        self.taken(topic, made.await?)?;
-        self.kept(topic).await
+        self.begun(topic, made.await?.map(drop)).await
     }
 
     /// Asks to join the space of an invite, and follows it. The request waits in the topic until an
@@ -222,8 +220,7 @@ impl Spaces {
             own_key: self.own_key,
             reply,
         });
-        self.taken(topic, joined.await?)?;
-        self.kept(topic).await
+        self.begun(topic, joined.await?).await
     }
 
     /// The spaces that this node follows, sorted by topic. The one in which the devices of its person
@@ -259,6 +256,18 @@ impl Spaces {
         queue.spaces.has(queue, &topic).await
     }
 
+    /// Completes when one of these topics carries a space, as [`Spaces::carries`] says; at once if one
+    /// does, and never without topics.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Spaces::list`], before it waits.
+    pub async fn until_one_carries(&self, topics: &[Topic]) -> Result<(), Error> {
+        let queue = self.node.queue();
+        queue.spaces.one_of(queue, topics).await
+    }
+
     /// Returns the state of this node in each of its spaces, sorted by topic, as [`Space::state`].
     ///
     /// # Errors
@@ -270,12 +279,14 @@ impl Spaces {
         Ok(all)
     }
 
-    /// A topic in which an own key is refused carries no space by that.
-    fn taken<T>(&self, topic: Topic, made: Result<T, SpaceError>) -> Result<T, Error> {
-        if let Err(SpaceError::NodeKey) = made {
-            self.node.queue().spaces.take_back(&topic);
+    /// The space that a topic carries from now on, unless the engine refused that.
+    async fn begun(&self, topic: Topic, outcome: Result<(), SpaceError>) -> Result<Space, Error> {
+        if let Err(error) = outcome {
+            let queue = self.node.queue();
+            queue.spaces.refused(queue, topic).await;
+            return Err(error.into());
         }
-        Ok(made?)
+        self.kept(topic).await
     }
 
     /// Members are reached, and healed, whether or not the application reads.

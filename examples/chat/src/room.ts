@@ -33,6 +33,7 @@ export class Room {
   #order: string[] = [];
   #limit = SHOWN;
   #isDrawing = false;
+  #membersDrawn = 0;
 
   constructor(
     readonly panda: Panda,
@@ -118,8 +119,10 @@ export class Room {
   async #drawMembers(): Promise<void> {
     get("membership").hidden = this.#space === undefined;
     get("joining").hidden = true;
+    const drawing = ++this.#membersDrawn;
     const info = await this.#space?.info().catch(tell);
-    if (!info || this.#abort.signal.aborted) return;
+    // An answer that a later call has overtaken is out of date.
+    if (!info || this.#abort.signal.aborted || drawing !== this.#membersDrawn) return;
     const joining = get("joining");
     say(joining, info.joining ? "joining" : "ejected");
     joining.hidden = info.role !== undefined;

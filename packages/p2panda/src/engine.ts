@@ -346,7 +346,8 @@ export class Engine {
     if (this.#syncing === undefined) return this.#tell({ kind: "announce", topic, value });
     this.#clock = Math.max(Date.now() * 1000, this.#clock + 1);
     let body = wasm.encode(value);
-    if (await this.#rooms.isSpace(topic)) body = await this.#rooms.sealEphemeral(topic, body);
+    const isSpace = await this.#rooms.isSpace(topic);
+    if (isSpace) body = await this.#rooms.sealEphemeral(topic, body);
     const author = this.signer.publicKey;
     const bytes = wasm.ephemeralSigningBytes(
       author,
@@ -355,6 +356,8 @@ export class Engine {
       body,
     ) as Uint8Array<ArrayBuffer>;
     const signature = await this.signer.sign(bytes);
+    // It may have become one meanwhile.
+    if (!isSpace && (await this.#rooms.isSpace(topic))) return this.announce(topic, value);
     const message = wasm.ephemeralAssemble(author, this.#clock, 0, body, signature);
     await this.#syncing.announce(topic, message);
   }

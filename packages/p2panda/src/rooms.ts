@@ -166,6 +166,8 @@ export class Rooms {
       const { invite } = await this.#act(topic, deed);
       if (deed.do === "join") while (await this.#process(topic));
       await this.#keepUp(topic).catch((error: unknown) => this.#failed(error));
+      // What was queued before the topic carried the space.
+      if (deed.do === "create" || deed.do === "join") this.pump(topic);
       return invite;
     });
   }
@@ -413,10 +415,14 @@ export class Rooms {
     if (fault.code !== "not-leader" && fault.code !== "closed") this.events.fault(fault);
   }
 
-  /** Seals and signs queued messages of a space. */
+  /** Seals and signs queued messages of a space, also those from before the topic carried it. */
   async #publish(topic: string): Promise<void> {
+    if (!(await this.isSpace(topic))) return;
     const { requests, isMore } = await this.store.read((reader) => queued(reader, REQUESTS));
-    const here = requests.filter((row) => row.topic === topic && row.sealed === true);
+    const all = requests.filter((row) => row.topic === topic);
+    for (const row of all.filter(isElsewhere))
+      await this.#block(row, "what is published in a space goes into its content");
+    const here = all.filter((row) => !isElsewhere(row));
     let published = 0;
     for (let from = 0; from < here.length; from += SEALED_AT_ONCE) {
       const some = here.slice(from, from + SEALED_AT_ONCE);
@@ -454,7 +460,9 @@ export class Rooms {
   async #publishAll(topic: string, requests: RequestRow[]): Promise<void> {
     const vault = await this.vault();
     const data = await Promise.all(
-      requests.map(({ request, body }) => vault.open(requestName(request), body)),
+      requests.map(({ request, body, sealed }) =>
+        sealed === true ? vault.open(requestName(request), body) : body,
+      ),
     );
     const module = await this.#load(true);
     const seal = (): Sealed => sealAll(module, this.#page, topic, data, false);
@@ -533,6 +541,11 @@ const SHAPE = ["counter", "rooms", "shape"];
 /** Reasons that may pass by themselves or by the decision of others. */
 const WAITING = new Set(["unknown-space", "not-welcomed", "heal-first"]);
 const REFUSED = new Set(["not-allowed", "too-large", "refused-operation", "space"]);
+
+/** Whether a message was queued, before the topic carried a space, for a log that spaces do not have. */
+function isElsewhere({ sealed, log }: RequestRow): boolean {
+  return sealed !== true && log !== undefined && log !== "content";
+}
 
 /** The name under which a message is sealed until it is published. */
 export function requestName(request: string): string {

@@ -9,6 +9,7 @@ import {
   type LogRow,
   type PlaceRow,
   type RequestRow,
+  type TopicRow,
 } from "./rows.js";
 import type { Signer } from "./key.js";
 import type { Reader, Store, Writer } from "./store.js";
@@ -75,8 +76,14 @@ export class Signing {
     for (const request of refused) await requests.set(request.number, request);
     const rows: PlaceRow[] = [];
     const topics = new Map<string, Operations>();
+    const spaces = await spacesAmong(
+      direct,
+      signed.map(({ request }) => request),
+    );
     for (const { request, operation } of signed) {
       const { topic, request: id, body, log: name } = request;
+      // The topic carries a space since this was signed: it is given up, and the request is sealed.
+      if (spaces.has(topic)) continue;
       const more = { body, missing: [], state: "signed" as const, request: id, name };
       const operations = topics.get(topic) ?? new Operations(writer, topic);
       topics.set(topic, operations);
@@ -143,13 +150,18 @@ export class Signing {
     return drafts;
   }
 
-  /** The next requests that can be signed. Those for spaces are sealed first, elsewhere. */
+  /**
+   * The next requests that can be signed. Those for spaces are sealed first, elsewhere, also if they were queued
+   * before their topic carried one.
+   */
   async #open(reader: Reader): Promise<RequestRow[]> {
     let open: RequestRow[] = [];
     // A record has one request or many.
     for (const [limit, enough] of [[FEW, BATCH], [BATCH, 1], [REQUESTS, 1]] as const) {
       const { requests, isMore } = await queued(reader, limit);
-      open = requests.filter((row) => row.reason === undefined && row.sealed !== true);
+      const plain = requests.filter((row) => row.reason === undefined && row.sealed !== true);
+      const spaces = await spacesAmong(reader, plain);
+      open = plain.filter(({ topic }) => !spaces.has(topic));
       // Others may be in front of them.
       if (open.length >= enough || !isMore) break;
     }
@@ -168,4 +180,11 @@ export class Signing {
       return logId === first ? { author, seq, id } : { author, log: logId, seq, id };
     });
   }
+}
+
+/** Topics of requests that carry a space now. */
+async function spacesAmong(reader: Reader, requests: RequestRow[]): Promise<Set<string>> {
+  const topics = [...new Set(requests.map(({ topic }) => topic))];
+  const rows = await Promise.all(topics.map((topic) => reader.get<TopicRow>("topics", [topic])));
+  return new Set(topics.filter((_, place) => rows[place]?.space === true));
 }

@@ -58,20 +58,31 @@ export class Topic {
     const { signal, consumer } = options;
     await abortable(this.#open(), signal);
     let place = await abortable(this.#begin(options), signal);
-    for (;;) {
-      const grown = this.#grown();
-      const page = await abortable(this.#read(place), signal);
-      if (page === undefined) return;
-      for (const shown of page.messages) {
-        if (signal?.aborted === true) await abortable(Promise.resolve(), signal);
-        yield new Message(this, shown, consumer);
+    const fresh = new Fresh();
+    const stop = this.onState((change) => fresh.apply(change));
+    try {
+      for (;;) {
+        const grown = this.#grown();
+        fresh.begin();
+        const page = await abortable(this.#read(place), signal);
+        if (page === undefined) return;
+        fresh.keep(page.messages);
+        for (const shown of page.messages) {
+          if (signal?.aborted === true) await abortable(Promise.resolve(), signal);
+          const message = new Message(this, shown, consumer);
+          fresh.yielded = message;
+          yield message;
+        }
+        fresh.end();
+        if (page.place > place) {
+          place = page.place;
+          continue;
+        }
+        if (this.panda.status.state === "closed") return;
+        await abortable(grown, signal);
       }
-      if (page.place > place) {
-        place = page.place;
-        continue;
-      }
-      if (this.panda.status.state === "closed") return;
-      await abortable(grown, signal);
+    } finally {
+      stop();
     }
   }
 
@@ -167,6 +178,45 @@ export class Topic {
   /** Call it before reading, so that nothing that arrives meanwhile is missed. */
   #grown(): Promise<void> {
     return new Promise((resolve) => this.#waiting.add(resolve));
+  }
+}
+
+type Stateful = { -readonly [K in "state" | "reason"]: Shown[K] } & { readonly id: string };
+
+/**
+ * Applies changes of state to messages that were read and not yet taken: who takes a message sees its state of
+ * that moment, and hears of each later one.
+ */
+class Fresh {
+  /** The message that was yielded last: its reader may not have seen it yet. */
+  yielded: Stateful | undefined;
+  #changes: Map<string, StateChange> | undefined;
+  #page = new Map<string, Stateful>();
+
+  /** Collects the changes during a read. */
+  begin(): void {
+    this.#changes = new Map();
+  }
+
+  keep(page: Stateful[]): void {
+    const changes = this.#changes;
+    this.#changes = undefined;
+    this.#page = new Map(page.map((shown) => [shown.id, shown]));
+    for (const change of changes?.values() ?? []) this.apply(change);
+  }
+
+  end(): void {
+    this.#page.clear();
+  }
+
+  apply(change: StateChange): void {
+    if (change.id === "") return;
+    this.#changes?.set(change.id, change);
+    for (const one of [this.#page.get(change.id), this.yielded]) {
+      if (one?.id !== change.id) continue;
+      one.state = change.state;
+      one.reason = change.reason;
+    }
   }
 }
 

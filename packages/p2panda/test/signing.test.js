@@ -71,6 +71,19 @@ test("what was signed behind a batch that is not written is signed again", async
   await check(store, rows);
 });
 
+test("what was queued before a space is not signed in clear", async () => {
+  const { store, signing } = await setup(600);
+  const rows = await signing.batch(EPOCH);
+  assert.ok(signing.isAhead);
+  const row = { topic, at: 1, space: true };
+  await store.write(async (writer) => writer.put("topics", [topic], row));
+  // Neither what is signed already, nor what comes behind it.
+  assert.deepEqual(await signing.batch(EPOCH), []);
+  assert.deepEqual(await signing.batch(EPOCH), []);
+  const { requests } = await store.read((reader) => queued(reader));
+  assert.equal(requests.length, 600 - rows.length);
+});
+
 test("what was signed in an earlier lead is not written", async () => {
   const { store, signing } = await setup(300);
   const rows = await signing.batch(EPOCH);

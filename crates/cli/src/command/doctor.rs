@@ -385,7 +385,7 @@ fn of_multicast(networks: &[api::LocalNetworkView]) -> Check {
             "multicast",
             State::Warn,
             "looks for others on no interface",
-            "set network.mdns to \"active\", or name nodes with network.peers",
+            "set network.mdns to \"active\" and start without --no-mdns, or name nodes with network.peers",
         ),
         (_, true) => {
             let mut names: Vec<_> = networks.iter().map(|one| one.interface.as_str()).collect();

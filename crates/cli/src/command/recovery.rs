@@ -45,7 +45,7 @@ pub fn prepare(command: &DeviceCommand) -> Result<Prepared, Failure> {
             passphrase_file,
             ..
         } => {
-            // Nobody types a passphrase for nothing.
+            // Before the passphrase is typed.
             if file.symlink_metadata().is_ok() {
                 let path = file.clone();
                 let error = p2panda::RecoveryError::Exists { path };
@@ -58,6 +58,12 @@ pub fn prepare(command: &DeviceCommand) -> Result<Prepared, Failure> {
             passphrase_file,
             ..
         } => {
+            // Before the passphrase is typed.
+            if let Err(source) = std::fs::File::open(file) {
+                let path = file.clone();
+                let error = p2panda::RecoveryError::Io { path, source };
+                return Err(p2panda::Error::from(error).into());
+            }
             let passphrase = ask(passphrase_file, false)?;
             let open = || RecoveryFile::open(file, &passphrase);
             let opened = block_in_place(open);

@@ -9,25 +9,17 @@ use crate::input;
 /// The largest file that the demo takes, in bytes.
 const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The protocol pages, so that the binary needs nothing next to it.
-const PAGES: [&str; 7] = [
-    include_str!("../../../../docs/protocol/README.md"),
-    include_str!("../../../../docs/protocol/operations.md"),
-    include_str!("../../../../docs/protocol/streams.md"),
-    include_str!("../../../../docs/protocol/sync.md"),
-    include_str!("../../../../docs/protocol/network.md"),
-    include_str!("../../../../docs/protocol/discovery.md"),
-    include_str!("../../../../docs/protocol/interop.md"),
-];
+/// The lines that are published without a file.
+const LINES: u32 = 4_000;
 
 /// Lines of text, at least one.
 pub struct Lines(Vec<String>);
 
 impl Lines {
-    /// The lines of the file, or of the protocol pages.
+    /// The lines of the file, or generated ones, each different from the others.
     pub fn read(file: Option<&Path>) -> Result<Lines, Failure> {
         let Some(path) = file else {
-            return Ok(Lines::of(&PAGES.concat()));
+            return Ok(Lines::generated());
         };
         let bytes = input::read(path, FILE_BYTES_MAX)?;
         let text = String::from_utf8(bytes).map_err(|_| DemoError::NotText(path.to_owned()))?;
@@ -36,6 +28,15 @@ impl Lines {
             return Err(DemoError::Empty(path.to_owned()).into());
         }
         Ok(lines)
+    }
+
+    fn generated() -> Lines {
+        let line = |number| {
+            format!(
+                "Line {number} of {LINES}. A wrote it, B got it from A, and C got it from B while A was off."
+            )
+        };
+        Lines((1..=LINES).map(line).collect())
     }
 
     fn of(text: &str) -> Lines {
@@ -101,8 +102,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_binary_contains_thousands_of_demo_lines() {
-        assert!(Lines::read(None).unwrap().len() > 1_000);
+    fn without_a_file_there_are_4_000_different_lines() {
+        let lines = Lines::read(None).unwrap();
+        let different: std::collections::BTreeSet<&str> = lines.iter().collect();
+        assert_eq!((lines.len(), different.len()), (4_000, 4_000));
     }
 
     #[test]

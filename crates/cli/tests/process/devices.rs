@@ -193,6 +193,11 @@ fn a_person_comes_back_by_a_recovery_file() {
         "panda: the passphrase is not that of the recovery file\n"
     );
     assert_eq!(refused.status.code(), Some(6));
+    // It is looked for before the passphrase is.
+    let missing = ["device", "restore", "no-such-file"];
+    let refused = world.at("new", &missing).output().unwrap();
+    let said = stderr(&refused);
+    assert!(said.starts_with("panda: no-such-file: "), "{said}");
     let ls = stdout(&world.at("old", &["space", "ls"]).output().unwrap());
     let topic = ls.split_whitespace().next().unwrap().to_owned();
     let holder = Running::start(&mut world.at("old", &["sub", &topic]));

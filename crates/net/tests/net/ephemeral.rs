@@ -1,11 +1,13 @@
 //! Ephemeral messages reach who is there, and nothing in the overlay stops a listener.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::budget::Budget;
 use p2panda_core::{EphemeralMessage, HybridTimestamp, SigningKey, Topic, cbor, limits};
-use p2panda_net::EphemeralError;
+use p2panda_net::{EphemeralError, MayGo};
 use tokio::time::timeout;
 
 use crate::fake_node::{FakeNode, config};
@@ -34,6 +36,26 @@ async fn messages_before_the_first_neighbour_are_held() {
     a.net.shutdown().await;
     b.net.shutdown().await;
     assert_eq!(from_a.recv().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_message_that_may_no_longer_go_is_dropped() {
+    let (a, b) = (FakeNode::start(29, 1).await, FakeNode::start(29, 2).await);
+    let topic = Topic::from_bytes([29; 32]);
+    let (to_b, _from_b) = a.net.ephemeral(topic);
+    let (_to_a, mut from_a) = b.net.ephemeral(topic);
+    let may_go = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&may_go);
+    let asked: MayGo = Arc::new(move || asked.load(Ordering::SeqCst));
+    to_b.publish_while(text("held"), asked).await.unwrap();
+    may_go.store(false, Ordering::SeqCst);
+    to_b.publish_while(text("goes"), Arc::new(|| true))
+        .await
+        .unwrap();
+    a.net.add_peer(b.bootstrap());
+    assert_eq!(from_a.recv().await.unwrap().body, text("goes"));
+    a.net.shutdown().await;
+    b.net.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

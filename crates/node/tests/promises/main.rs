@@ -35,6 +35,7 @@ mod receipts;
 mod recover;
 mod recoveries;
 mod refuse;
+mod space_ephemeral;
 mod space_invites;
 mod space_messages;
 mod space_uses;

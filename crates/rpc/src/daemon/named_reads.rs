@@ -174,7 +174,9 @@ impl Read {
     async fn page(mut self, limit: usize, wait: Duration) -> Of<Response> {
         let first = {
             let ended = self.service.ended();
+            let closes = self.service.closes(self.opens_spaces, vec![self.topic]);
             tokio::select! {
+                refused = closes => return Err(refused),
                 first = self.consumer.fetch(1).wait(wait) => first,
                 () = ended => Ok(Vec::new()),
             }
@@ -270,8 +272,10 @@ impl Events {
                 return Ok(control(read.next, up_to_date, pruned));
             }
             let shutdown = read.service.ended();
+            let closes = read.service.closes(read.opens_spaces, vec![read.topic]);
             let batch = read.consumer.fetch(RPC_FRAME_MESSAGES_MAX);
             let batch = tokio::select! {
+                refused = closes => return Err(refused),
                 batch = batch.max_bytes(RPC_READ_BYTES_MAX).into_future() => batch,
                 () = shutdown => return Err(reading::closed()),
             };

@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
 use super::access::Who;
-use super::service::Service;
+use super::service::{Service, of_members};
 use super::session::Session;
 use super::subscription::{Credit, Open, Pulled, Subscription};
 use super::{consumers, map};
@@ -36,7 +36,8 @@ pub(crate) async fn read(
     let (topic, alias) = service.opened_topic(&who, &params.topic).await?;
     let limit = params.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
     is_there(service, topic, params.after).await?;
-    let page = page(service, topic, &alias, (params.after, limit), params.header).await?;
+    let page = (params.after, limit);
+    let page = self::page(service, &who, (topic, &alias), page, params.header).await?;
     let mut next = page.last().map_or(params.after, |message| message.offset);
     let behind = service.node.topic(topic).messages(next, 1, 1).await;
     let up_to_date = behind.map_err(|error| map::error(&error))?.is_empty();
@@ -71,11 +72,11 @@ pub(crate) fn check_behind(after: u64, until: u64) -> Of<()> {
     Err(RpcError::new(Code::Expired, what).hint("begin again at the beginning, or at `now`"))
 }
 
-/// A page behind an offset.
+/// A page behind an offset, for who may be shown it once it is read.
 pub(crate) async fn page(
     service: &Service,
-    topic: Topic,
-    alias: &str,
+    who: &Who,
+    (topic, alias): (Topic, &str),
     (after, limit): (u64, usize),
     header: bool,
 ) -> Of<Vec<api::Message>> {
@@ -83,6 +84,8 @@ pub(crate) async fn page(
     let handle = service.node.topic(topic);
     let page = handle.messages(after, limit, usize::MAX).await;
     let page = page.map_err(|error| map::error(&error))?;
+    // The topic may have become one of a space.
+    service.may_open(who.opens_spaces(), topic).await?;
     let view = |message| map::message(alias, message, header);
     Ok(page.iter().map(view).collect())
 }
@@ -116,22 +119,24 @@ pub(crate) async fn subscribe(
                 let service = &session.service;
                 service.may_open(who.opens_spaces(), place.topic).await?;
             }
-            let aliases = consumer.handle().position().into_iter();
-            let aliases = aliases.map(|place| session.service.aliases.learn(place.topic));
+            let topics = topics_of(&consumer);
+            let aliases = topics.iter();
+            let aliases = aliases.map(|topic| session.service.aliases.learn(*topic));
             let aliases = aliases.collect();
             let is_cumulative = settings.ack == Some(AckPolicy::Cumulative);
             let keeps = settings.ack != Some(AckPolicy::None);
             let mut open = Open::of(consumer.handle().clone(), is_cumulative);
             if params.pull {
                 open.pulled = Some(Pulled {
-                    consumer: tokio::sync::Mutex::new(consumer),
+                    consumer: tokio::sync::Mutex::new(Some(consumer)),
                     header: params.header,
                     keeps,
                     opens_spaces: who.opens_spaces(),
                 });
-                let number = session.subscribe(&who, |_| {
-                    let task = tokio::spawn(std::future::pending());
-                    Arc::new(Subscription::new(credit, Arc::new(open), task))
+                let open = Arc::new(open);
+                let number = session.subscribe(&who, |number| {
+                    let task = sender.lend(number, topics, Arc::clone(&open));
+                    Arc::new(Subscription::new(credit, open, tokio::spawn(task)))
                 })?;
                 return Ok(SubscribeResult {
                     subscription: number,
@@ -140,7 +145,8 @@ pub(crate) async fn subscribe(
             }
             let open = Arc::new(open);
             let number = session.subscribe(&who, |number| {
-                let task = sender.deliver(number, consumer, Arc::clone(&open), keeps);
+                let may = sender.may(number, topics);
+                let task = may.run(sender.deliver(number, consumer, Arc::clone(&open), keeps));
                 Arc::new(Subscription::new(credit, open, tokio::spawn(task)))
             })?;
             Ok(SubscribeResult {
@@ -161,7 +167,8 @@ pub(crate) async fn subscribe(
             let following = following.map_err(|error| map::error(&error))?;
             let after = begin(session, topic, params.start).await?;
             let number = session.subscribe(&who, |number| {
-                let task = sender.stream(number, following, topic, after);
+                let may = sender.may(number, vec![topic]);
+                let task = may.run(sender.stream(number, following, topic, after));
                 Arc::new(Subscription::new(
                     credit,
                     Arc::default(),
@@ -223,9 +230,17 @@ pub(crate) async fn fetch(
 ) -> Of<api::FetchResult> {
     let subscription = session.subscription(params.subscription)?;
     let pulled = subscription.open.pulled()?;
-    let mut consumer = pulled.consumer.lock().await;
+    let mut lent = pulled.consumer.lock().await;
+    let consumer = lent.as_mut().ok_or_else(of_members)?;
     let wait = Duration::from_millis(params.wait_ms).min(RPC_FETCH_WAIT);
-    let first = consumer.fetch(1).wait(wait).await;
+    let closes = session
+        .service
+        .closes(pulled.opens_spaces, topics_of(consumer));
+    let first = tokio::select! {
+        biased;
+        refused = closes => return Err(refused),
+        first = consumer.fetch(1).wait(wait).into_future() => first,
+    };
     let mut batch = first.map_err(|error| map::error(&error))?;
     let more = params.count.min(RPC_FRAME_MESSAGES_MAX).saturating_sub(1);
     if !batch.is_empty() && more > 0 {
@@ -290,6 +305,12 @@ impl Views {
         }
         (messages, pruned)
     }
+}
+
+/// The topics of a consumer.
+fn topics_of(consumer: &Consumer) -> Vec<Topic> {
+    let places = consumer.handle().position().into_iter();
+    places.map(|place| place.topic).collect()
 }
 
 async fn open_consumer(
@@ -364,8 +385,14 @@ pub(crate) async fn ephemeral(
     let (_, mut messages) = opened.map_err(|error| map::error(&error))?;
     let topics = vec![alias.clone()];
     let mut nearby = session.service.nearby.subscribe();
+    let (service, opens_spaces) = (session.service.clone(), who.opens_spaces());
     let number = session.subscribe(&who, |subscription| {
-        let task = tokio::spawn(async move {
+        let may = May {
+            closes: service.closes(opens_spaces, vec![topic]),
+            notes: notes.clone(),
+            subscription,
+        };
+        let task = may.run(async move {
             loop {
                 let note = tokio::select! {
                     message = messages.next() => match message {
@@ -378,6 +405,10 @@ pub(crate) async fn ephemeral(
                         signed_note(subscription, &alias, signed, &opened)
                     }
                 };
+                // The topic may have become one of a space.
+                if let Err(error) = service.may_open(opens_spaces, topic).await {
+                    return tell_end(&notes, subscription, error).await;
+                }
                 if notes.send(NoteOut::text(&note)).await.is_err() {
                     return;
                 }
@@ -387,7 +418,7 @@ pub(crate) async fn ephemeral(
         Arc::new(Subscription::new(
             Arc::new(Credit::new(1)),
             Arc::default(),
-            task,
+            tokio::spawn(task),
         ))
     })?;
     Ok(SubscribeResult {
@@ -517,6 +548,24 @@ pub(crate) async fn tell_end(notes: &mpsc::Sender<String>, subscription: u64, er
     let _ = notes.send(NoteOut::text(&note)).await;
 }
 
+/// A subscription of a client, which ends when one of its topics becomes one of a space that the client
+/// may not read (4.10.1).
+struct May<F> {
+    closes: F,
+    notes: mpsc::Sender<String>,
+    subscription: u64,
+}
+
+impl<F: Future<Output = RpcError>> May<F> {
+    async fn run(self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            refused = self.closes => tell_end(&self.notes, self.subscription, refused).await,
+            () = work => {}
+        }
+    }
+}
+
 /// Sends messages within the credit.
 struct Sender {
     service: Service,
@@ -531,6 +580,29 @@ struct Sender {
 struct Gone;
 
 impl Sender {
+    /// A subscription to these topics, as long as the client may read them.
+    fn may(
+        &self,
+        subscription: u64,
+        topics: Vec<Topic>,
+    ) -> May<impl Future<Output = RpcError> + Send + use<>> {
+        May {
+            closes: self.service.closes(self.opens_spaces, topics),
+            notes: self.notes.clone(),
+            subscription,
+        }
+    }
+
+    /// Lends a consumer to `consumer.fetch` as long as the client may read its topics.
+    async fn lend(self, subscription: u64, topics: Vec<Topic>, open: Arc<Open>) {
+        let refused = self.service.closes(self.opens_spaces, topics).await;
+        if let Ok(pulled) = open.pulled() {
+            // A fetch that waits ends for the same reason.
+            *pulled.consumer.lock().await = None;
+        }
+        tell_end(&self.notes, subscription, refused).await;
+    }
+
     /// Messages of a topic, until the topic is left or the connection gone. It holds nothing while it
     /// waits for credit but one small page.
     async fn stream(self, subscription: u64, mut following: Following, topic: Topic, after: u64) {

@@ -201,11 +201,24 @@ impl Service {
         let carries = self.node.spaces().carries(topic).await;
         match carries.map_err(|error| map::error(&error))? {
             false => Ok(()),
-            true => {
-                let message = "the topic carries a space, and the credential does not have the scope space:read";
-                let error = RpcError::new(Code::Forbidden, message);
-                Err(error.hint("give it the scope in the node's configuration"))
+            true => Err(of_members()),
+        }
+    }
+
+    /// Completes with the refusal once one of the topics is one of a space, for somebody who may not be
+    /// shown what the node opens there.
+    pub(crate) fn closes(
+        &self,
+        opens_spaces: bool,
+        topics: Vec<Topic>,
+    ) -> impl Future<Output = RpcError> + Send + use<> {
+        let spaces = self.node.spaces();
+        async move {
+            if opens_spaces {
+                return std::future::pending().await;
             }
+            let carries = spaces.until_one_carries(&topics).await;
+            carries.map_or_else(|error| map::error(&error), |()| of_members())
         }
     }
 
@@ -246,6 +259,13 @@ impl Service {
         let pairs = topics.iter().map(|topic| (*topic, self.aliases.of(topic)));
         pairs.collect()
     }
+}
+
+/// The refusal for somebody who may not be shown what the node opens in spaces.
+pub(crate) fn of_members() -> RpcError {
+    let message =
+        "the topic carries a space, and the credential does not have the scope space:read";
+    RpcError::new(Code::Forbidden, message).hint("give it the scope in the node's configuration")
 }
 
 /// The topic that comes just before another one in their order.

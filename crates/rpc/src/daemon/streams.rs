@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::access::unauthenticated;
+use super::access::{Who, unauthenticated};
 use super::alias::is_alias;
 use super::http::{refusal, who};
 use super::service::Service;
@@ -89,19 +89,19 @@ async fn answer(
     let after = offset(&service, topic, again.or(query.after.as_deref())).await?;
     let limit = query.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
     match query.live.as_deref() {
-        None => page(&service, topic, &alias, (after, limit)).await,
+        None => page(&service, &who, (topic, &alias), (after, limit)).await,
         Some("poll" | "long-poll") => {
             let _place = who.client.connect()?;
             let handle = service.node.topic(topic);
             let grown = handle.grown(after);
             tokio::select! {
+                refused = service.closes(who.opens_spaces(), vec![topic]) => return Err(refused),
                 grown = timeout(RPC_POLL_WAIT, grown) => if let Ok(Err(error)) = grown {
                     return Err(map::error(&error));
                 },
                 () = service.ended() => {}
             }
-            service.may_open(who.opens_spaces(), topic).await?;
-            page(&service, topic, &alias, (after, limit)).await
+            page(&service, &who, (topic, &alias), (after, limit)).await
         }
         Some("sse") => {
             let place = who.client.connect()?;
@@ -168,11 +168,11 @@ fn no_offset() -> RpcError {
 /// Returns what is there, as one array.
 async fn page(
     service: &Service,
-    topic: Topic,
-    alias: &str,
+    who: &Who,
+    (topic, alias): (Topic, &str),
     (after, limit): (u64, usize),
 ) -> Result<Response, RpcError> {
-    let page = reading::page(service, topic, alias, (after, limit), false).await?;
+    let page = reading::page(service, who, (topic, alias), (after, limit), false).await?;
     let mut next = page.last().map_or(after, |message| message.offset);
     let up_to_date = is_last(service, topic, next).await?;
     if up_to_date {
@@ -284,7 +284,9 @@ impl Place {
                 let data = serde_json::to_string(&views).unwrap_or_default();
                 return Ok(Event::default().event("data").data(data));
             }
+            let closes = self.service.closes(self.opens_spaces, vec![self.topic]);
             let grown = tokio::select! {
+                refused = closes => return Err(refused),
                 grown = self.following.grown(self.after) => grown,
                 () = self.service.ended() => return Err(reading::closed()),
             };

@@ -102,7 +102,8 @@ pub(crate) struct Open {
 
 /// Source of a subscription that gives messages when it is asked.
 pub(crate) struct Pulled {
-    pub(crate) consumer: tokio::sync::Mutex<Consumer>,
+    /// `None` once the client may no longer read one of its topics.
+    pub(crate) consumer: tokio::sync::Mutex<Option<Consumer>>,
     pub(crate) header: bool,
     pub(crate) keeps: bool,
     /// `true` if the client may be shown what the node opens in spaces.

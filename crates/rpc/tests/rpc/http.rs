@@ -223,7 +223,7 @@ async fn a_stream_of_events_has_the_messages_and_where_to_go_on() {
 }
 
 /// The code with which a stream of events ends. Nothing follows: the last chunk is empty.
-async fn ended(lines: &mut Lines<BufReader<TcpStream>>) -> String {
+pub async fn ended(lines: &mut Lines<BufReader<TcpStream>>) -> String {
     let said = data(lines, "ended").await;
     assert!(said["message"].is_string(), "{said}");
     while in_time(lines.next_line()).await.unwrap().unwrap() != "0" {}

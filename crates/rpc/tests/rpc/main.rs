@@ -4,6 +4,7 @@
 mod access;
 mod altered;
 mod bad_input;
+mod became;
 mod devices;
 mod elsewhere;
 mod http;
