@@ -34,6 +34,7 @@ mod publishing;
 mod quota;
 mod reading;
 mod recovery;
+mod sending;
 mod served;
 mod service;
 mod session;

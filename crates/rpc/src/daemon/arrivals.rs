@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::access::Who;
 use super::map;
-use super::reading::tell_end;
+use super::sending::tell_end;
 use super::session::Session;
 use super::subscription::{Credit, Subscription};
 use crate::api::{self, Note, NoteOut, OperationsNote, RpcError, StoredView, SubscribeResult};

@@ -22,7 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::access::Who;
 use super::service::Service;
 use super::streams::{ReadQuery, answered, ended, is_last, no_live, number, text};
-use super::{consumers, map, reading};
+use super::{consumers, map, sending};
 use crate::api::{Code, Message, RpcError};
 
 type Of<T> = Result<T, RpcError>;
@@ -277,7 +277,7 @@ impl Events {
             let batch = tokio::select! {
                 refused = closes => return Err(refused),
                 batch = batch.max_bytes(RPC_READ_BYTES_MAX).into_future() => batch,
-                () = shutdown => return Err(reading::closed()),
+                () = shutdown => return Err(sending::closed()),
             };
             let page = read
                 .shown(batch.map_err(|error| map::error(&error))?)

@@ -287,7 +287,7 @@ impl Session {
     pub(crate) fn last_words(&self) -> Vec<String> {
         let numbers: Vec<u64> = self.subscriptions.lock().keys().copied().collect();
         let word = |subscription| {
-            let error = super::reading::closed();
+            let error = super::sending::closed();
             NoteOut::text(&Note::Ended(EndedNote {
                 subscription,
                 message: error.message,

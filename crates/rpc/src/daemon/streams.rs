@@ -20,7 +20,7 @@ use super::access::{Who, unauthenticated};
 use super::alias::is_alias;
 use super::http::{refusal, who};
 use super::service::Service;
-use super::{map, named_reads, reading};
+use super::{map, named_reads, reading, sending};
 use crate::api::{Code, Message, Need, RpcError};
 
 const PLAIN_START: &str = "without a consumer, `after` says where to begin";
@@ -288,7 +288,7 @@ impl Place {
             let grown = tokio::select! {
                 refused = closes => return Err(refused),
                 grown = self.following.grown(self.after) => grown,
-                () = self.service.ended() => return Err(reading::closed()),
+                () = self.service.ended() => return Err(sending::closed()),
             };
             grown.map_err(|error| map::error(&error))?;
         }
