@@ -104,7 +104,9 @@ pub enum Failure {
     ConfigExists { path: PathBuf },
     #[error("{} cannot be written: {source}; check its name and permissions", path.display())]
     WriteFile { path: PathBuf, source: io::Error },
-    #[error("there is no subject {subject}; `panda help` lists them")]
+    #[error(
+        "there is no subject {subject}; `panda help` lists them, `panda COMMAND --help` explains a command"
+    )]
     NoSubject { subject: String },
     #[error("there is no command `panda {command}`; `panda --help` lists them")]
     NoCommand { command: String },

@@ -106,7 +106,7 @@ pub enum ParseError {
     Offset,
     #[error("expected the number of a dead letter; `panda consumer dead ls` lists them")]
     DeadLetter,
-    #[error("expected a number of members")]
+    #[error("expected a number of members, at least 1")]
     Uses,
     #[error("expected the number of a suite; this version supports suite 2")]
     Suite,
@@ -278,7 +278,8 @@ pub fn dead_letter(text: &str) -> Result<u64, ParseError> {
 
 /// Reads how often an invite can be used.
 pub fn uses(text: &str) -> Result<u64, ParseError> {
-    text.parse().map_err(|_| ParseError::Uses)
+    let uses = text.parse::<u64>().ok().filter(|uses| *uses > 0);
+    uses.ok_or(ParseError::Uses)
 }
 
 /// Reads the number of a suite.

@@ -4,7 +4,9 @@ use p2panda_core::limits::{
     DEPENDENCIES_MAX, PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX,
 };
 use p2panda_core::log::Fork;
-use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{
+    Dependency, Hash, HeadsChange, LogName, Operation, Timestamp, Topic, VerifyingKey,
+};
 use p2panda_store::{
     BlockedLog, Content, FeedEntry, NamedKey, OpenError, RejectReason, StoreError, StoreErrorKind,
 };
@@ -46,7 +48,10 @@ pub enum Outcome {
 pub struct Published {
     /// Id of the operation.
     pub id: Hash,
-    /// Its place in our log.
+    /// Name of our log that it is in; none: the first one of the topic. In a topic that carries a
+    /// space, this is the content log.
+    pub log: Option<LogName>,
+    /// Its place in that log.
     pub seq: u32,
     /// Time at which it was made.
     pub timestamp: Timestamp,

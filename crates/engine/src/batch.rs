@@ -6,8 +6,8 @@ use bytes::Bytes;
 use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Dependency, Hash, Header, HeadsChange, LogId, NodeExtensions, Operation, Timestamp, Topic,
-    VerifyingKey,
+    Dependency, Hash, Header, HeadsChange, LogId, LogName, NodeExtensions, Operation, Timestamp,
+    Topic, VerifyingKey,
 };
 use p2panda_store::{LogKey, Ready, TopicKey};
 
@@ -97,7 +97,11 @@ pub(crate) enum Unanswered {
 #[derive(Clone)]
 pub(crate) enum Made {
     /// It is of this batch, at this place in `arrived`.
-    New { index: usize, timestamp: Timestamp },
+    New {
+        index: usize,
+        timestamp: Timestamp,
+        log: Option<LogName>,
+    },
     /// It was published before, with the same idempotency key.
     Before(Published),
 }
@@ -169,9 +173,13 @@ impl Batch {
     /// Returns the answer to a publish.
     pub fn published(&self, made: &Made) -> Option<Published> {
         match made {
-            Made::New { index, timestamp } => {
+            Made::New {
+                index,
+                timestamp,
+                log,
+            } => {
                 let arrived = self.arrived.get(*index);
-                arrived.map(|arrived| arrived.published(*timestamp))
+                arrived.map(|arrived| arrived.published(*timestamp, *log))
             }
             Made::Before(published) => Some(published.clone()),
         }
@@ -304,9 +312,10 @@ impl Arrived {
         }
     }
 
-    fn published(&self, timestamp: Timestamp) -> Published {
+    fn published(&self, timestamp: Timestamp, log: Option<LogName>) -> Published {
         Published {
             id: self.header.id(),
+            log,
             seq: self.header.seq(),
             timestamp,
             arrival: self.arrival,

@@ -252,7 +252,11 @@ fn append(turn: &mut Turn<'_>, topic: &TopicRef, signed: Signed) -> Result<Made,
     }
     turn.batch.own = true;
     let index = turn.batch.arrived.len() - 1;
-    let made = Made::New { index, timestamp };
+    let made = Made::New {
+        index,
+        timestamp,
+        log: log.name,
+    };
     if let (Some((key, content)), Some(arrived)) = (key, turn.batch.arrived.last()) {
         let keyed = Keyed {
             content,
@@ -356,7 +360,7 @@ impl LogEnd {
         };
         let keyed = match turn.batch.keyed.get(&(log, *key)) {
             Some(keyed) => Some(keyed.clone()),
-            None => stored_key(turn, log, key)?,
+            None => stored_key(turn, log, self.own.name, key)?,
         };
         let Some(keyed) = keyed else {
             return Ok(Ok(None));
@@ -418,12 +422,18 @@ impl LogEnd {
 }
 
 /// Reads the publish of an earlier batch with an idempotency key.
-fn stored_key(turn: &Turn<'_>, log: LogKey, key: &Hash) -> Result<Option<Keyed>, StoreError> {
+fn stored_key(
+    turn: &Turn<'_>,
+    log: LogKey,
+    name: Option<LogName>,
+    key: &Hash,
+) -> Result<Option<Keyed>, StoreError> {
     let stored = turn.tx.keyed_publish(log, key, turn.keys_since())?;
     Ok(stored.map(|stored| Keyed {
         content: stored.content,
         made: Made::Before(Published {
             id: stored.id,
+            log: name,
             seq: stored.seq,
             timestamp: stored.at,
             arrival: stored.arrival,

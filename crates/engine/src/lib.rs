@@ -145,6 +145,7 @@ pub use random_source::RandomSource;
 pub use reply::Reply;
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
+pub use space::content_log;
 pub use space_command::{
     PersonCommand, PersonLook, RecoveryCommand, SpaceChange, SpaceCommand, SpaceError, SpaceLook,
     SpaceState, TeamCommand, TeamLook,

@@ -119,16 +119,25 @@ struct SpaceTopic {
     lacks_us: Option<u64>,
 }
 
+/// Returns the name of the log that holds what a member publishes into a space
+/// (`docs/protocol/spaces.md#9`).
+pub fn content_log() -> LogName {
+    named("content")
+}
+
+fn named(name: &str) -> LogName {
+    LogName::of(name).expect("the name has a byte and not too many")
+}
+
 impl Default for Spaces {
     fn default() -> Spaces {
-        let named = |name| LogName::of(name).expect("the name has a byte and not too many");
         Spaces {
             topics: BTreeMap::new(),
             forms: Forms::default(),
             person: OwnPerson::default(),
             recovery: Recovery::default(),
             control: named("control"),
-            content: named("content"),
+            content: content_log(),
             changed: BTreeSet::new(),
             requested: BTreeSet::new(),
             kept_up: BTreeSet::new(),

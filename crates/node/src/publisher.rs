@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use p2panda_core::{Label, LogName, LogNameError, Topic, VerifyingKey};
+use p2panda_engine::content_log;
 use serde::Serialize;
 
 use crate::Error;
@@ -94,9 +95,8 @@ impl<M> Publisher<M> {
         self.state.check_open()?;
         let queue = self.node.queue();
         let message = message.or_to_log(self.log).into_inner();
-        let log = message.log;
         let published = queue.publish(self.topic, message).await?;
-        Ok(self.receipt(&published, log))
+        Ok(self.receipt(&published))
     }
 
     /// Publishes all of these messages or none, with one sync to disk, in this order, and with no
@@ -117,14 +117,12 @@ impl<M> Publisher<M> {
         let messages: Vec<_> = messages
             .map(|message| message.or_to_log(self.log).into_inner())
             .collect();
-        let logs: Vec<_> = messages.iter().map(|message| message.log).collect();
         let published = self.node.queue().publish_all(self.topic, messages).await?;
-        let published = published.iter().zip(logs);
-        Ok(published.map(|(one, log)| self.receipt(one, log)).collect())
+        Ok(published.iter().map(|one| self.receipt(one)).collect())
     }
 
-    fn receipt(&self, published: &Published, log: Option<LogName>) -> Receipt {
-        Receipt::new(published, log, Arc::clone(&self.state))
+    fn receipt(&self, published: &Published) -> Receipt {
+        Receipt::new(published, Arc::clone(&self.state))
     }
 
     /// The receipt of the newest message of the log, whenever it was published: a peer that has it
@@ -133,7 +131,12 @@ impl<M> Publisher<M> {
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
     pub async fn newest(&self) -> Result<Option<Receipt>, Error> {
-        let (topic, log) = (self.topic, self.log);
+        let topic = self.topic;
+        let mut log = self.log;
+        // What a member publishes into a space is in its content log.
+        if log.is_none() && self.node.spaces().get(topic).await?.is_some() {
+            log = Some(content_log());
+        }
         let label = label_of(&topic, &self.node.author_in(&topic), log);
         let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &label);
         let newest = self.node.storage().read(read).await?;

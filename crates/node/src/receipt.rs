@@ -45,9 +45,9 @@ impl std::fmt::Debug for Receipt {
 }
 
 impl Receipt {
-    pub(crate) fn new(published: &Published, log: Option<LogName>, state: Arc<TopicState>) -> Self {
+    pub(crate) fn new(published: &Published, state: Arc<TopicState>) -> Self {
         let place = Place {
-            log,
+            log: published.log,
             seq: published.seq,
             arrival: published.arrival,
         };

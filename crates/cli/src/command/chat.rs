@@ -60,6 +60,8 @@ struct Chat {
     /// Published here and not come back from the feed yet: the terminal shows them already.
     typed: HashSet<Hash>,
     last: Option<Receipt>,
+    /// Everything is deleted when it ends.
+    temp: bool,
 }
 
 impl Chat {
@@ -77,6 +79,7 @@ impl Chat {
             messages,
             typed: HashSet::new(),
             last: None,
+            temp: chat.temp,
         })
     }
 
@@ -123,13 +126,23 @@ impl Chat {
 
     /// Gives the last line a moment to reach somebody who is there.
     async fn end(&mut self, interrupt: &mut Interrupt) -> Result<(), Failure> {
-        let connected = self.node.net().peers().iter().any(|peer| peer.connected);
-        if let (Some(last), true) = (&self.last, connected) {
+        let Some(last) = &self.last else {
+            return Ok(());
+        };
+        if self.node.net().peers().iter().any(|peer| peer.connected) {
             tokio::select! {
                 // Not reaching anybody in time is not a failure: the line is stored.
                 _ = timeout(LAST_LINE_WAIT, last.sent()) => {}
                 () = interrupt.wait() => {}
             }
+        }
+        if last.sent_to().is_empty() {
+            note(match self.temp {
+                true => {
+                    "the last line was sent to nobody, and is deleted with the throw-away identity"
+                }
+                false => "the last line was sent to nobody yet; `panda sync` sends it",
+            });
         }
         Ok(())
     }

@@ -231,7 +231,7 @@ pub fn not_kept(log: &NotKeptView) -> String {
 
 /// Returns the displayed name of a consumer. The position of the node itself has the log id in its
 /// name.
-fn reader(name: &str) -> String {
+pub fn reader(name: &str) -> String {
     match name.starts_with("topic ") {
         true => "`panda sub`".to_owned(),
         false => format!("consumer {}", output::visible(name)),

@@ -4,7 +4,7 @@ use p2panda_rpc::api::{NotKeptView, TraceResult};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, TraceArgs};
-use crate::command::status::not_kept;
+use crate::command::status::{not_kept, reader};
 use crate::face::Facts;
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -96,7 +96,8 @@ impl TraceLine {
         } in &self.consumers
         {
             let not = if *acknowledged { "" } else { "not " };
-            plain.push_str(&format!("\n  {not}acknowledged by {consumer}"));
+            let reader = reader(consumer);
+            plain.push_str(&format!("\n  {not}acknowledged by {reader}"));
         }
         for log in &self.not_kept {
             plain.push_str(&format!("\n  {}", not_kept(log)));

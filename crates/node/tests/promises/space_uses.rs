@@ -60,6 +60,21 @@ async fn a_space_has_types_named_consumers_and_views_as_a_topic_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn receipts_of_a_space_tell_who_has_stored_its_messages() {
+    let network = network();
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let spaces = space_of(&a, &[&b]).await;
+    let receipt = spaces[0].publish("for members").await.unwrap();
+    let stored = tokio::time::timeout(PATIENCE, receipt.stored(1)).await;
+    stored.expect("stored in time").unwrap();
+    assert_eq!(receipt.held_by(), [b.id()]);
+    let tx = a.publisher(spaces[0].topic()).await.unwrap();
+    let newest = tx.newest().await.unwrap().expect("it was published");
+    assert_eq!((newest.id(), newest.seq()), (receipt.id(), receipt.seq()));
+    assert_eq!(newest.held_by(), [b.id()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ephemeral_messages_of_a_space_are_for_members_alone() {
     let network = network();
     let [a, b, stranger] = [

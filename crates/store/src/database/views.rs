@@ -241,7 +241,7 @@ pub enum ViewError {
     #[error("the statements took too long")]
     TooLong,
     /// There is no such view, or it was deleted, or a higher version has taken its place.
-    #[error("the view no longer exists")]
+    #[error("there is no such view")]
     Unknown,
     /// The view is stopped.
     #[error("the view is stopped at offset {}: {}", .0.offset, .0.detail)]

@@ -4,14 +4,14 @@ pub const SPACES: &str = "\
 A space is a topic whose content only its members can read. Members have roles: courier (stores and
 forwards, without keys), reader, editor, owner.
 
-  SPACE=$(panda space create \"our club\")       you are its owner
+  SPACE=$(panda space create \"our club\")         you are its owner
   panda space invite $SPACE --uses 3             a ticket; stay online with `panda node run`
   panda space join panda:...                     on the other machine
   date | panda space publish $SPACE              only members read it
   panda space watch $SPACE                       messages, and changes of members
   panda space members $SPACE
   panda space remove $SPACE ID                   also makes a new secret for later messages
-  TEAM=$(panda team create \"night shift\")       people who are one member of spaces
+  TEAM=$(panda team create \"night shift\")         people who are one member of spaces
   panda team add $TEAM ID                        all spaces of the team follow
   panda space add $SPACE $TEAM                   add it like a node
 
