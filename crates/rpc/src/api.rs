@@ -259,9 +259,9 @@ methods! {
     TeamCreate "team.create" SpaceAdmin TeamCreateParams => TeamView;
     /// Lists the teams that the node knows.
     TeamList "team.list" SpaceRead Empty => TeamListResult;
-    /// Adds somebody to a team, or changes its role there; all spaces of the team follow.
+    /// Adds a member to a team, or changes its role there; all spaces of the team follow.
     TeamAdd "team.add" SpaceAdmin TeamAddParams => Empty;
-    /// Removes somebody from a team; all spaces of the team follow.
+    /// Removes a member from a team; all spaces of the team follow.
     TeamRemove "team.remove" SpaceAdmin TeamRemoveParams => Empty;
     /// Lists the devices of the node's person.
     DeviceList "device.list" Admin Empty => DeviceListResult;

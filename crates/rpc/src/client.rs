@@ -145,7 +145,7 @@ impl Client {
         self.connection.call::<M>(params).await
     }
 
-    /// Calls a method by its name, with parameters that nobody looks at before.
+    /// Calls a method by its name, with parameters that are not checked before.
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -222,7 +222,7 @@ impl Client {
         Ok(NoteStream::new(self.clone(), &subscribed, notes))
     }
 
-    /// Signed operations of a topic as they are stored. Who reads many gives credit back with
+    /// Signed operations of a topic as they are stored. A reader of many gives credit back with
     /// [`api::MessagesCredit`].
     ///
     /// # Errors

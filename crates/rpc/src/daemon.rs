@@ -86,17 +86,17 @@ pub struct Config {
     pub tcp: Vec<SocketAddr>,
     /// Addresses of the metrics and of health alone, without a credential.
     pub metrics: Vec<SocketAddr>,
-    /// The chat, on ports of its own.
+    /// The chat, on separate ports.
     pub demo: Option<Demo>,
     /// Sockets that are open already.
     pub tcp_listeners: Vec<std::net::TcpListener>,
-    /// Addresses that others reach are allowed as well.
+    /// Addresses that other machines reach are also allowed.
     pub public: bool,
     /// Access rights of the callers.
     pub access: Access,
     /// Quotas of each client.
     pub quotas: Quotas,
-    /// The node only keeps and forwards: nobody publishes as the node, and it joins no space.
+    /// The node only keeps and forwards: no program publishes as the node, and it joins no space.
     pub relay: bool,
     /// Topics that the configuration keeps, in addition to those that are kept by command.
     pub keep: Vec<p2panda::Topic>,
@@ -336,7 +336,7 @@ impl Running {
         self.service.aliases.configure(topics);
     }
 
-    /// It is not ready any more and takes no subscriptions: what is open goes on.
+    /// Makes it not ready, and refuses new subscriptions; open ones continue.
     pub fn drain(&self) {
         self.service.drain();
     }

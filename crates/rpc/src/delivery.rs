@@ -26,7 +26,7 @@ impl Delivered {
     }
 }
 
-/// Counts the operations of the node in its spaces that nobody is known to have. Messages to other
+/// Counts the operations of the node in its spaces that no other node is known to have. Messages to other
 /// devices count only if there are other devices.
 ///
 /// # Errors
@@ -60,7 +60,7 @@ pub struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Returns who has it now.
+    /// Returns how many peers have it now.
     pub fn delivered(&self) -> Delivered {
         let (stored, sent) = (self.newest.held_by().len(), self.newest.sent_to().len());
         Delivered {

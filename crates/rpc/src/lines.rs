@@ -54,7 +54,7 @@ pub async fn serve(
                     break Ok(());
                 }
             }
-            // The writer tells when nobody reads any more.
+            // The writer reports when the reader is gone.
             Err(error) => drop(outputs.send(no_request(&error)).await),
         }
     };
@@ -75,7 +75,7 @@ fn no_request(error: &serde_json::Error) -> Output {
     })
 }
 
-/// The next line, `None` at the end. Not safe to cancel, except when nobody reads on.
+/// The next line, `None` at the end. Not safe to cancel, except when no further line is read.
 async fn read(input: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Option<String>> {
     let mut line = String::new();
     let read = input

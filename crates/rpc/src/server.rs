@@ -1,4 +1,4 @@
-//! Requests carried out on a node, in order. What may take long continues while the next ones start.
+//! Requests to a node, carried out in their order. What may take long continues while the next ones start.
 //!
 //! The server knows no transport: it takes calls and hands out outputs.
 
@@ -37,10 +37,10 @@ pub enum Next {
     End,
 }
 
-/// One node and what it is subscribed to, behind requests.
+/// One node and its subscriptions, behind requests.
 ///
 /// Calls go in through [`Server::handle`], one after the other; answers and events come out through a
-/// channel. The answers to `publish`, `ack`, `receipt` and `wait` may overtake each other. When nobody takes
+/// channel. The answers to `publish`, `ack`, `receipt` and `wait` may overtake each other. When nothing takes
 /// from the channel, requests and subscriptions wait.
 ///
 /// ```
@@ -108,7 +108,7 @@ impl Server {
     /// Ends what is still open.
     pub async fn close(mut self) {
         if let Err(error) = self.shutdown().await {
-            tracing::error!(%error, "the node did not shut down in order");
+            tracing::error!(%error, "the node did not shut down cleanly");
         }
     }
 
@@ -188,7 +188,7 @@ impl Server {
         Ok(Step::Replied(reply))
     }
 
-    /// Starts a request at once, and answers whenever it is done.
+    /// Starts a request immediately, and answers when it is done.
     async fn beside(&self, id: u64, mut work: Beside) {
         if let Some(result) = poll_once(&mut work).await {
             return answer(&self.outputs, id, result).await;

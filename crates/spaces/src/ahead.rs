@@ -111,13 +111,13 @@ impl Spaces {
             .is_some_and(|(space, round)| ahead.fits(space, &round, context))
     }
 
-    /// Returns `true` if a change makes a secret for those who stay.
+    /// Returns `true` if a change makes a secret for the remaining members.
     pub fn makes_secret(&self, id: &SpaceId, planned: &Planned) -> bool {
         self.round(id, planned, None).is_some()
     }
 
-    /// The next change uses this if it fits, and makes a secret of its own if it does not. Nothing
-    /// is left of it after [`Spaces::forget_ahead`].
+    /// The next change uses this if it fits, and makes another secret if it does not. Nothing
+    /// remains of it after [`Spaces::forget_ahead`].
     pub fn go_by(&mut self, ahead: Ahead) {
         self.ahead = Some(ahead);
     }
@@ -236,7 +236,7 @@ fn seen(space: &Space) -> (usize, Vec<Hash>) {
     (space.graph.len(), space.graph.heads())
 }
 
-/// Those who stay, if somebody goes and nobody comes.
+/// The remaining members, if one is removed and none is added.
 fn removal(before: &BTreeSet<VerifyingKey>, after: BTreeSet<VerifyingKey>) -> Option<Round> {
     let removed = before.difference(&after).last().copied()?;
     Some(Round {

@@ -13,7 +13,7 @@ use crate::{KeyId, Role, SpaceId};
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// New keys of somebody: members that lacked something may be reached now.
+    /// New keys of an author: members that lacked secrets may be reached now.
     KeyBundle {
         /// Author of the keys.
         author: VerifyingKey,
@@ -85,7 +85,7 @@ pub enum Event {
         space: SpaceId,
         /// The owner.
         author: VerifyingKey,
-        /// The age in days; 0: it asks that nobody rotates by age.
+        /// The age in days; 0: it asks that no owner rotates by age.
         days: u32,
     },
     /// A person asks the owners to remove it.
@@ -254,7 +254,7 @@ pub enum Refusal {
     Suite(u8),
     /// Its author has no chain in the epoch that it names, or the generation is past the limit.
     Epoch,
-    /// The space has another group: somebody uses the id of the space a second time.
+    /// The space has another group: its author uses the id of the space a second time.
     OtherGroup(GroupId),
 }
 

@@ -8,7 +8,7 @@ use crate::sealed::Note;
 use crate::{Role, Verdict};
 
 /// Number of messages of each author that something has seen. An author's messages come in the
-/// order of its log, so that anyone who has seen one has seen those before it.
+/// order of its log, so that seeing one means having seen those before it.
 pub(crate) type Clock = BTreeMap<VerifyingKey, u64>;
 
 /// Place of a message.
@@ -38,9 +38,9 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// It has no effect, and honest members do not build on it.
     Refused,
-    /// It stands for what is before it.
+    /// It represents its past.
     Plain,
-    /// It stands for what is before it, and its author asks for all secrets.
+    /// It represents its past, and its author asks for all secrets.
     Asks,
     Pointer(Pointed),
     Application {
@@ -61,7 +61,7 @@ pub(crate) struct Pointed {
     pub(crate) silenced: Vec<VerifyingKey>,
     /// Members that have secrets from now on.
     pub(crate) admitted: Vec<VerifyingKey>,
-    /// Somebody has no secrets any more.
+    /// A member has no secrets any more.
     pub(crate) removes: bool,
     /// It makes a secret.
     pub(crate) rotates: bool,

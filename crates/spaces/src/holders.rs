@@ -1,4 +1,4 @@
-//! Secrets that members were given, as everybody can tell from who was sent what
+//! Secrets that members were given, as all can derive from the direct messages
 //! (`docs/protocol/spaces.md#8`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
@@ -78,7 +78,7 @@ impl Holders {
         secrets.any(|holders| holders.contains_key(member))
     }
 
-    /// Returns `true` if a member asked for everything again and nobody has answered: its channels
+    /// Returns `true` if a member asked for everything again and no member has answered: its channels
     /// may not work.
     pub(crate) fn asks(&self, member: &VerifyingKey, graph: &Graph) -> bool {
         let holders = self

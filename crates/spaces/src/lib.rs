@@ -1,7 +1,7 @@
 //! Encrypted spaces: who is a member is decided by groups, and group encryption hands the members
 //! secrets, without a server.
 //!
-//! [`Spaces`] takes messages in and tells what became of them; what we do ourselves, it hands out
+//! [`Spaces`] processes messages and returns their outcome; our own changes it returns
 //! to be signed. Any two nodes with the same messages have the same members and show the same
 //! data. The rules are those of `docs/protocol/spaces.md`. Nothing here reads a clock, a file, a
 //! socket or a random generator; signatures were verified by the layer above.
@@ -70,7 +70,7 @@
 //! * **Store** [`Spaces::changes`], and the changes of own keys and registry, in one transaction
 //!   with the message that was processed or signed. If that fails, drop the state and load it.
 //! * **Heal**: ask [`Spaces::health`] after each input, and call [`Spaces::heal`] after a random
-//!   time, at once where publishing says so.
+//!   time, or immediately where publishing requires it.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -113,7 +113,7 @@ impl Spaces {
         Ok(self.events())
     }
 
-    /// Makes somebody, or a whole group, a member.
+    /// Makes a key, or a whole group, a member.
     pub fn add<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -146,7 +146,7 @@ impl Spaces {
         self.change_all(space, members.iter().map(remove).collect(), desk)
     }
 
-    /// Several changes with one pointer, and one new secret if somebody loses it.
+    /// Several changes with one pointer, and one new secret if a member loses it.
     pub(crate) fn change_all<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -548,7 +548,7 @@ impl Spaces {
             dependencies: heads.clone(),
         };
         let mut pointed = pointed(&pointer, &before, &after, &turn);
-        // Who leaves has no secret for the others, and encryption does not hear of it.
+        // A member that leaves has no secret for the others, and encryption is not told.
         pointed.is_control = prepared.is_some();
         let height = |author: &VerifyingKey| (*author, desk.forge.height(&space, author));
         pointed.heights = pointed.silenced.iter().map(height).collect();

@@ -86,7 +86,7 @@ pub(crate) fn devices_of(view: &View<'_>, group: &GroupId) -> Option<BTreeSet<Ve
     devices.filter(|devices| !devices.is_empty() && !is_team(view, group))
 }
 
-/// Returns those who had an entry of their own in a group, and have none any more.
+/// Returns the keys that had an entry of their own in a group, and have none any more.
 pub(crate) fn former(view: &View<'_>, group: &GroupId) -> BTreeSet<VerifyingKey> {
     let records = view.records(group).into_iter();
     let former = records.filter(|record| record.memberships.is_multiple_of(2));
@@ -99,8 +99,8 @@ pub(crate) fn former(view: &View<'_>, group: &GroupId) -> BTreeSet<VerifyingKey>
         .collect()
 }
 
-/// The persons of a group of which the entry of a device was removed: they are out, with what their
-/// other devices have of their own.
+/// The persons of a group of which the entry of a device was removed: they are removed, with the
+/// entries that their other devices have.
 pub(crate) fn persons_out(view: &View<'_>, group: &GroupId) -> BTreeSet<GroupId> {
     let groups = groups_in(view.direct_members(group));
     match groups.is_empty() {
@@ -166,7 +166,7 @@ pub(crate) fn roles_after(view: &View<'_>, group: &GroupId, actions: &[Action]) 
     roles_without((view, group), direct, &out)
 }
 
-/// The roles that these direct members have, and those in them, without persons that are out.
+/// The roles that these direct members have, and those in them, without removed persons.
 fn roles_without(
     (view, group): (&View<'_>, &GroupId),
     direct: impl IntoIterator<Item = (Member, Access)>,
@@ -196,7 +196,7 @@ fn roles_without(
     roles
 }
 
-/// The role of somebody in a group, in the form of our own nodes.
+/// The role of a member in a group, in the form of our own nodes.
 pub(crate) fn role(view: &View<'_>, group: &GroupId, key: &VerifyingKey) -> Option<Role> {
     match persons_out(view, group).is_empty() {
         true => view.access(group, key).map(Role::from),
@@ -285,7 +285,7 @@ impl Spaces {
         self.change_group(person, Action::Remove { member }, desk)
     }
 
-    /// The role of somebody in a space, as its messages make it.
+    /// The role of a member in a space, as its messages make it.
     pub fn role(&self, space: &SpaceId, member: &VerifyingKey) -> Option<Role> {
         self.spaces.get(space)?.roles.get(member).copied()
     }
@@ -450,8 +450,8 @@ impl Spaces {
     }
 
     /// Brings a space to what our person is by now, as far as we may: points to the operations on
-    /// its group, gives the devices of an owner their entries, makes a new secret where a device is
-    /// out, or introduces the person. [`Spaces::pending`] says what is left.
+    /// its group, gives the devices of an owner their entries, makes a new secret where a device was
+    /// removed, or introduces the person. [`Spaces::pending`] returns what remains to be done.
     pub fn follow_person<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -488,7 +488,7 @@ impl Spaces {
             return self.introduce(space, person, desk);
         }
         self.merge(space, desk)?;
-        // Also where that changes no role, so that owners hear of it.
+        // Also where that changes no role, so that owners learn of it.
         let last = self.groups.heads_of(&[person]);
         self.point_to(space, group, last, desk)?;
         self.hand_out(space, desk)?;

@@ -138,8 +138,8 @@ impl Spaces {
         role.is_some_and(Role::has_secrets)
     }
 
-    /// Returns `true` if the operations that a pointer names make its author a member. Somebody
-    /// else must have signed them.
+    /// Returns `true` if the operations that a pointer names make its author a member. Another
+    /// key must have signed them.
     pub(crate) fn is_admitted_by(
         &self,
         author: VerifyingKey,

@@ -5,7 +5,7 @@ use p2panda_core::ordered::BTreeSet;
 use p2panda_encryption::data::{HistoryError, Members, Membership};
 use p2panda_encryption::{DecodeError, Member, OperationId, Reader, Wire, Writer};
 
-/// Members that are given secrets. What encryption hears of changes makes no difference.
+/// Members that are given secrets. Changes that encryption is told have no effect on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Roster(BTreeSet<Member>);
 

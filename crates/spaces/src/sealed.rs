@@ -1,4 +1,4 @@
-//! The sealed form of spaces, between our own nodes: nobody else learns the members
+//! The sealed form of spaces, between our own nodes: only members learn the members
 //! (`docs/protocol/spaces.md#9`).
 
 mod body;
@@ -167,7 +167,7 @@ pub enum Glance {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
-    /// It was opened. Deliver it if its verdict says so.
+    /// It was opened. Deliver it if its verdict allows it.
     Opened {
         /// The author's role at the past that the message names.
         role: Role,

@@ -33,7 +33,7 @@ pub(crate) struct Space {
     pub(crate) silenced: BTreeMap<VerifyingKey, BTreeMap<Hash, Vec<Hash>>>,
     /// The operation by which a member got secrets last.
     pub(crate) admitted: BTreeMap<VerifyingKey, Hash>,
-    /// An operation that removed somebody.
+    /// An operation that removed a member.
     pub(crate) removal: Option<Hash>,
     /// Messages that were told about, by author.
     pub(crate) told: BTreeMap<VerifyingKey, BTreeSet<Hash>>,
@@ -121,12 +121,12 @@ impl Space {
         }
     }
 
-    /// Takes over a processed message and what follows from it for members; gives who has
-    /// another role.
+    /// Adds a processed message and applies what follows from it for members; returns the members
+    /// whose role has changed.
     pub(crate) fn take_in(&mut self, id: Hash, node: Node, groups: &Groups) -> Vec<RoleChange> {
         self.index(&id, &node);
         let mut changes = matches!(node.kind, Kind::Pointer(_));
-        // It may carry operations of a person that somebody else takes in at the same time.
+        // It may carry operations of a person that another message adds at the same time.
         changes |= node
             .notes
             .iter()
@@ -142,8 +142,8 @@ impl Space {
         self::changes(&before, &self.roles)
     }
 
-    /// Tells encryption who has secrets. We are always among them, so that it goes on following
-    /// the space while we are out, and needs no welcome where a removal of ours is undone.
+    /// Tells encryption who has secrets. We are always among them, so that it keeps following
+    /// the space after we were removed, and needs no welcome where our removal is undone.
     pub(crate) fn tell_members(&mut self, roles: &Roles) {
         self.tell_secret(secret(roles));
     }
@@ -363,8 +363,8 @@ impl Space {
         vouching.iter().any(|p| self.graph.precedes(id, p))
     }
 
-    /// The pointers that say what was seen of somebody who was silenced. The author of the
-    /// operation on the group says; where it is not in the space, others who are.
+    /// The pointers that state what was seen of a silenced author. The author of the operation on
+    /// the group states it; where it is not in the space, others who are state it.
     fn vouching(
         &self,
         author: &VerifyingKey,

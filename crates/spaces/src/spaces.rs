@@ -162,8 +162,8 @@ impl Spaces {
         })
     }
 
-    /// Returns the number of secrets that a space can still have. With none it has its last
-    /// members: nobody can be removed any more (`docs/protocol/spaces.md#8`).
+    /// Returns the number of secrets that a space can still have. With none left,
+    /// its members are final: none can be removed any more (`docs/protocol/spaces.md#8`).
     pub fn secrets_left(&self, space: &SpaceId) -> usize {
         self.spaces.get(space).map_or(0, Space::secrets_left)
     }
@@ -184,7 +184,7 @@ impl Spaces {
         })
     }
 
-    /// Returns `true` if the space gives secrets to somebody who should have none any more.
+    /// Returns `true` if the space gives secrets to a member that should have none any more.
     pub(crate) fn is_overdue(&self, space: &Space) -> bool {
         space.is_overdue(&self.wanted(space))
     }

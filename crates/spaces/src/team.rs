@@ -258,7 +258,7 @@ impl Spaces {
         Ok(absent.count())
     }
 
-    /// Takes a team out of a space. Who is a member in another way stays.
+    /// Removes a team from a space. Those who are members in another way stay.
     pub fn remove_team<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
@@ -386,7 +386,7 @@ impl Spaces {
         named.into_iter().filter_map(last).collect()
     }
 
-    /// The teams in a space, with who is a member by them, as its messages make them; sorted.
+    /// The teams in a space with the members that they bring, as its messages make them; sorted.
     pub fn teams_of(&self, space: &SpaceId) -> Vec<TeamMember> {
         let known = self.spaces.get(space);
         let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
@@ -414,7 +414,7 @@ impl Spaces {
         teams.into_iter().map(team).collect()
     }
 
-    /// The teams by which somebody is a member of a space, sorted.
+    /// The teams by which a key is a member of a space, sorted.
     pub(crate) fn teams_with(&self, space: &SpaceId, member: &VerifyingKey) -> Vec<GroupId> {
         let teams = self.teams_of(space).into_iter();
         let with = teams.filter(|team| team.devices.iter().any(|(key, _)| key == member));

@@ -1,4 +1,4 @@
-//! Reasons why somebody is a member of a space, or is not.
+//! Reasons why a key is a member of a space, or is not.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ use crate::spaces::Spaces;
 use crate::team::is_team;
 use crate::{Role, SpaceId};
 
-/// Reason why somebody is a member of a space, or is not. `to_string` gives the sentence.
+/// Reason why a key is a member of a space, or is not. `to_string` returns the sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Why {
@@ -58,7 +58,7 @@ pub enum Deed {
 }
 
 impl Spaces {
-    /// Explains why somebody is a member of a space now, or is not; `None` for an unknown space.
+    /// Explains why a key is a member of a space now, or is not; `None` for an unknown space.
     pub fn why(&self, space: &SpaceId, member: &VerifyingKey) -> Option<Why> {
         let known = self.spaces.get(space)?;
         let group = known.founded?.group;

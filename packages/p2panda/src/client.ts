@@ -240,7 +240,7 @@ abstract class Subscription<T> implements AsyncIterableIterator<T, undefined> {
     readonly signal: AbortSignal | undefined,
   ) {}
 
-  /** Opens it; an aborted one is closed at the node as well. */
+  /** Opens it; an aborted one is also closed at the node. */
   protected async begin(method: string, params: Params): Promise<void> {
     const { rpc } = this.client;
     const listen = (note: Note): void => {

@@ -115,7 +115,7 @@ export class Session {
 
   /**
    * The operations of a topic in the order in which the node got them, those that are stored first. Each is
-   * verified, and the first that is forged ends it. It says nothing about gaps, forks and what is missing:
+   * verified, and the first that is forged ends it. It does not report gaps, forks and missing operations:
    * `connect` does.
    */
   async *operations(

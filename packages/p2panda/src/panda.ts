@@ -186,7 +186,7 @@ export class Panda {
     return read.invite === undefined ? this.topic(read.topic) : this.spaces.join(ticket, options);
   }
 
-  /** The indices of these messages in an order that is the same for everybody who has them. */
+  /** The indices of these messages in an order that is the same for all who have them. */
   order(messages: Pick<Message, "id" | "timestamp" | "after">[]): Promise<number[]> {
     const fields = messages.map(({ id, timestamp, after }) => ({ id, timestamp, after }));
     return this.backend.call("order", fields);

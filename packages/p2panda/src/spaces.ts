@@ -25,7 +25,7 @@ export interface SpaceInfo {
   scheme: "data" | "message" | undefined;
   /** The least suite of the channels that secrets go through; from 2 on, no future quantum computer opens them. */
   suite: number | undefined;
-  /** Days after which owners' nodes replace a secret; absent if nobody asks for that. */
+  /** Days after which owners' nodes replace a secret; absent if no owner asks for that. */
   rotationDays: number | undefined;
   /** Whether this page waits for an owner to admit it. */
   joining: boolean;
@@ -44,7 +44,7 @@ export interface Invited {
   forMs?: number;
 }
 
-/** The encrypted spaces of a page. Others who have the topic learn who writes when, and no more. */
+/** The encrypted spaces of a page. Others who have the topic learn only who writes when. */
 export class Spaces {
   constructor(readonly panda: Panda) {}
 

@@ -184,8 +184,8 @@ export class Topic {
 type Stateful = { -readonly [K in "state" | "reason"]: Shown[K] } & { readonly id: string };
 
 /**
- * Applies changes of state to messages that were read and not yet taken: who takes a message sees its state of
- * that moment, and hears of each later one.
+ * Applies changes of state to messages that were read and not yet taken: a reader that takes a message sees its state of
+ * that moment, and is told each later one.
  */
 class Fresh {
   /** The message that was yielded last: its reader may not have seen it yet. */

@@ -138,8 +138,8 @@ fn plain(line: &api::DeviceView) -> String {
     };
     let pending = match line.pending.len() {
         0 => String::new(),
-        1 => ", 1 space has not heard of it yet".to_owned(),
-        count => format!(", {count} spaces have not heard of it yet"),
+        1 => ", 1 space has not been told yet".to_owned(),
+        count => format!(", {count} spaces have not been told yet"),
     };
     format!("{} {}{this}{pending}", line.device, line.state.as_str())
 }
@@ -167,8 +167,8 @@ mod tests {
         let lines: Vec<String> = devices.iter().map(plain).collect();
         let expected = [
             format!("{a} linked (this one)"),
-            format!("{b} linked, 1 space has not heard of it yet"),
-            format!("{c} revoked, 2 spaces have not heard of it yet"),
+            format!("{b} linked, 1 space has not been told yet"),
+            format!("{c} revoked, 2 spaces have not been told yet"),
         ];
         assert_eq!(lines, expected);
     }

@@ -13,7 +13,7 @@ use crate::output::note;
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Waits for `done`, at most for `wait`, and until it is of no use to wait for peers. Then prints
-/// that the change is stored and that `behind`, such as "some spaces", have not heard of it yet.
+/// that the change is stored and that `behind`, such as "some spaces", have not been told yet.
 pub async fn until_followed(
     face: &Face,
     (wait, behind): (Duration, &str),
@@ -37,7 +37,7 @@ pub async fn until_followed(
         Face::Running(_) => "the node that runs continues this",
     };
     note(&format!(
-        "stored here; {behind} have not heard of it yet: {next}"
+        "stored here; {behind} have not been told yet: {next}"
     ));
     Ok(Outcome::StoredOnly)
 }

@@ -134,8 +134,8 @@ fn plain(team: &api::TeamView) -> String {
     };
     let pending = match team.pending.len() {
         0 => String::new(),
-        1 => ", 1 space has not heard of it yet".to_owned(),
-        count => format!(", {count} spaces have not heard of it yet"),
+        1 => ", 1 space has not been told yet".to_owned(),
+        count => format!(", {count} spaces have not been told yet"),
     };
     let spaces = match team.spaces.len() {
         1 => "1 space".to_owned(),
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(
             plain(&view),
             format!(
-                "{team} night shift, 2 spaces, managed here, 1 space has not heard of it yet\n  \
+                "{team} night shift, 2 spaces, managed here, 1 space has not been told yet\n  \
                  {one} owner\n  group {two} editor"
             )
         );

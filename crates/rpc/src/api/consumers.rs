@@ -48,7 +48,7 @@ pub struct ConsumerSettings {
     /// Number of messages that are not settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight_max: Option<usize>,
-    /// Time after which the consumer is deleted if nobody has it open.
+    /// Time after which the consumer is deleted if no reader has it open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inactive_ms: Option<u64>,
     /// Whether to end another reader that has it open.
@@ -133,7 +133,7 @@ pub struct AckAtParams {
     pub topic: String,
     /// Offset in the feed of the topic.
     pub offset: u64,
-    /// Whether everything of the topic that was delivered below it is settled as well, without what was
+    /// Whether everything of the topic that was delivered below it is also settled, except what was
     /// returned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all_before: bool,

@@ -97,11 +97,11 @@ pub struct SpaceView {
     /// them. Absent if the node does not know it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<u8>,
-    /// Days after which owners replace a secret. Absent if nobody asks for that, as far as the node knows.
+    /// Days after which owners replace a secret. Absent if no owner asks for that, as far as the node knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation_days: Option<u32>,
     /// How many more secrets the space can have: each removal needs one, in the message scheme also each
-    /// addition. With none left, nobody can be removed. Absent if the node is handed none.
+    /// addition. With none left, no member can be removed. Absent if the node is handed none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets_left: Option<u64>,
     /// Key with which the node signs in the space. Absent if that is its node id.
@@ -248,18 +248,18 @@ pub struct SpaceMembersResult {
     /// Least suite of the channels that secrets go through. Absent with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<u8>,
-    /// Days after which owners replace a secret. Absent if nobody asks for that, and with `at`.
+    /// Days after which owners replace a secret. Absent if no owner asks for that, and with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation_days: Option<u32>,
-    /// Time from which the secret is too old, in seconds since 1970. Absent if nobody asks for rotation by
+    /// Time from which the secret is too old, in seconds since 1970. Absent if no owner asks for rotation by
     /// age, and with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotates_at: Option<u64>,
     /// How many more secrets the space can have, as far as the node was handed them. Absent with `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets_left: Option<u64>,
-    /// Whether nobody lacks secrets and no new secret is needed. Always about now, even if the members
-    /// are those of another time.
+    /// Whether no member lacks secrets and no new secret is needed. Always the present state, even if
+    /// the members are those of another time.
     pub healed: bool,
 }
 
@@ -290,7 +290,7 @@ pub struct SpaceMemberView {
     /// Whether it is a recovery key of the node's person; those of other persons look like devices.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recovery: bool,
-    /// Whether the node knows no valid keys of it for the suite of the space: nobody can hand it
+    /// Whether the node knows no valid keys of it for the suite of the space: it cannot be handed
     /// secrets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_keys: bool,

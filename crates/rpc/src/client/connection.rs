@@ -302,7 +302,7 @@ impl Shared {
         }
     }
 
-    /// Ends a subscription that nobody reads.
+    /// Ends a subscription that has no reader.
     fn end_subscription(&self, subscription: u64) {
         let params = SubscriptionParams { subscription };
         let text = text(api::SubscriptionEnd::NAME, None, &params);
@@ -317,7 +317,7 @@ impl Shared {
     }
 }
 
-/// Sends a request that nobody waits for. One that finds no room goes later: credit must not be lost.
+/// Sends a request without waiting for its answer. One that finds no room is sent later: credit must not be lost.
 fn send_later(requests: &mpsc::Sender<String>, text: String) {
     if let Err(mpsc::error::TrySendError::Full(text)) = requests.try_send(text)
         && let Ok(runtime) = tokio::runtime::Handle::try_current()

@@ -252,7 +252,7 @@ impl Who {
     }
 }
 
-/// Events of the node that somebody is told, next to those that every reader is.
+/// Events of the node that a caller is told, in addition to those for every reader.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hears {
     /// What happens in spaces.
@@ -351,7 +351,7 @@ impl Gate {
         }
     }
 
-    /// A ticket for somebody who is known.
+    /// A ticket for a known caller.
     pub(crate) fn issue(&self, who: Arc<Who>) -> Result<String, RpcError> {
         let random = random()?;
         let ticket = data_encoding::HEXLOWER.encode(&random);

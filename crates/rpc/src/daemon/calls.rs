@@ -9,9 +9,9 @@ use p2panda_core::limits::{RPC_FETCH_WAIT, RPC_INVITE_TOPICS_MAX};
 
 use super::access::{Scope, Unknown, Who, since_1970};
 use super::invites::Invite;
-use super::map;
 use super::service::Service;
 use super::session::Session;
+use super::{consumers, map};
 use crate::api::{self, Code, Empty, RpcError};
 use crate::delivery::Delivery;
 
@@ -311,11 +311,13 @@ pub(crate) async fn topic_status(
     let status = service.node.topic(topic).status().await;
     let status = status.map_err(|error| map::error(&error))?;
     let wanted = service.node.topic(topic).wanted_bodies().await;
-    Ok(api::TopicStatusResult {
+    let mut result = api::TopicStatusResult {
         wanted: wanted.map_err(|error| map::error(&error))?,
         not_kept: map::not_kept_of(&service.node.topic(topic).not_kept()),
         ..map::topic_status(service.aliases.of(&topic), &status)
-    })
+    };
+    consumers::keep_own(&who, &mut result);
+    Ok(result)
 }
 
 pub(crate) async fn topic_peers(
@@ -394,7 +396,11 @@ pub(crate) async fn trace(
             RpcError::new(Code::NotFound, "no operation with this id is here")
                 .hint("it has not arrived, was pruned, or is too old")
         })?;
-    Ok(map::trace(service.aliases.of(&trace.topic), &trace))
+    let mut result = map::trace(service.aliases.of(&trace.topic), &trace);
+    let all = std::mem::take(&mut result.consumers).into_iter();
+    let own = all.filter_map(|(name, settled)| Some((consumers::shown(&who, &name)?, settled)));
+    result.consumers = own.collect();
+    Ok(result)
 }
 
 pub(crate) async fn view_list(

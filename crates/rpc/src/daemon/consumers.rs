@@ -34,12 +34,24 @@ pub(crate) fn name(who: &Who, name: &str) -> Of<String> {
 }
 
 /// The name that its client knows it by; none if it is not one of the client.
-fn shown(who: &Who, name: &str) -> Option<String> {
+pub(crate) fn shown(who: &Who, name: &str) -> Option<String> {
     if who.is_local {
         return Some(name.to_owned());
     }
     let own = name.strip_prefix(&who.name)?.strip_prefix('/')?;
     Some(own.to_owned())
+}
+
+/// Removes the consumers of others from the state of a topic (7.6).
+pub(crate) fn keep_own(who: &Who, status: &mut api::TopicStatusResult) {
+    let names = status.consumers.iter();
+    status.consumers = names.filter_map(|name| shown(who, name)).collect();
+    status.positions.retain_mut(|place| {
+        let own = shown(who, &place.name);
+        let is_own = own.is_some();
+        place.name = own.unwrap_or_default();
+        is_own
+    });
 }
 
 /// A request to open with these settings.

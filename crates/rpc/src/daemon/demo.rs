@@ -1,4 +1,4 @@
-//! The chat at `/demo`, on ports of its own (`docs/protocol/rpc.md#13`): files of a folder, and nothing else.
+//! The chat at `/demo`, on separate ports (`docs/protocol/rpc.md#13`): files of a folder, and nothing else.
 //! No script of it has the origin of the status page.
 
 use std::collections::BTreeMap;

@@ -143,7 +143,7 @@ async fn expected(
     Ok(Expected { seq, backlink })
 }
 
-/// Publishes an ephemeral message. Clients of this node hear it at once; other nodes get it inside
+/// Publishes an ephemeral message. Clients of this node receive it immediately; other nodes get it inside
 /// a message of the node.
 pub(crate) async fn ephemeral(
     session: &Arc<Session>,

@@ -226,7 +226,7 @@ fn quota(quota: p2panda::Quota) -> &'static str {
     }
 }
 
-/// A log that cannot go on.
+/// A log that cannot continue.
 pub fn blocked(log: &p2panda::BlockedLog) -> api::BlockedLogView {
     api::BlockedLogView {
         author: log.author,
@@ -740,7 +740,7 @@ pub fn devices(
         .collect()
 }
 
-/// Converts the reason why somebody is a member, or is not.
+/// Converts the reason why a key is a member, or is not.
 pub fn space_why(why: &p2panda::Why) -> api::SpaceWhyResult {
     let decided = why.decided.iter().map(|decision| api::SpaceDecision {
         operation: decision.operation,
@@ -763,7 +763,7 @@ pub fn space_why(why: &p2panda::Why) -> api::SpaceWhyResult {
     }
 }
 
-/// The log goes on elsewhere.
+/// The log continues elsewhere.
 pub(crate) fn log_moved(expected: Expected) -> RpcError {
     let seq = expected.seq;
     let mut error = RpcError::new(

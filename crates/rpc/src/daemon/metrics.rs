@@ -36,7 +36,7 @@ impl Tally {
 #[derive(Default)]
 struct Rows(BTreeMap<String, u64>);
 
-/// The label of what has no row of its own. No alias and no consumer is called so.
+/// The label of what has no separate row. No alias and no consumer has this name.
 const REST: &str = "(rest)";
 
 impl Rows {
@@ -154,7 +154,7 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
     Ok(format!("{}{}", service.node.metrics(), classic(&own)))
 }
 
-/// In the text format 0.0.4, whose counters have their whole name in front as well.
+/// In the text format 0.0.4, in which counters also have their whole name in front.
 fn classic(text: &str) -> String {
     let counters = text.lines().filter_map(|line| {
         let named = line.strip_prefix("# TYPE ")?;

@@ -1,4 +1,4 @@
-//! Reads as plain HTTP with a named consumer (`docs/protocol/rpc.md#12`). Nobody holds the consumer between
+//! Reads as plain HTTP with a named consumer (`docs/protocol/rpc.md#12`). The consumer is not held between
 //! two requests: what was delivered and is not acknowledged comes again with the next one.
 
 use std::convert::Infallible;

@@ -143,12 +143,12 @@ impl Service {
         Ok(topic)
     }
 
-    /// A topic that a client names in full is one of its own from then on, and kept.
+    /// A topic that a client names in full belongs to it from then on, and is kept.
     async fn bring(&self, who: &Who, topic: Topic) -> Result<(), RpcError> {
         let Some(rooms) = &who.rooms else {
             return Ok(());
         };
-        // Once on each connection: who leaves the topic for the node has the last word.
+        // Once on each connection: a client that leaves the topic for the node decides.
         if rooms.named.lock().contains(&topic) {
             return Ok(());
         }
@@ -181,7 +181,7 @@ impl Service {
         Ok((topic, self.aliases.learn(topic)))
     }
 
-    /// The same for who is to be shown what the node opens there (4.10).
+    /// The same for a caller that is to be shown what the node opens there (4.10).
     pub(crate) async fn opened_topic(
         &self,
         who: &Who,
@@ -192,8 +192,8 @@ impl Service {
         Ok((topic, alias))
     }
 
-    /// Checks whether somebody may be shown what the node opens in a topic, who may in spaces or
-    /// may not.
+    /// Checks whether a caller may be shown what the node opens in a topic; `opens_spaces` states
+    /// whether it may in spaces.
     pub(crate) async fn may_open(&self, opens_spaces: bool, topic: Topic) -> Result<(), RpcError> {
         if opens_spaces {
             return Ok(());
@@ -222,7 +222,7 @@ impl Service {
         }
     }
 
-    /// Checks whether the node may publish for somebody in a topic what its members take for the
+    /// Checks whether the node may publish for a caller in a topic what its members take for the
     /// node's own, if the topic carries a space: it seals it (4.10).
     pub(crate) async fn may_seal(&self, who: &Who, topic: Topic) -> Result<(), RpcError> {
         let carries = self.node.spaces().carries(topic).await;

@@ -191,7 +191,7 @@ pub(super) async fn is_last(
     Ok(behind.map_err(|error| map::error(&error))?.is_empty())
 }
 
-/// Messages, with where to go on in headers.
+/// Messages, with the offset at which to continue in headers.
 pub(super) fn answered(
     page: &[Message],
     next: u64,

@@ -22,7 +22,7 @@ pub async fn follow(node: &Node, topic: Topic) -> Result<Reply, ServeError> {
     Ok(DONE)
 }
 
-/// Makes somebody an editor.
+/// Makes a node an editor.
 pub async fn add(node: &Node, topic: Topic, member: VerifyingKey) -> Result<Reply, ServeError> {
     let space = of(node, topic).await?;
     space.add(member, Role::Editor).await?;

@@ -17,7 +17,7 @@ use crate::wire::{AckMode, Deliver, Event, Output};
 /// Publishes of one request that are in progress at the same time.
 const IN_FLIGHT: usize = 1_000;
 
-/// Writes, and reads in a task of its own until dropped.
+/// Writes, and reads in a separate task until dropped.
 pub struct Subscribed {
     publisher: Publisher<Raw>,
     received: watch::Sender<u64>,
@@ -73,7 +73,7 @@ impl Drop for Subscribed {
     }
 }
 
-/// Publishes `count` times the same, many at once, in one order.
+/// Publishes the same `count` times, many concurrently, in one order.
 pub async fn publish(
     publisher: Publisher<Raw>,
     body: Body,

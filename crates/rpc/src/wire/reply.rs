@@ -60,7 +60,7 @@ pub struct Published {
 /// The own log was pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
-    /// Id of the operation that says so.
+    /// Id of the operation that prunes it.
     pub id: Hash,
     /// Its place in the log, now the first.
     pub seq: u32,
@@ -233,7 +233,7 @@ pub enum Contact {
     WrongId,
     /// It answers, and refuses the connection.
     Refused,
-    /// It could not be met, and nobody can tell why.
+    /// It could not be reached, for an unknown reason.
     Unreachable,
     /// It was met, and shares no topic.
     NoCommonTopic,

@@ -123,7 +123,7 @@ pub enum Request {
         /// The topic that carries it.
         topic: Topic,
     },
-    /// Makes somebody an editor of a space that this node owns.
+    /// Makes a node an editor of a space that this node owns.
     SpaceAdd {
         /// The topic that carries it.
         topic: Topic,

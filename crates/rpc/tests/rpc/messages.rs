@@ -151,6 +151,35 @@ async fn an_unacked_message_comes_again_to_its_client_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn states_show_a_client_its_own_consumers_only() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    let alice = world.client(ALICE).await;
+    let published = alice.publish_text(&alias, "one").await.unwrap();
+    let mut stream = alice.messages(consumer(&alias, "x")).await.unwrap();
+    let messages = take(&mut stream, 1).await;
+    stream.ack(&messages[0]).await.unwrap();
+    let status = api::TopicParams { topic: alias };
+    let trace = api::TraceParams { id: published.id };
+    let (bob, unix) = (world.client(BOB).await, world.unix().await);
+    let shown = [
+        (&alice, vec!["x"]),
+        (&bob, vec![]),
+        (&unix, vec!["alice/x"]),
+    ];
+    for (client, own) in shown {
+        let status = client.call::<api::TopicStatus>(&status).await.unwrap();
+        assert_eq!(status.consumers, own);
+        let names = status.positions.iter().map(|one| one.name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), own);
+        let trace = client.call::<api::Trace>(&trace).await.unwrap();
+        let names = trace.consumers.keys().map(String::as_str);
+        assert_eq!(names.collect::<Vec<_>>(), own);
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_sent_no_more_than_its_credit() {
     let world = World::new().await;
     let alias = world.keep().await;

@@ -114,7 +114,7 @@ pub enum LocalError {
         /// The suite that this version supports between our own nodes.
         supported: u8,
     },
-    /// Nobody can ask for a new secret after so many days.
+    /// A new secret cannot be asked for after so many days.
     #[error("a secret is replaced after {SPACE_ROTATION_DAYS_MAX} days at most")]
     TooManyDays,
     /// In the message scheme members never read earlier messages.

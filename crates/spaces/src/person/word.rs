@@ -24,7 +24,7 @@ pub(crate) struct Word<'s> {
 }
 
 impl Word<'_> {
-    /// Returns `true` if a key is a device of the person: it says so itself, or a device of the
+    /// Returns `true` if a key is a device of the person: it states this itself, or a device of the
     /// person made it a direct member. What our own person lists is for us to trust.
     pub(crate) fn counts(&self, key: &VerifyingKey) -> bool {
         self.is_ours || self.signed.contains(key) || self.said().contains(key) || self.is_given(key)
@@ -78,7 +78,7 @@ impl Spaces {
         word
     }
 
-    /// The person of a device, where the device itself says so: it signed an operation on the person's
+    /// The person of a device, where the device itself states it: it signed an operation on the person's
     /// group, or introduced itself in a space.
     pub fn person_known(&self, device: &VerifyingKey) -> Option<GroupId> {
         let spaces: Vec<SpaceId> = self.spaces.keys().copied().collect();
@@ -119,8 +119,8 @@ impl Spaces {
         }
     }
 
-    /// Returns `true` if we are to say in a space of which person we are a device: nothing of ours
-    /// says so there.
+    /// Returns `true` if we have to state in a space of which person we are a device: none of our
+    /// messages states it there.
     pub fn is_silent(&self, space: &SpaceId, person: &GroupId) -> bool {
         let known = self.spaces.get(space);
         let known = known.filter(|known| known.native.is_some() && known.founded.is_some());
@@ -132,8 +132,8 @@ impl Spaces {
             && self.introduced(space).get(&self.me) != Some(person)
     }
 
-    /// Returns `true` if somebody is a member only because persons list its key, which it has not
-    /// said itself: by its own doing it has yet to come.
+    /// Returns `true` if a key is a member only because persons list it: it has not confirmed this
+    /// itself yet.
     pub fn is_claimed(&self, space: &SpaceId, key: &VerifyingKey) -> bool {
         let Some(group) = self.group(space) else {
             return false;
@@ -183,8 +183,8 @@ fn is_given(
     })
 }
 
-/// The devices of a person that is out, as far as operations on groups tell: they lose what they have of
-/// their own, others keep it.
+/// The devices of a removed person, as far as operations on groups show: they lose their own entries,
+/// others keep theirs.
 pub(super) fn out_with(
     view: &View<'_>,
     group: &GroupId,

@@ -177,7 +177,7 @@ pub(crate) enum Body {
     Message(Chained),
 }
 
-/// Somebody asks to join by an invite.
+/// A node asks to join by an invite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) bundle: HybridBundle,

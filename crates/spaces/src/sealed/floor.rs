@@ -35,8 +35,8 @@ impl Spaces {
         })
     }
 
-    /// Raises the least suite of the channels. Only owners do, and nobody lowers it. Nothing is
-    /// published where the space asks for as much already.
+    /// Raises the least suite of the channels. Only owners can, and it is never lowered. Nothing is
+    /// published where the space requires as much already.
     pub fn raise_floor<R: CryptoRng, S: Signer>(
         &mut self,
         space: SpaceId,

@@ -149,7 +149,7 @@ pub(crate) enum Note {
     Joined(Topic, SpaceId),
     /// The person is no longer a member.
     Left(Topic, SpaceId),
-    /// To them as well: that device is a recovery key, and when its file was written.
+    /// Also to them: that device is a recovery key, and the time at which its file was written.
     Recovery(VerifyingKey, u64),
     /// A team is called so in the space.
     Team(GroupId, String),

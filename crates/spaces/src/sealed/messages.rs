@@ -96,7 +96,7 @@ impl Space {
 fn standing(graph: &Graph, epoch: &Hash) -> Option<BTreeSet<VerifyingKey>> {
     let node = graph.get(epoch)?;
     match &node.kind {
-        // Who is alone sends its root to nobody.
+        // A member that is alone sends its root to no one.
         Kind::Pointer(pointed) => {
             let sent = pointed.sent.iter().copied();
             Some(sent.chain([node.place.author]).collect())
@@ -106,7 +106,7 @@ fn standing(graph: &Graph, epoch: &Hash) -> Option<BTreeSet<VerifyingKey>> {
 }
 
 impl Spaces {
-    /// In the message scheme: makes a new root where somebody lacks a chain
+    /// In the message scheme: makes a new root where a member lacks a chain
     /// ([`Space::lacks_epoch`]).
     pub(crate) fn begin_epoch<R: CryptoRng, F: Forge>(
         &mut self,
@@ -219,7 +219,7 @@ impl Spaces {
         let key = match native.chains.find(epoch, author, generation) {
             Found::Never => return Content::Refused(Refusal::Epoch),
             _ if verdict != Verdict::Stands => return Content::Withheld,
-            // Who is not in yet may have been sent its root already.
+            // A node that is not a member yet may have been sent its root already.
             Found::Gone if !is_in && !native.chains.epochs.contains_key(&epoch) => return sealed,
             Found::Gone => return Content::Gone,
             Found::Key(key) => key,

@@ -50,7 +50,7 @@ impl Ring {
         self.keys.insert(KeyId::of(&key), key);
     }
 
-    /// Takes in the keys of new secrets; gives both.
+    /// Adds the keys of new secrets; returns the ids of both.
     pub(crate) fn learn(&mut self, secrets: &SecretBundle) -> (Vec<KeyId>, Vec<SecretId>) {
         let (mut keys, mut new) = (Vec::new(), Vec::new());
         for (id, secret) in secrets.iter() {

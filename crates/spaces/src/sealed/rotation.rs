@@ -27,7 +27,7 @@ impl Spaces {
         }
     }
 
-    /// Returns after how many days owners replace a secret; `None` if nobody asks for that. Of the
+    /// Returns after how many days owners replace a secret; `None` if no owner asks for that. Of the
     /// numbers that no later one replaces, the smallest counts.
     pub fn rotation_days(&self, space: &SpaceId) -> Option<u32> {
         let graph = &self.spaces.get(space)?.graph;

@@ -84,8 +84,8 @@ impl Spaces {
         })
     }
 
-    /// Returns `true` if a person is to have other entries in a team, and somebody manages it
-    /// afterwards.
+    /// Returns `true` if a person is to have other entries in a team, and the team still has a
+    /// manager afterwards.
     fn devices_change(&self, team: &GroupId, person: &GroupId) -> bool {
         let role = self.role_of_person(team, person).unwrap_or(Role::Owner);
         let actions = self.person_actions(team, person, Some(role));
