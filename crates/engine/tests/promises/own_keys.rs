@@ -135,7 +135,10 @@ fn an_own_key_and_the_node_key_share_no_operation() {
     let third = Topic::from_bytes([11; 32]);
     let mut alice = Peer::new(1);
     alice.ask(create_own(TOPIC)).unwrap();
+    // Bundles of the same second have the same times.
+    alice.wait();
     alice.ask(create_own(OTHER)).unwrap();
+    alice.wait();
     alice.create_in(third);
     let topics = [TOPIC, OTHER, third];
     for topic in topics {
@@ -244,7 +247,7 @@ fn a_node_is_one_author_in_a_topic() {
     assert_eq!(alice.own_key_in(TOPIC), None);
     alice.crash();
     assert_eq!(alice.ask(create_own(OTHER)), Err(SpaceError::NodeKey));
-    // An own key stays, whatever a later call says.
+    // An own key stays, with any later call.
     let mut bob = Peer::new(2);
     bob.ask(follow_own(TOPIC)).unwrap();
     let key = bob.own_key_in(TOPIC);
