@@ -101,7 +101,11 @@ pub async fn accept(
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
     }
     told("accept", &face.id().to_string(), json)?;
-    Ok(Outcome::Done)
+    match face {
+        // The two devices tell each other's spaces while both are there.
+        Face::Own(_) => followed_unless(face, FOLLOWING, interrupt, is_alone(face)).await,
+        Face::Running(_) => Ok(Outcome::Done),
+    }
 }
 
 fn show(digits: &str, json: bool) -> Result<(), Failure> {

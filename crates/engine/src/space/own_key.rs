@@ -29,6 +29,9 @@ pub(crate) struct Forms {
     touched: BTreeSet<Topic>,
 }
 
+/// Rows of one state, each with its name in it.
+type Named<'r> = Vec<(Vec<u8>, &'r [u8])>;
+
 struct OwnKey {
     key: SigningKey,
     author: VerifyingKey,
@@ -134,7 +137,7 @@ impl Forms {
         self.own.clear();
         self.drawn.clear();
         self.touched.clear();
-        let mut all: BTreeMap<Topic, Vec<(Vec<u8>, &[u8])>> = BTreeMap::new();
+        let mut all: BTreeMap<Topic, Named<'_>> = BTreeMap::new();
         for (key, value) in rows {
             let Some((&OWN_KEY_ROW, rest)) = key.split_first() else {
                 continue;
