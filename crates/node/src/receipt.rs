@@ -108,6 +108,12 @@ impl Receipt {
         self.state.wait_sent(self.place, 1).await
     }
 
+    /// Returns `true` if peers are asked whether they have stored the message. They are not in a space in which
+    /// this node has an own key: [`Receipt::stored`] fails there.
+    pub fn asks_peers(&self) -> bool {
+        self.state.asks_peers()
+    }
+
     /// Asks the peers, and waits until that many of them say that they have stored the message.
     ///
     /// Cancel safe. Takes about 200 ms longer than the delivery. Waits without a limit, and

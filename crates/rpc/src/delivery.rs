@@ -70,7 +70,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Waits until one peer has stored it, or was sent it where none can say that it is stored; or until only
+    /// Waits until one peer has stored it, or was sent it where none can say that it is stored, or none is asked; or until only
     /// peers are left that refuse it because of a quota ([`Receipt::refused_by`]).
     pub async fn wait(&self) -> Result<(), Error> {
         let waited = tokio::select! {
@@ -84,6 +84,9 @@ impl Delivery<'_> {
     }
 
     async fn stored(&self) -> Result<(), Error> {
+        if !self.newest.asks_peers() {
+            return std::future::pending().await;
+        }
         self.newest.stored(1).await?;
         match timeout(RPC_NAMED_WAIT, self.stored_by_named()).await {
             Ok(stored) => stored,
@@ -122,8 +125,8 @@ impl Delivery<'_> {
         let mut sessions = Sessions::default();
         for peer in self.node.net().peers() {
             match receipts(&peer, self.topic) {
-                Some(true) => sessions.any_receipts = true,
-                Some(false) => sessions.old.push(peer.id),
+                Some(true) if self.newest.asks_peers() => sessions.any_receipts = true,
+                Some(_) => sessions.old.push(peer.id),
                 None => {}
             }
         }
@@ -136,7 +139,7 @@ impl Delivery<'_> {
 struct Sessions {
     /// Some can say that they have stored something.
     any_receipts: bool,
-    /// Those that cannot.
+    /// Those that cannot, or are not asked.
     old: Vec<VerifyingKey>,
 }
 

@@ -58,22 +58,22 @@ export class Topic {
     const { signal, consumer } = options;
     await abortable(this.#open(), signal);
     let place = await abortable(this.#begin(options), signal);
-    const fresh = new Fresh();
-    const stop = this.onState((change) => fresh.apply(change));
+    const updates = new StateUpdates();
+    const stop = this.onState((change) => updates.apply(change));
     try {
       for (;;) {
         const grown = this.#grown();
-        fresh.begin();
+        updates.beginRead();
         const page = await abortable(this.#read(place), signal);
         if (page === undefined) return;
-        fresh.keep(page.messages);
+        updates.endRead(page.messages);
         for (const shown of page.messages) {
           if (signal?.aborted === true) await abortable(Promise.resolve(), signal);
           const message = new Message(this, shown, consumer);
-          fresh.yielded = message;
+          updates.yielded = message;
           yield message;
         }
-        fresh.end();
+        updates.endPage();
         if (page.place > place) {
           place = page.place;
           continue;
@@ -187,25 +187,26 @@ type Stateful = { -readonly [K in "state" | "reason"]: Shown[K] } & { readonly i
  * Applies changes of state to messages that were read and not yet taken: a reader that takes a message sees its state of
  * that moment, and is told each later one.
  */
-class Fresh {
+class StateUpdates {
   /** The message that was yielded last: its reader may not have seen it yet. */
   yielded: Stateful | undefined;
   #changes: Map<string, StateChange> | undefined;
   #page = new Map<string, Stateful>();
 
   /** Collects the changes during a read. */
-  begin(): void {
+  beginRead(): void {
     this.#changes = new Map();
   }
 
-  keep(page: Stateful[]): void {
+  /** Applies them to the page that was read. */
+  endRead(page: Stateful[]): void {
     const changes = this.#changes;
     this.#changes = undefined;
     this.#page = new Map(page.map((shown) => [shown.id, shown]));
     for (const change of changes?.values() ?? []) this.apply(change);
   }
 
-  end(): void {
+  endPage(): void {
     this.#page.clear();
   }
 

@@ -63,6 +63,23 @@ fn a_space_with_an_own_key_shows_that_key_instead_of_the_id() {
 }
 
 #[test]
+fn a_publish_with_an_own_key_waits_until_a_peer_was_sent_it() {
+    let world = World::new();
+    let space = world.ok("owner", &["space", "create", "--own-key"]);
+    let publish = |more: &[&str]| {
+        let args = [&["pub", &space], more].concat();
+        run_with_input(&mut world.at("owner", &args), "hello\n")
+    };
+    let alone = publish(&["--wait", "0"]);
+    assert_eq!(alone.status.code(), Some(3), "{}", stderr(&alone));
+    let keeper = Running::start(&mut world.at("keeper", &["sub", &space]));
+    // No peer is asked whether it has stored it.
+    let sent = publish(&["--bootstrap", &keeper.addr(), "--wait", "50"]);
+    assert_eq!(sent.status.code(), Some(0), "{}", stderr(&sent));
+    assert!(stdout(&sent).contains("stored by 0 peers, sent to 1"));
+}
+
+#[test]
 fn an_invited_member_reads_and_writes_until_removed() {
     let world = World::new();
     let space = world.ok("owner", &["space", "create", "Berlin crew"]);

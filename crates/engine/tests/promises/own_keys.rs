@@ -9,10 +9,11 @@ use p2panda_engine::{
     Command, Engine, Fault, Incoming, Invite, NewMessage, Now, Options, PublishError, Published,
     RestoredAction, Role, Settings, Source, SpaceChange, SpaceCommand, SpaceError, SpaceState,
 };
-use p2panda_store::PageLimits;
 
 use crate::node::copy_files;
-use crate::spaces::{Asked, Peer, SECOND_US, TOPIC, asked, change, create, exchange, sorted};
+use crate::spaces::{
+    Asked, Peer, SECOND_US, TOPIC, asked, change, create, exchange, operations_in, sorted,
+};
 
 const OTHER: Topic = Topic::from_bytes([10; 32]);
 const WEEK_S: u64 = 7 * 24 * 60 * 60;
@@ -59,22 +60,6 @@ fn publish_in(topic: Topic, text: &str) -> Asked<Result<Published, PublishError>
         message,
         reply,
     })
-}
-
-fn operations_in(engine: &Engine, topic: Topic) -> Vec<Operation> {
-    let limits = PageLimits {
-        rows: usize::MAX,
-        bytes: usize::MAX,
-    };
-    let reader = engine.readers().open().unwrap();
-    let page = reader.arrivals_page(&topic, 0, limits).unwrap();
-    let operations = page.entries.into_iter();
-    operations
-        .map(|entry| Operation {
-            header: entry.header,
-            body: entry.body,
-        })
-        .collect()
 }
 
 impl Peer {

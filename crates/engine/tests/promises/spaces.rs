@@ -213,15 +213,7 @@ impl Peer {
 
     /// Everything that is stored.
     pub fn operations(&self) -> Vec<Operation> {
-        let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
-        let page = reader.arrivals_page(&TOPIC, 0, ALL).unwrap();
-        let operations = page.entries.into_iter();
-        operations
-            .map(|entry| Operation {
-                header: entry.header,
-                body: entry.body,
-            })
-            .collect()
+        operations_in(self.engine.as_ref().unwrap(), TOPIC)
     }
 
     /// Takes what another one has.
@@ -287,6 +279,19 @@ impl Peer {
         let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
         reader.status(&TOPIC).unwrap().sealed
     }
+}
+
+/// Everything that an engine has stored of a topic.
+pub fn operations_in(engine: &Engine, topic: Topic) -> Vec<Operation> {
+    let reader = engine.readers().open().unwrap();
+    let page = reader.arrivals_page(&topic, 0, ALL).unwrap();
+    let operations = page.entries.into_iter();
+    operations
+        .map(|entry| Operation {
+            header: entry.header,
+            body: entry.body,
+        })
+        .collect()
 }
 
 fn open(dir: &Path, now: Now, seed: Option<u8>) -> Engine {

@@ -474,10 +474,15 @@ impl TopicState {
         &self.receipts
     }
 
+    /// Returns `true` if peers are asked for receipts. Of a log of an own key the question would tell them
+    /// whose it is (`docs/protocol/spaces.md#20`).
+    pub(crate) fn asks_peers(&self) -> bool {
+        self.authors.own_key(&self.topic).is_none()
+    }
+
     /// Asks the peers for receipts of an own log up to this entry.
     fn confirm(&self, place: Place) -> Result<(), Error> {
-        // The question would tell them whose log it is (`docs/protocol/spaces.md#20`).
-        if self.authors.own_key(&self.topic).is_some() {
+        if !self.asks_peers() {
             return Err(Error::OwnKey);
         }
         if self.receipts.want(place.log, place.seq)?

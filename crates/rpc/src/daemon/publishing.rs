@@ -142,7 +142,7 @@ async fn wait_for(receipt: &Receipt, wait: api::Wait) -> Of<bool> {
     match timeout(time, waiting).await {
         Ok(Ok(())) => Ok(true),
         // It is published; the result names the peers.
-        Ok(Err(Error::NotKept(_))) => Ok(false),
+        Ok(Err(Error::NotKept(_) | Error::OwnKey)) => Ok(false),
         Ok(Err(error)) => Err(map::error(&error)),
         Err(_) => Ok(false),
     }

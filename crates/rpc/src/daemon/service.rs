@@ -205,7 +205,7 @@ impl Service {
         }
     }
 
-    /// Completes with the refusal once one of the topics is one of a space, for somebody who may not be
+    /// Completes with the refusal once one of the topics is one of a space, for a caller that may not be
     /// shown what the node opens there.
     pub(crate) fn closes(
         &self,
@@ -261,7 +261,7 @@ impl Service {
     }
 }
 
-/// The refusal for somebody who may not be shown what the node opens in spaces.
+/// The refusal for a caller that may not be shown what the node opens in spaces.
 pub(crate) fn of_members() -> RpcError {
     let message =
         "the topic carries a space, and the credential does not have the scope space:read";

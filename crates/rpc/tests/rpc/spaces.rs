@@ -365,10 +365,16 @@ async fn a_space_with_an_own_key_says_so() {
     };
     let members = sam.call::<api::SpaceMembers>(&asked).await.unwrap();
     assert_eq!(Some(members.members[0].member), made.own_key);
-    let published = sam
-        .call::<api::SpacePublish>(&says(&made.topic, "hi"))
-        .await;
-    published.unwrap();
+    // No peer is asked whether it has stored it; it is published.
+    let publish = PublishParams {
+        wait: Some(api::Wait {
+            stored: 1,
+            timeout_ms: 60_000,
+        }),
+        ..says(&made.topic, "hi")
+    };
+    let published = sam.call::<api::SpacePublish>(&publish).await.unwrap();
+    assert!(!published.waited);
     assert_eq!(first_text(&sam, &made.topic).await, "hi");
     // Where the node acts with its node id it cannot act with an own key too.
     let follow = api::SpaceJoinParams {
