@@ -1,4 +1,4 @@
-//! Promises about bodies that come later than their headers (`docs/protocol/streams.md#4.6`). Each
+//! Promises about bodies that come later than their headers (`docs/protocol/streams.md 4.6`). Each
 //! prints the seed that broke it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

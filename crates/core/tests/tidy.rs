@@ -339,3 +339,48 @@ fn local_rules_are_marked_as_the_page_of_numbers_lists_them() {
     }
     assert!(count > 50, "{count} rules: the list is not where it was");
 }
+
+/// The sections and rules of protocol pages that a line names: the page, `#` for a section or a space
+/// for a rule, and the number.
+fn sections_named(line: &str) -> impl Iterator<Item = (&str, char, &str)> {
+    line.split("docs/protocol/").skip(1).filter_map(|rest| {
+        let (page, rest) = rest.split_once(".md")?;
+        let kind = rest.chars().next().filter(|c| ['#', ' '].contains(c))?;
+        let is_number = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        let number = rest[1..].split(|c| !is_number(c)).next()?;
+        let number = number.trim_end_matches('.');
+        let is_rule = number.starts_with(|c: char| c.is_ascii_digit()) && number.contains('.');
+        (kind == '#' || is_rule).then_some((page, kind, number))
+    })
+}
+
+#[test]
+fn every_section_that_a_source_names_is_on_its_page() {
+    let pages = files(&["docs/protocol"], ".md");
+    let mut sources = sources();
+    for ending in [".ts", ".js", ".py"] {
+        sources.extend(files(&["packages/p2panda/src", "packages/python/src"], ending));
+    }
+    let (mut count, mut found) = (0, Vec::new());
+    for (name, text) in sources {
+        for (at, line) in text.lines().enumerate() {
+            for (page, kind, number) in sections_named(line) {
+                let text = pages.get(&format!("docs/protocol/{page}.md"));
+                let is_there = text.is_some_and(|text| match kind {
+                    '#' => text.contains(&format!("<a id=\"{number}\">")),
+                    _ => marked(text).1.contains(number),
+                });
+                if !is_there {
+                    found.push(format!("{name}:{}: {page}.md{kind}{number}", at + 1));
+                }
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 1000, "{count}: the comments are not as they were");
+    assert!(
+        found.is_empty(),
+        "not on the page; a section is `PAGE.md#5`, a rule `PAGE.md 5.3`:\n{}",
+        found.join("\n")
+    );
+}

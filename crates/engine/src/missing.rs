@@ -1,5 +1,5 @@
 //! Bodies that come after their headers, and bodies that are dropped on purpose
-//! (`docs/protocol/streams.md#4.6`).
+//! (`docs/protocol/streams.md 4.6`).
 
 use bytes::Bytes;
 use p2panda_core::{Header, NodeExtensions, Operation};

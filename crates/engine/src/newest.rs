@@ -1,5 +1,5 @@
 //! Newest operations in memory, for those who read right behind the writer
-//! (`docs/protocol/streams.md#8.3`).
+//! (`docs/protocol/streams.md 8.3`).
 
 use p2panda_core::{Absent, Entry, Operation, Tail};
 use p2panda_store::FeedEntry;

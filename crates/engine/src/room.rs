@@ -1,5 +1,5 @@
 //! Bounds of what may wait in front of the engine at a time, and in what pieces
-//! (`docs/protocol/streams.md#8.1`).
+//! (`docs/protocol/streams.md 8.1`).
 
 use bytes::Bytes;
 use p2panda_core::Operation;

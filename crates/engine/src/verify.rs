@@ -1,5 +1,5 @@
 //! Signature and body of an operation, checked once, before it is queued
-//! (`docs/protocol/operations.md#1.4`, `docs/protocol/streams.md#4`).
+//! (`docs/protocol/operations.md 1.4`, `docs/protocol/streams.md#4`).
 
 use bytes::Bytes;
 use p2panda_core::{Header, Operation, Received, Refusal, Refused, Verifier};

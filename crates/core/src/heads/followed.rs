@@ -25,7 +25,7 @@ pub struct HeadsChange {
 /// Heads only rise and forks stay known, so changes may come twice and in any order; a look at the
 /// store and the commits next to it make up the whole, whichever is taken first. A blocked log has
 /// the head that was seen of it, so that it is not asked for again until it has another one
-/// (`docs/protocol/ranges.md#2.7`).
+/// (`docs/protocol/ranges.md 2.7`).
 #[derive(Clone, Debug)]
 pub struct TopicHeads {
     log: LogId,

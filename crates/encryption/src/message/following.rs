@@ -1,4 +1,4 @@
-//! Members that cannot follow the chains of others (`docs/protocol/encryption.md#11.3.1.1`).
+//! Members that cannot follow the chains of others (`docs/protocol/encryption.md 11.3.1.1`).
 
 use p2panda_core::ordered::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A copy of our state that is not the newest one (`docs/protocol/encryption.md#13.3.2`).
+//! A copy of our state that is not the newest one (`docs/protocol/encryption.md 13.3.2`).
 
 use p2panda_core::ordered::BTreeSet;
 

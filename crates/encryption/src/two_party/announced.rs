@@ -1,5 +1,5 @@
 //! The X-Wing key that the messages of one operation announce
-//! (`docs/protocol/encryption-hybrid.md#5.3`).
+//! (`docs/protocol/encryption-hybrid.md 5.3`).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! Signatures and bodies are checked on all cores, one by one (`docs/protocol/operations.md#1.4`).
+//! Signatures and bodies are checked on all cores, one by one (`docs/protocol/operations.md 1.4`).
 
 use std::sync::LazyLock;
 

@@ -155,7 +155,7 @@ impl Pair {
     }
 
     /// The peer takes again what it refused: the next session sends that, although another one has sent
-    /// it (`docs/protocol/sync.md#8.8`).
+    /// it (`docs/protocol/sync.md 8.8`).
     pub fn forget_sent(&mut self) {
         let shares = self.sessions.values_mut();
         shares.for_each(|share| share.sent.forget_recent());

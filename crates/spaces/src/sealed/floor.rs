@@ -1,5 +1,5 @@
 //! The least suite of a space's channels: the create says it, and owners raise it
-//! (`docs/protocol/spaces.md#9.8.1`).
+//! (`docs/protocol/spaces.md 9.8.1`).
 
 use p2panda_core::VerifyingKey;
 use p2panda_encryption::{Context, Suite};

@@ -1,4 +1,4 @@
-//! Bodies that are not here although their headers are (`docs/protocol/streams.md#4.6`): those that
+//! Bodies that are not here although their headers are (`docs/protocol/streams.md 4.6`): those that
 //! are wanted, and those that were dropped on purpose.
 
 use bytes::Bytes;

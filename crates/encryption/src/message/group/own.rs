@@ -1,5 +1,5 @@
 //! Messages of our own that come from others: this is an older copy of our state
-//! (`docs/protocol/encryption.md#13.3.2`).
+//! (`docs/protocol/encryption.md 13.3.2`).
 
 use rand_core::CryptoRng;
 
