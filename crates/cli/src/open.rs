@@ -53,6 +53,21 @@ pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
     Ok(node)
 }
 
+/// Reads the files that the settings name, as a start does, and says what a start would say. Opens no home
+/// directory and uses no network.
+pub fn check(args: &NodeArgs, settings: &Resolved) -> Result<(), Failure> {
+    network(args, settings)?;
+    for source in std::iter::once(&settings.at_rest).chain(&settings.at_rest_before) {
+        let checked = source.source()?.check_file();
+        checked.map_err(|error| Failure::Node(error.into()))?;
+    }
+    if let Some(path) = &settings.key {
+        seed(path)?;
+    }
+    crate::serve::check(settings)?;
+    Ok(())
+}
+
 /// Publishes again what only this copy of the home directory has: now, or when what the other copy
 /// published is here.
 async fn republish(node: &Node) -> Result<(), Failure> {

@@ -25,6 +25,18 @@ pub enum ServeError {
     Activated(#[source] io::Error),
 }
 
+/// Reads the files that [`Served::start`] reads: the tokens and the demo page.
+pub fn check(settings: &Resolved) -> Result<(), ServeError> {
+    settings.access.load()?;
+    if let Some((_, dir, _)) = &settings.rpc.demo {
+        daemon::Demo::check(dir).map_err(|source| StartError::Demo {
+            dir: dir.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
 /// The RPC of a node. It ends with [`Served::end`].
 pub struct Served {
     running: Running,

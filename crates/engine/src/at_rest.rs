@@ -13,7 +13,7 @@ use p2panda_encryption::passphrase::{Cost, Passphrase};
 use p2panda_encryption::{Row, aead};
 use p2panda_store::{
     OpenError, OpenErrorKind, Plaintexts, SealedRow, Store, StoreError, StoreErrorKind, Tx,
-    WrappedKey, secret_file,
+    WrappedKey, check_secret_file, secret_file,
 };
 use rand_core::Rng;
 use zeroize::Zeroizing;
@@ -121,6 +121,18 @@ struct Found<'a> {
 pub(crate) type Opened = (Vec<u8>, Zeroizing<Vec<u8>>);
 
 impl AtRest {
+    /// Checks the file of an [`AtRest::File`], without changing it. Where it is missing, the first open
+    /// makes it, unless something is sealed already.
+    ///
+    /// # Errors
+    /// What an open would say about the file.
+    pub fn check_file(&self) -> Result<(), OpenError> {
+        match self {
+            AtRest::File(path) => check_secret_file(path),
+            _ => Ok(()),
+        }
+    }
+
     /// Number of the source in a wrapped key; `FirstOf` has none.
     fn code(&self) -> Option<u8> {
         match self {

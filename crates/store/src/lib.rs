@@ -149,7 +149,7 @@ pub use directory::identity::Options;
 pub use directory::inspect::inspect;
 pub use directory::lock::holder;
 pub use directory::private::others_may_enter;
-pub use directory::secret_file::{draw_secret, secret_file};
+pub use directory::secret_file::{check_secret_file, draw_secret, secret_file};
 pub use directory::store::Store;
 pub use directory::temporary::{mark_temporary, sweep_temporary};
 pub use error::ErrorOf;

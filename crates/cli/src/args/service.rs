@@ -165,7 +165,7 @@ pub enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check the settings without starting a node
+    /// Check the settings, and the files that they name, without starting a node
     #[command(after_help = "Example:\n  panda config check --config ./panda.toml")]
     Check {
         /// Print a JSON object

@@ -15,7 +15,7 @@ pub fn run(args: &NodeArgs, command: ConfigCommand) -> Result<Outcome, Failure> 
     match command {
         ConfigCommand::Init { file, force } => init(file.or_else(|| args.config.clone()), force),
         ConfigCommand::Show { origin, json } => show(&Settings::load(args)?, origin, json),
-        ConfigCommand::Check { json } => check(&Settings::load(args)?, json),
+        ConfigCommand::Check { json } => check(args, &Settings::load(args)?, json),
         ConfigCommand::Schema => {
             let schema = serde_json::to_string_pretty(&settings::schema());
             print(&schema.map_err(|error| Failure::Stdout(error.into()))?)
@@ -92,8 +92,10 @@ struct CheckLine {
     valid: bool,
 }
 
-/// Prints that the settings are valid: faults were reported when they were read.
-fn check(settings: &Settings, json: bool) -> Result<Written, Failure> {
+/// Prints that the settings, and the files that they name, are valid: faults are reported when they are
+/// read.
+fn check(args: &NodeArgs, settings: &Settings, json: bool) -> Result<Written, Failure> {
+    crate::open::check(args, &settings.resolved)?;
     let file = settings
         .file
         .as_ref()

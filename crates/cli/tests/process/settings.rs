@@ -38,6 +38,83 @@ fn a_new_configuration_is_private_and_replaces_nothing() {
 }
 
 #[test]
+fn config_check_says_what_a_start_says_about_named_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let file = |name: &str, text: &str, mode| {
+        let path = world.path(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let line = "alice read 0123456789abcdef\n";
+    let readable = file("readable", line, 0o644);
+    let private = file("private", line, 0o600);
+    let empty = file("empty", "\n", 0o600);
+    let config = world.path("panda.toml");
+    let args = |command: [&'static str; 2]| {
+        let [one, two] = command;
+        [one, two, "--config", config.to_str().unwrap()]
+    };
+    let last = |said: &str| said.lines().last().unwrap().to_owned();
+    for (text, code, says) in [
+        (
+            format!("[node]\nat_rest = \"file:{private}\"\n"),
+            8,
+            "damaged",
+        ),
+        (format!("[node]\nkey = \"{readable}\"\n"), 2, "chmod 600"),
+        (
+            format!("[node]\nkey = \"{private}\"\n"),
+            2,
+            "64 hexadecimal",
+        ),
+        (
+            "[node]\nat_rest = \"passphrase:/nowhere\"\n".to_owned(),
+            10,
+            "/nowhere",
+        ),
+        (
+            format!("[node]\nat_rest = \"passphrase:{readable}\"\n"),
+            2,
+            "chmod 600",
+        ),
+        (
+            format!("[node]\nat_rest_before = \"passphrase:{empty}\"\n"),
+            2,
+            "1 to 1024",
+        ),
+        (
+            format!("[access]\ntokens = \"{readable}\"\n"),
+            2,
+            "chmod 600",
+        ),
+        (
+            "[access]\ntokens = \"/nowhere\"\n".to_owned(),
+            10,
+            "/nowhere",
+        ),
+    ] {
+        std::fs::write(&config, &text).unwrap();
+        let checked = world.panda(&args(["config", "check"])).output().unwrap();
+        assert_eq!(checked.status.code(), Some(code), "{text}");
+        assert!(stderr(&checked).contains(says), "{}", stderr(&checked));
+        let started = world.panda(&args(["node", "run"])).output().unwrap();
+        assert_eq!(last(&stderr(&started)), last(&stderr(&checked)), "{text}");
+        assert_eq!(started.status.code(), Some(code), "{text}");
+    }
+    let missing = world.path("made-later");
+    let text = format!(
+        "[access]\ntokens = \"{private}\"\n[node]\nat_rest = \"file:{}\"\n",
+        missing.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let checked = world.panda(&args(["config", "check"])).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    assert!(!missing.exists() && !world.path("data").join("node.key").exists());
+}
+
+#[test]
 fn the_home_may_come_from_the_environment_and_show_says_so() {
     let world = World::new();
     let home = world.path("elsewhere");

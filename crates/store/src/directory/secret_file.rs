@@ -21,16 +21,30 @@ const BEGIN: &str = "at-rest ";
 /// [`OpenErrorKind::SecretMissing`], [`OpenErrorKind::KeyDamaged`], [`OpenErrorKind::Io`].
 pub fn secret_file(path: &Path, may_make: bool) -> Result<Zeroizing<[u8; 32]>, OpenError> {
     private::narrow(path);
+    match read(path)? {
+        Some(secret) => Ok(secret),
+        None if may_make => make(path),
+        None => Err(ErrorOf::new(OpenErrorKind::SecretMissing {
+            path: path.to_path_buf(),
+        })),
+    }
+}
+
+/// Checks the secret in a file without changing the file or its mode. A missing file passes: the first
+/// open makes it.
+///
+/// # Errors
+///
+/// [`OpenErrorKind::KeyDamaged`], [`OpenErrorKind::Io`].
+pub fn check_secret_file(path: &Path) -> Result<(), OpenError> {
+    read(path).map(drop)
+}
+
+/// The secret, or nothing where there is no file.
+fn read(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, OpenError> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match may_make {
-                true => make(path),
-                false => Err(ErrorOf::new(OpenErrorKind::SecretMissing {
-                    path: path.to_path_buf(),
-                })),
-            };
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(OpenError::io(path)(error)),
     };
     let damaged = || {
@@ -43,7 +57,7 @@ pub fn secret_file(path: &Path, may_make: bool) -> Result<Zeroizing<[u8; 32]>, O
     read.map_err(|_| damaged())?;
     let digits = text.trim_end().strip_prefix(BEGIN).ok_or_else(damaged)?;
     let secret = key::from_hex32(digits).ok_or_else(damaged)?;
-    Ok(Zeroizing::new(secret))
+    Ok(Some(Zeroizing::new(secret)))
 }
 
 fn make(path: &Path) -> Result<Zeroizing<[u8; 32]>, OpenError> {
@@ -80,6 +94,7 @@ mod tests {
     fn a_secret_is_made_once_private_and_read_back() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("elsewhere/secret");
+        assert!(check_secret_file(&path).is_ok() && !path.exists());
         let missing = secret_file(&path, false).unwrap_err();
         assert!(matches!(
             missing.kind(),
@@ -102,8 +117,12 @@ mod tests {
         let path = temp.path().join("secret");
         for text in ["", "at-rest ", "at-rest 00", "key 00"] {
             std::fs::write(&path, text).unwrap();
-            let error = secret_file(&path, true).unwrap_err();
-            assert!(matches!(error.kind(), OpenErrorKind::KeyDamaged { .. }));
+            for error in [
+                secret_file(&path, true).map(drop).unwrap_err(),
+                check_secret_file(&path).unwrap_err(),
+            ] {
+                assert!(matches!(error.kind(), OpenErrorKind::KeyDamaged { .. }));
+            }
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
     }
