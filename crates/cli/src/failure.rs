@@ -78,6 +78,10 @@ pub enum Failure {
     MakeHome { home: PathBuf, source: io::Error },
     #[error("--temp and --home exclude each other; leave one of them out")]
     TempAndHome,
+    #[error(
+        "--republish has no effect alone; add --restored pull-own-log or --restored new-identity"
+    )]
+    RepublishAlone,
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -332,6 +336,7 @@ impl Failure {
             | Failure::RelayWithKeys { .. }
             | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
+            | Failure::RepublishAlone
             | Failure::PassphraseFile { .. }
             | Failure::KeyFile { .. }
             | Failure::PassphrasesDiffer

@@ -66,6 +66,7 @@ fn main() -> ExitCode {
 
 async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
     cli.command = cli.command.short();
+    usage::check(&cli)?;
     let named = cli.command.topics().into_iter();
     cli.node.tickets = named
         .filter_map(|one| one.ticket.as_deref().cloned())

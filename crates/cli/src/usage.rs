@@ -4,6 +4,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use crate::args::Cli;
+use crate::failure::Failure;
 use crate::output::visible;
 
 /// Formats the error of clap about the arguments as one line, with the help to ask for.
@@ -16,6 +17,15 @@ pub fn one_line(error: &clap::Error, args: impl Iterator<Item = String>) -> Stri
         _ => paragraphs(&text),
     };
     format!("{}; see `{} --help`", visible(&what), command(args))
+}
+
+/// Refuses options that have no effect together. clap checks the options of each command separately, and
+/// those of the node may stand before and after its name.
+pub fn check(cli: &Cli) -> Result<(), Failure> {
+    if cli.node.republish && cli.node.restored.is_none() {
+        return Err(Failure::RepublishAlone);
+    }
+    Ok(())
 }
 
 /// The paragraphs before the usage, joined: the error itself, then clap's tips.
@@ -113,6 +123,18 @@ mod tests {
             let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(help.contains(text), "{args}: {help}");
         }
+    }
+
+    #[test]
+    fn republish_needs_restored_before_or_after_the_command() {
+        let checked = |args: &str| {
+            let cli = Cli::try_parse_from(args.split(' ')).unwrap();
+            check(&cli).map_err(|failure| failure.exit_code())
+        };
+        assert_eq!(checked("panda --republish peers"), Err(2));
+        assert_eq!(checked("panda peers --republish"), Err(2));
+        let split = "panda --restored new-identity peers --republish";
+        assert_eq!(checked(split), Ok(()));
     }
 
     #[test]

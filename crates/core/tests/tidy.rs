@@ -359,7 +359,10 @@ fn every_section_that_a_source_names_is_on_its_page() {
     let pages = files(&["docs/protocol"], ".md");
     let mut sources = sources();
     for ending in [".ts", ".js", ".py"] {
-        sources.extend(files(&["packages/p2panda/src", "packages/python/src"], ending));
+        sources.extend(files(
+            &["packages/p2panda/src", "packages/python/src"],
+            ending,
+        ));
     }
     let (mut count, mut found) = (0, Vec::new());
     for (name, text) in sources {
