@@ -772,6 +772,12 @@ impl Command {
         }
     }
 
+    /// Returns `true` for a command with `--temp` that needs what a throw-away identity cannot have: a
+    /// space that it has joined.
+    pub fn is_of_no_use_to_a_throw_away_identity(&self) -> bool {
+        matches!(self, Command::Space(SpaceCommand::Watch(args)) if args.temp)
+    }
+
     /// The topics that a command names.
     pub fn topics(&self) -> Vec<&TopicArg> {
         match self {

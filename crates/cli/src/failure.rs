@@ -82,6 +82,10 @@ pub enum Failure {
         "--republish has no effect alone; add --restored pull-own-log or --restored new-identity"
     )]
     RepublishAlone,
+    #[error(
+        "--temp makes an identity that is in no space; leave it out, and join the space with `panda space join`"
+    )]
+    TempWithoutSpace,
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -337,6 +341,7 @@ impl Failure {
             | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::RepublishAlone
+            | Failure::TempWithoutSpace
             | Failure::PassphraseFile { .. }
             | Failure::KeyFile { .. }
             | Failure::PassphrasesDiffer

@@ -25,7 +25,10 @@ pub fn check(cli: &Cli) -> Result<(), Failure> {
     if cli.node.republish && cli.node.restored.is_none() {
         return Err(Failure::RepublishAlone);
     }
-    Ok(())
+    match cli.command.is_of_no_use_to_a_throw_away_identity() {
+        true => Err(Failure::TempWithoutSpace),
+        false => Ok(()),
+    }
 }
 
 /// The paragraphs before the usage, joined: the error itself, then clap's tips.
@@ -135,6 +138,22 @@ mod tests {
         assert_eq!(checked("panda peers --republish"), Err(2));
         let split = "panda --restored new-identity peers --republish";
         assert_eq!(checked(split), Ok(()));
+    }
+
+    #[test]
+    fn a_throw_away_identity_watches_no_space() {
+        let space = "ab".repeat(32);
+        let checked = |args: &str| {
+            let cli = Cli::try_parse_from(args.split(' ')).unwrap();
+            check(&cli).map_err(|failure| failure.exit_code())
+        };
+        assert_eq!(checked(&format!("panda space watch {space} --temp")), Err(2));
+        assert_eq!(checked(&format!("panda space watch {space}")), Ok(()));
+        assert_eq!(checked(&format!("panda sub {space} --temp")), Ok(()));
+        let mut root = Cli::command();
+        let space = root.find_subcommand_mut("space").unwrap();
+        let watch = space.find_subcommand_mut("watch").unwrap();
+        assert!(!watch.render_help().to_string().contains("--temp"));
     }
 
     #[test]

@@ -126,7 +126,11 @@ pub enum SpaceCommand {
     #[command(about = "Publish lines or files for the members of a space")]
     Publish(SpacePublishArgs),
     /// Print the messages of a space as they arrive, and changes of members on standard error
-    #[command(after_help = "Example:\n  panda space watch $SPACE --from start")]
+    // A throw-away identity is in no space.
+    #[command(
+        after_help = "Example:\n  panda space watch $SPACE --from start",
+        mut_arg("temp", |arg| arg.hide(true))
+    )]
     Watch(SubArgs),
     /// Explain why a node is or is not a member of a space
     #[command(after_help = "Example:\n  panda space why $SPACE $ID")]
