@@ -147,7 +147,10 @@ mod tests {
             let cli = Cli::try_parse_from(args.split(' ')).unwrap();
             check(&cli).map_err(|failure| failure.exit_code())
         };
-        assert_eq!(checked(&format!("panda space watch {space} --temp")), Err(2));
+        assert_eq!(
+            checked(&format!("panda space watch {space} --temp")),
+            Err(2)
+        );
         assert_eq!(checked(&format!("panda space watch {space}")), Ok(()));
         assert_eq!(checked(&format!("panda sub {space} --temp")), Ok(()));
         let mut root = Cli::command();

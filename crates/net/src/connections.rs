@@ -139,6 +139,8 @@ impl Connections {
             peers_slowed: held.slowed,
             peers_closed: held.closed,
             untold_topics: 0,
+            ephemeral_invalid: 0,
+            ephemeral_lost: 0,
         };
         drop(inner);
         for (_, connection) in open {

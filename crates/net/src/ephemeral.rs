@@ -99,6 +99,11 @@ impl EphemeralReceiver {
     pub async fn recv(&mut self) -> Option<EphemeralMessage> {
         self.received.next().await.map(|received| received.message)
     }
+
+    /// Counts a received message as invalid: its reader found that it may not be in the topic.
+    pub fn count_invalid(&self) {
+        self.room.shared.skipped.invalid();
+    }
 }
 
 impl Clone for EphemeralReceiver {
@@ -124,7 +129,7 @@ impl Room {
     /// Joins the overlay of `topic`; the task ends with the last handle.
     pub(crate) fn open(shared: Arc<Shared>, topic: Topic) -> Arc<Room> {
         let (outbox, sending) = mpsc::channel(limits::EPHEMERAL_SENDING_MAX);
-        let received = Unread::new(limits::EPHEMERAL_RECEIVED_MAX);
+        let received = Unread::new(limits::EPHEMERAL_RECEIVED_MAX, shared.skipped.clone());
         let room = Room {
             shared: shared.clone(),
             topic,
@@ -249,6 +254,7 @@ impl RoomTask {
             Ok(message) => message,
             Err(error) => {
                 tracing::debug!(%error, "an ephemeral message was dropped");
+                self.shared.skipped.invalid();
                 return;
             }
         };
@@ -259,6 +265,7 @@ impl RoomTask {
         }
         let Some(held) = self.shared.budget.try_keep(&from, bytes) else {
             tracing::debug!(%from, "no room for an ephemeral message until others are read");
+            self.shared.skipped.lost(1);
             return;
         };
         let _held = Arc::new(held);

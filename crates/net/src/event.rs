@@ -375,4 +375,10 @@ pub struct Counters {
     pub peers_closed: u64,
     /// Topics, and ephemeral streams, that peers are not told of because there are too many.
     pub untold_topics: u64,
+    /// Ephemeral messages that were dropped because they were invalid. One that no member of the space of
+    /// its topic has sealed counts once for each handle that skips it.
+    pub ephemeral_invalid: u64,
+    /// Ephemeral messages that were lost because there was no room for them, or because a handle was
+    /// too slow, once for each such handle.
+    pub ephemeral_lost: u64,
 }

@@ -131,6 +131,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         contacts,
         refusals: Refusals::default(),
         resolver: config.resolver,
+        skipped: Arc::default(),
         announce_addresses: config.announce_addresses,
         sessions_sought: config.sessions_sought,
         signals,
@@ -333,10 +334,13 @@ impl Net {
     pub fn counters(&self) -> Counters {
         let shared = &self.running.shared;
         let (sessions, sessions_live) = shared.sessions.count();
+        let (ephemeral_invalid, ephemeral_lost) = shared.skipped.counts();
         Counters {
             sessions,
             sessions_live,
             untold_topics: shared.overlays.untold() as u64,
+            ephemeral_invalid,
+            ephemeral_lost,
             ..shared.connections.counters()
         }
     }

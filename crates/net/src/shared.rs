@@ -1,6 +1,7 @@
 //! State that all parts of a node's network share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use iroh::Endpoint;
 use iroh::endpoint::ConnectError;
@@ -36,6 +37,7 @@ use crate::request::Request;
 use crate::revisits::Revisits;
 use crate::sessions::Sessions;
 use crate::signals::Signals;
+use crate::unread::Skipped;
 
 /// The state that every task of the network holds on to.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) contacts: Contacts,
     pub(crate) refusals: Refusals,
     pub(crate) resolver: Resolver,
+    pub(crate) skipped: Arc<Skipped>,
 }
 
 impl Shared {

@@ -2,9 +2,36 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+/// Number of ephemeral messages that arrived and were not delivered, repeats aside
+/// (`docs/protocol/network.md#6`).
+#[derive(Debug, Default)]
+pub(crate) struct Skipped {
+    invalid: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Skipped {
+    /// Counts a message that is invalid.
+    pub(crate) fn invalid(&self) {
+        self.invalid.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts messages for which there was no room.
+    pub(crate) fn lost(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Those that were invalid, and those that were lost.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.invalid), read(&self.lost))
+    }
+}
 
 /// Messages that several listeners read, each at its own pace. The slowest loses the oldest ones.
 #[derive(Debug)]
@@ -12,6 +39,7 @@ pub(crate) struct Unread<T> {
     state: Mutex<State<T>>,
     changed: Notify,
     max: usize,
+    skipped: Arc<Skipped>,
 }
 
 #[derive(Debug)]
@@ -44,8 +72,8 @@ impl<T> State<T> {
 }
 
 impl<T: Clone> Unread<T> {
-    /// Keeps this many messages for those who are slow.
-    pub(crate) fn new(max: usize) -> Arc<Unread<T>> {
+    /// Keeps this many messages for those who are slow, and counts those that they miss.
+    pub(crate) fn new(max: usize, skipped: Arc<Skipped>) -> Arc<Unread<T>> {
         Arc::new(Unread {
             state: Mutex::new(State {
                 messages: VecDeque::new(),
@@ -56,6 +84,7 @@ impl<T: Clone> Unread<T> {
             }),
             changed: Notify::new(),
             max,
+            skipped,
         })
     }
 
@@ -111,6 +140,7 @@ impl<T: Clone> Listener<T> {
                 if *position < first {
                     let missed = first - *position;
                     tracing::debug!(missed, "a slow listener missed ephemeral messages");
+                    self.unread.skipped.lost(missed);
                     *position = first;
                 }
                 let place = *position - first;
@@ -147,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn everyone_reads_all_and_what_all_have_read_is_dropped() {
-        let unread = Unread::new(4);
+        let unread = Unread::new(4, Arc::default());
         unread.push(0);
         let (mut one, mut other) = (unread.listen(), unread.listen());
         unread.push(1);
@@ -167,7 +197,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_misses_the_oldest_and_continues() {
-        let unread = Unread::new(4);
+        let skipped = Arc::new(Skipped::default());
+        let unread = Unread::new(4, skipped.clone());
         let mut slow = unread.listen();
         for number in 0..10 {
             unread.push(number);
@@ -175,6 +206,7 @@ mod tests {
         for number in 6..10 {
             assert_eq!(slow.next().await, Some(number));
         }
+        assert_eq!(skipped.counts(), (0, 6));
         let waiting = tokio::spawn(async move { slow.next().await });
         tokio::task::yield_now().await;
         unread.push(10);

@@ -221,7 +221,11 @@ impl<M> EphemeralSubscription<M> {
             body,
             reply,
         });
-        opened.await.ok().flatten()
+        let opened = opened.await.ok()?;
+        if opened.is_none() {
+            self.receiver.count_invalid();
+        }
+        opened
     }
 }
 

@@ -102,7 +102,7 @@ enum Kind {
 
 impl Metrics {
     /// Name, kind, description and value.
-    fn rows(&self) -> [(&'static str, Kind, &'static str, u64); 21] {
+    fn rows(&self) -> [(&'static str, Kind, &'static str, u64); 23] {
         use Kind::{Counter, Gauge};
         let net = &self.network;
         [
@@ -216,6 +216,18 @@ impl Metrics {
                 Counter,
                 "Times that a peer was cut off for what it made the node hold",
                 net.peers_closed,
+            ),
+            (
+                "ephemeral_invalid_total",
+                Counter,
+                "Ephemeral messages dropped as invalid",
+                net.ephemeral_invalid,
+            ),
+            (
+                "ephemeral_lost_total",
+                Counter,
+                "Ephemeral messages lost for lack of room, or by slow readers",
+                net.ephemeral_lost,
             ),
         ]
     }

@@ -103,6 +103,9 @@ async fn garbage_in_the_overlay_does_not_stop_a_listener() {
         let message = listener.recv().await.unwrap();
         assert_eq!(message.timestamp, HybridTimestamp::new(micros, 0));
     }
+    let counters = node.net.counters();
+    let counted = (counters.ephemeral_invalid, counters.ephemeral_lost);
+    assert_eq!(counted, (4, 0));
     node.net.shutdown().await;
 }
 
@@ -127,6 +130,8 @@ async fn a_listener_that_falls_behind_goes_on_with_what_is_left() {
     }
     let oldest = slow.recv().await.unwrap();
     assert_ne!(oldest.body, text("0"), "the oldest were given up");
+    let lost = b.net.counters().ephemeral_lost;
+    assert_eq!(oldest.body, text(&lost.to_string()), "they are counted");
     sender.publish(text("last")).await.unwrap();
     while slow.recv().await.unwrap().body != text("last") {}
     a.net.shutdown().await;
