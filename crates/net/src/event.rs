@@ -251,7 +251,7 @@ pub enum Contact {
     OtherNetwork,
     /// Another node answers at its address.
     WrongId,
-    /// It answers, and refuses the connection: it accepts no more for now.
+    /// It answers, and refuses the connection: it is stopping, or accepts no more for now.
     Refused,
     /// It could not be reached, for an unknown reason.
     Unreachable,

@@ -94,7 +94,8 @@ pub fn what_to_do(contact: &str, at: &str) -> String {
             "another node answers at {at} (wrong id); get ID@ADDR again from `panda id --addr` there"
         ),
         "refused" => {
-            "it answers but accepts no more connections for now; this node tries again; or name another one"
+            "it answers and refuses the connection: it is stopping, or serves as many as it can; this \
+            node tries again; or name another one"
                 .to_owned()
         }
         "no-common-topic" => no_common_topic(),
@@ -267,6 +268,13 @@ mod tests {
             .collect();
         assert_eq!(said.len(), contacts.len());
         assert!(said.iter().all(|line| line.contains(';')), "{said:?}");
+    }
+
+    #[test]
+    fn a_refusal_does_not_claim_that_the_peer_is_full() {
+        // The system of a node that stops refuses in the same way as a full one.
+        let line = what_to_do(&kebab(Contact::Refused), "192.0.2.1:9");
+        assert!(line.contains("is stopping, or serves as many"), "{line}");
     }
 
     #[test]
