@@ -133,7 +133,7 @@ pub use p2panda_store::{
     RejectReason, RejectedRow, RestoredAction as Restored, Row, StopReason, StoreError,
     StoreErrorKind, TopicConsumer, TopicStatus, Totals, Value, ViewError, ViewReader, ViewStop,
 };
-pub use peers::Network;
+pub use peers::{Network, names_no_machine};
 pub use person::Person;
 pub use publisher::Publisher;
 pub use receipt::Receipt;

@@ -4,6 +4,14 @@ use std::net::SocketAddr;
 
 use p2panda_core::{HostAddr, Topic, VerifyingKey};
 use p2panda_net::{Bootstrap, BootstrapHost, Counters, LocalNetwork, Net, PeerStatus};
+use p2panda_protocol::reach::Reach;
+
+/// Returns `true` for an address at which no node is dialled unless the configuration names it there:
+/// documentation, multicast, unspecified and reserved addresses, and port 0
+/// (`docs/protocol/network.md#5`).
+pub fn names_no_machine(addr: SocketAddr) -> bool {
+    addr.port() == 0 || Reach::of(addr.ip()) == Reach::Nobody
+}
 
 /// Peers, addresses and counters of a node. Made by [`crate::Node::net`].
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 //! is.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 use p2panda::{Contact, Event, Node, SessionEnd, Topic, Transfer, VerifyingKey};
 use p2panda_rpc::api::{EventNote, PeerView};
@@ -62,6 +63,10 @@ fn says(peer: &PeerView, topic: &str) -> String {
             "it is connected and still catching up; give it time with --wait".to_owned()
         }
         ("met", _) => "it was reached and is gone; this node tries again".to_owned(),
+        ("known", _) if is_not_dialled(peer) => format!(
+            "nothing is sent to {at}, because no machine has such an address (documentation, multicast or \
+            reserved); start it with another --listen there, or name it here with --bootstrap ID@ADDR"
+        ),
         ("known", _) => format!("it was not dialled at {at} yet; give it time with --wait"),
         ("connecting", _) => format!(
             "nothing has answered at {at} so far; is it running, and does a firewall let UDP through?"
@@ -69,6 +74,19 @@ fn says(peer: &PeerView, topic: &str) -> String {
         ("unreached", _) => what_to_do(peer.why.as_deref().unwrap_or_default(), &at),
         _ => "it was not reached".to_owned(),
     }
+}
+
+/// Returns `true` if a node is known by addresses alone at which no node is dialled, and the configuration
+/// does not name it.
+fn is_not_dialled(peer: &PeerView) -> bool {
+    let names_no_machine = |addr: &String| {
+        let addr = addr.parse::<SocketAddr>();
+        addr.is_ok_and(p2panda::names_no_machine)
+    };
+    peer.contact.is_none()
+        && peer.relays.is_empty()
+        && !peer.addrs.is_empty()
+        && peer.addrs.iter().all(names_no_machine)
 }
 
 fn no_common_topic() -> String {
@@ -275,6 +293,41 @@ mod tests {
         // The system of a node that stops refuses in the same way as a full one.
         let line = what_to_do(&kebab(Contact::Refused), "192.0.2.1:9");
         assert!(line.contains("is stopping, or serves as many"), "{line}");
+    }
+
+    fn known_at(addrs: &[&str], contact: Option<&str>) -> PeerView {
+        PeerView {
+            node: VerifyingKey::from_bytes_unchecked([7; 32]),
+            addrs: addrs.iter().map(ToString::to_string).collect(),
+            relays: Vec::new(),
+            connected: false,
+            relayed: false,
+            rtt_us: None,
+            state: "known".into(),
+            why: None,
+            sessions: 0,
+            topics_shared: 0,
+            contact: contact.map(str::to_owned),
+            contact_since: None,
+            clock_ahead: None,
+            refused: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_wait_for_an_address_without_a_dial() {
+        for addr in ["192.0.2.1:9", "198.51.100.1:9", "203.0.113.1:9", "[2001:db8::1]:9"] {
+            let line = says(&known_at(&[addr], None), "");
+            assert!(line.starts_with("nothing is sent to"), "{line}");
+        }
+        for (addrs, contact) in [
+            (&["192.0.2.1:9"][..], Some("untried")),
+            (&["192.0.2.1:9", "192.168.1.7:9"], None),
+            (&[], None),
+        ] {
+            let line = says(&known_at(addrs, contact), "");
+            assert!(line.contains("give it time"), "{line}");
+        }
     }
 
     #[test]
