@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use p2panda::{
-    ConsumerError, Ended, ErrorKind, Hash, NetworkId, OpenErrorKind, PublishError, Subscription,
-    ViewError,
+    ConsumerError, Ended, EphemeralError, ErrorKind, Hash, NetworkId, OpenErrorKind, PublishError,
+    Subscription, ViewError,
 };
 use p2panda_rpc::api::Code;
 use p2panda_rpc::client::ClientError;
@@ -491,6 +491,7 @@ fn node_line(error: &p2panda::Error) -> String {
         p2panda::Error::Open(error) if open_step(error.kind()).is_some() => {
             open_step(error.kind()).unwrap_or_default()
         }
+        error if own_step(error).is_some() => own_step(error).unwrap_or_default(),
         p2panda::Error::View(ViewError::Unknown) => "`panda view ls` lists them",
         p2panda::Error::Consumer(ConsumerError::NoTopics) => "name one with --topic",
         p2panda::Error::Consumer(ConsumerError::Unknown) => "`panda consumer ls` lists them",
@@ -499,6 +500,7 @@ fn node_line(error: &p2panda::Error) -> String {
             return error.to_string();
         }
         p2panda::Error::Space(_)
+        | p2panda::Error::View(_)
         | p2panda::Error::DeviceLink(_)
         | p2panda::Error::Recovery(_)
         | p2panda::Error::NoInvite
@@ -524,6 +526,24 @@ fn forked_line(held: bool) -> String {
     )
 }
 
+/// Advice about an error whose kind says too little: the home directory is whole.
+fn own_step(error: &p2panda::Error) -> Option<&'static str> {
+    Some(match error {
+        p2panda::Error::OwnKey => "the message is stored, and goes to peers all the same",
+        p2panda::Error::ReceiptLogs => "the message is stored; run the command again to ask for it",
+        p2panda::Error::NotKept(_) => {
+            "they take it by themselves when they have room; or name another peer with --bootstrap ID@ADDR"
+        }
+        p2panda::Error::Encode(_) | p2panda::Error::Ephemeral(EphemeralError::Body) => {
+            "publish text, or other data with -f FILE"
+        }
+        p2panda::Error::Ephemeral(EphemeralError::Closed) => next_step(ErrorKind::Closed),
+        p2panda::Error::LogName(_) => "choose another name",
+        p2panda::Error::Consumer(ConsumerError::Limit(_)) => "use less of it, or several consumers",
+        _ => return None,
+    })
+}
+
 /// Advice about a publish that its kind does not give.
 fn error_step(error: &PublishError) -> Option<&'static str> {
     Some(match error {
@@ -537,6 +557,11 @@ fn error_step(error: &PublishError) -> Option<&'static str> {
         PublishError::Ended => "`panda space create` makes another one; add its members there",
         PublishError::Held => {
             "stay online with that peer, for example with `panda sub`, and run it again"
+        }
+        PublishError::EmptyBody => "publish at least a byte",
+        PublishError::KeyTaken { .. } => "choose another idempotency key",
+        PublishError::UnknownParent { .. } => {
+            "fetch it with `panda sync`, or name other messages that it follows"
         }
         PublishError::SeqNumExhausted => "publish to another topic",
         PublishError::TooManyParents { .. } => "name fewer messages that it follows",
@@ -600,6 +625,8 @@ fn next_step(kind: ErrorKind) -> &'static str {
             "run it again with RUST_LOG=p2panda=debug, and report what it says"
         }
         ErrorKind::Network => "choose another address with --listen ADDR:PORT, or leave it out",
+        ErrorKind::NotYet => "run it again later",
+        // Of an open alone: every other error says what was wrong, or has advice of its own.
         _ => "choose another directory with --home DIR, or repair this one",
     }
 }
@@ -621,6 +648,35 @@ mod tests {
         assert_eq!(
             said("space.invite makes one of space.invites"),
             "there is none; `panda space invite` makes one of `panda space invites`"
+        );
+    }
+
+    #[test]
+    fn only_a_home_that_does_not_open_is_to_be_replaced() {
+        let publish = [
+            PublishError::EmptyBody,
+            PublishError::KeyTaken { id: None },
+            PublishError::UnknownParent {
+                id: Hash::digest(b""),
+            },
+        ];
+        let ephemeral = [EphemeralError::Body, EphemeralError::Closed];
+        let consumer = [ConsumerError::Limit("topics"), ConsumerError::InvalidName];
+        let view = [ViewError::InvalidName, ViewError::Limit, ViewError::Runs];
+        let errors = publish.into_iter().map(p2panda::Error::from);
+        let errors = errors.chain(ephemeral.into_iter().map(p2panda::Error::from));
+        let errors = errors.chain(consumer.into_iter().map(p2panda::Error::from));
+        let errors = errors.chain(view.into_iter().map(p2panda::Error::from));
+        let errors = errors.chain([p2panda::Error::OwnKey, p2panda::Error::ReceiptLogs]);
+        for error in errors {
+            let line = node_line(&error);
+            assert!(!line.contains("another directory"), "{line}");
+            assert!(!line.contains("split the message"), "{line}");
+        }
+        assert_eq!(
+            node_line(&p2panda::Error::OwnKey),
+            "peers are asked for no receipts in a space with an own key; the message is stored, and \
+            goes to peers all the same"
         );
     }
 

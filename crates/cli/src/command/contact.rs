@@ -316,7 +316,12 @@ mod tests {
 
     #[test]
     fn nobody_is_told_to_wait_for_an_address_without_a_dial() {
-        for addr in ["192.0.2.1:9", "198.51.100.1:9", "203.0.113.1:9", "[2001:db8::1]:9"] {
+        for addr in [
+            "192.0.2.1:9",
+            "198.51.100.1:9",
+            "203.0.113.1:9",
+            "[2001:db8::1]:9",
+        ] {
             let line = says(&known_at(&[addr], None), "");
             assert!(line.starts_with("nothing is sent to"), "{line}");
         }
