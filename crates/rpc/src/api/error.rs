@@ -142,6 +142,9 @@ pub struct ErrorData {
     /// With `refused-operation`: the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// With `expired`: the highest offset that was deleted; reading continues after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
 }
 
 /// An error of JSON-RPC.
@@ -167,6 +170,7 @@ impl RpcError {
                 hint: None,
                 expected: None,
                 reason: None,
+                after: None,
             }),
         }
     }

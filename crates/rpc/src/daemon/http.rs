@@ -128,8 +128,12 @@ pub(crate) fn refusal(error: RpcError) -> Response {
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
+    let after = error.data.after.map(super::streams::text);
     let body = failed(RequestId::Null, error);
     let mut response = (status, json_type(), body).into_response();
+    if let Some(Ok(after)) = after.map(HeaderValue::try_from) {
+        response.headers_mut().insert("stream-next-offset", after);
+    }
     if status == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Bearer");
         response

@@ -68,7 +68,10 @@ pub(crate) fn check_behind(after: u64, until: u64) -> Of<()> {
         return Ok(());
     }
     let what = "what was behind this offset is older than the node keeps it, and deleted";
-    Err(RpcError::new(Code::Expired, what).hint("begin again at the beginning, or at `now`"))
+    let mut error = RpcError::new(Code::Expired, what)
+        .hint("continue after the offset `after`, or begin again at the beginning");
+    error.data.after = Some(until);
+    Err(error)
 }
 
 /// A page behind an offset, for who may be shown it once it is read.

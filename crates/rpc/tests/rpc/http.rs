@@ -1,6 +1,7 @@
 //! Plain reads, health, metrics.
 
 use p2panda_rpc::api;
+use p2panda_rpc::client::ClientError;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -105,6 +106,11 @@ async fn an_offset_below_what_retention_deleted_is_gone() {
             "{after}: {answer}"
         );
         assert_eq!(answer.contains("\"expired\""), status == 410);
+        if status == 410 {
+            let next = header(&answer, "stream-next-offset").unwrap();
+            let next = world.get(&path(next), &bearer(ALICE)).await;
+            assert!(next.starts_with("HTTP/1.1 200"), "{next}");
+        }
     }
     let alice = world.client(ALICE).await;
     for (after, is_there) in [(0, true), (1, false), (2, true)] {
@@ -116,6 +122,9 @@ async fn an_offset_below_what_retention_deleted_is_gone() {
         };
         let read = alice.call::<api::MessagesRead>(&params).await;
         assert_eq!(read.is_ok(), is_there, "{after}");
+        if let Err(ClientError::Rpc(error)) = read {
+            assert_eq!(error.data.after, Some(2), "reading continues after it");
+        }
     }
     for (offset, is_there) in [(1, true), (2, false), (3, true)] {
         let params = api::SubscribeParams {

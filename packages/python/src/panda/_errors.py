@@ -15,6 +15,7 @@ class PandaError(Exception):
         hint: str | None = None,
         expected: dict[str, Any] | None = None,
         reason: str | None = None,
+        after: int | None = None,
     ) -> None:
         super().__init__(f"{message}; {hint}" if hint else message)
         self.code = code
@@ -24,6 +25,8 @@ class PandaError(Exception):
         self.expected = expected
         #: With `refused-operation`: the rule that was broken.
         self.reason = reason
+        #: With `expired`: the highest offset that was deleted; reading continues after it.
+        self.after = after
 
     @classmethod
     def of(cls, message: str, data: dict[str, Any]) -> PandaError:
@@ -34,6 +37,7 @@ class PandaError(Exception):
             data.get("hint"),
             data.get("expected"),
             data.get("reason"),
+            data.get("after"),
         )
 
 
