@@ -118,7 +118,7 @@ pub fn what_to_do(contact: &str, at: &str) -> String {
         }
         "no-common-topic" => no_common_topic(),
         "reached" => "it was reached".to_owned(),
-        _ => format!("the node at {at} ends every connection without a reason; look at its log"),
+        _ => format!("the connection to {at} ended without a reason; is it running? look at its log"),
     }
 }
 
