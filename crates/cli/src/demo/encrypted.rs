@@ -2,57 +2,26 @@
 //! node without keys, from its create over a device that is restored from its recovery file to a removal of
 //! two owners by each other.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod search;
+mod story;
 
-use memchr::memmem;
-use p2panda::{
-    GroupId, Mdns, Member, NetworkId, Node, Passphrase, RecoveryFile, Role, Settings, Space,
-    Ticket, Topic, VerifyingKey,
-};
-use tokio::time::{Instant, sleep};
+use p2panda::{Member, Passphrase, RecoveryFile, Role, Settings, VerifyingKey};
 
+use super::DemoError;
 use super::capture::Capture;
-use super::{DemoError, STALLED};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, note};
-
-/// Polling interval while waiting for a change.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+use story::{
+    ADA, ADA2, BEN, BEN2, BEN3, CAI, DEE, EVE, EVERYBODY, FAY, GUS, MEMBERS, OWNERS, Story, TEAM,
+    name_of,
+};
 
 /// Only members may learn it.
 const NAME: &str = "The name of this space, for members alone";
 
 /// The same of the team.
 const TEAM_NAME: &str = "The name of this team, for members alone";
-
-/// Participants, by node. Eve has no keys; it is the only node that all others know.
-const NAMES: [&str; 10] = [
-    "Ada", "Ben", "Cai", "Dee", "Eve", "Ada2", "Ben2", "Ben3", "Fay", "Gus",
-];
-const ADA: usize = 0;
-const BEN: usize = 1;
-const CAI: usize = 2;
-const DEE: usize = 3;
-const EVE: usize = 4;
-/// The second devices of Ada and Ben.
-const ADA2: usize = 5;
-const BEN2: usize = 6;
-/// The device that comes back by Ben's recovery file.
-const BEN3: usize = 7;
-/// Those who are members as a team.
-const FAY: usize = 8;
-const GUS: usize = 9;
-const TEAM: [usize; 2] = [FAY, GUS];
-/// All but the team.
-const EVERYBODY: [usize; 8] = [ADA, BEN, CAI, DEE, EVE, ADA2, BEN2, BEN3];
-/// All that are members at first.
-const MEMBERS: [usize; 6] = [ADA, BEN, CAI, DEE, ADA2, BEN2];
-/// Those that are left when two were removed.
-const OWNERS: [usize; 4] = [ADA, ADA2, BEN, BEN2];
 
 /// Runs it until it is done, fails or a signal comes.
 pub async fn run() -> Result<Outcome, Failure> {
@@ -78,49 +47,7 @@ pub async fn run() -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-fn name_of(who: usize) -> &'static str {
-    NAMES.get(who).copied().unwrap_or_default()
-}
-
-struct Person {
-    name: &'static str,
-    dir: PathBuf,
-    node: Option<Node>,
-}
-
-/// Something that was written, and who may read it in the end.
-struct Said {
-    text: String,
-    by: usize,
-    readers: BTreeSet<usize>,
-}
-
-struct Story {
-    people: Vec<Person>,
-    network: NetworkId,
-    topic: Topic,
-    said: Vec<Said>,
-    /// The groups of devices, and the team.
-    groups: Vec<GroupId>,
-}
-
 impl Story {
-    fn new(dir: &Path) -> Result<Story, Failure> {
-        let person = |name: &'static str| Person {
-            name,
-            dir: dir.join(name),
-            node: None,
-        };
-        let network = NetworkId::from_bytes(*p2panda::random_topic()?.as_bytes());
-        Ok(Story {
-            people: NAMES.into_iter().map(person).collect(),
-            network,
-            topic: p2panda::random_topic()?,
-            said: Vec::new(),
-            groups: Vec::new(),
-        })
-    }
-
     /// All acts in their order; ends with the table.
     async fn play(&mut self) -> Result<String, Failure> {
         self.come_in().await?;
@@ -340,235 +267,4 @@ impl Story {
         self.space(who).await?.remove(whom).await?;
         self.stop(&[who]).await
     }
-
-    /// Compares what each has read with what it may, and searches all files.
-    async fn end(&mut self) -> Result<String, Failure> {
-        self.stop(&EVERYBODY).await?;
-        for who in EVERYBODY.into_iter().chain(TEAM) {
-            let expected = self.expected(who);
-            if self.read(who)? != expected {
-                return Err(self.differs(who).into());
-            }
-            let foreign = self.said.iter().filter(|said| !said.readers.contains(&who));
-            let secrets = foreign.map(|said| said.text.as_bytes());
-            // Nor whose devices are whose, and who is in the team.
-            let groups = self.groups.iter().map(|group| &group.as_bytes()[..]);
-            let names = [NAME.as_bytes(), TEAM_NAME.as_bytes()];
-            for secret in secrets.chain(names).chain(groups) {
-                if holds(&self.person(who).dir, secret).map_err(DemoError::Directory)? {
-                    return Err(self.leaks(who).into());
-                }
-            }
-        }
-        Ok(self.table())
-    }
-
-    /// Returns `true` if bytes hold what only members may learn.
-    fn crosses(&self, bytes: &[u8]) -> bool {
-        let said = self.said.iter().map(|said| said.text.as_bytes());
-        let groups = self.groups.iter().map(|group| &group.as_bytes()[..]);
-        let names = [NAME.as_bytes(), TEAM_NAME.as_bytes()];
-        let mut secrets = said.chain(names).chain(groups);
-        secrets.any(|secret| memmem::find(bytes, secret).is_some())
-    }
-
-    fn table(&self) -> String {
-        let mut table = format!("{:<28} {:<4}", "", "by");
-        NAMES
-            .iter()
-            .for_each(|name| table.push_str(&format!(" {name:>4}")));
-        for said in &self.said {
-            table.push_str(&format!("\n{:<28} {:<4}", said.text, name_of(said.by)));
-            for who in 0..NAMES.len() {
-                let reads = match said.readers.contains(&who) {
-                    true => "yes",
-                    false => "-",
-                };
-                table.push_str(&format!(" {reads:>4}"));
-            }
-        }
-        table.push_str(
-            "\nEach has read exactly that. The files of no node hold the name of the space in clear, \
-             or of the team, whose devices are whose, or a message that it may not read.",
-        );
-        table
-    }
-
-    fn person(&self, who: usize) -> &Person {
-        self.people.get(who).expect("everybody has a name")
-    }
-
-    fn person_mut(&mut self, who: usize) -> &mut Person {
-        self.people.get_mut(who).expect("everybody has a name")
-    }
-
-    async fn start(&mut self, who: &[usize]) -> Result<(), Failure> {
-        let network = self.network;
-        for who in who {
-            let person = self.person_mut(*who);
-            let node = p2panda::builder()
-                .network_id(network)
-                .bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)
-                .mdns(Mdns::Off)
-                .state_dir(Some(person.dir.join("state")))
-                .data_dir(person.dir.join("home"));
-            person.node = Some(node.spawn().await?);
-        }
-        let Some(eve) = self.person(EVE).node.clone() else {
-            return Ok(());
-        };
-        for node in self.people.iter().filter_map(|person| person.node.as_ref()) {
-            if node.id() != eve.id()
-                && let Some(addr) = eve.net().addr().first()
-            {
-                node.net().add_peer(eve.id(), *addr);
-            }
-        }
-        Ok(())
-    }
-
-    async fn stop(&mut self, who: &[usize]) -> Result<(), Failure> {
-        for who in who {
-            if let Some(node) = self.person_mut(*who).node.take() {
-                node.shutdown().await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn node(&self, who: usize) -> Result<&Node, DemoError> {
-        let node = self.person(who).node.as_ref();
-        node.ok_or(DemoError::Stopped { name: name_of(who) })
-    }
-
-    fn id(&self, who: usize) -> Result<VerifyingKey, DemoError> {
-        Ok(self.node(who)?.id())
-    }
-
-    async fn space(&self, who: usize) -> Result<Space, Failure> {
-        let space = self.node(who)?.spaces().get(self.topic).await?;
-        Ok(space.ok_or(DemoError::Stopped { name: name_of(who) })?)
-    }
-
-    /// Counts the operations of an author that a node has with their bodies.
-    async fn stored(&self, who: usize, author: VerifyingKey) -> Result<usize, Failure> {
-        let stored = self.node(who)?.topic(self.topic).operations(0).await?;
-        let of = stored.iter().filter(|it| it.author == author);
-        Ok(of.filter(|it| it.body.is_some()).count())
-    }
-
-    async fn join(&self, who: usize, ticket: &Ticket) -> Result<(), Failure> {
-        self.node(who)?.spaces().join(ticket).await?;
-        let came = async |story: &Story| {
-            let state = story.space(who).await?.state().await?;
-            Ok::<_, Failure>(!state.is_joining && state.role.is_some())
-        };
-        self.until(who, "a member admits it", came).await
-    }
-
-    /// Publishes as soon as that is possible.
-    async fn say(&mut self, by: usize, text: &str, readers: &[usize]) -> Result<(), Failure> {
-        let said = async |story: &Story| match story.space(by).await?.publish(text).await {
-            Ok(_) => Ok::<_, Failure>(true),
-            Err(error) if error.is_retryable() => Ok(false),
-            Err(error) => Err(error.into()),
-        };
-        self.until(by, "it can write", said).await?;
-        self.said.push(Said {
-            text: text.to_owned(),
-            by,
-            readers: readers.iter().copied().collect(),
-        });
-        Ok(())
-    }
-
-    /// Waits until these agree that there are so many members, who all have what they need.
-    async fn has_members(&self, who: &[usize], count: usize) -> Result<(), Failure> {
-        for who in who {
-            let agrees = async |story: &Story| {
-                let look = story.space(*who).await?.look().await?;
-                Ok::<_, Failure>(
-                    look.is_some_and(|look| look.is_healed && look.members.len() == count),
-                )
-            };
-            self.until(*who, "all members have what they need", agrees)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until these have read everything that they may.
-    async fn read_by(&self, who: &[usize]) -> Result<(), Failure> {
-        for who in who {
-            let has_read = async |story: &Story| {
-                let read = story.read(*who)?;
-                Ok::<_, Failure>(story.expected(*who).is_subset(&read))
-            };
-            self.until(*who, "it reads what was written", has_read)
-                .await?;
-        }
-        Ok(())
-    }
-
-    fn expected(&self, who: usize) -> BTreeSet<String> {
-        let said = self.said.iter().filter(|said| said.readers.contains(&who));
-        said.map(|said| said.text.clone()).collect()
-    }
-
-    /// Reads the feed of a node.
-    fn read(&self, who: usize) -> Result<BTreeSet<String>, Failure> {
-        let mut read = BTreeSet::new();
-        let inspection = p2panda::inspect(self.person(who).dir.join("home"))?;
-        for message in inspection.messages(self.topic, false) {
-            if let Ok(text) = message?.text() {
-                read.insert(text.to_owned());
-            }
-        }
-        Ok(read)
-    }
-
-    async fn until(
-        &self,
-        who: usize,
-        what: &'static str,
-        is_so: impl AsyncFn(&Story) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
-        let begun = Instant::now();
-        while !is_so(self).await? {
-            if begun.elapsed() > STALLED {
-                let name = name_of(who);
-                return Err(DemoError::Waited { name, what }.into());
-            }
-            sleep(LOOK_INTERVAL).await;
-        }
-        Ok(())
-    }
-
-    fn differs(&self, who: usize) -> DemoError {
-        let name = self.person(who).name;
-        DemoError::Reads { name }
-    }
-
-    fn leaks(&self, who: usize) -> DemoError {
-        let name = self.person(who).name;
-        DemoError::Leaks { name }
-    }
-}
-
-/// Returns `true` if any file below a directory holds these bytes.
-fn holds(dir: &Path, needle: &[u8]) -> std::io::Result<bool> {
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let found = match entry.file_type()?.is_dir() {
-            true => holds(&entry.path(), needle)?,
-            false => {
-                let bytes = std::fs::read(entry.path())?;
-                memmem::find(&bytes, needle).is_some()
-            }
-        };
-        if found {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
