@@ -1,7 +1,9 @@
 //! `panda demo --encrypted`: a space of four members, two of them with two devices, a team of two more, and a
 //! node without keys, from its create over a device that is restored from its recovery file to a removal of
-//! two owners by each other.
+//! two owners by each other. With own keys each node is one member, and there are neither second devices nor
+//! a team.
 
+mod own_keys;
 mod search;
 mod story;
 
@@ -24,11 +26,11 @@ const NAME: &str = "The name of this space, for members alone";
 const TEAM_NAME: &str = "The name of this team, for members alone";
 
 /// Runs it until it is done, fails or a signal comes.
-pub async fn run() -> Result<Outcome, Failure> {
+pub async fn run(own_keys: bool) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let dir = tempfile::tempdir().map_err(DemoError::Directory)?;
     let capture = Capture::begin();
-    let mut story = Story::new(dir.path())?;
+    let mut story = Story::new(dir.path(), own_keys)?;
     let table = tokio::select! {
         table = story.play() => table?,
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
@@ -37,7 +39,10 @@ pub async fn run() -> Result<Outcome, Failure> {
     match capture.and_then(Capture::finish) {
         Some(bytes) if story.crosses(&bytes) => return Err(DemoError::Crosses.into()),
         Some(_) => {
-            let line = "No packet between the nodes held any of that either.";
+            let line = match own_keys {
+                true => "No packet between the nodes held any of that, or an own key, either.",
+                false => "No packet between the nodes held any of that either.",
+            };
             let _ = output::line(line).map_err(Failure::Stdout)?;
         }
         None => {
@@ -51,12 +56,19 @@ impl Story {
     /// All acts in their order; ends with the table.
     async fn play(&mut self) -> Result<String, Failure> {
         self.come_in().await?;
-        self.link_devices().await?;
-        self.use_a_team().await?;
+        match self.own_keys {
+            true => self.add_followers().await?,
+            false => {
+                self.link_devices().await?;
+                self.use_a_team().await?;
+            }
+        }
         self.write_while_one_is_off().await?;
         self.remove_two_at_the_same_time().await?;
-        self.revoke_a_device().await?;
-        self.restore_a_device().await?;
+        if !self.own_keys {
+            self.revoke_a_device().await?;
+            self.restore_a_device().await?;
+        }
         self.remove_each_other().await?;
         self.end().await
     }
@@ -64,9 +76,10 @@ impl Story {
     async fn come_in(&mut self) -> Result<(), Failure> {
         note("Ada makes a space. Eve keeps its topic, without keys; all others know Eve alone");
         self.start(&[EVE, ADA]).await?;
-        let spaces = self.node(ADA)?.spaces();
+        let spaces = self.spaces(ADA)?;
         let settings = Settings::with_history();
         spaces.create_in(self.topic, NAME, settings).await?;
+        self.note_key(ADA).await?;
         self.node(EVE)?.topic(self.topic).keep(true).await?;
         self.say(ADA, "before anybody came", &MEMBERS).await?;
         let space = self.space(ADA).await?;
@@ -77,7 +90,7 @@ impl Story {
             self.join(who, ticket).await?;
         }
         note("Ben, Cai and Dee came by invites, through Eve");
-        self.has_members(&[ADA, BEN, CAI, DEE], 4).await
+        self.are_members(&[ADA, BEN, CAI, DEE]).await
     }
 
     /// Ada and Ben each have a second device from now on.
@@ -90,7 +103,7 @@ impl Story {
             new.person().take_card(&old.card().await?).await?;
             self.groups.extend(old.id().await?);
         }
-        self.has_members(&MEMBERS, 6).await?;
+        self.are_members(&MEMBERS).await?;
         note("Ada and Ben each linked a second device, which may do what the first may");
         for who in [ADA2, BEN2] {
             let text = format!("{} is new", name_of(who));
@@ -126,7 +139,7 @@ impl Story {
         self.until(ADA, "the persons are in the team", are_in)
             .await?;
         let with_team = [ADA, BEN, CAI, DEE, ADA2, BEN2, FAY, GUS];
-        self.has_members(&with_team, 8).await?;
+        self.are_members(&with_team).await?;
         note("Ada added a team of Fay and Gus: they read everything, and write");
         for said in self.said.iter_mut() {
             said.readers.extend(TEAM);
@@ -136,7 +149,7 @@ impl Story {
         let gus = self.id(GUS)?;
         team.remove(gus).await?;
         let without_gus = [ADA, BEN, CAI, DEE, ADA2, BEN2, FAY];
-        self.has_members(&without_gus, 7).await?;
+        self.are_members(&without_gus).await?;
         note("Ada took Gus out of the team; the space follows with a new secret");
         self.say(FAY, "Fay without Gus", &without_gus).await?;
         self.read_by(&without_gus).await?;
@@ -148,7 +161,7 @@ impl Story {
         self.until(GUS, "it holds what it cannot read", has_it)
             .await?;
         self.space(ADA2).await?.remove(&team).await?;
-        self.has_members(&MEMBERS, 6).await?;
+        self.are_members(&MEMBERS).await?;
         note("Ada's second device removed the team from the space");
         self.stop(&TEAM).await
     }
@@ -164,7 +177,7 @@ impl Story {
         self.until(ADA, "the space has followed", has_followed)
             .await?;
         note("Ada revoked her second device");
-        self.has_members(&[ADA, BEN, BEN2, CAI], 4).await?;
+        self.are_members(&[ADA, BEN, BEN2, CAI]).await?;
         for who in [ADA, BEN2] {
             let text = format!("{} without Ada2", name_of(who));
             self.say(who, &text, &[ADA, BEN, BEN2, CAI]).await?;
@@ -212,7 +225,7 @@ impl Story {
         self.start(&[ADA]).await?;
         self.read_by(&[ADA]).await?;
         note("Ada is back and has read it; Dee becomes a reader and an editor once more");
-        let (space, dee) = (self.space(ADA).await?, self.id(DEE)?);
+        let (space, dee) = (self.space(ADA).await?, self.key(DEE).await?);
         space.set_role(dee, Role::Reader).await?;
         space.set_role(dee, Role::Editor).await?;
         self.say(ADA, "for all four", &MEMBERS).await?;
@@ -221,13 +234,13 @@ impl Story {
 
     /// Ada removes Cai, and Ben removes Dee, without knowing of each other.
     async fn remove_two_at_the_same_time(&mut self) -> Result<(), Failure> {
-        let (cai, dee) = (self.id(CAI)?, self.id(DEE)?);
+        let (cai, dee) = (self.key(CAI).await?, self.key(DEE).await?);
         self.stop(&EVERYBODY).await?;
         self.alone(ADA, cai).await?;
         self.alone(BEN, dee).await?;
         note("Ada removed Cai while Ben removed Dee; they meet");
         self.start(&[EVE, ADA, BEN, CAI, DEE, ADA2, BEN2]).await?;
-        self.has_members(&OWNERS, 4).await?;
+        self.are_members(&OWNERS).await?;
         let readers = [ADA, ADA2, BEN, BEN2, CAI];
         self.say(ADA, "Ada writes for two", &readers).await?;
         self.say(BEN, "Ben writes for two", &readers).await?;
@@ -240,19 +253,24 @@ impl Story {
         note("Cai is invited once more, as an owner: it may read what it missed. Dee stays out");
         let ticket = self.space(ADA).await?.invite(Role::Owner).await?.ticket;
         self.join(CAI, &ticket).await?;
-        self.has_members(&[ADA, ADA2, BEN, BEN2, CAI], 5).await?;
+        self.are_members(&[ADA, ADA2, BEN, BEN2, CAI]).await?;
         self.read_by(&[CAI]).await
     }
 
     /// Ada and Ben remove each other, without knowing of it.
     async fn remove_each_other(&mut self) -> Result<(), Failure> {
-        let (ada, ben) = (self.id(ADA)?, self.id(BEN)?);
+        let (ada, ben) = (self.key(ADA).await?, self.key(BEN).await?);
         self.stop(&EVERYBODY).await?;
         self.alone(ADA, ben).await?;
-        self.alone(BEN2, ada).await?;
-        note("Ada and Ben, by his second device, removed each other; they meet");
+        if self.own_keys {
+            self.alone(BEN, ada).await?;
+            note("Ada and Ben removed each other; they meet");
+        } else {
+            self.alone(BEN2, ada).await?;
+            note("Ada and Ben, by his second device, removed each other; they meet");
+        }
         self.start(&EVERYBODY).await?;
-        self.has_members(&[CAI], 1).await?;
+        self.are_members(&[CAI]).await?;
         self.say(CAI, "Cai is the only one left", &[CAI]).await?;
         let sent = async |story: &Story| {
             let unsent = story.node(CAI)?.unsent().await?;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use super::story::{EVERYBODY, NAMES, Story, TEAM, name_of};
+use super::own_keys::header_by;
+use super::story::{ADA, EVE, EVERYBODY, NAMES, Story, TEAM, name_of};
 use super::{NAME, TEAM_NAME};
 use crate::demo::DemoError;
 use crate::failure::Failure;
@@ -12,8 +13,12 @@ use crate::failure::Failure;
 impl Story {
     /// Compares what each has read with what it may, and searches all files.
     pub async fn end(&mut self) -> Result<String, Failure> {
+        if self.own_keys {
+            self.names_no_node(&EVERYBODY).await?;
+        }
         self.stop(&EVERYBODY).await?;
-        for who in EVERYBODY.into_iter().chain(TEAM) {
+        let everybody = EVERYBODY.into_iter().chain(TEAM);
+        for who in everybody.filter(|who| self.takes_part(*who)) {
             let expected = self.expected(who);
             if self.read(who)? != expected {
                 return Err(self.differs(who).into());
@@ -28,38 +33,73 @@ impl Story {
                     return Err(self.leaks(who).into());
                 }
             }
+            self.search_for_nodes(who)?;
         }
         Ok(self.table())
     }
 
-    /// Returns `true` if bytes hold what only members may learn.
+    /// Searches the files of a node for operations that a node id has signed, if there are own keys.
+    fn search_for_nodes(&self, who: usize) -> Result<(), DemoError> {
+        let name = name_of(who);
+        if !self.own_keys {
+            return Ok(());
+        }
+        let dir = &self.person(who).dir;
+        // What is there is found, or the search proves nothing.
+        let known = self.person(ADA).key.filter(|_| who == EVE);
+        if let Some(key) = known
+            && !holds(dir, &header_by(&key)).map_err(DemoError::Directory)?
+        {
+            return Err(DemoError::Blind { name });
+        }
+        for node in self.nodes() {
+            if holds(dir, &header_by(&node)).map_err(DemoError::Directory)? {
+                return Err(DemoError::NodeId { name });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if bytes hold what only members may learn; with own keys also if they hold one of those,
+    /// or an operation that a node id has signed.
     pub fn crosses(&self, bytes: &[u8]) -> bool {
         let said = self.said.iter().map(|said| said.text.as_bytes());
         let groups = self.groups.iter().map(|group| &group.as_bytes()[..]);
         let names = [NAME.as_bytes(), TEAM_NAME.as_bytes()];
         let mut secrets = said.chain(names).chain(groups);
-        secrets.any(|secret| memmem::find(bytes, secret).is_some())
+        let is_there = |part: &[u8]| memmem::find(bytes, part).is_some();
+        let keys = || self.keys().any(|key| is_there(key.as_bytes()));
+        let nodes = || self.nodes().any(|node| is_there(&header_by(&node)));
+        secrets.any(is_there) || (self.own_keys && (keys() || nodes()))
     }
 
     pub fn table(&self) -> String {
         let mut table = format!("{:<28} {:<4}", "", "by");
-        NAMES
-            .iter()
-            .for_each(|name| table.push_str(&format!(" {name:>4}")));
+        let all: Vec<usize> = (0..NAMES.len()).collect();
+        let all = self.present(&all);
+        all.iter()
+            .for_each(|who| table.push_str(&format!(" {:>4}", name_of(*who))));
         for said in &self.said {
             table.push_str(&format!("\n{:<28} {:<4}", said.text, name_of(said.by)));
-            for who in 0..NAMES.len() {
-                let reads = match said.readers.contains(&who) {
+            for who in &all {
+                let reads = match said.readers.contains(who) {
                     true => "yes",
                     false => "-",
                 };
                 table.push_str(&format!(" {reads:>4}"));
             }
         }
-        table.push_str(
-            "\nEach has read exactly that. The files of no node hold the name of the space in clear, \
-             or of the team, whose devices are whose, or a message that it may not read.",
-        );
+        table.push_str(match self.own_keys {
+            true => {
+                "\nEach has read exactly that. The files of no node hold the name of the space in clear, \
+                 or a message that it may not read.\nEach operation of the space is by an own key. None \
+                 holds a node id, and no file holds one that a node id has signed."
+            }
+            false => {
+                "\nEach has read exactly that. The files of no node hold the name of the space in clear, \
+                 or of the team, whose devices are whose, or a message that it may not read."
+            }
+        });
         table
     }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p2panda::{GroupId, Mdns, NetworkId, Node, Space, Ticket, Topic, VerifyingKey};
+use p2panda::{GroupId, Mdns, NetworkId, Node, Space, Spaces, Ticket, Topic, VerifyingKey};
 use tokio::time::{Instant, sleep};
 
 use crate::demo::{DemoError, STALLED};
@@ -28,7 +28,10 @@ pub const ADA2: usize = 5;
 pub const BEN2: usize = 6;
 /// The device that comes back by Ben's recovery file.
 pub const BEN3: usize = 7;
-/// Those who are members as a team.
+/// Devices that a person has besides its first one. With own keys there are none
+/// (`docs/protocol/spaces.md#20`).
+const MORE_DEVICES: [usize; 3] = [ADA2, BEN2, BEN3];
+/// Those who are members as a team, or with own keys by their keys.
 pub const FAY: usize = 8;
 pub const GUS: usize = 9;
 pub const TEAM: [usize; 2] = [FAY, GUS];
@@ -47,6 +50,10 @@ pub struct Person {
     pub name: &'static str,
     pub dir: PathBuf,
     pub node: Option<Node>,
+    /// The node id, once the node was there.
+    pub id: Option<VerifyingKey>,
+    /// The key with which it signs in the space, once it follows it.
+    pub key: Option<VerifyingKey>,
 }
 
 /// Something that was written, and who may read it in the end.
@@ -58,6 +65,8 @@ pub struct Said {
 
 pub struct Story {
     pub people: Vec<Person>,
+    /// Each node signs in the space with an own key.
+    pub own_keys: bool,
     pub network: NetworkId,
     pub topic: Topic,
     pub said: Vec<Said>,
@@ -66,20 +75,33 @@ pub struct Story {
 }
 
 impl Story {
-    pub fn new(dir: &Path) -> Result<Story, Failure> {
+    pub fn new(dir: &Path, own_keys: bool) -> Result<Story, Failure> {
         let person = |name: &'static str| Person {
             name,
             dir: dir.join(name),
             node: None,
+            id: None,
+            key: None,
         };
         let network = NetworkId::from_bytes(*p2panda::random_topic()?.as_bytes());
         Ok(Story {
             people: NAMES.into_iter().map(person).collect(),
+            own_keys,
             network,
             topic: p2panda::random_topic()?,
             said: Vec::new(),
             groups: Vec::new(),
         })
+    }
+
+    pub fn takes_part(&self, who: usize) -> bool {
+        !(self.own_keys && MORE_DEVICES.contains(&who))
+    }
+
+    /// Those of these who take part.
+    pub fn present(&self, who: &[usize]) -> Vec<usize> {
+        let present = who.iter().copied();
+        present.filter(|who| self.takes_part(*who)).collect()
     }
 
     pub fn person(&self, who: usize) -> &Person {
@@ -92,15 +114,17 @@ impl Story {
 
     pub async fn start(&mut self, who: &[usize]) -> Result<(), Failure> {
         let network = self.network;
-        for who in who {
-            let person = self.person_mut(*who);
+        for who in self.present(who) {
+            let person = self.person_mut(who);
             let node = p2panda::builder()
                 .network_id(network)
                 .bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)
                 .mdns(Mdns::Off)
                 .state_dir(Some(person.dir.join("state")))
                 .data_dir(person.dir.join("home"));
-            person.node = Some(node.spawn().await?);
+            let node = node.spawn().await?;
+            person.id = Some(node.id());
+            person.node = Some(node);
         }
         let Some(eve) = self.person(EVE).node.clone() else {
             return Ok(());
@@ -133,6 +157,27 @@ impl Story {
         Ok(self.node(who)?.id())
     }
 
+    /// The spaces of a node, by the handle that creates, joins and follows them.
+    pub fn spaces(&self, who: usize) -> Result<Spaces, DemoError> {
+        let spaces = self.node(who)?.spaces();
+        Ok(match self.own_keys {
+            true => spaces.with_own_key(),
+            false => spaces,
+        })
+    }
+
+    /// The key of a node that is a member: its node id, or its own key.
+    pub async fn key(&self, who: usize) -> Result<VerifyingKey, Failure> {
+        Ok(self.space(who).await?.author())
+    }
+
+    /// Remembers with which key a node signs in the space.
+    pub async fn note_key(&mut self, who: usize) -> Result<(), Failure> {
+        let key = self.key(who).await?;
+        self.person_mut(who).key = Some(key);
+        Ok(())
+    }
+
     pub async fn space(&self, who: usize) -> Result<Space, Failure> {
         let space = self.node(who)?.spaces().get(self.topic).await?;
         Ok(space.ok_or(DemoError::Stopped { name: name_of(who) })?)
@@ -145,13 +190,14 @@ impl Story {
         Ok(of.filter(|it| it.body.is_some()).count())
     }
 
-    pub async fn join(&self, who: usize, ticket: &Ticket) -> Result<(), Failure> {
-        self.node(who)?.spaces().join(ticket).await?;
+    pub async fn join(&mut self, who: usize, ticket: &Ticket) -> Result<(), Failure> {
+        self.spaces(who)?.join(ticket).await?;
         let came = async |story: &Story| {
             let state = story.space(who).await?.state().await?;
             Ok::<_, Failure>(!state.is_joining && state.role.is_some())
         };
-        self.until(who, "a member admits it", came).await
+        self.until(who, "a member admits it", came).await?;
+        self.note_key(who).await
     }
 
     /// Publishes as soon as that is possible.
@@ -165,21 +211,26 @@ impl Story {
         self.said.push(Said {
             text: text.to_owned(),
             by,
-            readers: readers.iter().copied().collect(),
+            readers: self.present(readers).into_iter().collect(),
         });
         Ok(())
     }
 
+    /// Waits until these agree that they are the members, who all have what they need.
+    pub async fn are_members(&self, who: &[usize]) -> Result<(), Failure> {
+        self.has_members(who, self.present(who).len()).await
+    }
+
     /// Waits until these agree that there are so many members, who all have what they need.
     pub async fn has_members(&self, who: &[usize], count: usize) -> Result<(), Failure> {
-        for who in who {
+        for who in self.present(who) {
             let agrees = async |story: &Story| {
-                let look = story.space(*who).await?.look().await?;
+                let look = story.space(who).await?.look().await?;
                 Ok::<_, Failure>(
                     look.is_some_and(|look| look.is_healed && look.members.len() == count),
                 )
             };
-            self.until(*who, "all members have what they need", agrees)
+            self.until(who, "all members have what they need", agrees)
                 .await?;
         }
         Ok(())
@@ -187,12 +238,12 @@ impl Story {
 
     /// Waits until these have read everything that they may.
     pub async fn read_by(&self, who: &[usize]) -> Result<(), Failure> {
-        for who in who {
+        for who in self.present(who) {
             let has_read = async |story: &Story| {
-                let read = story.read(*who)?;
-                Ok::<_, Failure>(story.expected(*who).is_subset(&read))
+                let read = story.read(who)?;
+                Ok::<_, Failure>(story.expected(who).is_subset(&read))
             };
-            self.until(*who, "it reads what was written", has_read)
+            self.until(who, "it reads what was written", has_read)
                 .await?;
         }
         Ok(())
