@@ -3,10 +3,10 @@
 import json
 import sys
 
-from making import gossip, groups, network, operations, order, pair, streams, sync
+from making import gossip, groups, network, operations, order, own_keys, pair, rotation, streams, sync
 from reader.check import VECTORS
 
-PAGES = (operations, sync, streams, order, groups, network, gossip, pair)
+PAGES = (operations, sync, streams, order, groups, network, gossip, pair, rotation, own_keys)
 FILES = {name: make for page in PAGES for name, make in page.FILES.items()}
 
 

@@ -7,7 +7,8 @@ from reader.check import VECTORS, Counter
 
 PAGES = ("operations", "ingest", "order", "sync", "session", "pair", "network", "gossip", "discovery", "link", "ranges", "groups", "ticket",
          "device_link", "recovery",
-         "channel", "encryption", "ratchets", "hybrid", "spaces", "spaces_message", "persons", "teams")
+         "channel", "encryption", "ratchets", "hybrid", "spaces", "spaces_message", "persons", "teams",
+         "rotation", "own_keys")
 # No page describes these yet; the last one is JSON of the RPC, which the tests of that crate run.
 UNREAD = ("bamboo-", "documents-", "rpc-")
 

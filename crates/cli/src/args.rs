@@ -195,8 +195,12 @@ pub enum Command {
         With --encrypted: an encrypted space of four members and a team, and a node without keys that \
         all of them know. Members join by invites, write while one is off, and are removed by \
         two owners at the same time; then the two owners remove each other. Exits with 1 unless \
-        each node has read exactly what it may, and no file holds what it must not.",
-    after_help = "Example:\n  panda demo CHANGELOG.md"
+        each node has read exactly what it may, and no file holds what it must not.\n\n\
+        With --own-keys as well: each node signs in the space with a key that it uses nowhere else. \
+        There are no second devices, no recovery file and no team then: a space with an own key is \
+        of one node alone. Also exits with 1 if something of the space that a node holds names a \
+        node id.",
+    after_help = "Example:\n  panda demo CHANGELOG.md\n  panda demo --encrypted --own-keys"
 )]
 pub struct DemoArgs {
     /// Text file to publish line by line [default: 4 000 generated lines]
@@ -204,6 +208,9 @@ pub struct DemoArgs {
     /// Show an encrypted space instead
     #[arg(long, conflicts_with = "file")]
     pub encrypted: bool,
+    /// Let each node sign there with a key of its own
+    #[arg(long, requires = "encrypted")]
+    pub own_keys: bool,
 }
 
 #[derive(Debug, Args)]

@@ -67,6 +67,10 @@ pub enum DemoError {
     Leaks { name: &'static str },
     #[error("what crossed the network holds something in clear; please report this")]
     Crosses,
+    #[error("{name} holds something of the space that names a node id; please report this")]
+    NodeId { name: &'static str },
+    #[error("the search misses in the files of {name} what they hold; please report this")]
+    Blind { name: &'static str },
 }
 
 impl DemoError {
@@ -84,7 +88,7 @@ impl DemoError {
 /// Runs the demo until it is done, fails or a signal comes.
 pub async fn run(args: DemoArgs) -> Result<Outcome, Failure> {
     if args.encrypted {
-        return encrypted::run().await;
+        return encrypted::run(args.own_keys).await;
     }
     let mut interrupt = Interrupt::new()?;
     let lines = Lines::read(args.file.as_deref())?;

@@ -9,11 +9,10 @@ use p2panda_store::StoreError;
 use crate::desk::{Bytes, act_within, seconds};
 use crate::drafts;
 use crate::now::micros;
+use crate::space::age;
 use crate::space_news::SpaceNews;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
-
-const DAY_S: u64 = 24 * 60 * 60;
 
 /// Looks for secrets that are too old, and replaces those whose time has come.
 pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
@@ -36,7 +35,7 @@ pub(crate) fn due_at(turn: &Turn<'_>, topic: &Topic) -> Option<u64> {
     let secret = native.spaces.sealing_secret(&id)?;
     let now = seconds(turn);
     let since = turn.state.spaces.secret_since(topic, secret, now);
-    Some(since.saturating_add(u64::from(days) * DAY_S))
+    Some(age::due_at(since, days))
 }
 
 /// Plans the rotations that are due. Other owners may rotate as well: who does waits for a random time.

@@ -394,13 +394,6 @@ fn the_space_demo_shows_that_each_reads_what_it_may() {
     let demo = world.panda(&["demo", "--encrypted"]).output().unwrap();
     assert_eq!(demo.status.code(), Some(0), "{}", stderr(&demo));
     let table = stdout(&demo);
-    let row = |text: &str| {
-        let line = table.lines().find(|line| line.starts_with(text));
-        let cells = line.unwrap_or_default().split_whitespace().rev().take(10);
-        let mut cells: Vec<&str> = cells.collect();
-        cells.reverse();
-        cells.join(" ")
-    };
     // Ada, Ben, Cai, Dee, Eve, the second devices of Ada and Ben, the one that Ben restored, and two in a
     // team.
     let rows = [
@@ -416,10 +409,43 @@ fn the_space_demo_shows_that_each_reads_what_it_may() {
         ("Cai is the only one left", "- - yes - - - - - - -"),
     ];
     for (message, readers) in rows {
-        assert_eq!(row(message), readers, "{message}");
+        assert_eq!(readers_of(&table, message, 10), readers, "{message}");
     }
     assert!(table.contains("Each has read exactly that."), "{table}");
     assert!(is_empty(&world.path("tmp")));
+}
+
+#[test]
+fn the_space_demo_with_own_keys_names_no_node() {
+    let world = World::new();
+    let args = ["demo", "--encrypted", "--own-keys"];
+    let demo = world.panda(&args).output().unwrap();
+    assert_eq!(demo.status.code(), Some(0), "{}", stderr(&demo));
+    assert!(stderr(&demo).contains("no second devices, no recovery file, no team"));
+    let table = stdout(&demo);
+    // Ada, Ben, Cai, Dee, Eve, and the two that are members for a while.
+    let rows = [
+        ("before anybody came", "yes yes yes yes - yes yes"),
+        ("Gus came by his key", "yes yes yes yes - yes yes"),
+        ("Fay without Gus", "yes yes yes yes - yes -"),
+        ("Ben writes while Ada", "yes yes yes yes - - -"),
+        ("Ada writes for two", "yes yes yes - - - -"),
+        ("Cai is the only one left", "- - yes - - - -"),
+    ];
+    for (message, readers) in rows {
+        assert_eq!(readers_of(&table, message, 7), readers, "{message}");
+    }
+    assert!(table.contains("Each operation of the space is by an own key."));
+    assert!(is_empty(&world.path("tmp")));
+}
+
+/// Who has read a message, of so many nodes, as the table of the demo says.
+fn readers_of(table: &str, message: &str, nodes: usize) -> String {
+    let line = table.lines().find(|line| line.starts_with(message));
+    let cells = line.unwrap_or_default().split_whitespace().rev();
+    let mut cells: Vec<&str> = cells.take(nodes).collect();
+    cells.reverse();
+    cells.join(" ")
 }
 
 #[test]

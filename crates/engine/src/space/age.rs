@@ -3,6 +3,14 @@
 use p2panda_encryption::data::SecretId;
 use zeroize::Zeroizing;
 
+const DAY_S: u64 = 24 * 60 * 60;
+
+/// Returns the time at which a secret is so many days old, in seconds since 1970, if its age counts from
+/// [`Age::since`].
+pub(crate) fn due_at(since: u64, days: u32) -> u64 {
+    since.saturating_add(u64::from(days) * DAY_S)
+}
+
 /// Rotation by age in one space.
 #[derive(Debug, Default)]
 pub(crate) struct Age {
@@ -63,7 +71,9 @@ impl Age {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use serde_json::Value;
 
     use super::*;
 
@@ -101,6 +111,32 @@ mod tests {
         assert_eq!(age.since((ONE, 9_000), 4_000), 4_000);
         assert!(age.notice((ONE, 9_000), 4_000));
         assert_eq!(age.since((ONE, 9_000), 5_000), 4_000);
+    }
+
+    /// Compares with `vectors/spaces-rotation.json`; everything is read again after each look.
+    #[test]
+    fn a_secret_is_too_old_when_the_vector_says_so() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read(dir.join("../../vectors/spaces-rotation.json")).unwrap();
+        let file: Value = serde_json::from_slice(&text).unwrap();
+        for vector in file["due"].as_array().unwrap() {
+            let days = vector["days"].as_u64().unwrap().try_into().unwrap();
+            let mut age = Age::default();
+            for step in vector["steps"].as_array().unwrap() {
+                let secret = match step["secret"] == "one" {
+                    true => (ONE, step["date"].as_u64().unwrap()),
+                    false => (TWO, step["date"].as_u64().unwrap()),
+                };
+                let now = step["now"].as_u64().unwrap();
+                age.notice(secret, now);
+                let row = age.write();
+                age = row.map_or_else(Age::default, |row| Age::read(&row).unwrap());
+                let since = age.since(secret, now);
+                assert_eq!(since, step["since"], "{}", vector["name"]);
+                let is_too_old = due_at(since, days) <= now;
+                assert_eq!(is_too_old, step["is_too_old"], "{}", vector["name"]);
+            }
+        }
     }
 
     #[test]

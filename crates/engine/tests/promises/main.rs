@@ -20,6 +20,7 @@ mod logs;
 mod node;
 mod order;
 mod order_vectors;
+mod own_key_vectors;
 mod own_keys;
 mod own_log;
 mod parents;

@@ -15,45 +15,57 @@ use crate::spaces::{
     Asked, Peer, SECOND_US, TOPIC, asked, change, create, exchange, operations_in, sorted,
 };
 
-const OTHER: Topic = Topic::from_bytes([10; 32]);
+pub const OTHER: Topic = Topic::from_bytes([10; 32]);
 const WEEK_S: u64 = 7 * 24 * 60 * 60;
 
 fn create_own(topic: Topic) -> Asked<Result<(), SpaceError>> {
+    create_with(topic, true)
+}
+
+pub fn create_with(topic: Topic, own_key: bool) -> Asked<Result<(), SpaceError>> {
     asked(|reply| {
         Command::Space(SpaceCommand::Create {
             topic,
             settings: Settings::with_history(),
             name: None,
-            own_key: true,
+            own_key,
             reply,
         })
     })
 }
 
 fn join_own(invite: &Invite) -> Asked<Result<(), SpaceError>> {
+    join_with(invite, true)
+}
+
+pub fn join_with(invite: &Invite, own_key: bool) -> Asked<Result<(), SpaceError>> {
     let invite = Box::new(invite.clone());
     asked(|reply| {
         Command::Space(SpaceCommand::Join {
             topic: TOPIC,
             invite,
-            own_key: true,
+            own_key,
             reply,
         })
     })
 }
 
 fn follow_own(topic: Topic) -> Asked<Result<bool, SpaceError>> {
+    follow_with(topic, true)
+}
+
+pub fn follow_with(topic: Topic, own_key: bool) -> Asked<Result<bool, SpaceError>> {
     asked(|reply| {
         Command::Space(SpaceCommand::Follow {
             topic,
             id: None,
-            own_key: true,
+            own_key,
             reply,
         })
     })
 }
 
-fn publish_in(topic: Topic, text: &str) -> Asked<Result<Published, PublishError>> {
+pub fn publish_in(topic: Topic, text: &str) -> Asked<Result<Published, PublishError>> {
     let message = NewMessage::new(Bytes::copy_from_slice(text.as_bytes()));
     asked(|reply| Command::Publish {
         topic,
@@ -63,18 +75,18 @@ fn publish_in(topic: Topic, text: &str) -> Asked<Result<Published, PublishError>
 }
 
 impl Peer {
-    fn own_key_in(&mut self, topic: Topic) -> Option<VerifyingKey> {
+    pub fn own_key_in(&mut self, topic: Topic) -> Option<VerifyingKey> {
         let all: Vec<(Topic, SpaceState)> =
             self.ask(asked(|reply| Command::Space(SpaceCommand::List { reply })));
         let found = all.into_iter().find(|(known, _)| *known == topic);
         found.and_then(|(_, state)| state.own_key)
     }
 
-    fn stored_in(&self, topic: Topic) -> Vec<Operation> {
+    pub fn stored_in(&self, topic: Topic) -> Vec<Operation> {
         operations_in(self.engine.as_ref().unwrap(), topic)
     }
 
-    fn offers(&mut self, role: Role) -> Invite {
+    pub fn offers(&mut self, role: Role) -> Invite {
         let expires_at = self.now.wall.as_micros() / SECOND_US + WEEK_S;
         let offered: Result<Invite, SpaceError> = self.ask(asked(|reply| {
             Command::Space(SpaceCommand::Offer {
@@ -89,7 +101,7 @@ impl Peer {
     }
 }
 
-fn authors(operations: &[Operation]) -> BTreeSet<VerifyingKey> {
+pub fn authors(operations: &[Operation]) -> BTreeSet<VerifyingKey> {
     let all = operations.iter();
     all.map(|operation| operation.header.author()).collect()
 }

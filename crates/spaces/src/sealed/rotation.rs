@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 use super::invites::Note;
 use super::{Sealed, Signer};
 use crate::SpaceId;
-use crate::graph::Kind;
+use crate::graph::{Graph, Kind};
 use crate::local::{Desk, LocalError};
 use crate::spaces::Spaces;
 
@@ -30,18 +30,7 @@ impl Spaces {
     /// Returns after how many days owners replace a secret; `None` if no owner asks for that. Of the
     /// numbers that no later one replaces, the smallest counts.
     pub fn rotation_days(&self, space: &SpaceId) -> Option<u32> {
-        let graph = &self.spaces.get(space)?.graph;
-        let asked = |id: &Hash| {
-            let node = graph.get(id).filter(|node| node.kind != Kind::Refused)?;
-            node.notes.iter().rev().find_map(|note| match note {
-                Note::Rotation(days) => Some(*days),
-                _ => None,
-            })
-        };
-        let asking = graph.noting().filter(|id| asked(id).is_some());
-        let last = graph.last_of(asking.copied().collect());
-        let days = last.iter().filter_map(asked);
-        days.filter(|days| *days > 0).min()
+        days_of(&self.spaces.get(space)?.graph)
     }
 
     /// Returns the secret under which we would seal now, with its date in seconds since 1970; `None`
@@ -52,3 +41,27 @@ impl Spaces {
         Some((secret.id(), secret.timestamp()))
     }
 }
+
+fn days_of(graph: &Graph) -> Option<u32> {
+    let asked = |id: &Hash| {
+        let node = graph.get(id).filter(|node| node.kind != Kind::Refused)?;
+        asked_by(&node.notes)
+    };
+    let asking = graph.noting().filter(|id| asked(id).is_some());
+    let last = graph.last_of(asking.copied().collect());
+    let days = last.iter().filter_map(asked);
+    days.filter(|days| *days > 0).min()
+}
+
+/// Returns the days that a message asks for: of several, the last ones.
+fn asked_by(notes: &[Note]) -> Option<u32> {
+    notes.iter().rev().find_map(|note| match note {
+        Note::Rotation(days) => Some(*days),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#[path = "rotation_tests.rs"]
+mod tests;
