@@ -68,7 +68,7 @@ pub enum LocalError {
     RevokedDevice,
     /// The key was removed from a space in which our person is not an owner. Linking it would
     /// remove the person from that space. Create new keys on that device, or ask an owner to add it
-    /// first.
+    /// first. Also if a person that is to be added lists a key that was removed from the space.
     #[error("the device was removed from a space of this person; create new keys on it")]
     RemovedDevice,
     /// The group is not a team, is not known here, or is not in the space.

@@ -74,6 +74,29 @@ impl Spaces {
         wanted.into_iter().filter_map(action).collect()
     }
 
+    /// Returns `true` if a person that is no direct member would be out as soon as these actions made it
+    /// one: it lists a key that was removed as a direct member, and stays so.
+    pub(crate) fn comes_to_be_out(
+        &self,
+        group: &GroupId,
+        person: &GroupId,
+        actions: &[Action],
+    ) -> bool {
+        let now = self.groups.now();
+        let mut direct = now.direct_members(group).into_iter();
+        if direct.any(|(member, _)| member == Member::Group(*person)) {
+            return false;
+        }
+        let mut former = former(&now, group);
+        for action in actions {
+            if let (Some(Member::Individual(key)), Some(_)) = (action.member(), action.access()) {
+                former.remove(&key);
+            }
+        }
+        let mut devices = self.devices(person).into_iter();
+        devices.any(|device| former.contains(&device))
+    }
+
     /// The role of a person that is a direct member: the lowest of the entries of its devices, else that
     /// of its group.
     pub(crate) fn role_of_person(&self, group: &GroupId, person: &GroupId) -> Option<Role> {
@@ -155,7 +178,8 @@ impl Spaces {
             // One before may have done it, or have given our own person a lower role.
             let actions = self.person_actions(&group, &person, role);
             let may_change = self.direct_role(&group) == Some(Role::Owner);
-            if !actions.is_empty() && may_change && self.has_secrets(space) {
+            let is_vain = role.is_some() && self.comes_to_be_out(&group, &person, &actions);
+            if !actions.is_empty() && !is_vain && may_change && self.has_secrets(space) {
                 let events = self.change_all(space, actions, desk)?;
                 self.told.extend(events);
             }
@@ -268,7 +292,9 @@ impl Spaces {
         tasks.extend(out.map(|person| (person, None)));
         tasks.retain(|person, role| {
             let actions = self.person_actions(&group, person, *role);
-            !actions.is_empty() && self.leaves_an_owner(&group, &actions).is_ok()
+            !actions.is_empty()
+                && self.leaves_an_owner(&group, &actions).is_ok()
+                && (role.is_none() || !self.comes_to_be_out(&group, person, &actions))
         });
         tasks
     }

@@ -139,7 +139,9 @@ impl Spaces {
         }
         tasks.retain(|(team, person), role| {
             let actions = self.person_actions(team, person, *role);
-            !actions.is_empty() && self.leaves_an_owner(team, &actions).is_ok()
+            !actions.is_empty()
+                && self.leaves_an_owner(team, &actions).is_ok()
+                && (role.is_none() || !self.comes_to_be_out(team, person, &actions))
         });
         tasks
     }

@@ -593,6 +593,15 @@ fn random_lives_of_persons_converge_keep_secrets_and_heal() {
     }
 }
 
+/// An owner added its own person again and again, which lists a key that was removed from the space.
+#[test]
+fn a_life_in_which_an_owner_has_a_person_that_is_out_converges() {
+    let mut life = Life::new(12_739);
+    life.persons = Some(vec![None; life.nodes.len()]);
+    life.claims = Some(Claims::default());
+    live_as(life, 60);
+}
+
 /// The hostile member lists keys of others as devices of its person, and revokes some of them
 /// (`docs/protocol/spaces.md#18`, 18.17).
 #[test]
