@@ -16,6 +16,7 @@ use crate::expiry;
 use crate::join;
 use crate::now::micros;
 use crate::own_keys::{follow, renew_keys};
+use crate::permit;
 use crate::person;
 use crate::recovery;
 use crate::recovery_keys;
@@ -414,6 +415,10 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
     if !turn.state.spaces.publishes(now_us) {
         return Ok(());
+    }
+    // The waits from before a restart, or a transaction that was taken back, are lost.
+    for topic in turn.state.spaces.take_loaded() {
+        permit::heal_soon(turn, &topic);
     }
     for topic in turn.state.spaces.take_unhealed(now_us) {
         if turn.state.spaces.drafts.is_done(&topic) {

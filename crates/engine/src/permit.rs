@@ -235,7 +235,7 @@ pub(crate) fn take(
     for told in told {
         match told {
             Told::Members(changes) => {
-                heal_soon(turn, topic);
+                heal_soon(turn, &topic.topic);
                 let me = turn.state.author_in(&topic.topic);
                 let is_in = changes
                     .iter()
@@ -263,12 +263,12 @@ pub(crate) fn take(
                 tell(turn, topic, SpaceNews::Ejected);
             }
             Told::Bundle => {
-                heal_soon(turn, topic);
+                heal_soon(turn, &topic.topic);
                 let now_us = turn.now.elapsed_us;
                 turn.state.spaces.ask_by(&topic.topic, now_us);
             }
             Told::Person(device, of) => {
-                heal_soon(turn, topic);
+                heal_soon(turn, &topic.topic);
                 let news = match of {
                     Some(person) => SpaceNews::Introduced { device, person },
                     None => SpaceNews::AsksToLeave { device },
@@ -276,14 +276,14 @@ pub(crate) fn take(
                 tell(turn, topic, news);
             }
             Told::Nested(group) => {
-                heal_soon(turn, topic);
+                heal_soon(turn, &topic.topic);
                 if turn.state.spaces.forms.is_own(&topic.topic) {
                     // Its groups are in no other space.
                     continue;
                 }
                 for other in turn.state.spaces.containing(&group) {
                     let other = turn.resolve(&other)?;
-                    heal_soon(turn, &other);
+                    heal_soon(turn, &other.topic);
                 }
             }
             Told::Floor(by, suite) => {
@@ -403,10 +403,10 @@ fn asked(turn: &mut Turn<'_>, topic: &TopicRef, newcomer: VerifyingKey, invite: 
 }
 
 /// Something may have to be healed. Others may do so as well: who does waits for a random time.
-fn heal_soon(turn: &mut Turn<'_>, topic: &TopicRef) {
+pub(crate) fn heal_soon(turn: &mut Turn<'_>, topic: &Topic) {
     let wait_us = turn.state.rng.next_u64() % micros(SPACE_HEAL_WAIT);
     let at_us = turn.now.elapsed_us.saturating_add(wait_us);
-    turn.state.spaces.heal_by(&topic.topic, at_us);
+    turn.state.spaces.heal_by(topic, at_us);
 }
 
 /// Changes of members; recovery keys of our own person are told as such.

@@ -81,6 +81,8 @@ pub(crate) struct Spaces {
     pub ages_due_us: Option<u64>,
     /// Schedule of expiry.
     pub expiry: Expiry,
+    /// The spaces were loaded: whether they have to be healed is not known.
+    is_loaded: bool,
 }
 
 /// A topic that carries a space.
@@ -149,6 +151,7 @@ impl Default for Spaces {
             keys_due_us: None,
             ages_due_us: None,
             expiry: Expiry::default(),
+            is_loaded: false,
         }
     }
 }
@@ -253,7 +256,7 @@ impl Spaces {
         self.requested.clear();
         self.kept_up.clear();
         self.aged.clear();
-        self.touched = false;
+        (self.touched, self.is_loaded) = (false, false);
         self.rejudged = Ranges::default();
         self.person = OwnPerson::default();
         self.recovery = Recovery::default();
@@ -334,8 +337,17 @@ impl Spaces {
             self.keys_due_us = self.forms.has_native().then_some(0);
             self.ages_due_us = self.keys_due_us;
             self.expiry.begin(self.keys_due_us);
+            self.is_loaded = self.forms.has_native();
         }
         Ok(())
+    }
+
+    /// Topics whose spaces may have to be healed because of what was stored before they were loaded.
+    pub fn take_loaded(&mut self) -> Vec<Topic> {
+        match std::mem::take(&mut self.is_loaded) {
+            true => self.topics.keys().copied().collect(),
+            false => Vec::new(),
+        }
     }
 
     /// Notes that what the shared form keeps may have changed.
@@ -633,6 +645,7 @@ impl Spaces {
             self.person.retry_us(),
             self.recovery.next_wake(),
             self.expiry.due_us,
+            self.is_loaded.then_some(0),
         ];
         spaces.chain(own).flatten()
     }

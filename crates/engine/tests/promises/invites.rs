@@ -206,6 +206,16 @@ fn an_invite_ends_by_the_owners_clock_or_a_revocation() {
 
 #[test]
 fn surplus_concurrent_admissions_are_removed() {
+    surplus_is_removed(|_| {});
+}
+
+#[test]
+fn surplus_admissions_are_removed_after_a_crash() {
+    surplus_is_removed(|owner| owner.crash());
+}
+
+/// `heard` is done to each owner once it has heard of both admissions.
+fn surplus_is_removed(heard: impl Fn(&mut Peer)) {
     let mut alice = Peer::new(1);
     alice.ask(create()).unwrap();
     let mut bob = Peer::following(2, &mut alice);
@@ -226,6 +236,10 @@ fn surplus_concurrent_admissions_are_removed() {
     alice.hear(&carol);
     alice.wait();
     assert!(alice.is_member(&carol.id()) && bob.is_member(&dave.id()));
+    alice.hear(&bob);
+    bob.hear(&alice);
+    heard(&mut alice);
+    heard(&mut bob);
     exchange(&mut [&mut alice, &mut bob, &mut carol, &mut dave]);
     let members = alice.members();
     assert_eq!(members.len(), 3, "one of the two had to go");

@@ -38,5 +38,6 @@ mod slices;
 mod space_lives;
 mod space_messages;
 mod spaces;
+mod starts;
 mod storage;
 mod teams;
