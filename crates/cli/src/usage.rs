@@ -154,6 +154,7 @@ mod tests {
         assert_eq!(checked(&format!("panda space watch {space}")), Ok(()));
         assert_eq!(checked(&format!("panda sub {space} --temp")), Ok(()));
         let mut root = Cli::command();
+        root.build();
         let space = root.find_subcommand_mut("space").unwrap();
         let watch = space.find_subcommand_mut("watch").unwrap();
         assert!(!watch.render_help().to_string().contains("--temp"));
