@@ -175,13 +175,25 @@ test("every call of a page takes a signal", patient, async (t) => {
     () => panda.spaces.join(ticket, over),
     () => panda.space(topic).invite({}, over),
     () => panda.space(topic).add(MEMBER, "editor", over),
+    () => panda.space(topic).info(over),
+    () => panda.space(topic).members(over),
+    () => panda.spaces.list(over),
+    () => panda.order([], over),
+    () => panda.persist(over),
+    () => panda.recover(over),
+    () => panda.wipe(over),
+    () => room.receipt(receipt.request, over),
+    () => room.ticket(over),
   ]) {
-    await assert.rejects(work(), aborted);
+    await assert.rejects(work(), aborted, String(work));
   }
   assert.deepEqual(await panda.spaces.list(), []);
   await room.publish("two");
   const values = (await take(room.stream(), 2)).map(({ value }) => value);
   assert.deepEqual(values, ["one", "two"]);
+  // It closes all the same.
+  await assert.rejects(panda.close(over), aborted);
+  await assert.rejects(room.publish("three"), { code: "closed" });
 });
 
 test("what another node does not keep is told", patient, async (t) => {

@@ -17,6 +17,18 @@ function joined(space) {
   );
 }
 
+/** Resolves when this page has a role in a space. */
+async function until(space, role) {
+  for (;;) {
+    const changed = heard(
+      (listener) => space.onChange(listener),
+      () => true,
+    );
+    if ((await space.info()).role === role) return;
+    await changed;
+  }
+}
+
 async function pair(t, url, name = "crew") {
   const [alice, bob] = [await page(t, url), await page(t, url)];
   const ours = await alice.spaces.create(name);
@@ -140,15 +152,104 @@ test("a removed page reads nothing of what comes after", patient, async (t) => {
   const { messages } = await engine.call("read", ours.id, 0, 100);
   assert.deepEqual(values(messages), ["with bob"]);
   assert.equal((await theirs.info()).role, undefined);
-  const receipt = await theirs.publish("still here?");
-  await heard(
-    (listener) => theirs.onState(listener),
-    ({ request, state }) => request === receipt.request && state === "blocked",
-  );
+  await assert.rejects(theirs.publish("still here?"), { code: "not-a-member" });
   assert.deepEqual(
     (await ours.members()).map(({ key }) => key).sort(),
     [alice.id, carol.id].sort(),
   );
+});
+
+test("a page that left a space is refused and waits for nothing", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { bob, ours, theirs } = await pair(t, node.url);
+  await (await theirs.publish("before")).wait("node");
+  await theirs.leave();
+  await assert.rejects(theirs.publish("after"), { code: "not-a-member", topic: theirs.id });
+  await assert.rejects(bob.topic(theirs.id).publish("after"), { code: "not-a-member" });
+  const again = await bob.spaces.join(await ours.invite());
+  await until(again, "editor");
+  assert.equal((await (await again.publish("back")).wait("node")).state, "stored");
+});
+
+test("a receipt waits no longer once its page was removed", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { bob, ours, theirs } = await pair(t, node.url);
+  await ours.setRole(bob.id, "reader");
+  await until(theirs, "reader");
+  const receipt = await theirs.publish("a reader may not");
+  const waiting = assert.rejects(receipt.wait("node"), { code: "not-a-member" });
+  const stream = theirs.stream({ queued: true });
+  let message;
+  do [message] = await take(stream, 1);
+  while (message.state === "queued");
+  assert.deepEqual([message.value, message.state, message.id], ["a reader may not", "blocked", ""]);
+  await stream.return();
+  await ours.remove(bob.id);
+  await waiting;
+});
+
+test("what waits for the admission is shown as queued", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const [alice, bob] = [await page(t, node.url), await page(t, node.url)];
+  const ours = await alice.spaces.create("crew");
+  const ticket = await ours.invite();
+  await alice.close();
+  const theirs = await bob.spaces.join(ticket);
+  const stream = theirs.stream({ queued: true, consumer: "ui" });
+  const receipt = await theirs.publish({ text: "let me in" });
+  const [message] = await take(stream, 1);
+  assert.deepEqual([message.state, message.id, message.mine], ["queued", "", true]);
+  assert.deepEqual([message.request, message.author], [receipt.request, bob.id]);
+  assert.equal(message.value.text, "let me in");
+  assert.ok(Math.abs(message.timestamp / 1000 - Date.now()) < 3_600_000);
+  // The position of the consumer stays.
+  await message.ack();
+  const over = { signal: AbortSignal.abort() };
+  await assert.rejects(receipt.wait("node", over), { code: "aborted" });
+  await stream.return();
+  const without = theirs.stream({ signal: AbortSignal.timeout(50) });
+  await assert.rejects(without.next(), { code: "aborted" });
+});
+
+test("a queued message comes again once it is sealed", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const [alice, bob] = [await page(t, node.url), await page(t, node.url)];
+  const ours = await alice.spaces.create("crew");
+  const theirs = await bob.spaces.join(await ours.invite());
+  const receipt = await theirs.publish("hello");
+  await receipt.wait("node");
+  const [message] = await take(theirs.stream({ queued: true }), 1);
+  assert.deepEqual([message.request, message.id], [receipt.request, receipt.id]);
+});
+
+test("an invite that admits nobody is refused", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const alice = await page(t, node.url);
+  const space = await alice.spaces.create("crew");
+  for (const invited of [{ uses: 0 }, { uses: 1.5 }, { uses: "2" }, { forMs: 0 }, { forMs: -1 }, { forMs: "7" }])
+    await assert.rejects(space.invite(invited), { code: "invalid" }, JSON.stringify(invited));
+  await assert.rejects(space.invite({ role: "king" }), { code: "invalid" });
+  await assert.rejects(alice.spaces.create(5), { code: "invalid" });
+  await assert.rejects(alice.spaces.create("x", { history: "no" }), { code: "invalid" });
+  assert.deepEqual((await space.info()).invites, []);
+});
+
+test("what a space refuses is said in words", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { ours, theirs } = await pair(t, node.url);
+  const message = "our role (editor) does not allow this; ask an owner of the space";
+  await assert.rejects(theirs.invite(), { code: "not-allowed", message });
+  const long = "the name has 300 bytes; 256 fit";
+  await assert.rejects(ours.rename("x".repeat(300)), { code: "too-large", message: long });
+});
+
+test("an invite of no use is refused by the module, too", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const alice = await page(t, node.url);
+  const space = await alice.spaces.create("crew");
+  const until = Math.floor(Date.now() / 1000) + 60;
+  const deed = { do: "offer", role: "editor", uses: 0, until };
+  await assert.rejects(alice.backend.call("spaceAct", space.id, deed), { code: "invalid" });
 });
 
 /** Waits until this page has as many operations as its node. */
