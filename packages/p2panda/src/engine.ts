@@ -107,6 +107,8 @@ export interface PublishOptions {
   request?: string | undefined;
   log?: string | undefined;
 }
+/** With `sealed`, nothing is published unless the topic carries a space. */
+type Publishing = PublishOptions & { sealed?: boolean };
 export interface Receipt {
   request: string;
   state: State;
@@ -224,7 +226,7 @@ export class Engine {
   }
 
   /** Queues a message for publishing. The request is on the disk when this resolves. */
-  async publish(topic: string, value: unknown, options: PublishOptions = {}): Promise<Receipt> {
+  async publish(topic: string, value: unknown, options: Publishing = {}): Promise<Receipt> {
     checkTopic(topic);
     const body = wasm.encode(value);
     const request: unknown = options.request ?? toHex(randomBytes(16));
@@ -245,7 +247,7 @@ export class Engine {
     if (isSpace && log !== undefined && log !== "content") {
       throw new PandaError("invalid", "what is published in a space goes into its content");
     }
-    await this.checkMember(topic);
+    await this.checkMember(topic, options.sealed);
     // Content of a space is never on the disk in the clear.
     const vault = isSpace ? await this.#rooms.vault() : undefined;
     const kept = vault === undefined ? body : await vault.seal(requestName(request), body);
@@ -256,9 +258,13 @@ export class Engine {
     return { request, state: "queued", id: undefined, seq: undefined, reason: undefined };
   }
 
-  /** Fails for a space that this page has left, was removed from or has not asked to join. */
-  async checkMember(topic: string): Promise<void> {
-    if (!(await this.#rooms.isSpace(topic)) || !(await this.#rooms.isOutside(topic))) return;
+  /**
+   * Fails for a space that this page has left, was removed from or has not asked to join; with `sealed` for a topic
+   * in which it knows no space, too.
+   */
+  async checkMember(topic: string, sealed = false): Promise<void> {
+    const isSpace = await this.#rooms.isSpace(topic);
+    if (!isSpace ? !sealed : !(await this.#rooms.isOutside(topic))) return;
     throw new PandaError("not-a-member", "this page is not a member of the space", {
       hint: "join it by an invite",
       topic,
@@ -381,7 +387,8 @@ export class Engine {
   }
 
   /** Sends an ephemeral message to those who are online. It is signed and never stored. */
-  async announce(topic: string, value: unknown): Promise<void> {
+  async announce(topic: string, value: unknown, sealed = false): Promise<void> {
+    if (sealed) await this.checkMember(topic, sealed);
     if (this.#syncing === undefined) return this.#tell({ kind: "announce", topic, value });
     this.#clock = Math.max(Date.now() * 1000, this.#clock + 1);
     let body = wasm.encode(value);

@@ -92,6 +92,7 @@ function wrong(why: string): PandaError {
 /** A topic that carries an encrypted space: only members can read what is published in it. */
 export class Space extends Topic {
   #listeners = new Set<(news: SpaceNews) => void>();
+  protected override readonly isSealed: boolean = true;
 
   async info({ signal }: Abortable = {}): Promise<SpaceInfo> {
     checkSignal(signal);

@@ -41,6 +41,8 @@ export class Topic {
   #waiting = new Set<() => void>();
   #heard = new Set<(heard: Heard) => void>();
   #states = new Set<(change: StateChange) => void>();
+  /** Whether nothing may be published here in the clear. */
+  protected readonly isSealed: boolean = false;
 
   constructor(
     readonly panda: Panda,
@@ -57,7 +59,8 @@ export class Topic {
     checkValue(value);
     await abortable(this.#open(), signal);
     checkSignal(signal);
-    const kept = this.panda.backend.call<Kept>("publish", this.id, value, rest);
+    const all = { ...rest, sealed: this.isSealed };
+    const kept = this.panda.backend.call<Kept>("publish", this.id, value, all);
     return new Receipt(this, await abortable(kept, signal));
   }
 
@@ -107,7 +110,8 @@ export class Topic {
     checkValue(value);
     await abortable(this.#open(), signal);
     checkSignal(signal);
-    await abortable(this.panda.backend.call("announce", this.id, value), signal);
+    const said = this.panda.backend.call("announce", this.id, value, this.isSealed);
+    await abortable(said, signal);
   }
 
   /** The logs of which other nodes keep nothing new, since a quota of theirs is used up, as the node says. */
