@@ -32,7 +32,7 @@ async function free(topic, consumer) {
   }
 }
 
-test("a call that is aborted waits no longer, and leaves nothing open", patient, async (t) => {
+test("an aborted call waits no longer, and leaves nothing open", patient, async (t) => {
   const node = await new Server(t).start();
   const topic = await topicOf(t, node, ["one", "two"]);
   const { client } = topic;
