@@ -1,5 +1,6 @@
 import { isHex32, toHex } from "./bytes.js";
 import { PandaError } from "./errors.js";
+import { loginText } from "./login-text.js";
 
 /** Signs for a public key. The private key may be elsewhere. */
 export interface Signer {
@@ -36,9 +37,6 @@ export async function makeKey(): Promise<CryptoKeyPair> {
   }
 }
 
-/** What is signed once to find out whether the two keys of a pair belong together. No operation begins with a letter. */
-const PROBE = new TextEncoder().encode("p2panda: do these keys belong together?");
-
 /** Refuses what is not a pair of WebCrypto keys for Ed25519 that can sign. */
 export function checkPair(pair: unknown): asserts pair is CryptoKeyPair {
   const { publicKey, privateKey } = (pair ?? {}) as Partial<CryptoKeyPair>;
@@ -71,17 +69,28 @@ export function checkSigner(signer: unknown): asserts signer is Signer {
   }
 }
 
+/**
+ * What is signed to find out whether the two keys of a pair belong together: a login that has expired, since a key
+ * signs nothing but the kinds of docs/protocol/operations.md 1.8.
+ */
+function probeOf(publicKey: string): Uint8Array<ArrayBuffer> {
+  const none = new Uint8Array(32);
+  return new TextEncoder().encode(loginText(publicKey, "", none, none, 0));
+}
+
 /** A signer over a WebCrypto key. */
 export async function signerOf(pair: CryptoKeyPair): Promise<Signer> {
   checkPair(pair);
   const raw = await crypto.subtle.exportKey("raw", pair.publicKey);
-  const signature = await crypto.subtle.sign("Ed25519", pair.privateKey, PROBE);
+  const publicKey = toHex(new Uint8Array(raw));
+  const probe = probeOf(publicKey);
+  const signature = await crypto.subtle.sign("Ed25519", pair.privateKey, probe);
   const verifying = await crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
-  if (!(await crypto.subtle.verify("Ed25519", verifying, signature, PROBE))) {
+  if (!(await crypto.subtle.verify("Ed25519", verifying, signature, probe))) {
     throw unfit("the private key is not the one of the public key");
   }
   return {
-    publicKey: toHex(new Uint8Array(raw)),
+    publicKey,
     async sign(bytes) {
       return new Uint8Array(await crypto.subtle.sign("Ed25519", pair.privateKey, bytes));
     },

@@ -1,28 +1,14 @@
 import { inviteProof, readInvite } from "./access.js";
-import { fromBase64, randomBytes, toBase64, toHex } from "./bytes.js";
+import { fromBase64, randomBytes, toBase64 } from "./bytes.js";
 import { PandaError } from "./errors.js";
 import { checkSigner, type Signer } from "./key.js";
+import { loginText } from "./login-text.js";
 import { CLIENT, RPC_VERSION, type Hello, type Rpc } from "./rpc.js";
+
+export { loginText };
 
 /** Seconds for which a proof is valid; a node accepts up to 60. */
 const PROOF_SECONDS = 50;
-
-/**
- * What a client signs to prove its key (docs/protocol/rpc.md#4). It is built here and begins with a
- * letter, which no header of an operation does.
- */
-export function loginText(
-  node: string,
-  authority: string,
-  client: Uint8Array,
-  server: Uint8Array,
-  expires: number,
-): string {
-  return (
-    `p2panda rpc login 1\nnode: ${node}\nauthority: ${authority}\n` +
-    `client: ${toHex(client)}\nserver: ${toHex(server)}\nexpires: ${expires}\n`
-  );
-}
 
 /** What may be said with the proof of a key. */
 export interface KeyLogin {
