@@ -116,9 +116,12 @@ export class Session {
   /** Sends an operation to the node. It is on the node's disk when this resolves. */
   async publish(
     topic: string,
-    { header, body }: Encoded,
+    operation: Encoded,
     { signal }: { signal?: AbortSignal } = {},
   ): Promise<string> {
+    const { header, body } = operation ?? {};
+    checkBytes("header of the operation", header);
+    if (body !== undefined) checkBytes("body of the operation", body);
     const params = { topic, header: toBase64(header) };
     const more = body === undefined ? {} : { body: toBase64(body) };
     const all = { ...params, ...more };

@@ -209,6 +209,15 @@ test("the low-level functions fail with typed errors", patient, async () => {
     await assert.rejects(work, { name: "PandaError", code: /invalid|refused-operation/ }, String(work));
 });
 
+test("a session sends nothing but operations", patient, async (t) => {
+  const node = await server(t, { rooms: 1 });
+  await loadWasm();
+  const session = await Session.open(node.url, new KeyPair(), WebSocket);
+  t.after(() => session.close());
+  for (const operation of [undefined, new Uint8Array(3), { header: "x" }, { header: new Uint8Array(3), body: "x" }])
+    await assert.rejects(session.publish(newTopic(), operation), invalid());
+});
+
 test("the seed of a key is not shown by accident", async () => {
   await loadWasm();
   const seed = new Uint8Array(32).fill(7);
