@@ -299,12 +299,14 @@ abstract class Subscription<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   /** Ends the subscription, and an iteration over it. What was not acknowledged is redelivered. */
-  async close(): Promise<void> {
+  async close(options: Abortable = {}): Promise<void> {
     if (!this.#stop()) return;
     const params = { subscription: this.number };
-    await this.client.call("subscription.end", params).catch((error: PandaError) => {
+    // The node is told in any case.
+    const told = this.client.call("subscription.end", params).catch((error: PandaError) => {
       if (!OVER.has(error.code)) throw error;
     });
+    await abortable(told, options.signal);
   }
 
   get isClosed(): boolean {

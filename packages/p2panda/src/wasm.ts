@@ -1,5 +1,5 @@
 import { randomBytes } from "./bytes.js";
-import { ours, PandaError } from "./errors.js";
+import { abortable, checkSignal, ours, PandaError } from "./errors.js";
 import init, * as module from "../wasm/p2panda_web.js";
 import type * as Spaces from "../wasm/p2panda_spaces.js";
 
@@ -51,7 +51,8 @@ function ofModule(error: unknown): PandaError {
 }
 
 /** Loads the module once: in Node from its file, elsewhere from next to this file. */
-export function loadWasm(): Promise<void> {
+export async function loadWasm({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+  checkSignal(signal);
   loaded ??= (async () => {
     const bytes = await read(new URL("./p2panda_web_bg.wasm", import.meta.url));
     await init({ module_or_path: bytes });
@@ -61,7 +62,7 @@ export function loadWasm(): Promise<void> {
     loaded = undefined;
     throw unloaded(error);
   });
-  return loaded;
+  return abortable(loaded, signal);
 }
 
 function unloaded(error: unknown): PandaError {

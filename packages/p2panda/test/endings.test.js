@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connectClient } from "../dist/client.js";
 import { connect } from "../dist/index.js";
+import { loadWasm } from "../dist/low-level.js";
 import { ADMIN, ALICE, newTopic, page, server, Server, take, WebSocket } from "./support.js";
 
 const patient = { timeout: 120_000 };
@@ -184,6 +185,7 @@ test("every call of a page takes a signal", patient, async (t) => {
     () => panda.wipe(over),
     () => room.receipt(receipt.request, over),
     () => room.ticket(over),
+    () => loadWasm(over),
   ]) {
     await assert.rejects(work(), aborted, String(work));
   }
