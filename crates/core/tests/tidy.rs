@@ -46,6 +46,9 @@ const SLEEPS: [(&str, usize); 7] = [
     ("crates/node/tests/promises/views.rs", 2),
 ];
 
+/// Folders of what was built or installed, which is not ours to write.
+const FOREIGN: [&str; 4] = ["target", "node_modules", "dist", "wasm"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -57,7 +60,8 @@ fn files(folders: &[&str], ending: &str) -> BTreeMap<String, String> {
     let mut left: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
     while let Some(path) = left.pop() {
         if path.is_dir() {
-            let is_ours = !path.ends_with("target") && !path.ends_with("node_modules");
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let is_ours = !FOREIGN.contains(&name);
             let entries = std::fs::read_dir(&path).unwrap();
             left.extend(
                 entries
@@ -81,6 +85,16 @@ fn sources() -> BTreeMap<String, String> {
     let sources = files(&folders, ".rs");
     assert!(sources.len() > 500, "the sources are not where they were");
     sources
+}
+
+/// The sources for browsers and their tests.
+fn scripts() -> BTreeMap<String, String> {
+    let mut scripts = BTreeMap::new();
+    for ending in [".ts", ".js", ".mjs", ".html"] {
+        scripts.extend(files(&["packages", "examples"], ending));
+    }
+    assert!(scripts.len() > 60, "the scripts are not where they were");
+    scripts
 }
 
 /// Reads the documents for people. Only tables of measurements stay as they were written.
@@ -203,6 +217,21 @@ fn comments_use_the_words_of_the_field() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Texts for people stand between the code, so that each line counts as a whole.
+#[test]
+fn scripts_and_their_texts_use_the_words_of_the_field() {
+    let mut found = Vec::new();
+    for (name, text) in scripts() {
+        for (number, line) in text.lines().enumerate() {
+            let words = WORDS.iter().filter(|(word, _)| has(line, word));
+            found.extend(
+                words.map(|(word, better)| format!("{name}:{}: \"{word}\" ({better})", number + 1)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 #[test]
 fn all_crates_name_the_same_oldest_compiler() {
     let folders = [
@@ -259,6 +288,33 @@ fn a_test_name_fits_one_line() {
             }
         }
     }
+    assert!(found.is_empty(), "one promise each:\n{}", found.join("\n"));
+}
+
+/// The names of the tests of a script: the first argument of `test(` and `t.test(`, if it is a text.
+fn tests_named(script: &str) -> impl Iterator<Item = &str> {
+    script.split("test(").skip(1).filter_map(|rest| {
+        let rest = rest.trim_start();
+        let quote = rest.chars().next().filter(|c| ['"', '`'].contains(c))?;
+        rest[1..].split(quote).next()
+    })
+}
+
+#[test]
+fn a_test_name_of_a_script_fits_one_line() {
+    let (mut count, mut found) = (0, Vec::new());
+    for (name, text) in scripts() {
+        if !name.contains(".test.") {
+            continue;
+        }
+        for test in tests_named(&text) {
+            count += 1;
+            if test.chars().count() > NAME_MAX {
+                found.push(format!("{name}: {test}"));
+            }
+        }
+    }
+    assert!(count > 60, "{count} tests: they are not where they were");
     assert!(found.is_empty(), "one promise each:\n{}", found.join("\n"));
 }
 

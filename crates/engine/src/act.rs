@@ -171,7 +171,7 @@ fn create(
     }
     let name_bytes = name.as_ref().map_or(0, String::len);
     if name_bytes > SPACE_NAME_BYTES_MAX {
-        return Ok(Err(LocalError::TooLarge.into()));
+        return Ok(Err(LocalError::NameTooLong { bytes: name_bytes }.into()));
     }
     if let Err(error) = settings.check() {
         return Ok(Err(error.into()));

@@ -57,7 +57,7 @@ fn named(turn: &Turn<'_>, id: VerifyingKey) -> Member {
 
 fn create(turn: &mut Turn<'_>, name: String) -> Result<GroupId, SpaceError> {
     if name.len() > SPACE_NAME_BYTES_MAX {
-        return Err(LocalError::TooLarge.into());
+        return Err(LocalError::NameTooLong { bytes: name.len() }.into());
     }
     open_form(turn);
     let person = turn.state.spaces.person.id;

@@ -296,7 +296,7 @@ impl Spaces {
         self.begin_epoch(space, desk)?;
         if let Some(name) = name.filter(|_| self.is_to_be_named(&space, &team)) {
             if name.len() > SPACE_NAME_BYTES_MAX {
-                return Err(LocalError::TooLarge);
+                return Err(LocalError::NameTooLong { bytes: name.len() });
             }
             self.notes = vec![Note::Team(team, name.to_owned())];
             let done = self.plain(space, false, desk);

@@ -11,7 +11,8 @@ use crate::js::fail;
 const SAFE: f64 = 9_007_199_254_740_991.0;
 
 /// Writes a value: null, booleans, numbers, texts, `Uint8Array`, arrays and objects. Properties that are
-/// undefined are left out.
+/// undefined are left out. Of any other object it takes the enumerable properties: the package has refused it
+/// before (`src/value.ts`), where it is still what the application passed.
 pub(crate) fn encode(value: &JsValue) -> Result<Vec<u8>, JsValue> {
     let mut writer = Writer::new();
     write(&mut writer, value, 0)?;

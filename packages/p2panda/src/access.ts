@@ -22,6 +22,7 @@ export interface Invite {
 /** Reads an invite, as `panda node invite` prints it. */
 export async function readInvite(text: string): Promise<Invite> {
   await loadWasm();
+  if (typeof text !== "string") throw new PandaError("invalid", "the invite is not a text");
   const trimmed = text.trim();
   if (!trimmed.startsWith(SCHEME)) {
     throw new PandaError("invalid", `an invite to a node begins with ${SCHEME}`);

@@ -1,5 +1,5 @@
 import { PandaError, type PlainError } from "./errors.js";
-import type { Engine, Event } from "./engine.js";
+import type { Engine, Event, Status } from "./engine.js";
 
 /** The methods of an engine that a page may call. */
 export type Method =
@@ -9,6 +9,7 @@ export type Method =
   | "publish"
   | "receipt"
   | "read"
+  | "waiting"
   | "cursor"
   | "ack"
   | "last"
@@ -16,6 +17,7 @@ export type Method =
   | "announce"
   | "delivery"
   | "notKept"
+  | "checkMember"
   | "ticket"
   | "invite"
   | "spaceAct"
@@ -82,12 +84,20 @@ export async function inWorker(worker: Worker, options: WorkerOptions): Promise<
   const listeners = new Set<(event: Event) => void>();
   let count = 0;
   let over: PandaError | undefined;
+  let status: Status | undefined;
+  const tell = (event: Event): void => {
+    if (event.kind === "status") status = event.status;
+    for (const listener of listeners) listener(event);
+  };
   await new Promise<void>((resolve, reject) => {
     const fail = (error: PandaError): void => {
       over = error;
       reject(error);
       for (const one of waiting.values()) one.reject(error);
       waiting.clear();
+      // Streams and receipts wait for events of the worker.
+      tell({ kind: "fault", error: PandaError.plain(error) });
+      tell({ kind: "status", status: closedAfter(status, error) });
     };
     worker.onerror = (event) => {
       event.preventDefault();
@@ -100,7 +110,7 @@ export async function inWorker(worker: Worker, options: WorkerOptions): Promise<
     };
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (data.kind === "event") {
-        for (const listener of listeners) listener(data.event);
+        tell(data.event);
       } else if (data.kind === "started") {
         if (data.error === undefined) resolve();
         else fail(PandaError.of(data.error));
@@ -111,7 +121,11 @@ export async function inWorker(worker: Worker, options: WorkerOptions): Promise<
         else one?.reject(PandaError.of(data.error));
       }
     };
-    worker.postMessage({ kind: "start", options } satisfies ToWorker);
+    try {
+      worker.postMessage({ kind: "start", options } satisfies ToWorker);
+    } catch (error) {
+      fail(new PandaError("invalid", `an option cannot be sent: ${String(error)}`));
+    }
   });
   return {
     call<T>(method: Method, ...args: unknown[]) {
@@ -139,6 +153,12 @@ export async function inWorker(worker: Worker, options: WorkerOptions): Promise<
       waiting.clear();
     },
   };
+}
+
+/** The state once the worker runs no longer. */
+function closedAfter(status: Status | undefined, error: PandaError): Status {
+  const before = status ?? { behind: 0, unsent: 0, node: undefined };
+  return { ...before, state: "closed", leader: false, lastError: PandaError.plain(error) };
 }
 
 function ended(): PandaError {

@@ -1,6 +1,6 @@
 /** A client without storage: the daemon keeps positions under named consumers (docs/protocol/rpc.md#7). */
 import { fromBase64, toBase64 } from "./bytes.js";
-import { abortable, checkSignal, PandaError, type NotKept } from "./errors.js";
+import { abortable, checkSignal, PandaError, typed, type NotKept } from "./errors.js";
 import { signerOf } from "./key.js";
 import { loginByKey, loginByToken, type KeyLogin } from "./login.js";
 import {
@@ -11,6 +11,7 @@ import {
   type Params,
   type SocketConstructor,
 } from "./rpc.js";
+import { checkValue } from "./value.js";
 
 export { PandaError, type NotKept } from "./errors.js";
 
@@ -26,11 +27,20 @@ export type ClientOptions =
   | (Connecting & { token: string })
   | (Connecting & KeyLogin & { key: CryptoKeyPair });
 
+/** Connects to a node by a token or a key. */
 export async function connectClient(url: string, options: ClientOptions): Promise<Client> {
-  const { signal } = options;
+  const { signal, token, key } = (options ?? {}) as Connecting & { token?: string; key?: object };
+  if ((token === undefined) === (key === undefined)) {
+    throw new PandaError("invalid", "a client logs in by a token or by a key", {
+      hint: "connectClient(url, { token }), or with `key`",
+    });
+  }
   const rpc = await Rpc.open(url, options.WebSocket, signal);
   try {
-    await abortable(login(rpc, url, options), signal);
+    await abortable(
+      typed(() => login(rpc, url, options)),
+      signal,
+    );
   } catch (error) {
     rpc.close();
     throw error;
@@ -39,7 +49,8 @@ export async function connectClient(url: string, options: ClientOptions): Promis
 }
 
 async function login(rpc: Rpc, url: string, options: ClientOptions): Promise<Hello> {
-  if ("token" in options) return loginByToken(rpc, options.token);
+  if ("token" in options && options.token !== undefined) return loginByToken(rpc, options.token);
+  if (!("key" in options)) throw new PandaError("invalid", "there is no key");
   const { key, node, invite } = options;
   return loginByKey(rpc, url, await signerOf(key), { node, invite });
 }
@@ -288,12 +299,14 @@ abstract class Subscription<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   /** Ends the subscription, and an iteration over it. What was not acknowledged is redelivered. */
-  async close(): Promise<void> {
+  async close(options: Abortable = {}): Promise<void> {
     if (!this.#stop()) return;
     const params = { subscription: this.number };
-    await this.client.call("subscription.end", params).catch((error: PandaError) => {
+    // The node is told in any case.
+    const told = this.client.call("subscription.end", params).catch((error: PandaError) => {
       if (!OVER.has(error.code)) throw error;
     });
+    await abortable(told, options.signal);
   }
 
   get isClosed(): boolean {
@@ -457,5 +470,6 @@ export class ClientMessage {
 function contentOf(content: Content): Params {
   if (typeof content === "string") return { text: content };
   if (content instanceof Uint8Array) return { bytes: toBase64(content) };
+  checkValue(content, "json");
   return { json: content };
 }

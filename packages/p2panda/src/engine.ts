@@ -1,3 +1,4 @@
+import { readInvite } from "./access.js";
 import { isHex32, randomBytes, toHex } from "./bytes.js";
 import { ours, PandaError, type NotKept, type PlainError } from "./errors.js";
 import { Election, type Leadership } from "./election.js";
@@ -18,6 +19,7 @@ import {
   type FeedRow,
   type PlaceRow,
   type PublishedRow,
+  type RequestRow,
   type State,
   type StateChange,
   type TopicRow,
@@ -105,6 +107,8 @@ export interface PublishOptions {
   request?: string | undefined;
   log?: string | undefined;
 }
+/** With `sealed`, nothing is published unless the topic carries a space. */
+type Publishing = PublishOptions & { sealed?: boolean };
 export interface Receipt {
   request: string;
   state: State;
@@ -187,7 +191,9 @@ export class Engine {
     shared?: string,
   ): Promise<Engine> {
     await loadWasm();
-    const { key, passphrase } = options;
+    const { key, passphrase, invite } = options;
+    // Refuse it now rather than at each connection.
+    if (invite !== undefined) await readInvite(invite);
     const signer = await (key === undefined ? storedKey(store, passphrase) : signerOf(key));
     return new Engine(store, signer, options, shared);
   }
@@ -220,32 +226,49 @@ export class Engine {
   }
 
   /** Queues a message for publishing. The request is on the disk when this resolves. */
-  async publish(topic: string, value: unknown, options: PublishOptions = {}): Promise<Receipt> {
+  async publish(topic: string, value: unknown, options: Publishing = {}): Promise<Receipt> {
     checkTopic(topic);
     const body = wasm.encode(value);
-    const request = options.request ?? toHex(randomBytes(16));
+    const request: unknown = options.request ?? toHex(randomBytes(16));
+    const log: unknown = options.log;
     if (body.length > BODY_BYTES) {
       const message = `the message has ${body.length} bytes; ${BODY_BYTES} fit`;
       throw new PandaError("too-large", message);
     }
-    if (request === "" || request.length > REQUEST_BYTES) {
+    if (typeof request !== "string" || request === "" || request.length > REQUEST_BYTES) {
       throw new PandaError("invalid", "a request id has 1 to 128 characters");
     }
+    if (log !== undefined && typeof log !== "string") {
+      throw new PandaError("invalid", "the name of a log is a text");
+    }
     // Refuse it now rather than when it is signed.
-    if (options.log !== undefined) wasm.logId(topic, options.log);
+    if (log !== undefined) wasm.logId(topic, log);
     const isSpace = await this.#rooms.isSpace(topic);
-    if (isSpace && options.log !== undefined && options.log !== "content") {
+    if (isSpace && log !== undefined && log !== "content") {
       throw new PandaError("invalid", "what is published in a space goes into its content");
     }
+    await this.checkMember(topic, options.sealed);
     // Content of a space is never on the disk in the clear.
     const vault = isSpace ? await this.#rooms.vault() : undefined;
     const kept = vault === undefined ? body : await vault.seal(requestName(request), body);
     const pepper = vault === undefined ? [] : [vault.pepper];
-    const hash = wasm.hash(wasm.encode([topic, options.log ?? null, body, ...pepper]));
-    const { log } = options;
+    const hash = wasm.hash(wasm.encode([topic, log ?? null, body, ...pepper]));
     const message = { request, topic, body: kept, log, sealed: isSpace, hash };
     if (!(await this.#outbox.add(message))) return (await this.receipt(request))!;
     return { request, state: "queued", id: undefined, seq: undefined, reason: undefined };
+  }
+
+  /**
+   * Fails for a space that this page has left, was removed from or has not asked to join; with `sealed` for a topic
+   * in which it knows no space, too.
+   */
+  async checkMember(topic: string, sealed = false): Promise<void> {
+    const isSpace = await this.#rooms.isSpace(topic);
+    if (!isSpace ? !sealed : !(await this.#rooms.isOutside(topic))) return;
+    throw new PandaError("not-a-member", "this page is not a member of the space", {
+      hint: "join it by an invite",
+      topic,
+    });
   }
 
   /** Messages are queued, those of spaces in these topics. */
@@ -314,6 +337,28 @@ export class Engine {
     return { messages, place: after + entries.length };
   }
 
+  /** Own messages that have no place yet and keep waiting: in a space, or refused. */
+  async waiting(topic: string): Promise<Shown[]> {
+    const isSpace = await this.#rooms.isSpace(topic);
+    const { requests } = await this.store.read((reader) => queued(reader));
+    const here = requests.filter((row) => row.topic === topic);
+    return Promise.all(
+      here
+        .filter(({ reason }) => isSpace || reason !== undefined)
+        .map(async (row) => this.#waits(row, await this.#rooms.queuedBody(row))),
+    );
+  }
+
+  #waits(row: RequestRow, body: Uint8Array): Shown {
+    const { topic, request, reason, at = Date.now() * 1000 } = row;
+    const state: State = reason === undefined ? "queued" : "blocked";
+    return {
+      ...{ topic, request, reason, state, place: 0, id: "", seq: -1, log: undefined },
+      ...{ author: this.signer.publicKey, mine: true, timestamp: at, value: valueOf(body) },
+      ...{ withdrawn: false, after: [], missing: [], header: new Uint8Array() },
+    };
+  }
+
   async cursor(topic: string, consumer: string): Promise<number> {
     return this.store.read(
       async (reader) => (await reader.get<number>("cursors", [topic, consumer])) ?? 0,
@@ -342,7 +387,8 @@ export class Engine {
   }
 
   /** Sends an ephemeral message to those who are online. It is signed and never stored. */
-  async announce(topic: string, value: unknown): Promise<void> {
+  async announce(topic: string, value: unknown, sealed = false): Promise<void> {
+    if (sealed) await this.checkMember(topic, sealed);
     if (this.#syncing === undefined) return this.#tell({ kind: "announce", topic, value });
     this.#clock = Math.max(Date.now() * 1000, this.#clock + 1);
     let body = wasm.encode(value);
@@ -637,6 +683,7 @@ export class Engine {
         return this.#closeFor(recovered());
       case "space":
         this.#rooms.became(message.topic);
+        this.#rooms.changed(message.topic);
         return this.#local(message);
       default:
         this.#local(message);

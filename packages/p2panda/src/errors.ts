@@ -92,13 +92,24 @@ export function ours(error: unknown): PandaError {
   return error instanceof PandaError ? error : PandaError.of(PandaError.plain(error));
 }
 
+/** The result of this work, which fails with our errors only. */
+export async function typed<T>(work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw ours(error);
+  }
+}
+
 /** Rejects when the signal is aborted; otherwise settles as the work does. */
 export async function abortable<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (signal === undefined) return work;
-  if (signal.aborted) {
+  try {
+    checkSignal(signal);
+  } catch (error) {
     // Nobody waits for it any more.
     work.catch(() => undefined);
-    throw aborted(signal);
+    throw error;
   }
   let stop = (): void => undefined;
   const abort = new Promise<never>((_, reject) => {
@@ -114,7 +125,11 @@ export async function abortable<T>(work: Promise<T>, signal?: AbortSignal): Prom
 
 /** Fails if it was aborted before it began. */
 export function checkSignal(signal?: AbortSignal): void {
-  if (signal?.aborted === true) throw aborted(signal);
+  if (signal === undefined) return;
+  if (typeof signal?.addEventListener !== "function") {
+    throw new PandaError("invalid", "the option `signal` is not an AbortSignal");
+  }
+  if (signal.aborted) throw aborted(signal);
 }
 
 function aborted(signal: AbortSignal): PandaError {

@@ -61,7 +61,9 @@ export class IdbStore implements Store {
 
   async wipe(): Promise<void> {
     this.close();
-    await done(indexedDB.deleteDatabase(this.name));
+    await done(indexedDB.deleteDatabase(this.name)).catch((error: unknown) => {
+      throw refused(error);
+    });
   }
 
   async #run<T>(

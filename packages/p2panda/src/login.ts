@@ -1,28 +1,14 @@
 import { inviteProof, readInvite } from "./access.js";
-import { randomBytes, toBase64, toHex } from "./bytes.js";
+import { fromBase64, randomBytes, toBase64 } from "./bytes.js";
 import { PandaError } from "./errors.js";
-import type { Signer } from "./key.js";
+import { checkSigner, type Signer } from "./key.js";
+import { loginText } from "./login-text.js";
 import { CLIENT, RPC_VERSION, type Hello, type Rpc } from "./rpc.js";
+
+export { loginText };
 
 /** Seconds for which a proof is valid; a node accepts up to 60. */
 const PROOF_SECONDS = 50;
-
-/**
- * What a client signs to prove its key (docs/protocol/rpc.md#4). It is built here and begins with a
- * letter, which no header of an operation does.
- */
-export function loginText(
-  node: string,
-  authority: string,
-  client: Uint8Array,
-  server: Uint8Array,
-  expires: number,
-): string {
-  return (
-    `p2panda rpc login 1\nnode: ${node}\nauthority: ${authority}\n` +
-    `client: ${toHex(client)}\nserver: ${toHex(server)}\nexpires: ${expires}\n`
-  );
-}
 
 /** What may be said with the proof of a key. */
 export interface KeyLogin {
@@ -39,6 +25,7 @@ export async function loginByKey(
   signer: Signer,
   { node, invite }: KeyLogin = {},
 ): Promise<Hello> {
+  checkSigner(signer);
   const code = invite === undefined ? undefined : await readInvite(invite);
   const challenge = await rpc.call<{ node: string; nonce: string; now?: number }>(
     "auth.challenge",
@@ -77,7 +64,11 @@ async function hello(rpc: Rpc, auth: object): Promise<Hello> {
 
 /** Only 32 bytes of the server enter the signed text. */
 function decodeNonce(text: string): Uint8Array {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  if (bytes.length !== 32) throw new PandaError("closed", "the challenge of the node is none");
-  return bytes;
+  try {
+    const bytes = fromBase64(text);
+    if (bytes.length === 32) return bytes;
+  } catch {
+    // Reported below.
+  }
+  throw new PandaError("closed", "the challenge of the node is none");
 }

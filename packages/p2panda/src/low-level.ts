@@ -1,9 +1,10 @@
 /** Keys, operations and a session without storage, for users of p2panda-js. Call `loadWasm` first. */
-import { fromBase64, randomBytes, toBase64, toHex } from "./bytes.js";
-import { abortable } from "./errors.js";
-import type { Signer } from "./key.js";
+import { checkBytes, fromBase64, randomBytes, toBase64, toHex } from "./bytes.js";
+import { abortable, typed } from "./errors.js";
+import { checkSigner, type Signer } from "./key.js";
 import { loginByKey } from "./login.js";
 import { endedWith, Rpc, type Note, type SocketConstructor } from "./rpc.js";
+import { checkValue } from "./value.js";
 import { loadWasm, wasm, type Draft, type Operation } from "./wasm.js";
 
 export { KeyPair } from "./protected.js";
@@ -25,16 +26,20 @@ export interface Arrived extends Encoded {
 
 /** Encodes a value as the body of an operation: deterministic CBOR. */
 export function encodeBody(value: unknown): Uint8Array {
+  checkValue(value);
   return wasm.encode(value);
 }
 
 /** BLAKE3 of these bytes; the hash of a header is the id of its operation. */
 export function generateHash(bytes: Uint8Array): string {
+  checkBytes("message", bytes);
   return wasm.hash(bytes);
 }
 
 /** Whether this key signed this message. */
 export function verifySignature(key: string, message: Uint8Array, signature: Uint8Array): boolean {
+  checkBytes("message", message);
+  checkBytes("signature", signature);
   return wasm.verifySignature(key, message, signature);
 }
 
@@ -44,7 +49,8 @@ export async function signAndEncode(
   draft: Omit<Draft, "body">,
   value?: unknown,
 ): Promise<Encoded> {
-  const body = value === undefined ? undefined : wasm.encode(value);
+  checkSigner(signer);
+  const body = value === undefined ? undefined : encodeBody(value);
   const whole: Draft = body === undefined ? draft : { ...draft, body };
   const bytes = wasm.signingBytes(signer.publicKey, whole) as Uint8Array<ArrayBuffer>;
   return { ...wasm.assemble(signer.publicKey, whole, await signer.sign(bytes)), body };
@@ -52,11 +58,14 @@ export async function signAndEncode(
 
 /** Verifies an operation of a topic. The `code` of the error is the rule that is broken. */
 export function decodeOperation(topic: string, header: Uint8Array, body?: Uint8Array): Operation {
+  checkBytes("header", header);
+  if (body !== undefined) checkBytes("body", body);
   return wasm.verify(topic, header, body);
 }
 
 /** The value of a body. */
 export function decodeBody(body: Uint8Array): unknown {
+  checkBytes("body", body);
   return wasm.decode(body);
 }
 
@@ -79,7 +88,10 @@ export class Session {
   ): Promise<Session> {
     const rpc = await Rpc.open(url, WebSocket, signal);
     try {
-      await abortable(loginByKey(rpc, url, signer), signal);
+      await abortable(
+        typed(() => loginByKey(rpc, url, signer)),
+        signal,
+      );
     } catch (error) {
       rpc.close();
       throw error;
@@ -104,9 +116,12 @@ export class Session {
   /** Sends an operation to the node. It is on the node's disk when this resolves. */
   async publish(
     topic: string,
-    { header, body }: Encoded,
+    operation: Encoded,
     { signal }: { signal?: AbortSignal } = {},
   ): Promise<string> {
+    const { header, body } = operation ?? {};
+    checkBytes("header of the operation", header);
+    if (body !== undefined) checkBytes("body of the operation", body);
     const params = { topic, header: toBase64(header) };
     const more = body === undefined ? {} : { body: toBase64(body) };
     const all = { ...params, ...more };

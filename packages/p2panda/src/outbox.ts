@@ -93,7 +93,7 @@ async function put(direct: Writer, all: Waiting[]): Promise<(boolean | PandaErro
       continue;
     }
     const number = await next(writer, "requests");
-    const row: RequestRow = { number, request, topic, body, log };
+    const row: RequestRow = { number, request, topic, body, log, at: Date.now() * 1000 };
     if (sealed) row.sealed = true;
     requests.append(number, row, body.length);
     const published: PublishedRow = { topic, hash, number };

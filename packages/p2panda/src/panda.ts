@@ -1,9 +1,10 @@
 import { inThread, inWorker, type Backend } from "./backend.js";
 import { Engine, type Event, type PublishOptions, type Status } from "./engine.js";
-import { abortable, PandaError } from "./errors.js";
+import { abortable, checkSignal, ours, PandaError } from "./errors.js";
 import { IdbStore } from "./idb.js";
-import { checkPlatform } from "./key.js";
-import type { SocketConstructor } from "./rpc.js";
+import { checkPair, checkPlatform } from "./key.js";
+import { isHex32 } from "./bytes.js";
+import { addressOf, type SocketConstructor } from "./rpc.js";
 import { Space, Spaces } from "./spaces.js";
 import { MemoryStore } from "./store.js";
 import { Topic, type Abortable, type Message } from "./topic.js";
@@ -38,23 +39,49 @@ export type { PublishOptions, Status };
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Panda> {
   checkPlatform();
-  const address = addressOf(url);
+  const address = addressOf(url).href;
+  checkOptions(options);
   const { signal } = options;
+  checkSignal(signal);
   const opening = backendOf(address, options);
-  const backend = await abortable(opening, signal).catch((error: unknown) => {
+  const panda = opening.then(async (backend) => {
+    const isPersisted = await promised(options.storage, "persisted");
+    const id = await backend.call<string>("identity");
+    return new Panda(backend, id, await backend.call("status"), isPersisted);
+  });
+  return abortable(panda, signal).catch((error: unknown) => {
     // Nobody else will close it.
     void opening
       .then((backend) => backend.call("close").finally(() => backend.end()))
       .catch(() => undefined);
-    throw error;
+    throw ours(error);
   });
-  const isPersisted = await promised(options.storage, "persisted");
-  return new Panda(
-    backend,
-    await backend.call("identity"),
-    await backend.call("status"),
-    isPersisted,
-  );
+}
+
+/** Refuses options of which one would be taken for another, or fail later. */
+function checkOptions(options: ConnectOptions): void {
+  const { key, node, storage, WebSocket } = options;
+  if (storage !== undefined && storage !== "indexeddb" && storage !== "memory") {
+    throw wrong("storage", `is neither "indexeddb" nor "memory"`);
+  }
+  if (storage === "indexeddb" && typeof indexedDB === "undefined") {
+    throw new PandaError("storage", "there is no IndexedDB here", { hint: 'storage: "memory"' });
+  }
+  if (key !== undefined) checkPair(key);
+  for (const name of ["passphrase", "name", "token", "invite"] as const) {
+    const value: unknown = options[name];
+    if (value !== undefined && typeof value !== "string") throw wrong(name, "is not a text");
+  }
+  if (node !== undefined && !isHex32(node)) {
+    throw wrong("node", "is not the id of a node: 64 lower-case hexadecimal digits");
+  }
+  if (WebSocket !== undefined && typeof WebSocket !== "function") {
+    throw wrong("WebSocket", "is not a class");
+  }
+}
+
+function wrong(name: keyof ConnectOptions, why: string): PandaError {
+  return new PandaError("invalid", `the option \`${name}\` ${why}`);
 }
 
 async function backendOf(url: string, options: ConnectOptions): Promise<Backend> {
@@ -80,16 +107,15 @@ function workerOf(worker: URL | Worker | undefined): Worker {
   return new Worker(worker, { type: "module" });
 }
 
-function addressOf(url: string): string {
-  try {
-    const address = new URL(url.replace(/^http/, "ws"));
-    if (address.protocol === "ws:" || address.protocol === "wss:") return address.href;
-  } catch {
-    // Reported below.
-  }
-  throw new PandaError("invalid", `${url} is no address of a node`, {
-    hint: "ws://HOST:PORT/rpc",
-  });
+/** Begins work unless it was aborted before. */
+async function begun<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  checkSignal(signal);
+  return abortable(work(), signal);
+}
+
+/** Topics are written in lower case, and read in either. */
+function lowerCase(topic: string): string {
+  return typeof topic === "string" ? topic.toLowerCase() : topic;
 }
 
 /** Whether the browser promises to keep the storage; undefined where it does not say. */
@@ -143,8 +169,12 @@ export class Panda {
   }
 
   /** Asks the browser to keep the storage. Some browsers ask the person first. */
-  async persist(): Promise<boolean | undefined> {
-    this.#isPersisted = (await promised(undefined, "persist")) ?? this.#isPersisted;
+  async persist({ signal }: Abortable = {}): Promise<boolean | undefined> {
+    checkSignal(signal);
+    const asked = promised(undefined, "persist").then((answer) => {
+      this.#isPersisted = answer ?? this.#isPersisted;
+    });
+    await abortable(asked, signal);
     return this.#isPersisted;
   }
 
@@ -159,18 +189,20 @@ export class Panda {
     return () => this.#faults.delete(listener);
   }
 
-  /** Opens a topic: 64 hexadecimal digits, known only to those who may read it. */
+  /** Opens a topic: 64 hexadecimal digits of either case, known only to those who may read it. */
   topic(topic: string): Topic {
-    const known = this.#topics.get(topic);
+    const id = lowerCase(topic);
+    const known = this.#topics.get(id);
     if (known !== undefined) return known;
-    return this.#opened(topic, new Topic(this, topic));
+    return this.#opened(id, new Topic(this, id));
   }
 
   /** Opens a topic as a space that `spaces.create` or `spaces.join` made. */
   space(topic: string): Space {
-    const known = this.#topics.get(topic);
+    const id = lowerCase(topic);
+    const known = this.#topics.get(id);
     if (known instanceof Space) return known;
-    return this.#opened(topic, new Space(this, topic));
+    return this.#opened(id, new Space(this, id));
   }
 
   #opened<T extends Topic>(id: string, made: T): T {
@@ -187,12 +219,22 @@ export class Panda {
   }
 
   /** The indices of these messages in an order that is the same for all who have them. */
-  order(messages: Pick<Message, "id" | "timestamp" | "after">[]): Promise<number[]> {
+  async order(
+    messages: Pick<Message, "id" | "timestamp" | "after">[],
+    { signal }: Abortable = {},
+  ): Promise<number[]> {
+    checkSignal(signal);
+    if (!Array.isArray(messages)) throw new PandaError("invalid", "the messages are not an array");
     const fields = messages.map(({ id, timestamp, after }) => ({ id, timestamp, after }));
-    return this.backend.call("order", fields);
+    return abortable(this.backend.call("order", fields), signal);
   }
 
-  async close(): Promise<void> {
+  /** Ends everything. It goes on when the call is aborted. */
+  close({ signal }: Abortable = {}): Promise<void> {
+    return abortable(this.#close(), signal);
+  }
+
+  async #close(): Promise<void> {
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     await this.backend.call("close").catch((error: PandaError) => {
       // It was closed before.
@@ -205,16 +247,27 @@ export class Panda {
   /**
    * Gives the page a new key after its log continued elsewhere (`own-log-moved`): a key must not have a
    * second writer. Messages stay; those that no node has stored are published again. In spaces the page is
-   * a different member then. Connect again afterwards.
+   * a different member then. Connect again afterwards. It goes on when the call is aborted.
    */
-  async recover(): Promise<void> {
+  recover({ signal }: Abortable = {}): Promise<void> {
+    return begun(() => this.#recover(), signal);
+  }
+
+  async #recover(): Promise<void> {
     await this.backend.call("recover");
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     this.backend.end();
   }
 
-  /** Deletes the key, the messages and everything else under this name. This cannot be undone. */
-  async wipe(): Promise<void> {
+  /**
+   * Deletes the key, the messages and everything else under this name. This cannot be undone, and goes on when the
+   * call is aborted.
+   */
+  wipe({ signal }: Abortable = {}): Promise<void> {
+    return begun(() => this.#wipe(), signal);
+  }
+
+  async #wipe(): Promise<void> {
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     await this.backend.call("wipe");
     this.backend.end();

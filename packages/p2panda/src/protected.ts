@@ -11,28 +11,40 @@ const IV_BYTES = 12;
 /** A key whose seed is in memory, where this page can read it. Prefer the keys of `connect`. */
 export class KeyPair implements Signer {
   readonly publicKey: string;
+  readonly #seed: Uint8Array;
 
-  constructor(readonly seed: Uint8Array = randomBytes(32)) {
+  constructor(seed: Uint8Array = randomBytes(32)) {
+    if (!(seed instanceof Uint8Array) || seed.length !== 32) {
+      throw new PandaError("invalid", "a seed is a Uint8Array of 32 bytes");
+    }
     this.publicKey = wasm.publicKey(seed);
+    this.#seed = seed.slice();
+  }
+
+  /** The seed, from which anyone can make the key again: a secret. */
+  exportSeed(): Uint8Array {
+    return this.#seed.slice();
   }
 
   async sign(bytes: Uint8Array): Promise<Uint8Array> {
-    return wasm.sign(this.seed, bytes);
+    return wasm.sign(this.#seed, bytes);
   }
 
   /** Encrypts the key under a passphrase: Argon2id, then AES-GCM. */
   async protect(passphrase: string): Promise<string> {
+    checkPassphrase(passphrase);
     if (passphrase === "") throw new PandaError("invalid", "the passphrase is empty");
     const [salt, iv] = [randomBytes(SALT_BYTES), randomBytes(IV_BYTES)];
     const key = await aes(passphrase, salt, "encrypt");
     const front = Uint8Array.of(VERSION);
     const algorithm = { name: "AES-GCM", iv, additionalData: front };
-    const sealed = await crypto.subtle.encrypt(algorithm, key, this.seed as BufferSource);
+    const sealed = await crypto.subtle.encrypt(algorithm, key, this.#seed as BufferSource);
     return PREFIX + toBase64(Uint8Array.of(VERSION, ...salt, ...iv, ...new Uint8Array(sealed)));
   }
 
   /** A key that `protect` wrote. */
   static async open(text: string, passphrase: string): Promise<KeyPair> {
+    checkPassphrase(passphrase);
     const bytes = read(text);
     const salt = bytes.slice(1, 1 + SALT_BYTES);
     const iv = bytes.slice(1 + SALT_BYTES, 1 + SALT_BYTES + IV_BYTES);
@@ -47,6 +59,12 @@ export class KeyPair implements Signer {
   }
 }
 
+function checkPassphrase(passphrase: unknown): void {
+  if (typeof passphrase !== "string") {
+    throw new PandaError("invalid", "the passphrase is not a text");
+  }
+}
+
 function read(text: string): Uint8Array<ArrayBuffer> {
   try {
     const bytes = fromBase64(text.slice(PREFIX.length));
@@ -55,7 +73,7 @@ function read(text: string): Uint8Array<ArrayBuffer> {
   } catch {
     // Reported below.
   }
-  throw new PandaError("invalid", "this is no protected key, or not all of it");
+  throw new PandaError("invalid", "this is not a complete protected key");
 }
 
 function aes(

@@ -87,6 +87,9 @@ export class Rooms {
   /** When spaces were healed for others, and when this page said that it lacks something. */
   #healed = new Map<string, number[]>();
   #asked = new Map<string, number>();
+  /** Spaces of which this page is a member or not, until something changes. */
+  #outside = new Map<string, boolean>();
+  #changes = 0;
 
   constructor(
     readonly store: Store,
@@ -130,6 +133,34 @@ export class Rooms {
   /** A topic carries a space from now on, here or in another tab. */
   became(topic: string): void {
     this.#spaces.set(topic, true);
+  }
+
+  /** What is known about the members of a space may have changed, here or in another tab. */
+  changed(topic: string): void {
+    this.#changes += 1;
+    this.#outside.delete(topic);
+  }
+
+  /** Whether this page is no member of the space and has not asked to join. */
+  async isOutside(topic: string): Promise<boolean> {
+    const known = this.#outside.get(topic);
+    if (known !== undefined) return known;
+    const before = this.#changes;
+    try {
+      const { role, joining, needsNewer } = await this.look(topic);
+      const isOutside = role === undefined && !joining && !needsNewer;
+      if (this.#changes === before) this.#outside.set(topic, isOutside);
+      return isOutside;
+    } catch (error) {
+      // Without the module nothing is known; messages wait for it.
+      if (ours(error).code === "no-wasm") return false;
+      throw error;
+    }
+  }
+
+  /** The body of a queued message. */
+  async queuedBody({ request, body, sealed }: RequestRow): Promise<Uint8Array> {
+    return sealed === true ? (await this.vault()).open(requestName(request), body) : body;
   }
 
   /** Starts as the leader: processes what arrived before, and does what is due. */
@@ -300,6 +331,7 @@ export class Rooms {
     if (effects.shown.length > 0) this.events.grown(topic);
     const { joined, ejected, admitted, turnedAway } = effects;
     const isNews = effects.changed || turnedAway.length > 0;
+    if (isNews || joined || ejected) this.changed(topic);
     if (isNews) this.events.changed(topic, { joined, ejected, admitted, turnedAway });
   }
 
@@ -341,6 +373,7 @@ export class Rooms {
       return signed;
     });
     if (isNew && isDone) this.became(topic);
+    this.changed(topic);
     if (rows.length > 0 || isNew) this.events.signed(topic, rows);
     this.#tell(topic, acted);
     if (failed !== undefined) throw new PandaError(failed.code, failed.message, { topic });
@@ -441,7 +474,10 @@ export class Rooms {
     } catch (error) {
       const fault = ours(error);
       // A page that is not admitted yet writes later.
-      if (WAITING.has(fault.code)) return undefined;
+      if (WAITING.has(fault.code)) {
+        this.events.grown(topic);
+        return undefined;
+      }
       if (!REFUSED.has(fault.code)) throw error;
       const [one, ...others] = some;
       if (one === undefined) return 0;
@@ -458,12 +494,7 @@ export class Rooms {
 
   /** Seals and signs them in order, and stores them in one transaction. */
   async #publishAll(topic: string, requests: RequestRow[]): Promise<void> {
-    const vault = await this.vault();
-    const data = await Promise.all(
-      requests.map(({ request, body, sealed }) =>
-        sealed === true ? vault.open(requestName(request), body) : body,
-      ),
-    );
+    const data = await Promise.all(requests.map((row) => this.queuedBody(row)));
     const module = await this.#load(true);
     const seal = (): Sealed => sealAll(module, this.#page, topic, data, false);
     let sealed: Sealed;
@@ -533,6 +564,7 @@ export class Rooms {
       queue.flush(writer);
     });
     this.events.blocked(row);
+    this.events.grown(row.topic);
   }
 }
 

@@ -79,6 +79,8 @@ export interface RequestRow {
   /** The body is sealed for this browser until it is sealed for a space. */
   sealed?: boolean;
   reason?: string;
+  /** When it was queued, in microseconds; earlier versions did not keep it. */
+  at?: number;
 }
 
 /** By request id. */

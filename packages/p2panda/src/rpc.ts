@@ -72,12 +72,15 @@ export class Rpc {
         hint: "pass a constructor as the option `WebSocket`",
       });
     }
+    const address = addressOf(url);
+    if (address.pathname === "/") address.pathname = "/rpc";
     let socket: Socket;
     try {
-      socket = new Made(addressOf(url), [SUBPROTOCOL]);
-    } catch {
-      throw new PandaError("invalid", `${url} is no address of a node`, {
-        hint: "ws://HOST:PORT/rpc",
+      socket = new Made(address.href, [SUBPROTOCOL]);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new PandaError("no-websocket", `the WebSocket cannot be made: ${why}`, {
+        hint: "the option `WebSocket` is a class; a page that came by https takes wss: only",
       });
     }
     const rpc = new Rpc(socket);
@@ -239,15 +242,19 @@ export class Rpc {
   }
 }
 
-/** The URL of a WebSocket. Nodes print it with `http`. One that is none is refused by the constructor. */
-function addressOf(url: string): string {
+/** The URL of the WebSocket of a node. Nodes print it with `http`. */
+export function addressOf(url: string): URL {
   try {
     const address = new URL(url.replace(/^http/, "ws"));
-    if (address.pathname === "/") address.pathname = "/rpc";
-    return address.href;
+    // A WebSocket takes none.
+    address.hash = "";
+    if (address.protocol === "ws:" || address.protocol === "wss:") return address;
   } catch {
-    return url;
+    // Reported below.
   }
+  throw new PandaError("invalid", `${String(url)} is not the address of a node`, {
+    hint: "ws://HOST:PORT/rpc",
+  });
 }
 
 function encoded(message: object): string {

@@ -54,6 +54,8 @@ export class Spaces {
     { history = true, signal }: Abortable & { history?: boolean } = {},
   ): Promise<Space> {
     checkSignal(signal);
+    if (name !== undefined && typeof name !== "string") throw wrong("the name is not a text");
+    if (typeof history !== "boolean") throw wrong("`history` is neither true nor false");
     const topic = toHex(randomBytes(32));
     const deed: SpaceDeed = { do: "create", history };
     if (name !== undefined) deed.name = name;
@@ -65,7 +67,8 @@ export class Spaces {
   async join(ticket: string, { signal }: Abortable = {}): Promise<Space> {
     checkSignal(signal);
     const { backend } = this.panda;
-    const read = await backend.call<{ topic: string; invite?: Uint8Array }>("ticket", ticket);
+    const reading = backend.call<{ topic: string; invite?: Uint8Array }>("ticket", ticket);
+    const read = await abortable(reading, signal);
     if (read.invite === undefined) {
       throw new PandaError("invalid-ticket", "the ticket holds no invite into a space");
     }
@@ -75,25 +78,33 @@ export class Spaces {
   }
 
   /** The spaces that this page created or joined. */
-  async list(): Promise<Space[]> {
-    const topics = await this.panda.backend.call<string[]>("spaces");
+  async list({ signal }: Abortable = {}): Promise<Space[]> {
+    checkSignal(signal);
+    const topics = await abortable(this.panda.backend.call<string[]>("spaces"), signal);
     return topics.map((topic) => this.panda.space(topic));
   }
+}
+
+function wrong(why: string): PandaError {
+  return new PandaError("invalid", why);
 }
 
 /** A topic that carries an encrypted space: only members can read what is published in it. */
 export class Space extends Topic {
   #listeners = new Set<(news: SpaceNews) => void>();
+  protected override readonly isSealed: boolean = true;
 
-  async info(): Promise<SpaceInfo> {
-    const look = await this.panda.backend.call<SpaceLook>("spaceLook", this.id);
+  async info({ signal }: Abortable = {}): Promise<SpaceInfo> {
+    checkSignal(signal);
+    const asked = this.panda.backend.call<SpaceLook>("spaceLook", this.id);
+    const look = await abortable(asked, signal);
     const { name, role, scheme, suite, rotationDays, joining, needsNewer, members, invites } = look;
     const sealing = { scheme, suite, rotationDays };
     return { topic: this.id, name, role, ...sealing, joining, needsNewer, members, invites };
   }
 
-  async members(): Promise<Member[]> {
-    return (await this.info()).members;
+  async members(options: Abortable = {}): Promise<Member[]> {
+    return (await this.info(options)).members;
   }
 
   /** Makes an invite, a secret ticket. Its holders may ask to join; owners admit as many as it allows. */
@@ -101,9 +112,12 @@ export class Space extends Topic {
     { role = "editor", uses = 1, forMs = INVITED_FOR }: Invited = {},
     options: Abortable = {},
   ): Promise<string> {
+    checkSignal(options.signal);
+    if (!Number.isSafeInteger(uses) || uses < 1) throw wrong("an invite has at least 1 use");
+    if (!Number.isFinite(forMs) || forMs <= 0) throw wrong("`forMs` is not a time to come");
     const until = Math.floor((Date.now() + forMs) / 1000);
     const invite = await this.#act({ do: "offer", role, uses, until }, options);
-    return this.panda.backend.call("invite", this.id, invite);
+    return abortable(this.panda.backend.call("invite", this.id, invite), options.signal);
   }
 
   /** Revokes an invite by its key from `info`. Members who joined by it stay. */

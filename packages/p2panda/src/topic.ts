@@ -3,6 +3,7 @@ import { abortable, checkSignal, PandaError, type NotKept } from "./errors.js";
 import type { Panda } from "./panda.js";
 import type { State, StateChange } from "./rows.js";
 import type { Delivery } from "./syncing.js";
+import { checkValue } from "./value.js";
 
 /** Messages read at once. */
 const PAGE = 512;
@@ -14,6 +15,11 @@ export interface StreamOptions {
   consumer?: string;
   /** `resume` continues after what was acknowledged; the default with a consumer. */
   start?: "resume" | "beginning" | "now";
+  /**
+   * In a space, also yields own messages that wait to be sealed, such as those from before this page is admitted:
+   * `state` is `queued` or `blocked`, `id` is empty. Each comes again with the same `request` once it is signed.
+   */
+  queued?: boolean;
   signal?: AbortSignal;
 }
 
@@ -35,6 +41,8 @@ export class Topic {
   #waiting = new Set<() => void>();
   #heard = new Set<(heard: Heard) => void>();
   #states = new Set<(change: StateChange) => void>();
+  /** Whether nothing may be published here in the clear. */
+  protected readonly isSealed: boolean = false;
 
   constructor(
     readonly panda: Panda,
@@ -47,19 +55,25 @@ export class Topic {
     options: PublishOptions & Abortable = {},
   ): Promise<Receipt> {
     const { signal, ...rest } = options;
+    checkSignal(signal);
+    checkValue(value);
     await abortable(this.#open(), signal);
     checkSignal(signal);
-    const kept = this.panda.backend.call<Kept>("publish", this.id, value, rest);
+    const all = { ...rest, sealed: this.isSealed };
+    const kept = this.panda.backend.call<Kept>("publish", this.id, value, all);
     return new Receipt(this, await abortable(kept, signal));
   }
 
   /** Messages as they arrive, stored ones first. */
   async *stream(options: StreamOptions = {}): AsyncGenerator<Message, void, void> {
-    const { signal, consumer } = options;
+    const { signal, consumer, queued = false } = options;
+    checkSignal(signal);
+    checkStart(options);
     await abortable(this.#open(), signal);
     let place = await abortable(this.#begin(options), signal);
     const updates = new StateUpdates();
     const stop = this.onState((change) => updates.apply(change));
+    const waiting = new Set<string>();
     try {
       for (;;) {
         const grown = this.#grown();
@@ -78,6 +92,10 @@ export class Topic {
           place = page.place;
           continue;
         }
+        if (queued) {
+          for (const shown of await abortable(this.#waits(waiting), signal))
+            yield new Message(this, shown, consumer);
+        }
         if (this.panda.status.state === "closed") return;
         await abortable(grown, signal);
       }
@@ -88,13 +106,17 @@ export class Topic {
 
   /** Sends an ephemeral message to those who are online. It is signed and never stored. */
   async announce(value: unknown, { signal }: Abortable = {}): Promise<void> {
+    checkSignal(signal);
+    checkValue(value);
     await abortable(this.#open(), signal);
     checkSignal(signal);
-    await abortable(this.panda.backend.call("announce", this.id, value), signal);
+    const said = this.panda.backend.call("announce", this.id, value, this.isSealed);
+    await abortable(said, signal);
   }
 
   /** The logs of which other nodes keep nothing new, since a quota of theirs is used up, as the node says. */
-  notKept({ signal }: Abortable = {}): Promise<NotKept[]> {
+  async notKept({ signal }: Abortable = {}): Promise<NotKept[]> {
+    checkSignal(signal);
     return abortable(this.panda.backend.call<NotKept[]>("notKept", this.id), signal);
   }
 
@@ -112,14 +134,17 @@ export class Topic {
   }
 
   /** The state of a message, by the request id that its publisher chose. */
-  async receipt(request: string): Promise<Receipt | undefined> {
-    const kept = await this.panda.backend.call<Kept | undefined>("receipt", request);
+  async receipt(request: string, { signal }: Abortable = {}): Promise<Receipt | undefined> {
+    checkSignal(signal);
+    const asked = this.panda.backend.call<Kept | undefined>("receipt", request);
+    const kept = await abortable(asked, signal);
     return kept === undefined ? undefined : new Receipt(this, kept);
   }
 
   /** A ticket of the topic, for those who may read it. */
-  ticket(): Promise<string> {
-    return this.panda.backend.call("invite", this.id);
+  async ticket({ signal }: Abortable = {}): Promise<string> {
+    checkSignal(signal);
+    return abortable(this.panda.backend.call("invite", this.id), signal);
   }
 
   hear(event: Event): void {
@@ -160,19 +185,18 @@ export class Topic {
 
   async #begin({ consumer, start }: StreamOptions): Promise<number> {
     const { backend } = this.panda;
-    switch (start ?? (consumer === undefined ? "beginning" : "resume")) {
-      case "beginning":
-        return 0;
-      case "now":
-        return backend.call("last", this.id);
-      default:
-        if (consumer === undefined) {
-          throw new PandaError("invalid", "`resume` needs a consumer", {
-            hint: 'stream({ consumer: "ui" })',
-          });
-        }
-        return backend.call("cursor", this.id, consumer);
-    }
+    if (start === "now") return backend.call("last", this.id);
+    if (start === "beginning" || consumer === undefined) return 0;
+    return backend.call("cursor", this.id, consumer);
+  }
+
+  /** Own messages that wait to be sealed, except those that were yielded in this state. */
+  async #waits(yielded: Set<string>): Promise<Shown[]> {
+    if (this.panda.status.state === "closed") return [];
+    const all = await this.panda.backend.call<Shown[]>("waiting", this.id);
+    const fresh = all.filter(({ request, state }) => !yielded.has(`${state} ${request}`));
+    for (const { request, state } of fresh) yielded.add(`${state} ${request}`);
+    return fresh;
   }
 
   /** Call it before reading, so that nothing that arrives meanwhile is missed. */
@@ -180,6 +204,23 @@ export class Topic {
     return new Promise((resolve) => this.#waiting.add(resolve));
   }
 }
+
+/** Refuses an option of which another one would be taken. */
+function checkStart({ consumer, start }: StreamOptions): void {
+  if (consumer !== undefined && typeof consumer !== "string") {
+    throw new PandaError("invalid", "the name of a consumer is a text");
+  }
+  if (start !== undefined && !STARTS.has(start)) {
+    throw new PandaError("invalid", "`start` is none of resume, beginning and now");
+  }
+  if (start === "resume" && consumer === undefined) {
+    throw new PandaError("invalid", "`resume` needs a consumer", {
+      hint: 'stream({ consumer: "ui" })',
+    });
+  }
+}
+
+const STARTS = new Set(["resume", "beginning", "now"]);
 
 type Stateful = { -readonly [K in "state" | "reason"]: Shown[K] } & { readonly id: string };
 
@@ -260,8 +301,11 @@ export class Message implements Shown {
   }
 }
 
-/** What to wait for: the message is signed, on the node's disk, or sent to a number of other nodes. */
-export type WaitFor = "signed" | "node" | { sent: number };
+/**
+ * What to wait for: the message is signed, on the node's disk, or held by a number of other nodes, as the node says.
+ * `sent` is another name of `held`.
+ */
+export type WaitFor = "signed" | "node" | { held: number } | { sent: number };
 
 /** A message that was published. */
 export class Receipt {
@@ -298,11 +342,13 @@ export class Receipt {
   }
 
   /**
-   * Waits without a limit. With `sent` it fails with `not-kept` once so many nodes say that they do not keep
-   * the message, because a quota of theirs is used up, that too few others are left. It is still published.
+   * Waits without a limit. With `held` it fails with `not-kept` once so many nodes say that they do not keep
+   * the message, because a quota of theirs is used up, that too few others are left. It is still published. In a
+   * space it fails with `not-a-member` while this page is no member of it and has not asked to join.
    */
   async wait(what: WaitFor, { signal }: Abortable = {}): Promise<Receipt> {
     checkSignal(signal);
+    const held = holders(what);
     const { panda } = this.topic;
     const states: State[] = what === "signed" ? ["signed", "stored"] : ["stored"];
     let changed: () => void = () => undefined;
@@ -318,22 +364,27 @@ export class Receipt {
         await abortable(this.#refresh(), signal);
         if (states.includes(this.state)) break;
         this.#checkOpen();
+        if (this.state === "queued" || this.state === "blocked") {
+          await abortable(panda.backend.call("checkMember", this.topic.id), signal);
+        }
         await abortable(change, signal);
       }
     } finally {
       for (const stop of stops) stop();
     }
-    if (typeof what === "object") await this.#sent(what.sent, signal);
+    if (held !== undefined) await this.#held(held, signal);
     return this;
   }
 
   /** The nodes that have received it, according to this page's node. */
   async sentTo({ signal }: Abortable = {}): Promise<string[]> {
+    checkSignal(signal);
     return (await abortable(this.#delivery(), signal)).sentTo;
   }
 
   /** The nodes that do not keep it, since a quota of theirs is used up, as they say. */
   async notKept({ signal }: Abortable = {}): Promise<NotKept[]> {
+    checkSignal(signal);
     return (await abortable(this.#delivery(), signal)).notKept;
   }
 
@@ -345,11 +396,11 @@ export class Receipt {
     return this.topic.panda.backend.call("delivery", this.topic.id, this.id);
   }
 
-  async #sent(count: number, signal: AbortSignal | undefined): Promise<void> {
+  async #held(count: number, signal: AbortSignal | undefined): Promise<void> {
     for (;;) {
       this.#checkOpen();
       try {
-        if (isSent(await abortable(this.#delivery(), signal), count)) return;
+        if (isHeld(await abortable(this.#delivery(), signal), count)) return;
       } catch (error) {
         // Without a connection there is nobody to ask; wait for the next one.
         if (!AWAY.has((error as PandaError).code)) throw error;
@@ -368,10 +419,22 @@ export class Receipt {
   }
 }
 
+/** The number of other nodes that are to hold a message, if it is waited for them. */
+function holders(what: unknown): number | undefined {
+  if (what === "signed" || what === "node") return undefined;
+  const { held, sent } = (what ?? {}) as { held?: unknown; sent?: unknown };
+  const count = held ?? sent;
+  const isOne = (held === undefined) !== (sent === undefined);
+  if (isOne && Number.isSafeInteger(count) && (count as number) >= 0) return count as number;
+  throw new PandaError("invalid", "a receipt waits for something else", {
+    hint: 'wait("signed"), wait("node") or wait({ held: 2 })',
+  });
+}
+
 const AWAY = new Set(["offline", "closed"]);
 
 /** Whether as many nodes have a message. Fails if too few are left that could get and keep it. */
-function isSent({ sentTo, notKept, peers }: Delivery, count: number): boolean {
+function isHeld({ sentTo, notKept, peers }: Delivery, count: number): boolean {
   const refusing = new Set(notKept.map(({ node }) => node));
   const kept = sentTo.filter((node) => !refusing.has(node));
   if (kept.length >= count) return true;

@@ -1,5 +1,6 @@
 import { randomBytes } from "./bytes.js";
-import init, * as wasm from "../wasm/p2panda_web.js";
+import { abortable, checkSignal, ours, PandaError } from "./errors.js";
+import init, * as module from "../wasm/p2panda_web.js";
 import type * as Spaces from "../wasm/p2panda_spaces.js";
 
 import type { Dependency } from "../wasm/p2panda_web.js";
@@ -13,18 +14,62 @@ export type {
   SpaceRole,
   SpaceRow,
 } from "../wasm/p2panda_spaces.js";
-export { wasm };
 export type SpacesWasm = typeof Spaces;
 
 let loaded: Promise<void> | undefined;
 let spaces: Promise<SpacesWasm> | undefined;
 
+let isLoaded = false;
+
+type Functions = Omit<typeof module, "default" | "initSync">;
+
+/** The functions of the module. They fail with our errors only, also before it is loaded. */
+export const wasm = Object.fromEntries(
+  Object.entries(module).map(([name, work]) => [name, checked(work as Work)]),
+) as unknown as Functions;
+
+type Work = (...args: unknown[]) => unknown;
+
+function checked(work: Work): Work {
+  return (...args) => {
+    if (!isLoaded) {
+      const hint = "await loadWasm()";
+      throw new PandaError("not-loaded", "the WebAssembly module is not loaded yet", { hint });
+    }
+    try {
+      return work(...args);
+    } catch (error) {
+      throw ofModule(error);
+    }
+  };
+}
+
+/** The module names what is wrong; the code around it fails only for a value of a wrong type. */
+function ofModule(error: unknown): PandaError {
+  if (!(error instanceof TypeError)) return ours(error);
+  return new PandaError("invalid", `a value has the wrong type: ${error.message}`);
+}
+
 /** Loads the module once: in Node from its file, elsewhere from next to this file. */
-export function loadWasm(): Promise<void> {
-  loaded ??= read(new URL("./p2panda_web_bg.wasm", import.meta.url)).then(async (module) => {
-    await init({ module_or_path: module });
+export async function loadWasm({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+  checkSignal(signal);
+  loaded ??= (async () => {
+    const bytes = await read(new URL("./p2panda_web_bg.wasm", import.meta.url));
+    await init({ module_or_path: bytes });
+    isLoaded = true;
+  })().catch((error: unknown) => {
+    // It may load the next time.
+    loaded = undefined;
+    throw unloaded(error);
   });
-  return loaded;
+  return abortable(loaded, signal);
+}
+
+function unloaded(error: unknown): PandaError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new PandaError("no-wasm", `the WebAssembly module does not load: ${why}`, {
+    hint: "serve the files *_bg.wasm next to the scripts",
+  });
 }
 
 /** Loads the module for spaces, once the first one is opened. */
@@ -34,9 +79,11 @@ export function loadSpaces(): Promise<SpacesWasm> {
     const bytes = await read(new URL("./p2panda_spaces_bg.wasm", import.meta.url));
     await module.default({ module_or_path: bytes });
     return module;
-  })();
-  // It may load the next time.
-  spaces.catch(() => (spaces = undefined));
+  })().catch((error: unknown) => {
+    // It may load the next time.
+    spaces = undefined;
+    throw unloaded(error);
+  });
   return spaces;
 }
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connectClient } from "../dist/client.js";
 import { connect } from "../dist/index.js";
+import { loadWasm } from "../dist/low-level.js";
 import { ADMIN, ALICE, newTopic, page, server, Server, take, WebSocket } from "./support.js";
 
 const patient = { timeout: 120_000 };
@@ -32,7 +33,7 @@ async function free(topic, consumer) {
   }
 }
 
-test("a call that is aborted waits no longer, and leaves nothing open", patient, async (t) => {
+test("an aborted call waits no longer, and leaves nothing open", patient, async (t) => {
   const node = await new Server(t).start();
   const topic = await topicOf(t, node, ["one", "two"]);
   const { client } = topic;
@@ -175,13 +176,26 @@ test("every call of a page takes a signal", patient, async (t) => {
     () => panda.spaces.join(ticket, over),
     () => panda.space(topic).invite({}, over),
     () => panda.space(topic).add(MEMBER, "editor", over),
+    () => panda.space(topic).info(over),
+    () => panda.space(topic).members(over),
+    () => panda.spaces.list(over),
+    () => panda.order([], over),
+    () => panda.persist(over),
+    () => panda.recover(over),
+    () => panda.wipe(over),
+    () => room.receipt(receipt.request, over),
+    () => room.ticket(over),
+    () => loadWasm(over),
   ]) {
-    await assert.rejects(work(), aborted);
+    await assert.rejects(work(), aborted, String(work));
   }
   assert.deepEqual(await panda.spaces.list(), []);
   await room.publish("two");
   const values = (await take(room.stream(), 2)).map(({ value }) => value);
   assert.deepEqual(values, ["one", "two"]);
+  // It closes all the same.
+  await assert.rejects(panda.close(over), aborted);
+  await assert.rejects(room.publish("three"), { code: "closed" });
 });
 
 test("what another node does not keep is told", patient, async (t) => {

@@ -13,7 +13,7 @@ test("a protected key opens with its passphrase alone", async () => {
   const key = new KeyPair();
   const text = await key.protect("correct horse");
   assert.match(text, /^panda-key:/);
-  assert.ok(!Buffer.from(text.slice(10), "base64").includes(Buffer.from(key.seed)));
+  assert.ok(!Buffer.from(text.slice(10), "base64").includes(Buffer.from(key.exportSeed())));
   const opened = await KeyPair.open(text, "correct horse");
   assert.equal(opened.publicKey, key.publicKey);
   await assert.rejects(KeyPair.open(text, "correct horsf"), { code: "wrong-passphrase" });

@@ -64,7 +64,7 @@ test("another body, another topic and no header are forgeries", patient, async (
   }
 });
 
-test("a gap is told with what follows it, and what was left out heals it", patient, async (t) => {
+test("a gap is told with what follows it, and heals", patient, async (t) => {
   const operations = [];
   const { error, liar, panda, topic } = await lied(
     t,
@@ -84,7 +84,7 @@ test("a gap is told with what follows it, and what was left out heals it", patie
 });
 
 test(
-  "an author who signed two logs is shown with both headers, also in another order",
+  "a fork is shown with both headers, in any order",
   patient,
   async (t) => {
     for (const order of [
@@ -140,7 +140,7 @@ test("what is shown twice is one message", patient, async (t) => {
 });
 
 test(
-  "what a message was written after and is not here stands with the message",
+  "a message names what it was written after and is not here",
   patient,
   async (t) => {
     const topic = newTopic();

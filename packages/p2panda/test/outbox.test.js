@@ -38,7 +38,7 @@ test("messages that have come share a transaction", async () => {
   assert.deepEqual(kept.map(({ number }) => number), Array.from({ length: 600 }, (_, place) => place + 1));
 });
 
-test("a message is queued once, and a taken request id concerns no other message", async () => {
+test("a message is queued once; a taken request id harms no other", async () => {
   const { store, counted, outbox } = setup();
   const results = await Promise.allSettled([
     outbox.add(message("first")),
@@ -55,7 +55,7 @@ test("a message is queued once, and a taken request id concerns no other message
   assert.equal(counted.queued.length, 1);
 });
 
-test("a storage that fails refuses all that were in the transaction, and the next ones go on", async () => {
+test("a failing storage refuses one transaction; the next go on", async () => {
   const { store, outbox } = setup();
   const write = store.write;
   store.write = () => Promise.reject(new Error("full"));

@@ -33,7 +33,7 @@ import {
 const patient = { timeout: 120_000 };
 const values = (messages) => messages.map((message) => message.value);
 
-test("two pages speak through one node, and each knows who wrote what", patient, async (t) => {
+test("two pages speak through one node, each knows who wrote what", patient, async (t) => {
   const topic = newTopic();
   const node = await server(t, { open: [topic] });
   const [one, two] = [await page(t, node.url), await page(t, node.url)];
@@ -67,7 +67,7 @@ test("two pages speak through one node, and each knows who wrote what", patient,
 });
 
 test(
-  "what is written offline arrives in order, once, also over a restart of the node",
+  "what is written offline arrives in order and once",
   patient,
   async (t) => {
     const topic = newTopic();
@@ -245,7 +245,7 @@ test("a session reads what a node stores, from any place on", patient, async (t)
   await assert.rejects(open, { code: "closed" });
 });
 
-test("a key that nobody may bring is refused, and the page goes on alone", patient, async (t) => {
+test("a key that may not come is refused, the page goes on alone", patient, async (t) => {
   const node = await new Server(t).start();
   const panda = await page(t, node.url);
   const { code } = await heard(
@@ -303,7 +303,7 @@ test("a page brings rooms to a node that has places for them", patient, async (t
 });
 
 test(
-  "a clock that is wrong by years moves nothing but the time that is shown",
+  "a clock wrong by years moves only the time that is shown",
   patient,
   async (t) => {
     const topic = newTopic();
@@ -359,7 +359,7 @@ test("two pages speak through two nodes that sync with each other", patient, asy
   clearInterval(say);
 });
 
-test("a page that changes nodes reads once more and shows nothing twice", patient, async (t) => {
+test("a page that changes nodes shows nothing twice", patient, async (t) => {
   const topic = newTopic();
   const [first, second] = [await server(t, { open: [topic] }), await server(t, { open: [topic] })];
   const storage = new MemoryStore();
@@ -388,7 +388,7 @@ test("a page that changes nodes reads once more and shows nothing twice", patien
   assert.equal(other.status().lastError, undefined);
 });
 
-test("a writer that lost the lead without hearing of it writes nothing", patient, async (t) => {
+test("a writer that lost the lead unheard writes nothing", patient, async (t) => {
   const topic = newTopic();
   const node = await server(t, { open: [topic] });
   const storage = new MemoryStore();

@@ -55,7 +55,7 @@ test("batches continue each other, with what came meanwhile", async () => {
   await check(store, rows);
 });
 
-test("what was signed behind a batch that is not written is signed again", async () => {
+test("what follows a batch that is not written is signed again", async () => {
   const { store, signing } = await setup(600);
   const rows = await signing.batch(EPOCH);
   const write = store.write.bind(store);

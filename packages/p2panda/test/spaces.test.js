@@ -17,6 +17,18 @@ function joined(space) {
   );
 }
 
+/** Resolves when this page has a role in a space. */
+async function until(space, role) {
+  for (;;) {
+    const changed = heard(
+      (listener) => space.onChange(listener),
+      () => true,
+    );
+    if ((await space.info()).role === role) return;
+    await changed;
+  }
+}
+
 async function pair(t, url, name = "crew") {
   const [alice, bob] = [await page(t, url), await page(t, url)];
   const ours = await alice.spaces.create(name);
@@ -92,7 +104,7 @@ function crossed(wire, text) {
   return forms.some((form) => all.includes(form));
 }
 
-test("all that crosses the wire of pages holds no plaintext of a space", patient, async (t) => {
+test("no plaintext of a space crosses the wire of pages", patient, async (t) => {
   const wire = [];
   const topic = newTopic();
   const node = await server(t, { rooms: 8, open: [topic] });
@@ -140,15 +152,132 @@ test("a removed page reads nothing of what comes after", patient, async (t) => {
   const { messages } = await engine.call("read", ours.id, 0, 100);
   assert.deepEqual(values(messages), ["with bob"]);
   assert.equal((await theirs.info()).role, undefined);
-  const receipt = await theirs.publish("still here?");
-  await heard(
-    (listener) => theirs.onState(listener),
-    ({ request, state }) => request === receipt.request && state === "blocked",
-  );
+  await assert.rejects(theirs.publish("still here?"), { code: "not-a-member" });
   assert.deepEqual(
     (await ours.members()).map(({ key }) => key).sort(),
     [alice.id, carol.id].sort(),
   );
+});
+
+test("a page that left a space is refused and waits for nothing", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { bob, ours, theirs } = await pair(t, node.url);
+  await (await theirs.publish("before")).wait("node");
+  await theirs.leave();
+  await assert.rejects(theirs.publish("after"), { code: "not-a-member", topic: theirs.id });
+  await assert.rejects(bob.topic(theirs.id).publish("after"), { code: "not-a-member" });
+  const again = await bob.spaces.join(await ours.invite());
+  await until(again, "editor");
+  assert.equal((await (await again.publish("back")).wait("node")).state, "stored");
+});
+
+test("a receipt waits no longer once its page was removed", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { bob, ours, theirs } = await pair(t, node.url);
+  await ours.setRole(bob.id, "reader");
+  await until(theirs, "reader");
+  const receipt = await theirs.publish("a reader may not");
+  const waiting = assert.rejects(receipt.wait("node"), { code: "not-a-member" });
+  const stream = theirs.stream({ queued: true });
+  let message;
+  do [message] = await take(stream, 1);
+  while (message.state === "queued");
+  assert.deepEqual([message.value, message.state, message.id], ["a reader may not", "blocked", ""]);
+  await stream.return();
+  await ours.remove(bob.id);
+  await waiting;
+});
+
+test("what waits for the admission is shown as queued", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const [alice, bob] = [await page(t, node.url), await page(t, node.url)];
+  const ours = await alice.spaces.create("crew");
+  const ticket = await ours.invite();
+  await alice.close();
+  const theirs = await bob.spaces.join(ticket);
+  const stream = theirs.stream({ queued: true, consumer: "ui" });
+  const receipt = await theirs.publish({ text: "let me in" });
+  const [message] = await take(stream, 1);
+  assert.deepEqual([message.state, message.id, message.mine], ["queued", "", true]);
+  assert.deepEqual([message.request, message.author], [receipt.request, bob.id]);
+  assert.equal(message.value.text, "let me in");
+  assert.ok(Math.abs(message.timestamp / 1000 - Date.now()) < 3_600_000);
+  // The position of the consumer stays.
+  await message.ack();
+  const over = { signal: AbortSignal.abort() };
+  await assert.rejects(receipt.wait("node", over), { code: "aborted" });
+  await stream.return();
+  // A stream without the option has nothing to show yet.
+  assert.deepEqual((await bob.backend.call("read", theirs.id, 0, 10)).messages, []);
+});
+
+test("a queued message comes again once it is sealed", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const store = new MemoryStore();
+  store.close = () => undefined;
+  const open = () => Engine.start(store, { url: node.url, WebSocket });
+  const leads = (engine) => heard((listener) => engine.listen(listener), ({ status }) => status?.leader === true);
+  const owner = await open();
+  await leads(owner);
+  const topic = newTopic();
+  await owner.spaceAct(topic, { do: "create", history: true });
+  const until = Math.floor(Date.now() / 1000) + 3600;
+  const invite = await owner.spaceAct(topic, { do: "offer", role: "editor", uses: 1, until });
+  const ticket = owner.invite(topic, invite);
+  await owner.close();
+  const bob = await page(t, node.url);
+  const theirs = await bob.spaces.join(ticket);
+  const receipt = await theirs.publish("hello");
+  const stream = theirs.stream({ queued: true });
+  const [first] = await take(stream, 1);
+  assert.deepEqual([first.state, first.id, first.request], ["queued", "", receipt.request]);
+  const again = await open();
+  t.after(() => again.close());
+  await receipt.wait("node");
+  const [second] = await take(stream, 1);
+  assert.deepEqual([second.id, second.request, second.value], [receipt.id, receipt.request, "hello"]);
+  await stream.return();
+});
+
+test("nothing goes in the clear into a space that is not joined", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { ours } = await pair(t, node.url);
+  const carol = await page(t, node.url);
+  await assert.rejects(carol.space(ours.id).publish("secret"), { code: "not-a-member" });
+  await assert.rejects(carol.space(ours.id).announce("secret"), { code: "not-a-member" });
+  const topic = newTopic();
+  await assert.rejects(carol.space(topic).publish("secret"), { code: "not-a-member" });
+  assert.equal((await (await carol.topic(newTopic()).publish("plain")).wait("node")).state, "stored");
+});
+
+test("an invite that admits nobody is refused", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const alice = await page(t, node.url);
+  const space = await alice.spaces.create("crew");
+  for (const invited of [{ uses: 0 }, { uses: 1.5 }, { uses: "2" }, { forMs: 0 }, { forMs: -1 }, { forMs: "7" }])
+    await assert.rejects(space.invite(invited), { code: "invalid" }, JSON.stringify(invited));
+  await assert.rejects(space.invite({ role: "king" }), { code: "invalid" });
+  await assert.rejects(alice.spaces.create(5), { code: "invalid" });
+  await assert.rejects(alice.spaces.create("x", { history: "no" }), { code: "invalid" });
+  assert.deepEqual((await space.info()).invites, []);
+});
+
+test("what a space refuses is said in words", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { ours, theirs } = await pair(t, node.url);
+  const message = "our role (editor) does not allow this; ask an owner of the space";
+  await assert.rejects(theirs.invite(), { code: "not-allowed", message });
+  const long = "the name has 300 bytes; 256 fit";
+  await assert.rejects(ours.rename("x".repeat(300)), { code: "too-large", message: long });
+});
+
+test("an invite of no use is refused by the module, too", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const alice = await page(t, node.url);
+  const space = await alice.spaces.create("crew");
+  const until = Math.floor(Date.now() / 1000) + 60;
+  const deed = { do: "offer", role: "editor", uses: 0, until };
+  await assert.rejects(alice.backend.call("spaceAct", space.id, deed), { code: "invalid" });
 });
 
 /** Waits until this page has as many operations as its node. */
@@ -200,7 +329,7 @@ test("what is written offline is sealed, and arrives in order", patient, async (
   assert.deepEqual(values(read), [...Array(11).keys()]);
 });
 
-test("what a page keeps of spaces is sealed, and goes on after a restart", patient, async (t) => {
+test("what a page keeps of spaces is sealed and outlives a restart", patient, async (t) => {
   const node = await server(t, { rooms: 8 });
   const store = new MemoryStore();
   store.close = () => undefined;

@@ -151,6 +151,12 @@ async fn a_space_is_made_changed_and_read_by_its_scopes() {
         expires_seconds: Some(60),
         contact: true,
     };
+    let useless = api::SpaceInviteParams {
+        uses: 0,
+        ..invite.clone()
+    };
+    let refused = failed(sam.call::<api::SpaceInvite>(&useless).await);
+    assert_eq!(refused, Code::Invalid);
     let invited = sam.call::<api::SpaceInvite>(&invite).await.unwrap();
     let ticket: p2panda::Ticket = invited.ticket.parse().unwrap();
     assert!(ticket.invite().is_some());

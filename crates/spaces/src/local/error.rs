@@ -1,6 +1,6 @@
 //! Errors of local actions.
 
-use p2panda_core::limits::SPACE_ROTATION_DAYS_MAX;
+use p2panda_core::limits::{SPACE_NAME_BYTES_MAX, SPACE_ROTATION_DAYS_MAX};
 use p2panda_encryption::data::{CommitError, OperationError};
 use p2panda_encryption::{DeliverError, OwnKeysError};
 use p2panda_groups::GroupId;
@@ -21,7 +21,7 @@ pub enum LocalError {
     #[error("space {0} already exists")]
     SpaceExists(SpaceId),
     /// Our role does not allow the action.
-    #[error("our role ({0:?}) does not allow this; ask an owner of the space")]
+    #[error("{}", refused_role(*.0))]
     Role(Option<Role>),
     /// We are an owner without secrets of the space: another member has to heal it first.
     #[error("no member has sent us the secrets of the space yet; stay online and try again")]
@@ -100,6 +100,15 @@ pub enum LocalError {
     /// The data is above the limit for sealing.
     #[error("the data is too large to be sealed; split it")]
     TooLarge,
+    /// The name of a space or a team is above the limit.
+    #[error("the name has {bytes} bytes; {SPACE_NAME_BYTES_MAX} fit")]
+    NameTooLong {
+        /// Length of the name.
+        bytes: usize,
+    },
+    /// The invite would admit nobody.
+    #[error("an invite has at least 1 use")]
+    NoUses,
     /// The space, or one of its groups, uses the other form of messages.
     #[error("the space uses the other form of messages")]
     Form,
@@ -132,6 +141,13 @@ pub enum LocalError {
     /// The rules of groups refuse the operation that we signed.
     #[error(transparent)]
     Process(#[from] ProcessError),
+}
+
+fn refused_role(role: Option<Role>) -> String {
+    match role {
+        Some(role) => format!("our role ({role}) does not allow this; ask an owner of the space"),
+        None => "we are not a member of the space; ask an owner of the space".to_owned(),
+    }
 }
 
 impl LocalError {

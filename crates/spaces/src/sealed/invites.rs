@@ -333,6 +333,9 @@ impl Spaces {
         (role, uses, expires_at): (Role, u64, u64),
         desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
     ) -> Result<Invite, LocalError> {
+        if uses == 0 {
+            return Err(LocalError::NoUses);
+        }
         let key = SigningKey::generate(desk.rng);
         let offer = Offer {
             invite: key.verifying_key(),
@@ -362,7 +365,7 @@ impl Spaces {
     ) -> Result<(), LocalError> {
         match name.len() <= SPACE_NAME_BYTES_MAX {
             true => self.note_of_owner(space, Note::Name(name.to_owned()), desk),
-            false => Err(LocalError::TooLarge),
+            false => Err(LocalError::NameTooLong { bytes: name.len() }),
         }
     }
 

@@ -191,6 +191,28 @@ fn a_request_that_somebody_else_signs_again_lets_nobody_in() {
 }
 
 #[test]
+fn an_invite_that_admits_nobody_is_not_made() {
+    let [mut a] = nodes();
+    a.create(Settings::with_history(), &[]);
+    let space = a.s();
+    let made = a.try_act(|spaces, desk| spaces.offer(space, (Role::Editor, 0, LATER), desk));
+    assert_eq!(made.unwrap_err(), LocalError::NoUses);
+    assert!(a.spaces.invites(&space).is_empty());
+}
+
+#[test]
+fn a_refused_role_is_named_in_words() {
+    let said = LocalError::Role(Some(Role::Editor)).to_string();
+    let editor = "our role (editor) does not allow this; ask an owner of the space";
+    assert_eq!(said, editor);
+    let said = LocalError::Role(None).to_string();
+    assert_eq!(
+        said,
+        "we are not a member of the space; ask an owner of the space"
+    );
+}
+
+#[test]
 fn only_owners_offer_and_let_in() {
     let [mut a, mut b, mut c] = nodes();
     a.create(Settings::with_history(), &[(b.member(), Role::Editor)]);
@@ -261,7 +283,10 @@ fn members_know_the_name_of_a_space_and_all_know_the_same() {
     let role = Some(Role::Editor);
     assert_eq!(call(&mut c, "mine"), Err(LocalError::Role(role)));
     let long = "n".repeat(SPACE_NAME_BYTES_MAX);
-    assert_eq!(call(&mut a, &format!("{long}n")), Err(LocalError::TooLarge));
+    let bytes = SPACE_NAME_BYTES_MAX + 1;
+    let refused = call(&mut a, &format!("{long}n")).unwrap_err();
+    assert_eq!(refused, LocalError::NameTooLong { bytes });
+    assert_eq!(refused.to_string(), "the name has 257 bytes; 256 fit");
     assert_eq!(call(&mut a, &long), Ok(()));
     assert_eq!(name(&a), Some(long));
 }

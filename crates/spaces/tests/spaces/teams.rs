@@ -519,7 +519,11 @@ fn a_manager_names_the_team_for_the_members_of_the_space() {
     cay.call_team(team, "not mine").unwrap();
     assert_eq!(name(&cay), None, "it does not manage the team");
     let long = "n".repeat(SPACE_NAME_BYTES_MAX + 1);
-    assert_eq!(ben.call_team(team, &long), Err(LocalError::TooLarge));
+    let bytes = long.len();
+    assert_eq!(
+        ben.call_team(team, &long),
+        Err(LocalError::NameTooLong { bytes })
+    );
     let longest = "n".repeat(SPACE_NAME_BYTES_MAX);
     assert!(ben.spaces.lacks_team(&ben.s(), &team, Some(&longest)));
     ben.call_team(team, &longest).unwrap();

@@ -121,7 +121,8 @@ impl DeedError {
             DeedError::Space(LocalError::LastOwner) => "last-owner",
             DeedError::Space(LocalError::NotWelcomed) => "not-welcomed",
             DeedError::Space(LocalError::Invite(_)) => "invite",
-            DeedError::Space(LocalError::TooLarge) => "too-large",
+            DeedError::Space(LocalError::TooLarge | LocalError::NameTooLong { .. }) => "too-large",
+            DeedError::Space(LocalError::NoUses) => "invalid",
             DeedError::Space(_) => "space",
         }
     }

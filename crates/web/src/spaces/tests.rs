@@ -353,6 +353,20 @@ fn what_lacks_a_signature_changes_nothing() {
 }
 
 #[test]
+fn a_page_refuses_a_useless_invite_and_a_long_name() {
+    let mut alice = Page::new(1);
+    alice.act(Deed::Create {
+        name: None,
+        history: false,
+        members: Vec::new(),
+    });
+    let offer = Deed::Offer(Role::Reader, 0, NOW + 60);
+    assert_eq!(alice.try_act(offer).unwrap_err().code(), "invalid");
+    let long = Deed::Name("n".repeat(257));
+    assert_eq!(alice.try_act(long).unwrap_err().code(), "too-large");
+}
+
+#[test]
 fn an_invite_lets_in_as_many_as_it_says() {
     let (mut alice, mut bob, mut carol) = (Page::new(1), Page::new(2), Page::new(3));
     alice.act(Deed::Create {

@@ -142,7 +142,7 @@ for (const name of browsers) {
     });
 
     await t.test(
-      "what is written while the node is away arrives later, also over a reload",
+      "what is written offline arrives later, also over a reload",
       patient,
       async () => {
         await node.kill();
@@ -221,7 +221,7 @@ for (const name of browsers) {
     });
 
     await t.test(
-      "a node that lies is told in a sentence, and what it forges is not shown",
+      "a lying node is told in a sentence, and nothing forged shown",
       patient,
       async (t) => {
         const topic = newTopic();

@@ -49,8 +49,51 @@ for (const name of browsers) {
       await page.own.close();
     });
 
+    await t.test("what is no data and no key is refused in a page", patient, async (t) => {
+      const node = await server(t, { origins: [origin], rooms: 2 });
+      const page = await bare(browser, origin);
+      const said = await page.evaluate(
+        async (url, topic) => {
+          const refused = (work) =>
+            work.then(
+              () => "taken",
+              ({ name, code, message }) => [name, code, message],
+            );
+          class Point {
+            x = 1;
+          }
+          const panda = await p2panda.connect(url, { storage: "memory" });
+          const room = panda.topic(topic);
+          // A worker would get a plain object of the second one, and nothing of the third.
+          const values = [new Date(0), { at: new Point() }, { at: () => 1 }];
+          const said = [];
+          for (const value of values) said.push(await refused(room.publish(value)));
+          const key = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign"]);
+          for (const options of [{ key }, { key: { publicKey: () => 1 } }, { storage: "bogus" }])
+            said.push(await refused(p2panda.connect(url, options)));
+          await panda.close();
+          return said;
+        },
+        node.url,
+        newTopic(),
+      );
+      const messages = said.map(([name, code, message]) => {
+        assert.deepEqual([name, code], ["PandaError", "invalid"], message);
+        return message;
+      });
+      const noKey = "the key is not a pair of Ed25519 keys that can sign";
+      assert.deepEqual(messages, [
+        "a message cannot be an object of the class Date",
+        "a message cannot have an object of the class Point at .at",
+        "a message cannot have a function at .at",
+        ...[noKey, noKey],
+        'the option `storage` is neither "indexeddb" nor "memory"',
+      ]);
+      await page.own.close();
+    });
+
     await t.test(
-      "what is written offline outlives a reload and a restart of the node",
+      "what is written offline outlives a reload and a restart",
       patient,
       async (t) => {
         const topic = newTopic();
@@ -99,7 +142,7 @@ for (const name of browsers) {
     );
 
     await t.test(
-      "three tabs write one log, also when the leader is closed in a burst",
+      "three tabs write one log, also when the leader closes",
       patient,
       async (t) => {
         const topic = newTopic();
