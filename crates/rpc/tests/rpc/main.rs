@@ -11,6 +11,7 @@ mod http;
 mod invites;
 mod local;
 mod messages;
+mod metrics;
 mod named_reads;
 mod openrpc;
 mod quotas;
