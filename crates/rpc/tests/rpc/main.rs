@@ -9,6 +9,7 @@ mod devices;
 mod elsewhere;
 mod http;
 mod invites;
+mod limited;
 mod local;
 mod messages;
 mod metrics;
