@@ -1,7 +1,11 @@
 //! The node that runs, reached by its RPC.
 
 use std::collections::HashMap;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::Once;
 use std::time::Duration;
 
 use p2panda::{ConsumerError, NamedAddr, PublishError, Ticket, ViewError};
@@ -14,6 +18,8 @@ use crate::args::NodeArgs;
 use crate::contexts::{Context, Contexts, is_node};
 use crate::failure::Failure;
 use crate::output::note;
+#[cfg(unix)]
+use crate::{output::visible, socket::Named};
 
 /// Time that a node has to answer with its identity. Longer than service managers wait until they
 /// start a node again: a connection to their socket waits for it.
@@ -80,8 +86,13 @@ impl Remote {
     #[cfg(unix)]
     pub async fn of_home(args: &NodeArgs) -> Result<Option<Remote>, Failure> {
         let home = crate::open::home(args)?;
-        let Some(socket) = crate::socket::named(&home) else {
-            return Ok(None);
+        let socket = match crate::socket::named(&home) {
+            Named::Nothing => return Ok(None),
+            Named::Socket(socket) => socket,
+            Named::OfAnother { home: of } => {
+                not_used(&home, &of);
+                return Ok(None);
+            }
         };
         match Remote::by_socket(&socket.to_string_lossy()).await {
             // What a killed node left, or the socket of somebody else.
@@ -265,6 +276,18 @@ impl Remote {
             }
         }
     }
+}
+
+/// Says once that the node of another directory is none of this home.
+#[cfg(unix)]
+fn not_used(home: &Path, of: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let (home, of) = (home.display(), visible(of));
+        note(&format!(
+            "{home} is a copy: the node that it names runs on {of} and is not used"
+        ));
+    });
 }
 
 fn tell(event: &api::EventNote) {

@@ -1,5 +1,5 @@
 //! Place of the Unix socket of a home: commands find it no matter what their environment says, by
-//! a file in the home (`docs/guide/run-a-node.md`).
+//! files in the home (`docs/guide/run-a-node.md`).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,9 @@ use p2panda::Hash;
 
 /// File in the home that names the socket of the node that runs.
 const NAMED_BY: &str = "rpc.path";
+
+/// File in the home that names the directory whose node that is: a copy of the home has both files.
+const HOME: &str = "rpc.home";
 
 /// Longest path of a socket, in bytes, on every system.
 const PATH_BYTES_MAX: usize = 103;
@@ -50,22 +53,114 @@ fn fitting(path: PathBuf) -> io::Result<PathBuf> {
     }
 }
 
+/// The socket that a home names.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Named {
+    /// It names none.
+    Nothing,
+    /// Whether or not anybody answers there.
+    Socket(PathBuf),
+    /// The files are those of another directory, of which this one is a copy.
+    OfAnother { home: String },
+}
+
 /// Says in the home where the socket is.
 pub fn name(home: &Path, socket: &Path) -> io::Result<()> {
+    let path = home.canonicalize()?;
+    let mark = format!("{}\n{}", directory(&path)?, path.display());
+    write(home, HOME, mark.as_bytes())?;
+    write(home, NAMED_BY, socket.as_os_str().as_encoded_bytes())
+}
+
+fn write(home: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".rpc").tempfile_in(home)?;
-    io::Write::write_all(&mut file, socket.as_os_str().as_encoded_bytes())?;
-    file.persist(home.join(NAMED_BY))?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.persist(home.join(name))?;
     Ok(())
+}
+
+/// Device and inode of a directory: they stay when it is renamed, and a copy has others. Empty where
+/// the system has none.
+fn directory(home: &Path) -> io::Result<String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(home)?;
+        Ok(format!("{} {}", found.dev(), found.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        std::fs::metadata(home).map(|_| String::new())
+    }
 }
 
 /// The node ends. What a killed one leaves names a socket that does not answer.
 pub fn forget(home: &Path) {
-    // It may be gone with the home.
-    let _ = std::fs::remove_file(home.join(NAMED_BY));
+    for name in [NAMED_BY, HOME] {
+        // It may be gone with the home.
+        let _ = std::fs::remove_file(home.join(name));
+    }
 }
 
-/// The socket that the home names, whether or not anybody answers there.
-pub fn named(home: &Path) -> Option<PathBuf> {
-    let path = std::fs::read_to_string(home.join(NAMED_BY)).ok()?;
-    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+/// The socket that the home names.
+pub fn named(home: &Path) -> Named {
+    let Ok(path) = std::fs::read_to_string(home.join(NAMED_BY)) else {
+        return Named::Nothing;
+    };
+    let path = PathBuf::from(path);
+    let mark = std::fs::read_to_string(home.join(HOME)).unwrap_or_default();
+    let (found, of) = mark.split_once('\n').unwrap_or_default();
+    match (path.is_absolute(), is_of(home, found, of)) {
+        (false, _) => Named::Nothing,
+        (true, true) => Named::Socket(path),
+        // What is left of a node that was killed concerns nobody.
+        (true, false) if !path.exists() => Named::Nothing,
+        (true, false) if of.is_empty() => Named::OfAnother {
+            home: "another directory".to_owned(),
+        },
+        (true, false) => Named::OfAnother {
+            home: of.to_owned(),
+        },
+    }
+}
+
+/// Returns `true` if a home is the directory that [`name`] noted.
+fn is_of(home: &Path, found: &str, of: &str) -> bool {
+    match directory(home) {
+        Ok(own) if own.is_empty() => home
+            .canonicalize()
+            .is_ok_and(|path| path.display().to_string() == of),
+        Ok(own) => own == found,
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_copy_of_a_home_does_not_name_its_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let [home, copy, socket] = ["home", "copy", "socket"].map(|name| dir.path().join(name));
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(&socket, "").unwrap();
+        assert_eq!(named(&home), Named::Nothing);
+        name(&home, &socket).unwrap();
+        assert_eq!(named(&home), Named::Socket(socket.clone()));
+        std::fs::create_dir(&copy).unwrap();
+        for file in [NAMED_BY, HOME] {
+            std::fs::copy(home.join(file), copy.join(file)).unwrap();
+        }
+        let of = home.canonicalize().unwrap().display().to_string();
+        assert_eq!(named(&copy), Named::OfAnother { home: of });
+        std::fs::remove_file(copy.join(HOME)).unwrap();
+        assert!(matches!(named(&copy), Named::OfAnother { .. }));
+        std::fs::remove_file(&socket).unwrap();
+        assert_eq!(named(&copy), Named::Nothing);
+        forget(&home);
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+    }
 }

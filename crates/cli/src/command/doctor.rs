@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{self, Written};
 use crate::remote::Remote;
 use crate::settings::Settings;
+use crate::socket::Named;
 
 /// Room on the disk below which a node has soon none, in bytes.
 const FREE_BYTES_LOW: u64 = 512 * 1_024 * 1_024;
@@ -296,11 +297,17 @@ fn of_holder(holder: &p2panda::Holder) -> Check {
 /// No node answers: what the last one left.
 fn of_socket(home: &Path) -> Check {
     match crate::socket::named(home) {
-        Some(path) if path.exists() => Check::of(
+        Named::Socket(path) if path.exists() => Check::of(
             "node",
             State::Warn,
             format!("nobody answers at {}", path.display()),
             "a killed node left it, and the next one takes it over",
+        ),
+        Named::OfAnother { home: of } => Check::of(
+            "node",
+            State::Warn,
+            format!("none runs here; the home is a copy, and the node that it names runs on {of}"),
+            "use only one of the copies, or give this one a key of its own with --restored new-identity",
         ),
         _ => Check::ok("node", "none runs; commands open one of their own"),
     }

@@ -1,6 +1,7 @@
 //! Commands by the node that runs and without one: the same output either way.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
@@ -315,14 +316,14 @@ fn a_locked_home_names_the_node_that_answers() {
 #[test]
 fn a_node_of_another_version_is_one_line() {
     let world = World::new();
-    std::fs::create_dir(world.path("server")).unwrap();
+    let home = world.path("server");
+    std::fs::create_dir(&home).unwrap();
     let path = world.path("other.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    std::fs::write(
-        world.path("server").join("rpc.path"),
-        path.to_str().unwrap(),
-    )
-    .unwrap();
+    std::fs::write(home.join("rpc.path"), path.to_str().unwrap()).unwrap();
+    let dir = std::fs::metadata(&home).unwrap();
+    let of = format!("{} {}\n{}", dir.dev(), dir.ino(), home.display());
+    std::fs::write(home.join("rpc.home"), of).unwrap();
     let answers = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let mut lines = BufReader::new(stream);
