@@ -314,6 +314,21 @@ fn a_locked_home_names_the_node_that_answers() {
 }
 
 #[test]
+fn a_count_of_zero_ends_at_once() {
+    let world = World::new();
+    let topic = world.topic.as_str();
+    let daemon = Daemon::start(&world, "");
+    for home in ["server", "own"] {
+        for args in [&["events"][..], &["sub", topic]] {
+            let args = [args, &["--count", "0"]].concat();
+            let mut none = Running::start(&mut world.plain(home, &args));
+            assert!(none.ended_in_time().success(), "{args:?} at {home}");
+        }
+    }
+    assert_eq!(daemon.running.interrupt().code(), Some(0));
+}
+
+#[test]
 fn a_node_of_another_version_is_one_line() {
     let world = World::new();
     let home = world.path("server");
