@@ -224,6 +224,14 @@ pub enum Failure {
         holder: p2panda::Holder,
     },
     #[error(
+        "{} is in use by {holder}: a node that starts or ends there; run the command again in a moment",
+        home.display()
+    )]
+    Changes {
+        home: PathBuf,
+        holder: p2panda::Holder,
+    },
+    #[error(
         "the node has no address for HTTP; set rpc.listen, for instance to [\"127.0.0.1:7780\"], and start it again"
     )]
     NoHttp,
@@ -332,9 +340,9 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoHttp | Failure::NoTerminal => 2,
-            Failure::RunsAlready { .. } | Failure::AnswersNothing { .. } => {
-                kind_code(ErrorKind::Locked)
-            }
+            Failure::RunsAlready { .. }
+            | Failure::AnswersNothing { .. }
+            | Failure::Changes { .. } => kind_code(ErrorKind::Locked),
             Failure::NoToken
             | Failure::NodeOfItsOwn
             | Failure::RelayWithKeys { .. }
@@ -385,6 +393,21 @@ impl Failure {
             | Failure::Stdout(_)
             | Failure::Signals(_) => 10,
         }
+    }
+}
+
+impl Failure {
+    /// Returns `true` if another process holds the home directory.
+    pub fn is_locked(&self) -> bool {
+        match self {
+            Failure::Node(error) => error.kind() == ErrorKind::Locked,
+            failure => matches!(failure, Failure::Changes { .. }),
+        }
+    }
+
+    /// Returns `true` if a node answered that it ends.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Failure::Client(error) if error.code() == Code::Closed)
     }
 }
 

@@ -285,11 +285,23 @@ pub fn inspect(args: &NodeArgs) -> Result<Inspection, Failure> {
 
 /// Error for a node that cannot be asked: none runs, or one that answers no commands.
 pub fn nothing_runs(args: &NodeArgs) -> Failure {
+    if let Some(failure) = in_change(args) {
+        return failure;
+    }
     let found = home(args).and_then(|home| Ok((p2panda::holder(&home)?, home)));
     match found {
         Ok((Some(holder), home)) => Failure::AnswersNothing { home, holder },
         _ => Failure::NothingRuns,
     }
+}
+
+/// Error for a home that a node holds which starts or ends there; none for any other home.
+pub fn in_change(args: &NodeArgs) -> Option<Failure> {
+    let home = home(args)
+        .ok()
+        .filter(|home| crate::socket::changes(home))?;
+    let holder = p2panda::holder(&home).ok().flatten()?;
+    Some(Failure::Changes { home, holder })
 }
 
 /// Fails where the home directory holds nothing: the command would make one to find nothing in it.
@@ -303,7 +315,7 @@ pub fn require(args: &NodeArgs) -> Result<(), Failure> {
 }
 
 /// The home directory, made if it is missing.
-fn make_home(args: &NodeArgs) -> Result<PathBuf, Failure> {
+pub fn make_home(args: &NodeArgs) -> Result<PathBuf, Failure> {
     let home = home(args)?;
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);

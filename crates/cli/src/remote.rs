@@ -1,7 +1,6 @@
 //! The node that runs, reached by its RPC.
 
 use std::collections::HashMap;
-#[cfg(unix)]
 use std::path::Path;
 use std::sync::Arc;
 #[cfg(unix)]
@@ -12,7 +11,7 @@ use p2panda::{ConsumerError, NamedAddr, PublishError, Ticket, ViewError};
 use p2panda_rpc::api::{self, Method, Note};
 use p2panda_rpc::client::{Client, ClientError};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::NodeArgs;
 use crate::contexts::{Context, Contexts, is_node};
@@ -24,6 +23,12 @@ use crate::{output::visible, socket::Named};
 /// Time that a node has to answer with its identity. Longer than service managers wait until they
 /// start a node again: a connection to their socket waits for it.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
+
+/// Time that a command waits for a node that starts or ends on its home.
+const CHANGE_WAIT: Duration = Duration::from_secs(10);
+
+/// Time between two looks at such a home.
+const CHANGE_POLL: Duration = Duration::from_millis(50);
 
 /// Variable with the token for a node that is reached by a URL.
 pub const TOKEN: &str = "PANDA_TOKEN";
@@ -82,15 +87,31 @@ impl Remote {
         }
     }
 
-    /// The node that runs on the home.
+    /// The node that runs on the home. Waits a moment for one that starts or ends.
     #[cfg(unix)]
     pub async fn of_home(args: &NodeArgs) -> Result<Option<Remote>, Failure> {
         let home = crate::open::home(args)?;
-        let socket = match crate::socket::named(&home) {
+        let mut patience = Patience::new();
+        loop {
+            let found = Remote::at_home(&home).await;
+            let is_nobody = match &found {
+                Ok(found) => found.is_none(),
+                Err(failure) => failure.is_closed(),
+            };
+            let is_coming = is_nobody && crate::open::in_change(args).is_some();
+            if !is_coming || !patience.wait(&home).await {
+                return found;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    async fn at_home(home: &Path) -> Result<Option<Remote>, Failure> {
+        let socket = match crate::socket::named(home) {
             Named::Nothing => return Ok(None),
             Named::Socket(socket) => socket,
             Named::OfAnother { home: of } => {
-                not_used(&home, &of);
+                not_used(home, &of);
                 return Ok(None);
             }
         };
@@ -275,6 +296,34 @@ impl Remote {
                 },
             }
         }
+    }
+}
+
+/// What is left of the time that a command waits for a node that starts or ends.
+pub struct Patience {
+    until: Instant,
+    has_waited: bool,
+}
+
+impl Patience {
+    pub fn new() -> Patience {
+        Patience {
+            until: Instant::now() + CHANGE_WAIT,
+            has_waited: false,
+        }
+    }
+
+    /// Waits a moment, and says so the first time. Returns `false` without waiting if no node starts or
+    /// ends on the home, or the time is over.
+    pub async fn wait(&mut self, home: &Path) -> bool {
+        if !crate::socket::changes(home) || Instant::now() >= self.until {
+            return false;
+        }
+        if !std::mem::replace(&mut self.has_waited, true) {
+            note("a node starts or ends on this home; waiting for that");
+        }
+        sleep(CHANGE_POLL).await;
+        true
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use p2panda::Hash;
@@ -12,6 +13,13 @@ const NAMED_BY: &str = "rpc.path";
 
 /// File in the home that names the directory whose node that is: a copy of the home has both files.
 const HOME: &str = "rpc.home";
+
+/// File in the home while `panda node run` starts or ends there: it holds the home, or will in a moment,
+/// and answers nobody.
+const CHANGES: &str = "rpc.changes";
+
+/// Age from which that file is what a killed node left.
+const CHANGE_MAX: Duration = Duration::from_secs(60);
 
 /// Longest path of a socket, in bytes, on every system.
 const PATH_BYTES_MAX: usize = 103;
@@ -102,6 +110,31 @@ pub fn forget(home: &Path) {
     }
 }
 
+/// A node starts on the home, unless somebody holds it already.
+pub fn starts(home: &Path) {
+    if matches!(p2panda::holder(home), Ok(None)) {
+        ends(home);
+    }
+}
+
+/// The node of this process ends.
+pub fn ends(home: &Path) {
+    // Without the file commands do not wait.
+    let _ = write(home, CHANGES, b"");
+}
+
+/// The node of this process answers from now on, or is gone.
+pub fn settled(home: &Path) {
+    let _ = std::fs::remove_file(home.join(CHANGES));
+}
+
+/// Returns `true` if a node starts or ends on the home.
+pub fn changes(home: &Path) -> bool {
+    let modified = std::fs::metadata(home.join(CHANGES)).and_then(|file| file.modified());
+    // A clock that was set back says nothing about its age.
+    modified.is_ok_and(|since| since.elapsed().is_ok_and(|age| age < CHANGE_MAX))
+}
+
 /// The socket that the home names.
 pub fn named(home: &Path) -> Named {
     let Ok(path) = std::fs::read_to_string(home.join(NAMED_BY)) else {
@@ -140,6 +173,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_node_that_was_killed_while_it_started_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!changes(dir.path()));
+        starts(dir.path());
+        assert!(changes(dir.path()));
+        let file = std::fs::File::open(dir.path().join(CHANGES)).unwrap();
+        let before = std::time::SystemTime::now() - CHANGE_MAX;
+        file.set_modified(before).unwrap();
+        assert!(!changes(dir.path()));
+        ends(dir.path());
+        assert!(changes(dir.path()));
+        settled(dir.path());
+        assert!(!changes(dir.path()));
+    }
 
     #[test]
     fn a_copy_of_a_home_does_not_name_its_socket() {

@@ -24,14 +24,9 @@ pub async fn run(args: &NodeArgs, command: ConsumerCommand) -> Result<Outcome, F
         return list(&consumers, json).map(|()| Outcome::Done);
     }
     let mut interrupt = Interrupt::new()?;
-    let face = match Face::running(args, false).await? {
-        Some(remote) => Face::Running(remote),
-        None => {
-            if !command.may_make() {
-                crate::open::require(args)?;
-            }
-            Face::Own(crate::open::node(args, false).await?)
-        }
+    let face = match command.may_make() {
+        true => Face::open(args, false).await?,
+        false => Face::open_existing(args).await?,
     };
     let done = tokio::select! {
         done = carry_out(&face, command) => done,

@@ -101,7 +101,7 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
             checks.extend(of_recovery(&remote).await);
         }
         Ok(None) => match p2panda::holder(&home) {
-            Ok(Some(holder)) => checks.push(of_holder(&holder)),
+            Ok(Some(holder)) => checks.push(of_holder(&holder, crate::socket::changes(&home))),
             _ => {
                 checks.push(of_socket(&home));
                 checks.push(of_ports(&settings));
@@ -285,7 +285,16 @@ fn of_kept(kept: u64, quota: u64) -> Check {
 }
 
 /// A command that opened the home itself: its ports are in use, and other commands cannot ask it.
-fn of_holder(holder: &p2panda::Holder) -> Check {
+fn of_holder(holder: &p2panda::Holder, changes: bool) -> Check {
+    if changes {
+        let says = format!("{holder} starts or ends");
+        return Check::of(
+            "node",
+            State::Warn,
+            says,
+            "run `panda doctor` again in a moment",
+        );
+    }
     Check::of(
         "node",
         State::Warn,

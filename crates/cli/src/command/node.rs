@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::{NodeArgs, RunArgs};
 use crate::command::id::known_addresses;
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt};
 use crate::open::until_stopped;
@@ -17,6 +18,7 @@ use crate::remote::Remote;
 use crate::serve::Served;
 use crate::service::{self, Say};
 use crate::settings::{Resolved, Settings};
+use crate::socket;
 
 /// Stays online until a signal.
 pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
@@ -27,23 +29,39 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     if args.at.is_some() {
         return Err(Failure::NodeOfItsOwn);
     }
-    if let Some(remote) = Remote::of_home(args).await? {
-        let at = remote.at().to_owned();
-        return Err(Failure::RunsAlready { at });
-    }
     let network = crate::open::network(args, &settings.resolved)?.unwrap_or_default();
-    let node = crate::open::node(args, false).await?;
-    if let Err(failure) = check_relay(&node, &settings.resolved).await {
-        interrupt.finish(node.shutdown()).await?;
-        return Err(failure);
-    }
-    let served = match Served::start(&node, network, &settings.resolved).await {
-        Ok(served) => served,
-        Err(error) => {
-            interrupt.finish(node.shutdown()).await?;
-            return Err(error.into());
+    let home = crate::open::make_home(args)?;
+    socket::starts(&home);
+    let find = async || Remote::of_home(args).await;
+    let node = match Face::find_or_open(args, false, find).await {
+        Ok(Face::Own(node)) => node,
+        Ok(Face::Running(remote)) => {
+            let at = remote.at().to_owned();
+            return Err(Failure::RunsAlready { at });
+        }
+        Err(failure) => {
+            // Another one that starts has it.
+            if !failure.is_locked() {
+                socket::settled(&home);
+            }
+            return Err(failure);
         }
     };
+    let started = match check_relay(&node, &settings.resolved).await {
+        Ok(()) => Served::start(&node, network, &settings.resolved)
+            .await
+            .map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    let served = match started {
+        Ok(served) => served,
+        Err(failure) => {
+            interrupt.finish(node.shutdown()).await?;
+            socket::settled(&home);
+            return Err(failure);
+        }
+    };
+    socket::settled(&home);
     let mut running = Running {
         args,
         node: node.clone(),
@@ -53,11 +71,14 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     };
     let ended = until_stopped(&node, running.run(run.json, &mut interrupt)).await;
     service::say(Say::Stopping).await;
+    socket::ends(&home);
     let end = async {
         running.served.end().await;
         node.shutdown().await
     };
-    interrupt.finish(end).await?;
+    let end = interrupt.finish(end).await;
+    socket::settled(&home);
+    end?;
     ended.map(|()| Outcome::Done)
 }
 

@@ -44,13 +44,7 @@ async fn change(
     change: impl AsyncFnOnce(&Face) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new()?;
-    let face = match Face::running(args, false).await? {
-        Some(remote) => Face::Running(remote),
-        None => {
-            crate::open::require(args)?;
-            Face::Own(crate::open::node(args, false).await?)
-        }
-    };
+    let face = Face::open_existing(args).await?;
     let done = change(&face).await;
     interrupt.finish(face.close()).await?;
     done

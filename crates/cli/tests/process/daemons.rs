@@ -113,6 +113,38 @@ fn a_second_node_on_a_home_names_the_one_that_runs() {
 }
 
 #[test]
+fn of_nodes_that_start_at_once_one_runs_and_the_others_name_it() {
+    let world = World::new();
+    let nodes: Vec<Running> = (0..3).map(|_| begin(&world, "")).collect();
+    let ready = |node: &Running| node.out.recv_timeout(PATIENCE).is_ok();
+    // All have their outcome before one of them ends.
+    let (ran, refused): (Vec<Running>, Vec<Running>) = nodes.into_iter().partition(ready);
+    assert_eq!(ran.len(), 1);
+    for node in refused {
+        let said: Vec<String> = node.err.iter().collect();
+        let said = said.join("\n");
+        assert!(said.contains("a node runs already at"), "{said}");
+        assert_eq!(node.end().code(), Some(4));
+    }
+    for node in ran {
+        assert_eq!(node.interrupt().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_command_waits_for_a_node_that_ends_and_opens_the_home() {
+    let world = World::new();
+    // It holds the home and answers nobody, as a node does that ends.
+    let (holder, _) = world.subscriber("server", &[]);
+    std::fs::write(world.path("server").join("rpc.changes"), "").unwrap();
+    let mut id = Running::start(&mut world.plain("server", &["id"]));
+    let said = id.err.recv_timeout(PATIENCE).unwrap();
+    assert!(said.contains("waiting for that"), "{said}");
+    assert_eq!(holder.interrupt().code(), Some(0));
+    assert!(id.ended_in_time().success());
+}
+
+#[test]
 fn a_node_with_an_empty_home_answers_until_sigterm() {
     let world = World::new();
     let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node"));
