@@ -58,6 +58,16 @@ fn an_unknown_key_names_its_line_and_the_nearest_key() {
     assert_eq!(wrong("[netwrk]\nlisten = []\n"), line);
     let line = "panda.toml:2: unknown key node.listen; did you mean network.listen?";
     assert_eq!(wrong("[node]\nlisten = []\n"), line);
+    for (section, key, near) in [
+        ("rpc", "listn", "rpc.listen"),
+        ("network", "listn", "network.listen"),
+        ("access", "key", "access.keys"),
+        ("rpc", "metrics_open", "access.metrics_open"),
+        ("retention", "topic", "retention.topics"),
+    ] {
+        let line = format!("panda.toml:2: unknown key {section}.{key}; did you mean {near}?");
+        assert_eq!(wrong(&format!("[{section}]\n{key} = 1\n")), line);
+    }
     let line = "panda.toml:2: unknown key node.xyz; `panda config init -` prints all";
     assert_eq!(wrong("[node]\nxyz = 1\n"), line);
     let said = load("", &[("PANDA_NETWORK_LISTN", "x")], "").unwrap_err();
