@@ -65,6 +65,7 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     let mut running = Running {
         args,
         node: node.clone(),
+        started: settings.clone(),
         settings,
         hangup,
         served,
@@ -113,7 +114,10 @@ fn note_readable(settings: &Settings) {
 struct Running<'a> {
     args: &'a NodeArgs,
     node: Node,
+    /// Those that were read last.
     settings: Settings,
+    /// Those that it started with, which hold until it ends, except what a reload takes over.
+    started: Settings,
     hangup: Hangup,
     served: Served,
 }
@@ -236,7 +240,8 @@ impl Running<'_> {
             "configuration read: {} topics more, {left} fewer",
             added.len()
         ));
-        for key in differing.iter().filter(|key| !is_taken(key)) {
+        let held = self::differing(&self.started, &new).into_iter();
+        for key in held.filter(|key| !is_taken(key)) {
             note(&format!("{key} changes with the next start"));
         }
         self.settings = new;
