@@ -258,7 +258,7 @@ pub struct StatusArgs {
     /// Topics, 64 hexadecimal digits or a ticket each [default: all of the home directory]
     #[arg(value_parser = topic)]
     pub topic: Vec<TopicArg>,
-    /// Print one JSON object per topic
+    /// Print one JSON object for the running node, and one per topic
     #[arg(long)]
     pub json: bool,
 }

@@ -358,6 +358,17 @@ impl Facts {
         }
     }
 
+    /// The same for a command that lists: of an empty home it says that nothing is there yet.
+    pub async fn listed(args: &NodeArgs) -> Result<Option<Facts>, Failure> {
+        match Facts::of(args).await {
+            Err(failure @ Failure::NoDatabase { .. }) => {
+                note(&failure.to_string());
+                Ok(None)
+            }
+            facts => facts.map(Some),
+        }
+    }
+
     /// The topics of which anything is stored, and those that are kept.
     pub async fn topics(&self) -> Result<Vec<String>, Failure> {
         let inspection = match self {

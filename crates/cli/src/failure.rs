@@ -372,6 +372,7 @@ impl Failure {
                 kind_code(ErrorKind::Limit)
             }
             Failure::UnknownOperation { .. }
+            | Failure::NoDatabase { .. }
             | Failure::NoSpace { .. }
             | Failure::NoTeam { .. }
             | Failure::NotHere { .. }
@@ -386,8 +387,7 @@ impl Failure {
             Failure::Stopped(error) => kind_code(error.kind()),
             Failure::MakeHome { source, .. } => kind_code(p2panda::Error::kind_of_io(source)),
             Failure::NoKeychain | Failure::NoStateDir => kind_code(ErrorKind::Sealed),
-            Failure::NoDatabase { .. }
-            | Failure::ReadFile { .. }
+            Failure::ReadFile { .. }
             | Failure::Stdin(_)
             | Failure::Measured(_)
             | Failure::Stdout(_)

@@ -20,8 +20,10 @@ use crate::remote::Remote;
 /// Looks at a named consumer, reads with it, moves it.
 pub async fn run(args: &NodeArgs, command: ConsumerCommand) -> Result<Outcome, Failure> {
     if let ConsumerCommand::Ls { json } = command {
-        let consumers = Facts::of(args).await?.consumers().await?;
-        return list(&consumers, json).map(|()| Outcome::Done);
+        if let Some(facts) = Facts::listed(args).await? {
+            list(&facts.consumers().await?, json)?;
+        }
+        return Ok(Outcome::Done);
     }
     let mut interrupt = Interrupt::new()?;
     let face = match command.may_make() {

@@ -13,8 +13,10 @@ use crate::output::{self, Done, Written};
 pub async fn run(args: &NodeArgs, command: ViewCommand) -> Result<Outcome, Failure> {
     match command {
         ViewCommand::Ls { json } => {
-            let views = Facts::of(args).await?.views().await?;
-            list(&views, json, |_| true).map(|_| Outcome::Done)
+            if let Some(facts) = Facts::listed(args).await? {
+                list(&facts.views().await?, json, |_| true)?;
+            }
+            Ok(Outcome::Done)
         }
         ViewCommand::Info { name, json } => {
             let views = Facts::of(args).await?.views().await?;

@@ -92,7 +92,7 @@ fn each_command_says_the_same_with_and_without_a_node() {
         vec!["id"],
         vec!["id", "--json"],
         vec!["topic", "status"],
-        vec!["status", "--json"],
+        vec!["topic", "status", "--json"],
         vec!["status", topic],
         vec!["topic", "ls"],
         vec!["topic", "ls", "--json"],
@@ -202,6 +202,19 @@ fn a_running_nodes_publications_reach_a_peer() {
     ] {
         assert!(screen.contains(part), "{part}: {screen}");
     }
+    let lines = stdout(&world.server(&["status", "--json"]));
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0]["node"], daemon.ready["id"]);
+    assert_eq!(lines[0]["health"], "ok");
+    assert!(lines[0]["addresses"][0].is_string(), "{lines:?}");
+    assert_eq!(lines[0]["peers"][0]["id"], id);
+    assert_eq!(lines[0]["peers"][0]["connected"], true);
+    assert_eq!(lines[1]["topic"], topic);
+    assert!(lines[1]["kept"].is_boolean(), "{lines:?}");
     let mut events = world.plain("server", &["events", "--count", "1", "--json"]);
     let events = Running::start(&mut events);
     notes(&events, "what happens from now on");
