@@ -1,10 +1,12 @@
 //! A node that answers programs and other commands while it runs.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 
 use serde_json::{Value, json};
 
@@ -216,6 +218,103 @@ fn after_kill_9_the_next_start_has_what_was_acknowledged() {
     assert_eq!(read["messages"][0]["id"], published["id"]);
     again.ask("node.shutdown", &json!({}));
     assert_eq!(again.running.end().code(), Some(0));
+}
+
+/// Publishes texts that begin with a name, one after the other, until the node is gone, and tells those
+/// that were acknowledged.
+fn publish_until_killed(socket: PathBuf, topic: String, name: String, acked: Sender<String>) {
+    let stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut lines = std::io::BufReader::new(stream);
+    for number in 0..300 {
+        let text = format!("{name}-{number}");
+        let message = json!({"topic": topic, "message": {"content": {"text": text}}});
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "publish", "params": message});
+        if writeln!(lines.get_mut(), "{request}").is_err() {
+            return;
+        }
+        let mut line = String::new();
+        let read = std::io::BufRead::read_line(&mut lines, &mut line);
+        if read.is_err() || !line.ends_with('\n') {
+            return;
+        }
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        assert!(answer["error"].is_null(), "{answer}");
+        if acked.send(text).is_err() {
+            return;
+        }
+    }
+}
+
+/// All messages of a topic, oldest first.
+fn all_texts(daemon: &Daemon, topic: &str) -> Vec<String> {
+    let (mut texts, mut after) = (Vec::new(), json!(0));
+    loop {
+        let page = daemon.ask("messages.read", &json!({"topic": topic, "after": after}));
+        let messages = page["messages"].as_array().unwrap();
+        texts.extend(
+            messages
+                .iter()
+                .map(|one| one["text"].as_str().unwrap().to_owned()),
+        );
+        if page["up_to_date"] == true {
+            return texts;
+        }
+        after = page["next"].clone();
+    }
+}
+
+/// What a named consumer reads and acknowledges, at most that many messages.
+fn consumed(world: &World, count: &str) -> Vec<String> {
+    let args = ["consumer", "next", "reader", "--topic", &world.topic];
+    let args = [&args[..], &["--json", "--count", count]].concat();
+    let read = world.plain("server", &args).output().unwrap();
+    assert_eq!(read.status.code(), Some(0), "{}", stderr(&read));
+    let text = |line: &str| {
+        let message: Value = serde_json::from_str(line).unwrap();
+        message["text"].as_str().unwrap().to_owned()
+    };
+    stdout(&read).lines().map(text).collect()
+}
+
+#[test]
+fn after_kill_9_acknowledged_publishes_are_there_once() {
+    let world = World::new();
+    let (mut acked, mut seen) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        let daemon = Daemon::start(&world, "");
+        seen.extend(consumed(&world, "10"));
+        let (sender, acks) = channel();
+        let publisher = |number| {
+            let (socket, topic) = (daemon.socket(), world.topic.clone());
+            let (name, sender) = (format!("{round}-{number}"), sender.clone());
+            std::thread::spawn(move || publish_until_killed(socket, topic, name, sender))
+        };
+        let publishers: Vec<_> = (0..3).map(publisher).collect();
+        drop(sender);
+        // All of them have a message on its way.
+        acked.extend((0..30).map(|_| acks.recv_timeout(PATIENCE).unwrap()));
+        daemon.running.signal("-KILL");
+        daemon.running.end();
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+        acked.extend(acks);
+    }
+    let daemon = Daemon::start(&world, "");
+    let stored = all_texts(&daemon, &world.topic);
+    let once: BTreeSet<&String> = stored.iter().collect();
+    assert_eq!(once.len(), stored.len(), "nothing is there twice");
+    for text in &acked {
+        assert!(once.contains(text), "{text} was acknowledged");
+    }
+    // What was read and not acknowledged comes again.
+    seen.extend(consumed(&world, "3000"));
+    let mut first = BTreeSet::new();
+    seen.retain(|text| first.insert(text.clone()));
+    assert_eq!(seen, stored, "the consumer has no gap");
+    daemon.ask("node.shutdown", &json!({}));
+    assert_eq!(daemon.running.end().code(), Some(0));
 }
 
 #[test]
