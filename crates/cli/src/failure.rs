@@ -239,6 +239,10 @@ pub enum Failure {
     NoTerminal,
     #[error("`panda node run` starts a node; leave out --node, or use another command")]
     NodeOfItsOwn,
+    #[error(
+        "`panda {command}` works on a home directory; leave out --node, and name one with --home DIR"
+    )]
+    HomeOnly { command: &'static str },
     #[error("{}", spoken(.0))]
     Client(ClientError),
     #[error(transparent)]
@@ -345,6 +349,7 @@ impl Failure {
             | Failure::Changes { .. } => kind_code(ErrorKind::Locked),
             Failure::NoToken
             | Failure::NodeOfItsOwn
+            | Failure::HomeOnly { .. }
             | Failure::RelayWithKeys { .. }
             | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome

@@ -135,6 +135,15 @@ pub async fn until_stopped<T>(
     node: &Node,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
+    until_stopped_telling(node, work, |_| true).await
+}
+
+/// The same, and only some of the events are said.
+pub async fn until_stopped_telling<T>(
+    node: &Node,
+    work: impl Future<Output = Result<T, Failure>>,
+    is_told: impl Fn(&Event) -> bool,
+) -> Result<T, Failure> {
     let (mut events, mut work) = (node.events(), pin!(work));
     loop {
         tokio::select! {
@@ -142,6 +151,7 @@ pub async fn until_stopped<T>(
             done = &mut work => return done,
             error = node.stopped() => return Err(Failure::Stopped(error)),
             Some(event) = events.next() => match event {
+                event if !is_told(&event) => {}
                 Event::StorageWaits { reason } => {
                     note(&format!("waiting: {reason}; continues by itself"));
                 }
@@ -260,6 +270,14 @@ pub fn network(args: &NodeArgs, settings: &Resolved) -> Result<Option<NetworkId>
                 false => Ok(first),
             }
         }
+    }
+}
+
+/// Refuses `--node` for a command that works on files of the home.
+pub fn at_home(args: &NodeArgs, command: &'static str) -> Result<(), Failure> {
+    match args.at {
+        None => Ok(()),
+        Some(_) => Err(Failure::HomeOnly { command }),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::NodeArgs;
-use crate::contexts::{Context, Contexts, is_node};
+use crate::contexts::{Context, ContextError, Contexts, is_node};
 use crate::failure::Failure;
 use crate::output::note;
 #[cfg(unix)]
@@ -82,6 +82,7 @@ impl Remote {
 
     async fn of(context: &Context) -> Result<Remote, Failure> {
         match context.node.contains("://") {
+            true if context.check().is_err() => Err(ContextError::Node.into()),
             true => Remote::by_url(context).await,
             false => Remote::by_socket(&context.node).await,
         }

@@ -53,10 +53,7 @@ fn fitting(path: PathBuf) -> io::Result<PathBuf> {
         false => Ok(path),
         true => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!(
-                "{} is longer than a socket may be; set rpc.socket",
-                path.display()
-            ),
+            format!("{} is longer than a socket may be", path.display()),
         )),
     }
 }
@@ -188,6 +185,13 @@ mod tests {
         assert!(changes(dir.path()));
         settled(dir.path());
         assert!(!changes(dir.path()));
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_leaves_the_advice_to_its_reader() {
+        let path = PathBuf::from("x".repeat(PATH_BYTES_MAX + 1));
+        let said = fitting(path).unwrap_err().to_string();
+        assert!(said.ends_with(" is longer than a socket may be"), "{said}");
     }
 
     #[test]

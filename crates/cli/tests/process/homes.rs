@@ -146,6 +146,17 @@ fn compact_leaves_a_directory_without_a_database_alone() {
 }
 
 #[test]
+fn compact_and_at_rest_refuse_a_node_by_its_name() {
+    let world = World::new();
+    for args in [&["compact"][..], &["node", "at-rest"]] {
+        let args = [args, &["--node", "/run/panda.sock"]].concat();
+        let refused = world.at("home", &args).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&refused).contains("leave out --node"), "{args:?}");
+    }
+}
+
+#[test]
 fn compact_prints_both_sizes_and_is_refused_while_a_node_runs() {
     let world = World::new();
     world.publish("home", "one\ntwo\n", &["--wait", "0"]);
