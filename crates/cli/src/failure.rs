@@ -703,7 +703,7 @@ mod tests {
         }
         assert_eq!(
             node_line(&p2panda::Error::OwnKey),
-            "peers are asked for no receipts in a space with an own key; the message is stored, and \
+            "peers are asked for no receipts in a space with a key of its own; the message is stored, and \
             goes to peers all the same"
         );
     }
