@@ -77,7 +77,7 @@ fn note_stored(args: &NodeArgs) {
     }
 }
 
-/// What a node that runs tells of itself, and of all topics.
+/// State of a node that runs, and the topics that it keeps.
 struct Told {
     remote: Remote,
     node: screen::NodeLine,
