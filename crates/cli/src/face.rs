@@ -56,7 +56,7 @@ impl Face {
         temp: bool,
         find: impl AsyncFn() -> Result<Option<Remote>, Failure>,
     ) -> Result<Face, Failure> {
-        let mut patience = Patience::new();
+        let (patience, mut is_last) = (Patience::new(), false);
         loop {
             if let Some(remote) = find().await? {
                 return Ok(Face::Running(remote));
@@ -64,7 +64,12 @@ impl Face {
             match crate::open::node(args, temp).await {
                 Err(failure) if failure.is_locked() => {
                     let home = crate::open::home(args)?;
-                    if !patience.wait(&home).await {
+                    if patience.wait(&home).await {
+                        continue;
+                    }
+                    // One that has settled since the look is looked for once more.
+                    let is_settled = !crate::socket::changes(&home);
+                    if !is_settled || std::mem::replace(&mut is_last, true) {
                         return Err(crate::open::in_change(args).unwrap_or(failure));
                     }
                 }

@@ -411,6 +411,7 @@ impl Failure {
     }
 
     /// Returns `true` if a node answered that it ends.
+    #[cfg(unix)]
     pub fn is_closed(&self) -> bool {
         matches!(self, Failure::Client(error) if error.code() == Code::Closed)
     }

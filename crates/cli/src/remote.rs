@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
-#[cfg(unix)]
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use p2panda::{ConsumerError, NamedAddr, PublishError, Ticket, ViewError};
@@ -92,15 +90,20 @@ impl Remote {
     #[cfg(unix)]
     pub async fn of_home(args: &NodeArgs) -> Result<Option<Remote>, Failure> {
         let home = crate::open::home(args)?;
-        let mut patience = Patience::new();
+        let patience = Patience::new();
         loop {
+            // Before the look: one that has settled meanwhile is looked for once more.
+            let changes = crate::socket::changes(&home);
             let found = Remote::at_home(&home).await;
             let is_nobody = match &found {
                 Ok(found) => found.is_none(),
                 Err(failure) => failure.is_closed(),
             };
-            let is_coming = is_nobody && crate::open::in_change(args).is_some();
-            if !is_coming || !patience.wait(&home).await {
+            let is_held = || matches!(p2panda::holder(&home), Ok(Some(_)));
+            if !changes || !is_nobody || !is_held() {
+                return found;
+            }
+            if !patience.wait(&home).await && crate::socket::changes(&home) {
                 return found;
             }
         }
@@ -303,26 +306,23 @@ impl Remote {
 /// What is left of the time that a command waits for a node that starts or ends.
 pub struct Patience {
     until: Instant,
-    has_waited: bool,
 }
 
 impl Patience {
     pub fn new() -> Patience {
         Patience {
             until: Instant::now() + CHANGE_WAIT,
-            has_waited: false,
         }
     }
 
     /// Waits a moment, and says so the first time. Returns `false` without waiting if no node starts or
     /// ends on the home, or the time is over.
-    pub async fn wait(&mut self, home: &Path) -> bool {
+    pub async fn wait(&self, home: &Path) -> bool {
         if !crate::socket::changes(home) || Instant::now() >= self.until {
             return false;
         }
-        if !std::mem::replace(&mut self.has_waited, true) {
-            note("a node starts or ends on this home; waiting for that");
-        }
+        static SAID: Once = Once::new();
+        SAID.call_once(|| note("a node starts or ends on this home; waiting for that"));
         sleep(CHANGE_POLL).await;
         true
     }

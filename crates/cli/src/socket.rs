@@ -177,7 +177,8 @@ mod tests {
         assert!(!changes(dir.path()));
         starts(dir.path());
         assert!(changes(dir.path()));
-        let file = std::fs::File::open(dir.path().join(CHANGES)).unwrap();
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).open(dir.path().join(CHANGES)).unwrap();
         let before = std::time::SystemTime::now() - CHANGE_MAX;
         file.set_modified(before).unwrap();
         assert!(!changes(dir.path()));

@@ -140,8 +140,7 @@ fn a_command_waits_for_a_node_that_ends_and_opens_the_home() {
     let (holder, _) = world.subscriber("server", &[]);
     std::fs::write(world.path("server").join("rpc.changes"), "").unwrap();
     let mut id = Running::start(&mut world.plain("server", &["id"]));
-    let said = id.err.recv_timeout(PATIENCE).unwrap();
-    assert!(said.contains("waiting for that"), "{said}");
+    notes(&id, "waiting for that");
     assert_eq!(holder.interrupt().code(), Some(0));
     assert!(id.ended_in_time().success());
 }
