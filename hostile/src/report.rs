@@ -17,7 +17,7 @@ const MEMORY_SPARE_BYTES: u64 = 32 * MIB;
 const DISK_BYTES: u64 = 64 * MIB;
 /// Time that an attack may add to a publish.
 const PUBLISH_ADDED: Duration = Duration::from_millis(50);
-/// The longest hold by claims on the own log that turn out to be void.
+/// The longest hold by claims on the node's own log that turn out to be void.
 const VOID_CLAIM: Duration = Duration::from_secs(3);
 /// An honest newcomer's first message.
 const NEWCOMER: Duration = Duration::from_secs(5);

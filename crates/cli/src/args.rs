@@ -198,7 +198,7 @@ pub enum Command {
         two owners at the same time; then the two owners remove each other. Exits with 1 unless \
         each node has read exactly what it may, and no file holds what it must not.\n\n\
         With --own-keys as well: each node signs in the space with a key that it uses nowhere else. \
-        There are no second devices, no recovery file and no team then: a space with an own key is \
+        There are no second devices, no recovery file and no team then: a space with a key of its own is \
         of one node alone. Also exits with 1 if something of the space that a node holds names a \
         node id.",
     after_help = "Example:\n  panda demo CHANGELOG.md\n  panda demo --encrypted --own-keys"
@@ -259,7 +259,7 @@ pub struct StatusArgs {
     /// Topics, 64 hexadecimal digits or a ticket each [default: all of the home directory]
     #[arg(value_parser = topic)]
     pub topic: Vec<TopicArg>,
-    /// Print one JSON object per topic
+    /// Print one JSON object for the running node, and one per topic
     #[arg(long)]
     pub json: bool,
 }

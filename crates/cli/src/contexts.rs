@@ -51,6 +51,17 @@ impl Context {
         }
     }
 
+    /// Checks whether a node can be reached by what names it.
+    pub fn check(&self) -> Result<(), ContextError> {
+        let is_one = match self.node.split_once("://") {
+            Some((scheme, rest)) => {
+                matches!(scheme, "http" | "https" | "ws" | "wss") && !rest.is_empty()
+            }
+            None => self.node.starts_with('/'),
+        };
+        is_one.then_some(()).ok_or(ContextError::Node)
+    }
+
     /// A new key and an invite that admits it.
     pub fn come_by(&mut self, invite: &str) -> Result<(), ContextError> {
         let code: AccessCode = invite.parse()?;
@@ -95,7 +106,10 @@ pub enum ContextError {
     Key,
     #[error("the operating system provides no random bytes")]
     Random,
-    #[error("a node is the path of a socket from / on, or a URL: http://HOST:PORT")]
+    #[error(
+        "a node is the path of a socket from / on, or a URL that begins with http, https, ws or wss: \
+        http://HOST:PORT"
+    )]
     Node,
 }
 
@@ -155,9 +169,7 @@ impl Contexts {
         if !fits || !name.chars().all(is_letter) {
             return Err(ContextError::Name);
         }
-        if !context.node.contains("://") && !context.node.starts_with('/') {
-            return Err(ContextError::Node);
-        }
+        context.check()?;
         self.context.insert(name.to_owned(), context);
         Ok(())
     }
@@ -224,11 +236,13 @@ mod tests {
             assert!(matches!(added, Err(ContextError::Name)), "{name}");
         }
         assert!(contexts.add(&"x".repeat(64), context.clone()).is_ok());
-        let nowhere = Context::of("attic".to_owned());
-        assert!(matches!(
-            contexts.add("b", nowhere),
-            Err(ContextError::Node)
-        ));
+        for nowhere in ["attic", "ftp://attic", "http://", "a/b"] {
+            let added = contexts.add("b", Context::of(nowhere.to_owned()));
+            assert!(matches!(added, Err(ContextError::Node)), "{nowhere}");
+        }
+        for node in ["/run/panda.sock", "wss://node.example/rpc"] {
+            assert!(contexts.add("b", Context::of(node.to_owned())).is_ok());
+        }
         std::fs::write(&path, "nonsense = 1").unwrap();
         assert!(matches!(
             Contexts::read(&path),

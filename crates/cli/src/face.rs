@@ -17,7 +17,7 @@ use crate::args::{ConsumerFrom, NodeArgs};
 use crate::command::id::known_addresses;
 use crate::failure::Failure;
 use crate::output::note;
-use crate::remote::Remote;
+use crate::remote::{Patience, Remote};
 
 /// The node that a command works with.
 pub enum Face {
@@ -37,9 +37,44 @@ pub enum Facts {
 impl Face {
     /// The node that runs, or one for this command alone.
     pub async fn open(args: &NodeArgs, temp: bool) -> Result<Face, Failure> {
-        match Face::running(args, temp).await? {
-            Some(remote) => Ok(Face::Running(remote)),
-            None => Ok(Face::Own(crate::open::node(args, temp).await?)),
+        Face::find_or_open(args, temp, async || Face::running(args, temp).await).await
+    }
+
+    /// The same for a command that finds nothing in an empty home.
+    pub async fn open_existing(args: &NodeArgs) -> Result<Face, Failure> {
+        let running = async || match Face::running(args, false).await? {
+            None => crate::open::require(args).map(|()| None),
+            found => Ok(found),
+        };
+        Face::find_or_open(args, false, running).await
+    }
+
+    /// The node that `find` finds, or one that is opened. A node that starts or ends just then holds the
+    /// home, and is found or gone a moment later.
+    pub async fn find_or_open(
+        args: &NodeArgs,
+        temp: bool,
+        find: impl AsyncFn() -> Result<Option<Remote>, Failure>,
+    ) -> Result<Face, Failure> {
+        let (patience, mut is_last) = (Patience::new(), false);
+        loop {
+            if let Some(remote) = find().await? {
+                return Ok(Face::Running(remote));
+            }
+            match crate::open::node(args, temp).await {
+                Err(failure) if failure.is_locked() => {
+                    let home = crate::open::home(args)?;
+                    if patience.wait(&home).await {
+                        continue;
+                    }
+                    // One that has settled since the look is looked for once more.
+                    let is_settled = !crate::socket::changes(&home);
+                    if !is_settled || std::mem::replace(&mut is_last, true) {
+                        return Err(crate::open::in_change(args).unwrap_or(failure));
+                    }
+                }
+                opened => return opened.map(Face::Own),
+            }
         }
     }
 
@@ -314,13 +349,28 @@ impl Facts {
             Some(remote) => Ok(Facts::Running(remote)),
             None => {
                 let inspection = crate::open::inspect(args)?;
-                if let Failure::AnswersNothing { holder, .. } = crate::open::nothing_runs(args) {
-                    note(&format!(
+                match crate::open::nothing_runs(args) {
+                    Failure::AnswersNothing { holder, .. } => note(&format!(
                         "{holder} uses this home and answers no commands; this is what is stored"
-                    ));
+                    )),
+                    Failure::Changes { .. } => {
+                        note("a node starts or ends on this home; this is what is stored");
+                    }
+                    _ => {}
                 }
                 Ok(Facts::Stored(Box::new(inspection)))
             }
+        }
+    }
+
+    /// The same for a command that lists: of an empty home it says that nothing is there yet.
+    pub async fn listed(args: &NodeArgs) -> Result<Option<Facts>, Failure> {
+        match Facts::of(args).await {
+            Err(failure @ Failure::NoDatabase { .. }) => {
+                note(&failure.to_string());
+                Ok(None)
+            }
+            facts => facts.map(Some),
         }
     }
 

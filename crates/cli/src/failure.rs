@@ -224,6 +224,14 @@ pub enum Failure {
         holder: p2panda::Holder,
     },
     #[error(
+        "{} is in use by {holder}: a node that starts or ends there; run the command again in a moment",
+        home.display()
+    )]
+    Changes {
+        home: PathBuf,
+        holder: p2panda::Holder,
+    },
+    #[error(
         "the node has no address for HTTP; set rpc.listen, for instance to [\"127.0.0.1:7780\"], and start it again"
     )]
     NoHttp,
@@ -231,6 +239,10 @@ pub enum Failure {
     NoTerminal,
     #[error("`panda node run` starts a node; leave out --node, or use another command")]
     NodeOfItsOwn,
+    #[error(
+        "`panda {command}` works on a home directory; leave out --node, and name one with --home DIR"
+    )]
+    HomeOnly { command: &'static str },
     #[error("{}", spoken(.0))]
     Client(ClientError),
     #[error(transparent)]
@@ -332,11 +344,12 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoHttp | Failure::NoTerminal => 2,
-            Failure::RunsAlready { .. } | Failure::AnswersNothing { .. } => {
-                kind_code(ErrorKind::Locked)
-            }
+            Failure::RunsAlready { .. }
+            | Failure::AnswersNothing { .. }
+            | Failure::Changes { .. } => kind_code(ErrorKind::Locked),
             Failure::NoToken
             | Failure::NodeOfItsOwn
+            | Failure::HomeOnly { .. }
             | Failure::RelayWithKeys { .. }
             | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
@@ -364,6 +377,7 @@ impl Failure {
                 kind_code(ErrorKind::Limit)
             }
             Failure::UnknownOperation { .. }
+            | Failure::NoDatabase { .. }
             | Failure::NoSpace { .. }
             | Failure::NoTeam { .. }
             | Failure::NotHere { .. }
@@ -378,13 +392,28 @@ impl Failure {
             Failure::Stopped(error) => kind_code(error.kind()),
             Failure::MakeHome { source, .. } => kind_code(p2panda::Error::kind_of_io(source)),
             Failure::NoKeychain | Failure::NoStateDir => kind_code(ErrorKind::Sealed),
-            Failure::NoDatabase { .. }
-            | Failure::ReadFile { .. }
+            Failure::ReadFile { .. }
             | Failure::Stdin(_)
             | Failure::Measured(_)
             | Failure::Stdout(_)
             | Failure::Signals(_) => 10,
         }
+    }
+}
+
+impl Failure {
+    /// Returns `true` if another process holds the home directory.
+    pub fn is_locked(&self) -> bool {
+        match self {
+            Failure::Node(error) => error.kind() == ErrorKind::Locked,
+            failure => matches!(failure, Failure::Changes { .. }),
+        }
+    }
+
+    /// Returns `true` if a node answered that it ends.
+    #[cfg(unix)]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Failure::Client(error) if error.code() == Code::Closed)
     }
 }
 
@@ -675,7 +704,7 @@ mod tests {
         }
         assert_eq!(
             node_line(&p2panda::Error::OwnKey),
-            "peers are asked for no receipts in a space with an own key; the message is stored, and \
+            "peers are asked for no receipts in a space with a key of its own; the message is stored, and \
             goes to peers all the same"
         );
     }

@@ -19,7 +19,7 @@ mod remote;
 mod serve;
 mod service;
 mod settings;
-#[cfg(unix)]
+#[cfg_attr(not(unix), allow(dead_code))]
 mod socket;
 mod usage;
 

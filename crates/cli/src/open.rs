@@ -135,6 +135,15 @@ pub async fn until_stopped<T>(
     node: &Node,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
+    until_stopped_telling(node, work, |_| true).await
+}
+
+/// The same, and only some of the events are said.
+pub async fn until_stopped_telling<T>(
+    node: &Node,
+    work: impl Future<Output = Result<T, Failure>>,
+    is_told: impl Fn(&Event) -> bool,
+) -> Result<T, Failure> {
     let (mut events, mut work) = (node.events(), pin!(work));
     loop {
         tokio::select! {
@@ -142,6 +151,7 @@ pub async fn until_stopped<T>(
             done = &mut work => return done,
             error = node.stopped() => return Err(Failure::Stopped(error)),
             Some(event) = events.next() => match event {
+                event if !is_told(&event) => {}
                 Event::StorageWaits { reason } => {
                     note(&format!("waiting: {reason}; continues by itself"));
                 }
@@ -263,6 +273,14 @@ pub fn network(args: &NodeArgs, settings: &Resolved) -> Result<Option<NetworkId>
     }
 }
 
+/// Refuses `--node` for a command that works on files of the home.
+pub fn at_home(args: &NodeArgs, command: &'static str) -> Result<(), Failure> {
+    match args.at {
+        None => Ok(()),
+        Some(_) => Err(Failure::HomeOnly { command }),
+    }
+}
+
 /// The home directory, whether or not it is there.
 pub fn home(args: &NodeArgs) -> Result<PathBuf, Failure> {
     match &args.home {
@@ -285,11 +303,23 @@ pub fn inspect(args: &NodeArgs) -> Result<Inspection, Failure> {
 
 /// Error for a node that cannot be asked: none runs, or one that answers no commands.
 pub fn nothing_runs(args: &NodeArgs) -> Failure {
+    if let Some(failure) = in_change(args) {
+        return failure;
+    }
     let found = home(args).and_then(|home| Ok((p2panda::holder(&home)?, home)));
     match found {
         Ok((Some(holder), home)) => Failure::AnswersNothing { home, holder },
         _ => Failure::NothingRuns,
     }
+}
+
+/// Error for a home that a node holds which starts or ends there; none for any other home.
+pub fn in_change(args: &NodeArgs) -> Option<Failure> {
+    let home = home(args)
+        .ok()
+        .filter(|home| crate::socket::changes(home))?;
+    let holder = p2panda::holder(&home).ok().flatten()?;
+    Some(Failure::Changes { home, holder })
 }
 
 /// Fails where the home directory holds nothing: the command would make one to find nothing in it.
@@ -303,7 +333,7 @@ pub fn require(args: &NodeArgs) -> Result<(), Failure> {
 }
 
 /// The home directory, made if it is missing.
-fn make_home(args: &NodeArgs) -> Result<PathBuf, Failure> {
+pub fn make_home(args: &NodeArgs) -> Result<PathBuf, Failure> {
     let home = home(args)?;
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);

@@ -1,23 +1,32 @@
 //! The node that runs, reached by its RPC.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use p2panda::{ConsumerError, NamedAddr, PublishError, Ticket, ViewError};
 use p2panda_rpc::api::{self, Method, Note};
 use p2panda_rpc::client::{Client, ClientError};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::NodeArgs;
-use crate::contexts::{Context, Contexts, is_node};
+use crate::contexts::{Context, ContextError, Contexts, is_node};
 use crate::failure::Failure;
 use crate::output::note;
+#[cfg(unix)]
+use crate::{output::visible, socket::Named};
 
 /// Time that a node has to answer with its identity. Longer than service managers wait until they
 /// start a node again: a connection to their socket waits for it.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
+
+/// Time that a command waits for a node that starts or ends on its home.
+const CHANGE_WAIT: Duration = Duration::from_secs(10);
+
+/// Time between two looks at such a home.
+const CHANGE_POLL: Duration = Duration::from_millis(50);
 
 /// Variable with the token for a node that is reached by a URL.
 pub const TOKEN: &str = "PANDA_TOKEN";
@@ -71,17 +80,44 @@ impl Remote {
 
     async fn of(context: &Context) -> Result<Remote, Failure> {
         match context.node.contains("://") {
+            true if context.check().is_err() => Err(ContextError::Node.into()),
             true => Remote::by_url(context).await,
             false => Remote::by_socket(&context.node).await,
         }
     }
 
-    /// The node that runs on the home.
+    /// The node that runs on the home. Waits a moment for one that starts or ends.
     #[cfg(unix)]
     pub async fn of_home(args: &NodeArgs) -> Result<Option<Remote>, Failure> {
         let home = crate::open::home(args)?;
-        let Some(socket) = crate::socket::named(&home) else {
-            return Ok(None);
+        let patience = Patience::new();
+        loop {
+            // Before the look: one that has settled meanwhile is looked for once more.
+            let changes = crate::socket::changes(&home);
+            let found = Remote::at_home(&home).await;
+            let is_nobody = match &found {
+                Ok(found) => found.is_none(),
+                Err(failure) => failure.is_closed(),
+            };
+            let is_held = || matches!(p2panda::holder(&home), Ok(Some(_)));
+            if !changes || !is_nobody || !is_held() {
+                return found;
+            }
+            if !patience.wait(&home).await && crate::socket::changes(&home) {
+                return found;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    async fn at_home(home: &Path) -> Result<Option<Remote>, Failure> {
+        let socket = match crate::socket::named(home) {
+            Named::Nothing => return Ok(None),
+            Named::Socket(socket) => socket,
+            Named::OfAnother { home: of } => {
+                not_used(home, &of);
+                return Ok(None);
+            }
         };
         match Remote::by_socket(&socket.to_string_lossy()).await {
             // What a killed node left, or the socket of somebody else.
@@ -265,6 +301,43 @@ impl Remote {
             }
         }
     }
+}
+
+/// What is left of the time that a command waits for a node that starts or ends.
+pub struct Patience {
+    until: Instant,
+}
+
+impl Patience {
+    pub fn new() -> Patience {
+        Patience {
+            until: Instant::now() + CHANGE_WAIT,
+        }
+    }
+
+    /// Waits a moment, and says so the first time. Returns `false` without waiting if no node starts or
+    /// ends on the home, or the time is over.
+    pub async fn wait(&self, home: &Path) -> bool {
+        if !crate::socket::changes(home) || Instant::now() >= self.until {
+            return false;
+        }
+        static SAID: Once = Once::new();
+        SAID.call_once(|| note("a node starts or ends on this home; waiting for that"));
+        sleep(CHANGE_POLL).await;
+        true
+    }
+}
+
+/// Says once that the node of another directory is none of this home.
+#[cfg(unix)]
+fn not_used(home: &Path, of: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let (home, of) = (home.display(), visible(of));
+        note(&format!(
+            "{home} is a copy: the node that it names runs on {of} and is not used"
+        ));
+    });
 }
 
 fn tell(event: &api::EventNote) {

@@ -8,6 +8,7 @@ use p2panda::{NetworkId, Node, Topic};
 use p2panda_rpc::daemon::{self, Config, Running, StartError};
 use thiserror::Error;
 
+use crate::output::note;
 use crate::settings::{Resolved, TokensError};
 #[cfg(unix)]
 use crate::{settings::SocketSetting, socket};
@@ -34,7 +35,34 @@ pub fn check(settings: &Resolved) -> Result<(), ServeError> {
             source,
         })?;
     }
+    if let Some((listen, ..)) = &settings.rpc.demo {
+        note_demo(settings, listen);
+    }
     Ok(())
+}
+
+/// Says so if no page of the demo may use the RPC. Behind a proxy its origin is another one, which is not
+/// known here.
+fn note_demo(settings: &Resolved, listen: &[SocketAddr]) {
+    let origins = settings.access.origins();
+    let is_proxied = matches!(&settings.rpc.demo, Some((.., Some(_))));
+    if is_proxied && !origins.is_empty() {
+        return;
+    }
+    for addr in listen {
+        let own = [
+            format!("http://{addr}"),
+            format!("http://localhost:{}", addr.port()),
+        ];
+        // Each of the addresses of the machine is an origin of its own.
+        let is_any = addr.ip().is_unspecified() && !origins.is_empty();
+        if is_any || addr.port() == 0 || own.iter().any(|own| origins.contains(own)) {
+            continue;
+        }
+        note(&format!(
+            "the chat at http://{addr}/demo/ cannot connect: add its origin \"http://{addr}\" to access.origins"
+        ));
+    }
 }
 
 /// The RPC of a node. It ends with [`Served::end`].
@@ -81,6 +109,7 @@ impl Served {
             });
         }
         let running = daemon::start(node.clone(), config).await?;
+        note_demo(settings, running.demo_addrs());
         let socket = running.unix_path().map(PathBuf::from).or(activated);
         #[cfg(unix)]
         if let Some(path) = &socket {

@@ -4,6 +4,7 @@ mod access;
 pub mod at_rest;
 mod config;
 mod file;
+mod pages;
 mod resolve;
 mod rpc;
 mod seed;

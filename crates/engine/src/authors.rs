@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use p2panda_core::{Topic, VerifyingKey};
 
-/// The authors that a node is: its node id, and in spaces with an own key that key. Clones share them; the
+/// The authors that a node is: its node id, and in spaces with a key of their own that key. Clones share them; the
 /// engine adds a key when its transaction is committed, before anybody is told of the space.
 #[derive(Clone, Debug)]
 pub struct Authors {

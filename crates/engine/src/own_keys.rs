@@ -62,7 +62,7 @@ fn has_signed(turn: &mut Turn<'_>, topic: &Topic) -> Result<bool, StoreError> {
     Ok(is_new || turn.tx.has_log_of(topic.key, &author)?)
 }
 
-/// Follows a space in a topic, with an own key if one is asked for, and publishes our keys there.
+/// Follows a space in a topic, with a key of its own if one is asked for, and publishes our keys there.
 /// Returns whether it was not followed before.
 pub(crate) fn follow(
     turn: &mut Turn<'_>,

@@ -223,7 +223,7 @@ impl Spaces {
         self.topics.keys().filter(|topic| !self.forms.is_own(topic))
     }
 
-    /// The topics of the spaces without an own key whose groups contain a group.
+    /// The topics of the spaces without a key of their own whose groups contain a group.
     pub fn containing(&self, group: &GroupId) -> Vec<Topic> {
         let Form::Native(native) = &self.forms.shared else {
             return Vec::new();

@@ -26,7 +26,7 @@ pub enum SpaceCommand {
         settings: Settings,
         /// Name of the space, which only members learn.
         name: Option<String>,
-        /// `true`: with an own key (`docs/protocol/spaces.md#20`).
+        /// `true`: with a key of its own (`docs/protocol/spaces.md#20`).
         own_key: bool,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
@@ -39,7 +39,7 @@ pub enum SpaceCommand {
         topic: Topic,
         /// The space, if an invite names it; otherwise the first one that welcomes us.
         id: Option<SpaceId>,
-        /// `true`: with an own key (`docs/protocol/spaces.md#20`).
+        /// `true`: with a key of its own (`docs/protocol/spaces.md#20`).
         own_key: bool,
         /// `true` if the topic was not followed before; called when that is synced to disk.
         reply: Reply<Result<bool, SpaceError>>,
@@ -51,7 +51,7 @@ pub enum SpaceCommand {
         topic: Topic,
         /// Invite with which to join.
         invite: Box<Invite>,
-        /// `true`: with an own key (`docs/protocol/spaces.md#20`).
+        /// `true`: with a key of its own (`docs/protocol/spaces.md#20`).
         own_key: bool,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
@@ -279,7 +279,9 @@ pub enum SpaceError {
     #[error("this is the device space of a person; link or revoke devices to change it")]
     DeviceSpace,
     /// This node acts in the topic with its node id already.
-    #[error("this node acts in the topic with its node id already; use an own key in a new topic")]
+    #[error(
+        "this node acts in the topic with its node id already; a key of its own needs a new topic"
+    )]
     NodeKey,
     /// This node is a device of another person.
     #[error("this node is already a device of another person")]

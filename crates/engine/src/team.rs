@@ -47,7 +47,7 @@ fn native<'t>(turn: &'t Turn<'_>) -> Result<&'t Native, SpaceError> {
     }
 }
 
-/// Returns what an id names. Spaces with an own key may know other groups.
+/// Returns what an id names. Spaces with a key of their own may know other groups.
 fn named(turn: &Turn<'_>, id: VerifyingKey) -> Member {
     let natives = turn.state.spaces.forms.natives();
     let mut named = natives.map(|native| native.spaces.named(&id));

@@ -212,7 +212,7 @@ impl<M> EphemeralSubscription<M> {
             return Some(body);
         }
         if author == self.node.author_in(&topic) {
-            // With an own key the network does not know it as this node's.
+            // With a key of its own the network does not know it as this node's.
             return None;
         }
         let opened = queue.space(|reply| SpaceCommand::OpenEphemeral {

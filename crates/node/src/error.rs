@@ -61,9 +61,9 @@ pub enum Error {
     /// long as it is open.
     #[error("receipts are requested in too many logs of the topic")]
     ReceiptLogs,
-    /// In a space with an own key no peer is asked whether it has stored a message: it would learn whose key
+    /// In a space with a key of its own no peer is asked whether it has stored a message: it would learn whose key
     /// that is.
-    #[error("peers are asked for no receipts in a space with an own key")]
+    #[error("peers are asked for no receipts in a space with a key of its own")]
     OwnKey,
     /// Too few peers are left that could store a message: the quotas of these peers exclude it. They take it by
     /// themselves when they have room.

@@ -109,7 +109,7 @@ impl Receipt {
     }
 
     /// Returns `true` if peers are asked whether they have stored the message. They are not in a space in which
-    /// this node has an own key: [`Receipt::stored`] fails there.
+    /// this node has a key of its own: [`Receipt::stored`] fails there.
     pub fn asks_peers(&self) -> bool {
         self.state.asks_peers()
     }
@@ -120,7 +120,7 @@ impl Receipt {
     /// forever if there are only peers of release 0.7.1.
     ///
     /// # Errors
-    /// As [`Receipt::sent`]; [`Error::OwnKey`] in a space with an own key;
+    /// As [`Receipt::sent`]; [`Error::OwnKey`] in a space with a key of its own;
     /// [`Error::NotKept`] when peers refuse the message because of a quota, and too few
     /// others have it or are connected in the topic.
     pub async fn stored(&self, peers: usize) -> Result<(), Error> {

@@ -15,10 +15,10 @@ def file():
     own = lambda call: (call, True)
     plain = lambda call: (call, False)
     restart = plain("restart")
-    put("create", "A space that is created with an own key; later calls use it", own("create"), plain("publish"), restart,
+    put("create", "A space that is created with a key of its own; later calls use it", own("create"), plain("publish"), restart,
         plain("follow"), plain("publish"))
-    put("follow", "A topic that is followed with an own key", own("follow"), own("follow"), plain("follow"), restart, own("follow"))
-    put("join", "An invite that is followed with an own key", own("join"), plain("join"), restart, own("join"))
+    put("follow", "A topic that is followed with a key of its own", own("follow"), own("follow"), plain("follow"), restart, own("follow"))
+    put("join", "An invite that is followed with a key of its own", own("join"), plain("join"), restart, own("join"))
     put("follow_then_join", "The key stays when the node joins", own("follow"), plain("join"))
     put("followed_before", "Not where the node follows with its node id", plain("follow"), own("follow"), own("join"), restart,
         own("follow"), plain("follow"))

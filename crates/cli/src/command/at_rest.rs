@@ -17,6 +17,7 @@ struct SourceLine {
 
 /// Prints the source that opens the home directory, or changes it.
 pub async fn run(args: &NodeArgs, at_rest: AtRestArgs) -> Result<Outcome, Failure> {
+    crate::open::at_home(args, "node at-rest")?;
     let settings = Settings::load(args)?;
     if let Some(text) = &at_rest.source {
         change(args, &settings, text).await?;

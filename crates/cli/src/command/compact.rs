@@ -12,6 +12,7 @@ use crate::output;
 
 /// Writes the database of the home directory again and prints its size before and after.
 pub fn run(args: &NodeArgs, compact: &CompactArgs) -> Result<Outcome, Failure> {
+    crate::open::at_home(args, "compact")?;
     let home = crate::open::home(args)?;
     let compacted = p2panda::compact(&home).map_err(|error| match error.kind() {
         ErrorKind::Locked => Failure::CompactInUse(error),

@@ -20,18 +20,15 @@ use crate::remote::Remote;
 /// Looks at a named consumer, reads with it, moves it.
 pub async fn run(args: &NodeArgs, command: ConsumerCommand) -> Result<Outcome, Failure> {
     if let ConsumerCommand::Ls { json } = command {
-        let consumers = Facts::of(args).await?.consumers().await?;
-        return list(&consumers, json).map(|()| Outcome::Done);
+        if let Some(facts) = Facts::listed(args).await? {
+            list(&facts.consumers().await?, json)?;
+        }
+        return Ok(Outcome::Done);
     }
     let mut interrupt = Interrupt::new()?;
-    let face = match Face::running(args, false).await? {
-        Some(remote) => Face::Running(remote),
-        None => {
-            if !command.may_make() {
-                crate::open::require(args)?;
-            }
-            Face::Own(crate::open::node(args, false).await?)
-        }
+    let face = match command.may_make() {
+        true => Face::open(args, false).await?,
+        false => Face::open_existing(args).await?,
     };
     let done = tokio::select! {
         done = carry_out(&face, command) => done,

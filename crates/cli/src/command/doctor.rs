@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{self, Written};
 use crate::remote::Remote;
 use crate::settings::Settings;
+use crate::socket::Named;
 
 /// Room on the disk below which a node has soon none, in bytes.
 const FREE_BYTES_LOW: u64 = 512 * 1_024 * 1_024;
@@ -100,7 +101,7 @@ pub async fn run(args: &NodeArgs, doctor: DoctorArgs) -> Result<Outcome, Failure
             checks.extend(of_recovery(&remote).await);
         }
         Ok(None) => match p2panda::holder(&home) {
-            Ok(Some(holder)) => checks.push(of_holder(&holder)),
+            Ok(Some(holder)) => checks.push(of_holder(&holder, crate::socket::changes(&home))),
             _ => {
                 checks.push(of_socket(&home));
                 checks.push(of_ports(&settings));
@@ -284,7 +285,16 @@ fn of_kept(kept: u64, quota: u64) -> Check {
 }
 
 /// A command that opened the home itself: its ports are in use, and other commands cannot ask it.
-fn of_holder(holder: &p2panda::Holder) -> Check {
+fn of_holder(holder: &p2panda::Holder, changes: bool) -> Check {
+    if changes {
+        let says = format!("{holder} starts or ends");
+        return Check::of(
+            "node",
+            State::Warn,
+            says,
+            "run `panda doctor` again in a moment",
+        );
+    }
     Check::of(
         "node",
         State::Warn,
@@ -296,11 +306,17 @@ fn of_holder(holder: &p2panda::Holder) -> Check {
 /// No node answers: what the last one left.
 fn of_socket(home: &Path) -> Check {
     match crate::socket::named(home) {
-        Some(path) if path.exists() => Check::of(
+        Named::Socket(path) if path.exists() => Check::of(
             "node",
             State::Warn,
             format!("nobody answers at {}", path.display()),
             "a killed node left it, and the next one takes it over",
+        ),
+        Named::OfAnother { home: of } => Check::of(
+            "node",
+            State::Warn,
+            format!("none runs here; the home is a copy, and the node that it names runs on {of}"),
+            "use only one of the copies, or give this one a key of its own with --restored new-identity",
         ),
         _ => Check::ok("node", "none runs; commands open one of their own"),
     }

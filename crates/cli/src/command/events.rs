@@ -28,6 +28,9 @@ pub async fn run(args: &NodeArgs, events: EventsArgs) -> Result<Outcome, Failure
 
 async fn print(face: &Face, args: &EventsArgs) -> Result<(), Failure> {
     let mut left = args.count.unwrap_or(u64::MAX);
+    if left == 0 {
+        return Ok(());
+    }
     let mut show = |event: EventNote| {
         left -= 1;
         let written = EventLine::of(event).print(args.json)?;

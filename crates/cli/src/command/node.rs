@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::{NodeArgs, RunArgs};
 use crate::command::id::known_addresses;
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt};
 use crate::open::until_stopped;
@@ -17,6 +18,7 @@ use crate::remote::Remote;
 use crate::serve::Served;
 use crate::service::{self, Say};
 use crate::settings::{Resolved, Settings};
+use crate::socket;
 
 /// Stays online until a signal.
 pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
@@ -27,37 +29,57 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     if args.at.is_some() {
         return Err(Failure::NodeOfItsOwn);
     }
-    if let Some(remote) = Remote::of_home(args).await? {
-        let at = remote.at().to_owned();
-        return Err(Failure::RunsAlready { at });
-    }
     let network = crate::open::network(args, &settings.resolved)?.unwrap_or_default();
-    let node = crate::open::node(args, false).await?;
-    if let Err(failure) = check_relay(&node, &settings.resolved).await {
-        interrupt.finish(node.shutdown()).await?;
-        return Err(failure);
-    }
-    let served = match Served::start(&node, network, &settings.resolved).await {
-        Ok(served) => served,
-        Err(error) => {
-            interrupt.finish(node.shutdown()).await?;
-            return Err(error.into());
+    let home = crate::open::make_home(args)?;
+    socket::starts(&home);
+    let find = async || Remote::of_home(args).await;
+    let node = match Face::find_or_open(args, false, find).await {
+        Ok(Face::Own(node)) => node,
+        Ok(Face::Running(remote)) => {
+            let at = remote.at().to_owned();
+            return Err(Failure::RunsAlready { at });
+        }
+        Err(failure) => {
+            // Another one that starts has it.
+            if !failure.is_locked() {
+                socket::settled(&home);
+            }
+            return Err(failure);
         }
     };
+    let started = match check_relay(&node, &settings.resolved).await {
+        Ok(()) => Served::start(&node, network, &settings.resolved)
+            .await
+            .map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    let served = match started {
+        Ok(served) => served,
+        Err(failure) => {
+            interrupt.finish(node.shutdown()).await?;
+            socket::settled(&home);
+            return Err(failure);
+        }
+    };
+    socket::settled(&home);
     let mut running = Running {
         args,
         node: node.clone(),
+        started: settings.clone(),
         settings,
         hangup,
         served,
     };
     let ended = until_stopped(&node, running.run(run.json, &mut interrupt)).await;
     service::say(Say::Stopping).await;
+    socket::ends(&home);
     let end = async {
         running.served.end().await;
         node.shutdown().await
     };
-    interrupt.finish(end).await?;
+    let end = interrupt.finish(end).await;
+    socket::settled(&home);
+    end?;
     ended.map(|()| Outcome::Done)
 }
 
@@ -92,7 +114,10 @@ fn note_readable(settings: &Settings) {
 struct Running<'a> {
     args: &'a NodeArgs,
     node: Node,
+    /// Those that were read last.
     settings: Settings,
+    /// Those that it started with, which hold until it ends, except what a reload takes over.
+    started: Settings,
     hangup: Hangup,
     served: Served,
 }
@@ -215,7 +240,8 @@ impl Running<'_> {
             "configuration read: {} topics more, {left} fewer",
             added.len()
         ));
-        for key in differing.iter().filter(|key| !is_taken(key)) {
+        let held = self::differing(&self.started, &new).into_iter();
+        for key in held.filter(|key| !is_taken(key)) {
             note(&format!("{key} changes with the next start"));
         }
         self.settings = new;

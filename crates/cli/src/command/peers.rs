@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use p2panda::Mdns;
 use p2panda_rpc::api::{LocalNetworkView, PeerView};
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Written};
+use crate::settings::Settings;
 
 /// Looks around for a while and prints the nodes that are known then.
 pub async fn run(args: &NodeArgs, peers: PeersArgs) -> Result<Outcome, Failure> {
@@ -22,7 +24,14 @@ pub async fn run(args: &NodeArgs, peers: PeersArgs) -> Result<Outcome, Failure> 
     let found = face.peers().await;
     interrupt.finish(face.close()).await?;
     let found = found?;
-    output::note(&looked(args.no_mdns, &found.local_networks));
+    let looks = match &face {
+        Face::Running(_) => Looks::Unknown,
+        Face::Own(_) => match Settings::load(args)?.resolved.mdns {
+            Mdns::Off => Looks::No,
+            _ => Looks::Yes,
+        },
+    };
+    output::note(&looked(looks, &found.local_networks));
     print(&found.peers, peers.json).map_err(Failure::Stdout)?;
     if found.peers.is_empty() {
         output::note("no other node found; name one with --bootstrap ID@ADDR");
@@ -45,11 +54,17 @@ fn print(peers: &[PeerView], json: bool) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether a node looks for others by multicast DNS.
+#[derive(Clone, Copy)]
+enum Looks {
+    Yes,
+    No,
+    /// A node that runs has settings of its own.
+    Unknown,
+}
+
 /// Describes where other nodes were looked for by multicast DNS, and where that did not work.
-fn looked(no_mdns: bool, networks: &[LocalNetworkView]) -> String {
-    if no_mdns {
-        return "did not look on local networks (--no-mdns)".to_owned();
-    }
+fn looked(looks: Looks, networks: &[LocalNetworkView]) -> String {
     let mut by_interface: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for network in networks {
         let family = if network.ipv6 { "IPv6" } else { "IPv4" };
@@ -63,7 +78,15 @@ fn looked(no_mdns: bool, networks: &[LocalNetworkView]) -> String {
             .push(said);
     }
     if by_interface.is_empty() {
-        return "found no interface that can multicast".to_owned();
+        return match looks {
+            Looks::Yes => "found no interface that can multicast",
+            Looks::No => "did not look on local networks (--no-mdns, or network.mdns is \"off\")",
+            Looks::Unknown => {
+                "the running node looks on no local network: it has --no-mdns or network.mdns = \"off\", \
+                or no interface can multicast"
+            }
+        }
+        .to_owned();
     }
     let each = by_interface
         .iter()
@@ -180,6 +203,20 @@ mod tests {
         let said = said.map(|(reason, topics)| (reason.to_owned(), topics));
         let said = BTreeMap::from(said);
         assert_eq!(counted, said);
+    }
+
+    #[test]
+    fn a_node_that_does_not_look_is_not_said_to_find_nothing() {
+        let said = |looks| looked(looks, &[]);
+        assert!(said(Looks::Yes).starts_with("found no interface"));
+        assert!(said(Looks::No).starts_with("did not look"));
+        assert!(said(Looks::Unknown).starts_with("the running node looks on no local network"));
+        let network = LocalNetworkView {
+            interface: "eth0".to_owned(),
+            ipv6: false,
+            failed: None,
+        };
+        assert_eq!(looked(Looks::Unknown, &[network]), "looked on eth0 (IPv4)");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The node that runs on one screen: whether it can be reached, who is there, what is behind and why.
 
 use p2panda_rpc::api;
+use serde::Serialize;
 
 use super::contact::name;
 use crate::face::Face;
@@ -26,8 +27,7 @@ pub async fn print(remote: &Remote, topics: &[String]) -> Result<Written, Failur
             topic: topic.clone(),
         };
         let stored = remote.call::<api::TopicStatus>(&params).await?;
-        let with = remote.call::<api::TopicPeers>(&params).await?.peers;
-        let why = of_topic(&stored, &with);
+        let why = self::behind(remote, &stored).await?;
         if !why.is_empty() {
             behind.push(format!("  {topic}: {}", why.join(", ")));
         }
@@ -50,6 +50,75 @@ pub async fn print(remote: &Remote, topics: &[String]) -> Result<Written, Failur
         }
     }
     Ok(Written::Yes)
+}
+
+/// Describes what is behind in a topic, and why.
+pub async fn behind(
+    remote: &Remote,
+    stored: &api::TopicStatusResult,
+) -> Result<Vec<String>, Failure> {
+    let params = api::TopicParams {
+        topic: stored.topic.clone(),
+    };
+    let with = remote.call::<api::TopicPeers>(&params).await?.peers;
+    Ok(of_topic(stored, &with))
+}
+
+/// The node that runs, as the first line of `panda status --json`.
+#[derive(Serialize)]
+pub struct NodeLine {
+    node: String,
+    version: String,
+    up_seconds: u64,
+    /// `ok`, `storage-waits` or `stopped`.
+    health: String,
+    /// Why it is not `ok`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    addresses: Vec<String>,
+    /// A recovery file is due.
+    renewal_due: bool,
+    peers: Vec<PeerLine>,
+}
+
+/// A node that it knows.
+#[derive(Serialize)]
+struct PeerLine {
+    id: String,
+    connected: bool,
+    state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rtt_us: Option<u64>,
+    relayed: bool,
+    topics_shared: u64,
+}
+
+impl NodeLine {
+    pub async fn of(remote: &Remote) -> Result<NodeLine, Failure> {
+        let status = remote.status().await?;
+        let found = remote.call::<api::PeerList>(&api::Empty {}).await?;
+        let peers = found.peers.into_iter().map(|peer| PeerLine {
+            id: peer.node.to_string(),
+            connected: peer.connected,
+            state: peer.state,
+            why: peer.why,
+            rtt_us: peer.rtt_us,
+            relayed: peer.relayed,
+            topics_shared: peer.topics_shared,
+        });
+        Ok(NodeLine {
+            node: status.node.to_string(),
+            version: status.version,
+            up_seconds: status.up_seconds,
+            health: status.health.state,
+            reason: status.health.reason,
+            addresses: status.addrs,
+            renewal_due: status.renewal_due,
+            peers: peers.collect(),
+        })
+    }
 }
 
 fn of_unkept(count: usize) -> Option<String> {

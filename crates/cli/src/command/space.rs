@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use p2panda::{Body, Publisher, Topic, VerifyingKey};
+use p2panda::{Body, Event, Publisher, Topic, VerifyingKey};
 use p2panda_rpc::api::{self, SpaceRole, SpaceScheme};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
@@ -20,7 +20,7 @@ use crate::face::spaces::{SpaceChange, of_space};
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Lines};
 use crate::interrupt::Interrupt;
-use crate::open::until_stopped;
+use crate::open::until_stopped_telling;
 use crate::output::{self, Written, note, visible};
 use crate::remote::Remote;
 use crate::settings::{Resolved, Settings as Configured};
@@ -36,9 +36,12 @@ pub async fn run(args: &NodeArgs, command: SpaceCommand) -> Result<Outcome, Fail
     let settings = Configured::load(args)?.resolved;
     let mut interrupt = Interrupt::new()?;
     let face = Face::open(args, false).await?;
+    // That its creator joined is no news.
+    let creates = matches!(command, SpaceCommand::Create(_));
+    let is_told = |event: &Event| !(creates && matches!(event, Event::Space { .. }));
     let work = with(&face, &settings, command, &mut interrupt);
     let done = match &face {
-        Face::Own(node) => until_stopped(node, work).await,
+        Face::Own(node) => until_stopped_telling(node, work, is_told).await,
         Face::Running(remote) => remote.until_gone(work).await,
     };
     interrupt.finish(face.close()).await?;

@@ -8,39 +8,58 @@ use serde::Serialize;
 
 use crate::args::{NodeArgs, StatusArgs};
 use crate::command::screen;
-use crate::face::Facts;
+use crate::face::{Face, Facts};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Written};
 use crate::parse::OPERATION_MIB_MAX;
+use crate::remote::Remote;
 
 const MIB: u64 = 1024 * 1024;
 
 /// Prints what the home directory holds of its topics; before that, on `screen`, how the node does that
 /// runs.
 pub async fn run(args: &NodeArgs, status: StatusArgs, screen: bool) -> Result<Outcome, Failure> {
-    let facts = Facts::of(args).await?;
     let is_all = status.topic.is_empty();
+    let found = match is_all {
+        true => Facts::listed(args).await?,
+        false => Some(Facts::of(args).await?),
+    };
+    let Some(facts) = found else {
+        return Ok(Outcome::Done);
+    };
     let named = status.topic.iter().map(|named| named.topic);
     let topics = match is_all {
         true => facts.topics().await?,
         false => named.map(|topic: Topic| topic.to_string()).collect(),
     };
-    if let (Facts::Running(remote), true, false, true) = (&facts, is_all, status.json, screen)
-        && screen::print(remote, &topics).await? == Written::Closed
-    {
-        return Ok(Outcome::Done);
-    }
-    if matches!(facts, Facts::Stored(_))
-        && (is_all && screen && !status.json)
-        && matches!(crate::open::nothing_runs(args), Failure::NothingRuns)
-    {
-        output::note("no node runs, `panda node run` starts one; this is what is stored");
+    let mut node = None;
+    if is_all && screen {
+        match (&facts, status.json) {
+            (Facts::Running(remote), true) => node = Some(Told::of(remote).await?),
+            (Facts::Running(remote), false) => {
+                if screen::print(remote, &topics).await? == Written::Closed {
+                    return Ok(Outcome::Done);
+                }
+            }
+            (Facts::Stored(_), false) => note_stored(args),
+            (Facts::Stored(_), true) => {}
+        }
     }
     if topics.is_empty() && !status.json {
         output::note("no topics yet; `panda topic new` prints one, `panda join` takes a ticket");
     }
+    if let Some(told) = &node
+        && output::json(&told.node).map_err(Failure::Stdout)? == Written::Closed
+    {
+        return Ok(Outcome::Done);
+    }
     for topic in topics {
-        let line = TopicLine::new(&facts.status(topic).await?);
+        let found = facts.status(topic).await?;
+        let mut line = TopicLine::new(&found);
+        if let Some(told) = &node {
+            line.kept = Some(told.kept.contains(&line.topic));
+            line.behind = screen::behind(&told.remote, &found).await?;
+        }
         let written = match status.json {
             true => output::json(&line),
             false => output::line(&line.plain()),
@@ -50,6 +69,29 @@ pub async fn run(args: &NodeArgs, status: StatusArgs, screen: bool) -> Result<Ou
         }
     }
     Ok(Outcome::Done)
+}
+
+fn note_stored(args: &NodeArgs) {
+    if matches!(crate::open::nothing_runs(args), Failure::NothingRuns) {
+        output::note("no node runs, `panda node run` starts one; this is what is stored");
+    }
+}
+
+/// State of a node that runs, and the topics that it keeps.
+struct Told {
+    remote: Remote,
+    node: screen::NodeLine,
+    kept: Vec<String>,
+}
+
+impl Told {
+    async fn of(remote: &Remote) -> Result<Told, Failure> {
+        Ok(Told {
+            remote: remote.clone(),
+            node: screen::NodeLine::of(remote).await?,
+            kept: Face::Running(remote.clone()).kept().await?,
+        })
+    }
 }
 
 /// A topic as `panda status --json` prints it.
@@ -76,6 +118,12 @@ struct TopicLine {
     /// The durable consumers that read it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     consumers: Vec<ConsumerLine>,
+    /// `true` if the node that runs keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<bool>,
+    /// What is behind on the node that runs, and why, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    behind: Vec<String>,
 }
 
 /// Position of a consumer.
@@ -117,6 +165,8 @@ impl TopicLine {
             not_kept: status.not_kept.clone(),
             own_log_closed: status.own_log_closed,
             consumers: status.positions.iter().map(ConsumerLine::new).collect(),
+            kept: None,
+            behind: Vec::new(),
         }
     }
 

@@ -16,7 +16,9 @@ pub fn new(json: bool) -> Result<Outcome, Failure> {
 
 /// Prints the topics of the home directory.
 pub async fn list(args: &NodeArgs, json: bool) -> Result<Outcome, Failure> {
-    print(Facts::of(args).await?.topics().await?, json)?;
+    if let Some(facts) = Facts::listed(args).await? {
+        print(facts.topics().await?, json)?;
+    }
     Ok(Outcome::Done)
 }
 

@@ -13,8 +13,10 @@ use crate::output::{self, Done, Written};
 pub async fn run(args: &NodeArgs, command: ViewCommand) -> Result<Outcome, Failure> {
     match command {
         ViewCommand::Ls { json } => {
-            let views = Facts::of(args).await?.views().await?;
-            list(&views, json, |_| true).map(|_| Outcome::Done)
+            if let Some(facts) = Facts::listed(args).await? {
+                list(&facts.views().await?, json, |_| true)?;
+            }
+            Ok(Outcome::Done)
         }
         ViewCommand::Info { name, json } => {
             let views = Facts::of(args).await?.views().await?;
@@ -44,13 +46,7 @@ async fn change(
     change: impl AsyncFnOnce(&Face) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new()?;
-    let face = match Face::running(args, false).await? {
-        Some(remote) => Face::Running(remote),
-        None => {
-            crate::open::require(args)?;
-            Face::Own(crate::open::node(args, false).await?)
-        }
-    };
+    let face = Face::open_existing(args).await?;
     let done = change(&face).await;
     interrupt.finish(face.close()).await?;
     done

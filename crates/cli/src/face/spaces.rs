@@ -28,7 +28,7 @@ pub enum SpaceChange {
 /// How a new space seals: scheme, whether newcomers read no past, and least suite.
 pub type Sealing = (api::SpaceScheme, bool, u8);
 
-/// The spaces of a node, for new ones with or without an own key.
+/// The spaces of a node, for new ones with or without a key of their own.
 fn new_spaces(node: &Node, own_key: bool) -> Spaces {
     match own_key {
         true => node.spaces().with_own_key(),

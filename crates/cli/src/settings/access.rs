@@ -1,6 +1,6 @@
 //! Access over TCP (`[access]`, `docs/protocol/rpc.md#4`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use p2panda_rpc::daemon::{Access, Grant, Scopes, Unknown};
 use thiserror::Error;
 
 use super::config::AccessSection;
+use super::pages;
 use super::resolve::{Wrong, each};
 use crate::parse::TopicArg;
 
@@ -76,14 +77,19 @@ impl AccessSettings {
         };
         Ok(AccessSettings {
             access: Access {
-                grants: each("access.keys", &section.keys, key)?,
+                grants: keys(&section.keys)?,
                 unknown_keys,
-                hosts: section.hosts.clone(),
-                origins: section.origins.clone(),
+                hosts: each("access.hosts", &section.hosts, pages::host)?,
+                origins: each("access.origins", &section.origins, pages::origin)?,
                 metrics_open: section.metrics_open,
             },
             tokens: section.tokens.clone().map(PathBuf::from),
         })
+    }
+
+    /// Origins of web pages that have access.
+    pub fn origins(&self) -> &[String] {
+        &self.access.origins
     }
 
     /// With the tokens of the file, which is read now.
@@ -107,7 +113,7 @@ fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
         return Err(TokensError::Readable { path });
     }
     let mut grants = Vec::new();
-    let mut names = BTreeSet::new();
+    let (mut names, mut secrets) = (BTreeSet::new(), BTreeMap::new());
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -118,9 +124,15 @@ fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
             line: at + 1,
             what,
         };
-        let (name, grant) = token(line).map_err(wrong)?;
-        if !names.insert(name.clone()) {
+        let (words, grant) = token(line).map_err(wrong)?;
+        let name = words.name;
+        if !names.insert(name) {
             return Err(wrong(format!("the name {name} occurs twice")));
+        }
+        if let Some(other) = secrets.insert(words.secret, name) {
+            return Err(wrong(format!(
+                "{name} has the token of {other}; each needs its own"
+            )));
         }
         grants.push(grant);
     }
@@ -167,7 +179,8 @@ impl Words<'_> {
             return Err(format!("the name {name} is too long, or has a slash"));
         }
         let scopes = Scopes::parse(&scopes.replace('+', ",")).map_err(|word| {
-            format!("there is no scope {word}; choose from read, publish-as-node, relay and admin")
+            let all = Scopes::all().texts().join(", ");
+            format!("there is no scope {word}; choose from {all}")
         })?;
         Ok(Words {
             name,
@@ -185,7 +198,7 @@ impl Words<'_> {
     }
 }
 
-fn token(line: &str) -> Result<(String, Grant), String> {
+fn token(line: &str) -> Result<(Words<'_>, Grant), String> {
     let words = Words::of(line, "TOKEN")?;
     if words.secret.chars().count() < TOKEN_CHARS_MIN {
         return Err(format!(
@@ -193,10 +206,24 @@ fn token(line: &str) -> Result<(String, Grant), String> {
         ));
     }
     let grant = Grant::token(words.name, words.secret, words.scopes.clone());
-    Ok((words.name.to_owned(), words.limited(grant)))
+    let grant = words.limited(grant);
+    Ok((words, grant))
 }
 
-fn key(text: &str) -> Result<Grant, String> {
+/// The credentials of `access.keys`. A key has one name: the first one would be used, and no other.
+fn keys(items: &[String]) -> Result<Vec<Grant>, Wrong> {
+    let all = each("access.keys", items, key)?;
+    let mut names = BTreeMap::new();
+    for (key, name, _) in &all {
+        if let Some(other) = names.insert(key, name) {
+            let what = format!("access.keys: {name} has the key of {other}; each needs its own");
+            return Err(("access.keys", what));
+        }
+    }
+    Ok(all.into_iter().map(|(.., grant)| grant).collect())
+}
+
+fn key(text: &str) -> Result<(VerifyingKey, String, Grant), String> {
     let words = Words::of(text, "KEY")?;
     let key: VerifyingKey = words.secret.parse().map_err(|_| {
         format!(
@@ -204,7 +231,8 @@ fn key(text: &str) -> Result<Grant, String> {
             words.secret
         )
     })?;
-    Ok(words.limited(Grant::key(words.name, key, words.scopes.clone())))
+    let grant = words.limited(Grant::key(words.name, key, words.scopes.clone()));
+    Ok((key, words.name.to_owned(), grant))
 }
 
 fn topic(text: impl AsRef<str>) -> Result<Topic, String> {
@@ -224,20 +252,28 @@ mod tests {
 
     #[test]
     fn a_line_of_tokens_names_who_may_do_what_and_where() {
-        let (name, _) = token("alice read+publish-as-node 0123456789abcdef").unwrap();
-        assert_eq!(name, "alice");
+        let (words, _) = token("alice read+publish-as-node 0123456789abcdef").unwrap();
+        assert_eq!(words.name, "alice");
         assert!(token(&format!("alice read 0123456789abcdef {TOPIC} {TOPIC}")).is_ok());
         for (line, what) in [
             ("alice read", "expected NAME SCOPES TOKEN"),
             ("a/b read 0123456789abcdef", "has a slash"),
             ("alice reed 0123456789abcdef", "there is no scope reed"),
+            ("alice reed 0123456789abcdef", "space:read, space:admin"),
             ("alice read 0123456789abcde", "at least 16 characters"),
             ("alice read 0123456789abcdef 77", "a topic is 64"),
         ] {
-            let said = token(line).unwrap_err();
+            let said = token(line).map(drop).unwrap_err();
             assert!(said.contains(what), "{line}: {said}");
         }
         assert!(key("bob read 77").unwrap_err().contains("is not a key"));
+    }
+
+    #[test]
+    fn two_names_cannot_have_the_same_key() {
+        let line = |name: &str| format!("{name} read {TOPIC}");
+        let (_, said) = keys(&[line("alice"), line("bob")]).unwrap_err();
+        assert!(said.contains("bob has the key of alice"), "{said}");
     }
 
     #[cfg(unix)]
@@ -261,6 +297,13 @@ mod tests {
         let said = tokens(&path).unwrap_err().to_string();
         assert!(
             said.ends_with("tokens:2: the name alice occurs twice"),
+            "{said}"
+        );
+        let other = line.replace("alice", "bob");
+        std::fs::write(&path, format!("{line}{other}")).unwrap();
+        let said = tokens(&path).unwrap_err().to_string();
+        assert!(
+            said.ends_with("tokens:2: bob has the token of alice; each needs its own"),
             "{said}"
         );
         std::fs::remove_file(&path).unwrap();

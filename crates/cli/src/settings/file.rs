@@ -11,6 +11,9 @@ use super::{ENVIRONMENT, Origin, SettingsError};
 /// Smallest similarity at which a known name is suggested for an unknown one.
 const SIMILARITY_MIN: f64 = 0.7;
 
+/// What a key of the same section counts more.
+const SAME_SECTION: f64 = 0.06;
+
 /// The keys that a file sets, with their lines.
 pub fn read(path: &Path) -> Result<Vec<(String, usize, Value)>, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
@@ -71,12 +74,23 @@ fn unknown_section(section: &str, known: &[Key]) -> String {
     said("section", section, nearest(section, sections))
 }
 
-/// The name alone counts: it may be in another section.
+/// The name may be that of another section; a key of the same section is preferred to one that is about
+/// as near.
 fn unknown(path: &str, known: &[Key]) -> String {
-    let name = path.rsplit('.').next().unwrap_or_default();
-    let near = nearest(name, known.iter().map(|key| key.name.as_str()));
-    let near = known.iter().find(|key| Some(&key.name) == near.as_ref());
-    said("key", path, near.map(Key::path))
+    let (section, name) = path.split_once('.').unwrap_or_default();
+    // Of equals the last one counts: the first key of the file.
+    let scored = known.iter().rev().map(|key| {
+        let score = strsim::jaro_winkler(name, &key.name);
+        let preferred = if key.section == section {
+            SAME_SECTION
+        } else {
+            0.0
+        };
+        (score, score + preferred, key)
+    });
+    let near = scored.filter(|(score, ..)| *score >= SIMILARITY_MIN);
+    let near = near.max_by(|(_, one, _), (_, other, _)| one.total_cmp(other));
+    said("key", path, near.map(|(.., key)| key.path()))
 }
 
 fn said(what: &str, name: &str, near: Option<String>) -> String {

@@ -37,8 +37,8 @@ impl RpcSettings {
             (_, true) => None,
             (Some(dir), false) => Some((demo, dir.into(), section.demo_node.clone())),
             (None, false) => {
-                let what = "rpc.demo_dir is missing: the folder of the built chat";
-                return Err(("rpc.demo_dir", what.to_owned()));
+                let what = "rpc.demo needs rpc.demo_dir, the folder of the built chat";
+                return Err(("rpc.demo", what.to_owned()));
             }
         };
         Ok(RpcSettings {

@@ -58,6 +58,16 @@ fn an_unknown_key_names_its_line_and_the_nearest_key() {
     assert_eq!(wrong("[netwrk]\nlisten = []\n"), line);
     let line = "panda.toml:2: unknown key node.listen; did you mean network.listen?";
     assert_eq!(wrong("[node]\nlisten = []\n"), line);
+    for (section, key, near) in [
+        ("rpc", "listn", "rpc.listen"),
+        ("network", "listn", "network.listen"),
+        ("access", "key", "access.keys"),
+        ("rpc", "metrics_open", "access.metrics_open"),
+        ("retention", "topic", "retention.topics"),
+    ] {
+        let line = format!("panda.toml:2: unknown key {section}.{key}; did you mean {near}?");
+        assert_eq!(wrong(&format!("[{section}]\n{key} = 1\n")), line);
+    }
     let line = "panda.toml:2: unknown key node.xyz; `panda config init -` prints all";
     assert_eq!(wrong("[node]\nxyz = 1\n"), line);
     let said = load("", &[("PANDA_NETWORK_LISTN", "x")], "").unwrap_err();
@@ -187,7 +197,22 @@ fn a_wrong_value_is_an_error_with_its_line() {
             2,
             "other machines reach this address",
         ),
+        (
+            "[rpc]\n\ndemo = [\"127.0.0.1:8000\"]\n",
+            3,
+            "rpc.demo needs rpc.demo_dir",
+        ),
         ("[access]\nkeys = [\"bob read\"]\n", 2, "expected NAME"),
+        (
+            "[access]\nhosts = [\"x.example:8443\"]\n",
+            2,
+            "access.hosts, item 1: x.example:8443 is not a host name",
+        ),
+        (
+            "[access]\norigins = [\"null\", \"https://p.example/app\"]\n",
+            2,
+            "access.origins, item 2: https://p.example/app is not an origin",
+        ),
         ("[access]\nunknown_keys = \"any\"\n", 2, "is \"closed\""),
         ("[access]\nunknown_keys = \"open\"\n", 2, "needs topics"),
         ("[access]\nrooms_max = 0\n", 2, "1 to 1000"),

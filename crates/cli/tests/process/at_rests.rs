@@ -47,7 +47,7 @@ fn without_a_keychain_the_secret_is_outside_of_the_home() {
 #[test]
 fn a_home_keeps_its_source_until_it_is_changed() {
     let world = World::new();
-    assert_eq!(world.at_rest("none", &[]).status.code(), Some(10));
+    assert_eq!(world.at_rest("none", &[]).status.code(), Some(23));
     let mut made = world.at("home", &["space", "create", "Crew"]);
     let made = made.env("PANDA_NODE_AT_REST", "key-file").output();
     assert_eq!(made.unwrap().status.code(), Some(0));

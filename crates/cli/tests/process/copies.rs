@@ -2,6 +2,9 @@
 
 use std::process::{Command, Output, Stdio};
 
+use serde_json::json;
+
+use super::daemons::Daemon;
 use super::world::{PATIENCE, Running, World, run_with_input, stderr, stdout};
 
 /// `panda` on the machine that has this home: the state directory is another one on each.
@@ -63,6 +66,27 @@ fn two_copies(world: &World) -> (Running, String) {
         assert!(stdout(&status).contains(closed), "{}", stdout(&status));
     }
     (reader, addr)
+}
+
+#[test]
+fn a_copy_of_a_home_does_not_use_the_node_of_the_original() {
+    let world = World::new();
+    let daemon = Daemon::start(&world, "");
+    let mut copy = Command::new("cp");
+    copy.arg("-r")
+        .args([world.path("server"), world.path("copy")])
+        .stdin(Stdio::null());
+    assert!(copy.status().unwrap().success());
+    let args = ["pub", &world.topic, "-", "--wait", "0"];
+    let said = stderr(&run_with_input(&mut world.plain("copy", &args), "a line\n"));
+    assert!(said.contains("is a copy"), "{said}");
+    let topic = json!({ "topic": world.topic });
+    let read = daemon.ask("messages.read", &topic);
+    assert_eq!(read["messages"], json!([]), "{read}");
+    let checked = world.plain("copy", &["doctor"]).output().unwrap();
+    let checked = stdout(&checked);
+    assert!(checked.contains("the home is a copy"), "{checked}");
+    assert_eq!(daemon.running.interrupt().code(), Some(0));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! A node that answers programs and other commands while it runs.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 
 use serde_json::{Value, json};
 
@@ -113,6 +115,37 @@ fn a_second_node_on_a_home_names_the_one_that_runs() {
 }
 
 #[test]
+fn of_nodes_that_start_at_once_one_runs_and_the_others_name_it() {
+    let world = World::new();
+    let nodes: Vec<Running> = (0..3).map(|_| begin(&world, "")).collect();
+    let ready = |node: &Running| node.out.recv_timeout(PATIENCE).is_ok();
+    // All have their outcome before one of them ends.
+    let (ran, refused): (Vec<Running>, Vec<Running>) = nodes.into_iter().partition(ready);
+    assert_eq!(ran.len(), 1);
+    for node in refused {
+        let said: Vec<String> = node.err.iter().collect();
+        let said = said.join("\n");
+        assert!(said.contains("a node runs already at"), "{said}");
+        assert_eq!(node.end().code(), Some(4));
+    }
+    for node in ran {
+        assert_eq!(node.interrupt().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_command_waits_for_a_node_that_ends_and_opens_the_home() {
+    let world = World::new();
+    // It holds the home and answers nobody, as a node does that ends.
+    let (holder, _) = world.subscriber("server", &[]);
+    std::fs::write(world.path("server").join("rpc.changes"), "").unwrap();
+    let mut id = Running::start(&mut world.plain("server", &["id"]));
+    notes(&id, "waiting for that");
+    assert_eq!(holder.interrupt().code(), Some(0));
+    assert!(id.ended_in_time().success());
+}
+
+#[test]
 fn a_node_with_an_empty_home_answers_until_sigterm() {
     let world = World::new();
     let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node"));
@@ -184,6 +217,103 @@ fn after_kill_9_the_next_start_has_what_was_acknowledged() {
     assert_eq!(read["messages"][0]["id"], published["id"]);
     again.ask("node.shutdown", &json!({}));
     assert_eq!(again.running.end().code(), Some(0));
+}
+
+/// Publishes texts that begin with a name, one after the other, until the node is gone, and tells those
+/// that were acknowledged.
+fn publish_until_killed(socket: PathBuf, topic: String, name: String, acked: Sender<String>) {
+    let stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut lines = std::io::BufReader::new(stream);
+    for number in 0..300 {
+        let text = format!("{name}-{number}");
+        let message = json!({"topic": topic, "message": {"content": {"text": text}}});
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "publish", "params": message});
+        if writeln!(lines.get_mut(), "{request}").is_err() {
+            return;
+        }
+        let mut line = String::new();
+        let read = std::io::BufRead::read_line(&mut lines, &mut line);
+        if read.is_err() || !line.ends_with('\n') {
+            return;
+        }
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        assert!(answer["error"].is_null(), "{answer}");
+        if acked.send(text).is_err() {
+            return;
+        }
+    }
+}
+
+/// All messages of a topic, oldest first.
+fn all_texts(daemon: &Daemon, topic: &str) -> Vec<String> {
+    let (mut texts, mut after) = (Vec::new(), json!(0));
+    loop {
+        let page = daemon.ask("messages.read", &json!({"topic": topic, "after": after}));
+        let messages = page["messages"].as_array().unwrap();
+        texts.extend(
+            messages
+                .iter()
+                .map(|one| one["text"].as_str().unwrap().to_owned()),
+        );
+        if page["up_to_date"] == true {
+            return texts;
+        }
+        after = page["next"].clone();
+    }
+}
+
+/// What a named consumer reads and acknowledges, at most that many messages.
+fn consumed(world: &World, count: &str) -> Vec<String> {
+    let args = ["consumer", "next", "reader", "--topic", &world.topic];
+    let args = [&args[..], &["--json", "--count", count]].concat();
+    let read = world.plain("server", &args).output().unwrap();
+    assert_eq!(read.status.code(), Some(0), "{}", stderr(&read));
+    let text = |line: &str| {
+        let message: Value = serde_json::from_str(line).unwrap();
+        message["text"].as_str().unwrap().to_owned()
+    };
+    stdout(&read).lines().map(text).collect()
+}
+
+#[test]
+fn after_kill_9_acknowledged_publishes_are_there_once() {
+    let world = World::new();
+    let (mut acked, mut seen) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        let daemon = Daemon::start(&world, "");
+        seen.extend(consumed(&world, "10"));
+        let (sender, acks) = channel();
+        let publisher = |number| {
+            let (socket, topic) = (daemon.socket(), world.topic.clone());
+            let (name, sender) = (format!("{round}-{number}"), sender.clone());
+            std::thread::spawn(move || publish_until_killed(socket, topic, name, sender))
+        };
+        let publishers: Vec<_> = (0..3).map(publisher).collect();
+        drop(sender);
+        // All of them have a message on its way.
+        acked.extend((0..30).map(|_| acks.recv_timeout(PATIENCE).unwrap()));
+        daemon.running.signal("-KILL");
+        daemon.running.end();
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+        acked.extend(acks);
+    }
+    let daemon = Daemon::start(&world, "");
+    let stored = all_texts(&daemon, &world.topic);
+    let once: BTreeSet<&String> = stored.iter().collect();
+    assert_eq!(once.len(), stored.len(), "nothing is there twice");
+    for text in &acked {
+        assert!(once.contains(text), "{text} was acknowledged");
+    }
+    // What was read and not acknowledged comes again.
+    seen.extend(consumed(&world, "3000"));
+    let mut first = BTreeSet::new();
+    seen.retain(|text| first.insert(text.clone()));
+    assert_eq!(seen, stored, "the consumer has no gap");
+    daemon.ask("node.shutdown", &json!({}));
+    assert_eq!(daemon.running.end().code(), Some(0));
 }
 
 #[test]

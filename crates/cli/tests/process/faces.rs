@@ -1,6 +1,7 @@
 //! Commands by the node that runs and without one: the same output either way.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
@@ -91,7 +92,7 @@ fn each_command_says_the_same_with_and_without_a_node() {
         vec!["id"],
         vec!["id", "--json"],
         vec!["topic", "status"],
-        vec!["status", "--json"],
+        vec!["topic", "status", "--json"],
         vec!["status", topic],
         vec!["topic", "ls"],
         vec!["topic", "ls", "--json"],
@@ -201,6 +202,19 @@ fn a_running_nodes_publications_reach_a_peer() {
     ] {
         assert!(screen.contains(part), "{part}: {screen}");
     }
+    let lines = stdout(&world.server(&["status", "--json"]));
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0]["node"], daemon.ready["id"]);
+    assert_eq!(lines[0]["health"], "ok");
+    assert!(lines[0]["addresses"][0].is_string(), "{lines:?}");
+    assert_eq!(lines[0]["peers"][0]["id"], id);
+    assert_eq!(lines[0]["peers"][0]["connected"], true);
+    assert_eq!(lines[1]["topic"], topic);
+    assert!(lines[1]["kept"].is_boolean(), "{lines:?}");
     let mut events = world.plain("server", &["events", "--count", "1", "--json"]);
     let events = Running::start(&mut events);
     notes(&events, "what happens from now on");
@@ -313,16 +327,31 @@ fn a_locked_home_names_the_node_that_answers() {
 }
 
 #[test]
+fn a_count_of_zero_ends_at_once() {
+    let world = World::new();
+    let topic = world.topic.as_str();
+    let daemon = Daemon::start(&world, "");
+    for home in ["server", "own"] {
+        for args in [&["events"][..], &["sub", topic]] {
+            let args = [args, &["--count", "0"]].concat();
+            let mut none = Running::start(&mut world.plain(home, &args));
+            assert!(none.ended_in_time().success(), "{args:?} at {home}");
+        }
+    }
+    assert_eq!(daemon.running.interrupt().code(), Some(0));
+}
+
+#[test]
 fn a_node_of_another_version_is_one_line() {
     let world = World::new();
-    std::fs::create_dir(world.path("server")).unwrap();
+    let home = world.path("server");
+    std::fs::create_dir(&home).unwrap();
     let path = world.path("other.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    std::fs::write(
-        world.path("server").join("rpc.path"),
-        path.to_str().unwrap(),
-    )
-    .unwrap();
+    std::fs::write(home.join("rpc.path"), path.to_str().unwrap()).unwrap();
+    let dir = std::fs::metadata(&home).unwrap();
+    let of = format!("{} {}\n{}", dir.dev(), dir.ino(), home.display());
+    std::fs::write(home.join("rpc.home"), of).unwrap();
     let answers = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let mut lines = BufReader::new(stream);

@@ -137,12 +137,23 @@ fn compact_leaves_a_directory_without_a_database_alone() {
             std::fs::create_dir(world.path(home)).unwrap();
         }
         let output = world.at(home, &["compact"]).output().unwrap();
-        assert_eq!(output.status.code(), Some(10), "{output:?}");
+        assert_eq!(output.status.code(), Some(23), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("holds no database"), "{said}");
     }
     assert_eq!(std::fs::read_dir(world.path("empty")).unwrap().count(), 0);
     assert!(!world.path("missing").exists());
+}
+
+#[test]
+fn compact_and_at_rest_refuse_a_node_by_its_name() {
+    let world = World::new();
+    for args in [&["compact"][..], &["node", "at-rest"]] {
+        let args = [args, &["--node", "/run/panda.sock"]].concat();
+        let refused = world.at("home", &args).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&refused).contains("leave out --node"), "{args:?}");
+    }
 }
 
 #[test]

@@ -115,6 +115,31 @@ fn config_check_says_what_a_start_says_about_named_files() {
 }
 
 #[test]
+fn a_chat_whose_origin_has_no_access_is_named() {
+    let world = World::new();
+    let dir = world.path("dist");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("index.html"), "<!doctype html>").unwrap();
+    let config = world.path("panda.toml");
+    let check = |access: &str| {
+        let dir = dir.display();
+        let demo = format!("demo = [\"127.0.0.1:8000\"]\ndemo_dir = \"{dir}\"\n");
+        std::fs::write(&config, format!("[rpc]\n{demo}[access]\n{access}")).unwrap();
+        let args = ["config", "check", "--config", config.to_str().unwrap()];
+        let checked = world.panda(&args).output().unwrap();
+        assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+        stderr(&checked)
+    };
+    let said = check("");
+    let adds = "add its origin \"http://127.0.0.1:8000\" to access.origins";
+    assert!(said.contains(adds), "{said}");
+    for origin in ["http://127.0.0.1:8000", "HTTP://localhost:8000/"] {
+        let said = check(&format!("origins = [\"{origin}\"]\n"));
+        assert!(!said.contains("origin"), "{said}");
+    }
+}
+
+#[test]
 fn the_home_may_come_from_the_environment_and_show_says_so() {
     let world = World::new();
     let home = world.path("elsewhere");

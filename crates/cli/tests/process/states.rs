@@ -92,11 +92,28 @@ fn status_shows_a_blocked_log_and_the_limit_that_frees_it() {
 }
 
 #[test]
-fn status_of_a_directory_without_a_database_makes_none() {
+fn lists_of_an_empty_home_say_that_nothing_is_there_yet() {
     let world = World::new();
-    let output = world.at("nothing", &["status"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(10));
-    assert!(stderr(&output).contains("holds no database"));
+    for args in [
+        &["status"][..],
+        &["status", "--json"],
+        &["topic", "ls"],
+        &["consumer", "ls"],
+        &["view", "ls"],
+    ] {
+        let output = world.at("nothing", args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(stdout(&output), "", "{args:?}");
+        assert!(
+            stderr(&output).contains("holds no database yet"),
+            "{args:?}"
+        );
+    }
+    let output = world
+        .at("nothing", &["status", &world.topic])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(23));
     assert!(!world.path("nothing").exists());
 }
 

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::form::{Form, Native};
 
-/// First byte of the key of a sealed row of a space with an own key; the topic follows, and the rest
+/// First byte of the key of a sealed row of a space with a key of its own; the topic follows, and the rest
 /// is named as in the shared state.
 const OWN_KEY_ROW: u8 = 26;
 /// What is left of the key of the row that holds the signing key.
@@ -20,7 +20,7 @@ const SIGNING_KEY: [u8; 1] = [3];
 /// The states of a node's spaces.
 #[derive(Default)]
 pub(crate) struct Forms {
-    /// State of all spaces without an own key.
+    /// State of all spaces without a key of their own.
     pub shared: Form,
     own: BTreeMap<Topic, OwnKey>,
     /// Topics of which the key is not stored yet.
@@ -52,7 +52,7 @@ impl Forms {
         }
     }
 
-    /// Notes that something may have changed in the space of a topic, if it has an own key.
+    /// Notes that something may have changed in the space of a topic, if it has a key of its own.
     /// Returns whether it has one.
     pub fn touch(&mut self, topic: &Topic) -> bool {
         let is_own = self.is_own(topic);
@@ -62,7 +62,7 @@ impl Forms {
         is_own
     }
 
-    /// Returns `true` if the space of a topic has an own key.
+    /// Returns `true` if the space of a topic has a key of its own.
     pub fn is_own(&self, topic: &Topic) -> bool {
         self.own.contains_key(topic)
     }
@@ -132,7 +132,7 @@ impl Forms {
         }
     }
 
-    /// Reads the states with an own key. Fails if one is damaged.
+    /// Reads the states with a key of their own. Fails if one is damaged.
     pub fn load_own(&mut self, rows: &[(Vec<u8>, impl AsRef<[u8]>)]) -> Result<(), ()> {
         self.own.clear();
         self.drawn.clear();
@@ -158,7 +158,7 @@ impl Forms {
         Ok(())
     }
 
-    /// Rows of states with an own key that have changed.
+    /// Rows of states with a key of their own that have changed.
     pub fn take_changed_own(&mut self) -> Vec<Row> {
         let mut rows = Vec::new();
         for topic in std::mem::take(&mut self.drawn) {

@@ -254,7 +254,7 @@ impl Responder {
         });
     }
 
-    /// A peer says how far it has stored the own log: true only of the branch that this node has.
+    /// A peer says how far it has stored the log of this node: true only of the branch that this node has.
     fn confirmed(&self, topic: Topic, peer: VerifyingKey, named: Option<Label>, level: Level) {
         let (responder, own) = (self.clone(), self.id);
         tokio::spawn(async move {

@@ -469,7 +469,7 @@ impl TopicState {
         (!refusers.is_empty()).then(|| Error::NotKept(Refusers(refusers)))
     }
 
-    /// Returns what peers have of the own log.
+    /// Returns what peers have of the node's own log.
     pub(crate) fn receipts(&self) -> &Receipts {
         &self.receipts
     }

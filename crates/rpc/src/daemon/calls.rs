@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2panda::NamedAddr;
+use p2panda::{NamedAddr, Topic};
 use p2panda_core::limits::{RPC_FETCH_WAIT, RPC_INVITE_TOPICS_MAX};
 
 use super::access::{Scope, Unknown, Who, since_1970};
@@ -67,7 +67,7 @@ pub(crate) async fn access_invites(
     _: Empty,
 ) -> Of<api::AccessInvitesResult> {
     let service = &session.service;
-    let alias = |topic: &p2panda::Topic| service.aliases.learn(*topic);
+    let alias = |topic: &Topic| service.aliases.learn(*topic);
     let view = |invite: Invite| api::AccessInviteView {
         name: invite.name,
         scopes: invite.scopes,
@@ -126,9 +126,13 @@ pub(crate) async fn node_status(
 
 pub(crate) async fn node_metrics(
     session: &Arc<Session>,
-    _: Arc<Who>,
+    who: Arc<Who>,
     _: Empty,
 ) -> Of<api::MetricsResult> {
+    if who.topics.is_some() {
+        let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
+        return Err(error.hint("metrics are about all topics; use a credential for all of them"));
+    }
     let text = super::metrics::text(&session.service).await?;
     Ok(api::MetricsResult { text })
 }
@@ -140,12 +144,15 @@ pub(crate) async fn node_shutdown(session: &Arc<Session>, _: Arc<Who>, _: Empty)
 
 pub(crate) async fn peer_list(
     session: &Arc<Session>,
-    _: Arc<Who>,
+    who: Arc<Who>,
     _: Empty,
 ) -> Of<api::PeerListResult> {
     let net = session.service.node.net();
-    let alias = |topic: &p2panda::Topic| session.service.aliases.of(topic);
-    let peers = net.peers();
+    let alias = |topic: &Topic| session.service.aliases.of(topic);
+    let mut peers = net.peers();
+    for peer in &mut peers {
+        peer.refused.retain(|refused| who.may_see(&refused.topic));
+    }
     let networks = net.local_networks();
     Ok(api::PeerListResult {
         peers: peers.iter().map(|peer| map::peer(peer, alias)).collect(),
@@ -180,29 +187,38 @@ pub(crate) async fn topic_list(
         Some(alias) => Some(service.topic(&who, alias).await?),
         None => None,
     };
-    let mut kept = service.kept_topics(after).await?;
-    if params.stored {
-        kept = with_stored(&service.node, kept, after).await?;
+    let stored = match params.stored {
+        true => service.node.stored_topics().await,
+        false => Ok(Vec::new()),
+    };
+    let stored = stored.map_err(|error| map::error(&error))?;
+    let mut seen = Vec::new();
+    let mut after = after;
+    // A page without a topic of the credential is not the end.
+    while seen.is_empty() {
+        let kept = service.kept_topics(after).await?;
+        let page = with_stored(kept, &stored, after);
+        after = page.last().copied();
+        if after.is_none() {
+            break;
+        }
+        seen = page;
+        seen.retain(|topic| who.may_see(topic));
     }
-    let next = kept.last().map(|topic| service.aliases.learn(*topic));
-    let seen = kept.into_iter().filter(|topic| who.may_see(topic));
+    let topics = seen.into_iter().map(|topic| service.aliases.learn(topic));
+    let topics: Vec<String> = topics.collect();
     Ok(api::TopicListResult {
-        topics: seen.map(|topic| service.aliases.learn(topic)).collect(),
-        next,
+        next: topics.last().cloned(),
+        topics,
     })
 }
 
 /// A page in the order of the topics.
-async fn with_stored(
-    node: &p2panda::Node,
-    kept: Vec<p2panda::Topic>,
-    after: Option<p2panda::Topic>,
-) -> Of<Vec<p2panda::Topic>> {
-    let stored = node.stored_topics().await;
-    let stored = stored.map_err(|error| map::error(&error))?.into_iter();
+fn with_stored(kept: Vec<Topic>, stored: &[Topic], after: Option<Topic>) -> Vec<Topic> {
+    let stored = stored.iter().copied();
     let behind = stored.filter(|topic| after.is_none_or(|after| *topic > after));
     let all: BTreeSet<_> = kept.into_iter().chain(behind).collect();
-    Ok(all.into_iter().take(TOPICS_PAGE).collect())
+    all.into_iter().take(TOPICS_PAGE).collect()
 }
 
 pub(crate) async fn topic_reveal(
@@ -266,7 +282,7 @@ pub(crate) async fn topic_delivered(
     })
 }
 
-async fn unsent(service: &Service, topic: p2panda::Topic) -> Of<u64> {
+async fn unsent(service: &Service, topic: Topic) -> Of<u64> {
     let unsent = service.node.unsent_in(topic).await;
     unsent.map_err(|error| map::error(&error))
 }

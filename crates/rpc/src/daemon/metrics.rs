@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use p2panda::Topic;
 use p2panda_core::limits::RPC_METRICS_ROWS_MAX;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -81,77 +82,89 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
         let help = "Header and payload bytes that are kept in all, where there are quotas";
         registry.register("kept_bytes", help, gauge);
     }
-    let (mut waiting, mut blocked) = (Rows::default(), Rows::default());
-    let mut kept_bytes = Rows::default();
-    let (mut behind, mut ages) = (Rows::default(), Rows::default());
-    let mut after = None;
-    loop {
-        let kept = service.node.kept_topics(after).await;
-        let kept = kept.map_err(|error| map::error(&error))?;
-        after = kept.last().copied();
-        if after.is_none() {
-            break;
-        }
-        for topic in kept {
-            let alias = service.aliases.of(&topic);
-            let status = service.node.topic(topic).status().await;
-            let status = status.map_err(|error| map::error(&error))?;
-            waiting.set(&alias, std::ops::Add::add, status.waiting);
-            blocked.set(&alias, std::ops::Add::add, status.blocked.len() as u64);
-            let bytes = service.node.topic(topic).kept_bytes().await;
-            if let Some(bytes) = bytes.map_err(|error| map::error(&error))? {
-                kept_bytes.set(&alias, std::ops::Add::add, bytes);
-            }
-            let last = status.feed.map_or(0, |(_, last)| last);
-            for consumer in &status.consumers {
-                let name = shown(&service.aliases.of(&topic), &consumer.name);
-                behind.set(
-                    &name,
-                    std::ops::Add::add,
-                    last.saturating_sub(consumer.position),
-                );
-                let now = map::micros(since_1970());
-                let age = consumer
-                    .since
-                    .map_or(0, |since| now.saturating_sub(since.as_micros()));
-                ages.set(&name, u64::max, age / 1_000_000);
-            }
-        }
-    }
-    waiting.register(
-        &mut registry,
-        "topic",
-        "topic_operations_waiting",
-        "Operations that wait for those they depend on",
-    );
-    blocked.register(
-        &mut registry,
-        "topic",
-        "topic_logs_blocked",
-        "Logs that cannot go on",
-    );
-    kept_bytes.register(
-        &mut registry,
-        "topic",
-        "topic_kept_bytes",
-        "Header and payload bytes that are kept, where there are quotas",
-    );
-    behind.register(
-        &mut registry,
-        "consumer",
-        "consumer_offsets_behind",
-        "Feed offsets behind the position of the consumer",
-    );
-    ages.register(
-        &mut registry,
-        "consumer",
-        "consumer_oldest_age_seconds",
-        "Age of the oldest message that is not settled",
-    );
+    OfTopics::read(service).await?.register(&mut registry);
     let mut own = String::new();
     let encoded = encode(&mut own, &registry);
     encoded.map_err(|_| RpcError::new(Code::Internal, "the metrics cannot be written"))?;
     Ok(format!("{}{}", service.node.metrics(), classic(&own)))
+}
+
+/// The rows of topics, and of the consumers that read them.
+#[derive(Default)]
+struct OfTopics {
+    waiting: Rows,
+    blocked: Rows,
+    kept_bytes: Rows,
+    behind: Rows,
+    ages: Rows,
+}
+
+impl OfTopics {
+    async fn read(service: &Service) -> Result<Self, RpcError> {
+        let mut rows = OfTopics::default();
+        for topic in service.all_topics().await? {
+            rows.add(service, topic).await?;
+        }
+        Ok(rows)
+    }
+
+    async fn add(&mut self, service: &Service, topic: Topic) -> Result<(), RpcError> {
+        let sum = std::ops::Add::add;
+        let alias = service.aliases.learn(topic);
+        let handle = service.node.topic(topic);
+        let status = handle.status().await.map_err(|error| map::error(&error))?;
+        self.waiting.set(&alias, sum, status.waiting);
+        let blocked = status.blocked.len() as u64;
+        self.blocked.set(&alias, sum, blocked);
+        let bytes = handle.kept_bytes().await;
+        if let Some(bytes) = bytes.map_err(|error| map::error(&error))? {
+            self.kept_bytes.set(&alias, sum, bytes);
+        }
+        let last = status.feed.map_or(0, |(_, last)| last);
+        let now = map::micros(since_1970());
+        for consumer in &status.consumers {
+            let name = shown(&alias, &consumer.name);
+            let behind = last.saturating_sub(consumer.position);
+            self.behind.set(&name, sum, behind);
+            let age = |since: p2panda::Timestamp| now.saturating_sub(since.as_micros());
+            let age = consumer.since.map_or(0, age);
+            self.ages.set(&name, u64::max, age / 1_000_000);
+        }
+        Ok(())
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.waiting.register(
+            registry,
+            "topic",
+            "topic_operations_waiting",
+            "Operations that wait for those they depend on",
+        );
+        self.blocked.register(
+            registry,
+            "topic",
+            "topic_logs_blocked",
+            "Logs that cannot go on",
+        );
+        self.kept_bytes.register(
+            registry,
+            "topic",
+            "topic_kept_bytes",
+            "Header and payload bytes that are kept, where there are quotas",
+        );
+        self.behind.register(
+            registry,
+            "consumer",
+            "consumer_offsets_behind",
+            "Feed offsets behind the position of the consumer",
+        );
+        self.ages.register(
+            registry,
+            "consumer",
+            "consumer_oldest_age_seconds",
+            "Age of the oldest message that is not settled",
+        );
+    }
 }
 
 /// In the text format 0.0.4, in which counters also have their whole name in front.

@@ -254,6 +254,13 @@ impl Service {
         Ok(all.into_iter().take(TOPICS_PAGE_ROWS).collect())
     }
 
+    /// All topics of the node: those that are kept, and those of which something is stored.
+    pub(crate) async fn all_topics(&self) -> Result<BTreeSet<Topic>, RpcError> {
+        let stored = self.node.stored_topics().await;
+        let stored = stored.map_err(|error| map::error(&error))?.into_iter();
+        Ok(stored.chain(self.aliases.configured()).collect())
+    }
+
     /// The aliases of topics, for a subscription that shows many messages of them.
     pub(crate) fn aliases_of(&self, topics: &[Topic]) -> HashMap<Topic, String> {
         let pairs = topics.iter().map(|topic| (*topic, self.aliases.of(topic)));

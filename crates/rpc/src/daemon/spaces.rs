@@ -30,7 +30,7 @@ pub(crate) async fn meant(session: &Session, id: VerifyingKey) -> Of<Member> {
     teams.named(id).await.map_err(failed)
 }
 
-/// The spaces of the node, for new ones with or without an own key.
+/// The spaces of the node, for new ones with or without a key of their own.
 fn spaces(session: &Session, own_key: bool) -> Spaces {
     let spaces = session.service.node.spaces();
     match own_key {

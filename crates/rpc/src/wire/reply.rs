@@ -57,7 +57,7 @@ pub struct Published {
     pub last_seq: u32,
 }
 
-/// The own log was pruned.
+/// The node's own log was pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
     /// Id of the operation that prunes it.

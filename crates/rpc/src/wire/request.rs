@@ -46,7 +46,7 @@ pub enum Request {
         #[serde(skip_serializing_if = "Option::is_none")]
         count: Option<u32>,
     },
-    /// Prunes the own log of a topic, with a last text if given.
+    /// Prunes the node's own log of a topic, with a last text if given.
     Prune {
         /// The topic, subscribed to before.
         topic: Topic,

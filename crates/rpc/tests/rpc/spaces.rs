@@ -382,7 +382,7 @@ async fn a_space_with_an_own_key_says_so() {
     let published = sam.call::<api::SpacePublish>(&publish).await.unwrap();
     assert!(!published.waited);
     assert_eq!(first_text(&sam, &made.topic).await, "hi");
-    // Where the node acts with its node id it cannot act with an own key too.
+    // Where the node acts with its node id it cannot act with a key of its own too.
     let follow = api::SpaceJoinParams {
         topic: Some(plain.topic.clone()),
         own_key: true,

@@ -11,7 +11,7 @@ forwards, without keys), reader, editor, owner.
   panda space watch $SPACE                       messages, and changes of members
   panda space members $SPACE
   panda space remove $SPACE ID                   also makes a new secret for later messages
-  TEAM=$(panda team create \"night shift\")         people who are one member of spaces
+  TEAM=$(panda team create \"night shift\")        people who are one member of spaces
   panda team add $TEAM ID                        all spaces of the team follow
   panda space add $SPACE $TEAM                   add it like a node
 
@@ -46,7 +46,7 @@ A running node answers programs: JSON-RPC 2.0 on its Unix socket, on a WebSocket
 and plain HTTP for reading. docs/protocol/rpc.md has all methods, docs/guide/programs.md examples in
 Python, Rust and with curl.
 
-  panda node run                                          prints its addresses
+  panda node run                                         prints its addresses
   cat \"$HOME/.local/share/panda/rpc.path\"                the path of its Unix socket
 
 On the socket, write a request per line and read an answer per line:

@@ -65,7 +65,7 @@ pub struct Said {
 
 pub struct Story {
     pub people: Vec<Person>,
-    /// Each node signs in the space with an own key.
+    /// Each node signs in the space with a key of its own.
     pub own_keys: bool,
     pub network: NetworkId,
     pub topic: Topic,
