@@ -317,6 +317,16 @@ fn number(name: &str, default: u64) -> u64 {
     set.unwrap_or(default)
 }
 
+/// A courier that was made an owner removed a member before the space had heard of its new role.
+#[test]
+fn a_life_in_which_a_courier_removes_a_member_converges() {
+    let mut life = Life::new(15_483);
+    for _ in 0..40 {
+        life.step();
+    }
+    life.end();
+}
+
 #[test]
 fn random_lives_converge_keep_secrets_and_heal() {
     let first = number("FIRST_LIFE", 0);

@@ -9,6 +9,11 @@ use crate::native_world::{Node, deliver, heal_all, nodes, ops, sync};
 /// The person of a node lists these keys, and the space hears of it.
 pub fn claim(node: &mut Node, keys: &[VerifyingKey]) -> GroupId {
     let person = node.person();
+    list(node, person, keys);
+    person
+}
+
+fn list(node: &mut Node, person: GroupId, keys: &[VerifyingKey]) {
     for key in keys {
         let (member, access) = (Member::Individual(*key), Access::Manage);
         let add = Action::Add { member, access };
@@ -16,7 +21,6 @@ pub fn claim(node: &mut Node, keys: &[VerifyingKey]) -> GroupId {
             .unwrap();
     }
     node.follow(person);
-    person
 }
 
 fn set_role(node: &mut Node, member: VerifyingKey, role: Role) {
@@ -87,9 +91,8 @@ fn who_lists_the_key_of_another_gets_nothing_meant_for_it() {
     }
 }
 
-/// A person is out by the key of a removed member that it lists. The owners, which it lists too, are not.
-#[test]
-fn who_is_out_takes_nobody_else_with_it() {
+/// A space with an owner, two editors, and one that was removed.
+fn with_one_removed() -> [Node; 4] {
     let [mut ada, mut ben, mut dan, mut eve] = nodes();
     let members = [ben.member(), dan.member(), eve.member()].map(|one| (one, Role::Editor));
     ada.create(Settings::with_history(), &members);
@@ -99,7 +102,16 @@ fn who_is_out_takes_nobody_else_with_it() {
     sync(&mut [&mut ada, &mut ben, &mut dan, &mut eve]);
     ada.remove(dan.member());
     sync(&mut [&mut ada, &mut ben, &mut eve]);
-    let person = claim(&mut eve, &[ada.id, ben.id, dan.id]);
+    [ada, ben, dan, eve]
+}
+
+/// A person is out by the key of a removed member that it lists. The owners, which it lists too, are not.
+#[test]
+fn who_is_out_takes_nobody_else_with_it() {
+    let [mut ada, mut ben, dan, mut eve] = with_one_removed();
+    let person = claim(&mut eve, &[ada.id, ben.id]);
+    heal_all(&mut [&mut ada, &mut ben, &mut eve]);
+    list(&mut eve, person, &[dan.id]);
     heal_all(&mut [&mut ada, &mut ben, &mut eve]);
     for node in [&ada, &ben] {
         assert_eq!(node.role(ada.id), Some(Role::Owner));
@@ -110,6 +122,27 @@ fn who_is_out_takes_nobody_else_with_it() {
     ada.publish("for both");
     sync(&mut [&mut ada, &mut ben, &mut eve]);
     assert!(ben.reads("for both") && !eve.reads("for both"));
+}
+
+/// It would be out at once. Its device stays a member by itself, and the removed one comes back to nothing.
+#[test]
+fn a_person_that_lists_a_removed_member_is_not_admitted() {
+    let [mut ada, mut ben, mut dan, mut eve] = with_one_removed();
+    let person = claim(&mut eve, &[ada.id, ben.id, dan.id]);
+    heal_all(&mut [&mut ada, &mut ben, &mut dan, &mut eve]);
+    for node in [&ada, &ben, &eve] {
+        assert_eq!(node.role(ada.id), Some(Role::Owner));
+        assert_eq!(node.role(ben.id), Some(Role::Editor));
+        assert_eq!(node.role(eve.id), Some(Role::Editor));
+        assert_eq!(node.role(dan.id), None);
+        assert_eq!(devices(node, person), []);
+    }
+    let before = ada.topic.ops.len();
+    heal_all(&mut [&mut ada, &mut ben, &mut dan, &mut eve]);
+    assert_eq!(ada.topic.ops.len(), before, "nobody tries again");
+    ada.publish("for three");
+    sync(&mut [&mut ada, &mut ben, &mut dan, &mut eve]);
+    assert!(ben.reads("for three") && eve.reads("for three") && !dan.reads("for three"));
 }
 
 /// Of two persons that list a key it belongs to the one that it names, at all members, in any order of
