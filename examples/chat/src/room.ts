@@ -164,8 +164,9 @@ export class Room {
 
   async #read(): Promise<void> {
     try {
-      for await (const message of this.topic.stream({ signal: this.#abort.signal }))
-        this.#take(message);
+      // Also what waits for the admission to an encrypted room.
+      const all = { signal: this.#abort.signal, queued: true };
+      for await (const message of this.topic.stream(all)) this.#take(message);
     } catch (error) {
       this.#tell(error);
     }

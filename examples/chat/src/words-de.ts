@@ -138,6 +138,7 @@ export const de: Words = {
     "not-allowed": "Das darfst du hier nicht.",
     "last-owner": "Die letzte Person der Verwaltung kann einen Raum nicht verlassen.",
     "not-welcomed": "Du bist noch kein Mitglied dieses Raums.",
+    "not-a-member": "Du bist kein Mitglied dieses Raums.",
     "unknown-space": "Du bist kein Mitglied dieses Raums.",
     wiped: "In einem anderen Tab wurde alles gelöscht. Lade diese Seite neu, um neu anzufangen.",
     "newer-version": "Eine neuere Version dieser Seite ist offen. Lade diese neu.",

@@ -131,6 +131,7 @@ export const en = {
     "not-allowed": "You may not do that here.",
     "last-owner": "The last owner of a room cannot leave it.",
     "not-welcomed": "You are not a member of this room yet.",
+    "not-a-member": "You are not a member of this room.",
     "unknown-space": "You are not a member of this room.",
     wiped: "Everything was deleted in another tab. Reload this page to start over.",
     "newer-version": "A newer version of this page is open. Reload this one.",
