@@ -2,7 +2,7 @@ import { PandaError } from "../../../packages/p2panda/dist/index.js";
 import { get } from "./dom.js";
 import { sentence } from "./words.js";
 
-/** This tab is closed for good: no later error hides why. */
+/** The tab was closed for these: no later error hides why. */
 const FINAL = new Set(["wiped", "newer-version", "new-key"]);
 /** What passes by itself, or what the status says. */
 const PASSING = new Set(["aborted", "closed", "offline", "not-leader", "log-moved", "timeout"]);
@@ -52,7 +52,13 @@ export function settle(topic?: string): void {
   for (const element of [get("room-error"), get("start-error")]) clear(element);
 }
 
-/** Whether this tab is closed for good. */
+/** The page has connected again: what was told before is over. */
+export function revive(): void {
+  ended = undefined;
+  refused.clear();
+}
+
+/** Whether the tab was closed by another one. */
 export function isEnded(): boolean {
   return ended !== undefined;
 }

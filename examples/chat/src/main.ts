@@ -1,6 +1,6 @@
 import { connect, PandaError, type Panda, type Topic } from "../../../packages/p2panda/dist/index.js";
 import { get } from "./dom.js";
-import { accepted, clear, heard, isEnded, settle, tell } from "./fault.js";
+import { accepted, clear, heard, isEnded, revive, settle, tell } from "./fault.js";
 import { forget, keep, kept, refusesStorage } from "./kept.js";
 import { nodeOf, PROFILE, shared, targetOf, ticketOf } from "./link.js";
 import { formerSpace } from "./membership.js";
@@ -59,6 +59,8 @@ async function open(): Promise<Panda> {
     return connect(node, { storage: "memory", ...key });
   });
   panda = made;
+  wasOnline = false;
+  revive();
   get("unlock").hidden = true;
   const own = made.id.slice(0, 16);
   get("key").replaceChildren(face(made.id), ` ${own}…`);
