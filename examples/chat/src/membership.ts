@@ -83,6 +83,7 @@ export class Membership {
   }
 
   #allow(isAllowed: boolean): void {
+    get("room").classList.toggle("mute", !isAllowed);
     const ids = ["text", "send", "picture"];
     for (const id of ids) get<HTMLInputElement>(id).disabled = !isAllowed;
   }

@@ -174,8 +174,10 @@ function foot(entry: Entry, { edit, remove, life, seenBy }: Actions): HTMLElemen
   line.append(button(words.life, () => life(entry)));
   // Before it is signed, nothing can refer to it.
   if (message.mine && message.id && !entry.removed && entry.editor === undefined) {
-    if (entry.said.t === "text") line.append(button(words.edit, () => edit(entry)));
-    line.append(button(words.remove, () => remove(entry)));
+    const changes = [button(words.remove, () => remove(entry))];
+    if (entry.said.t === "text") changes.unshift(button(words.edit, () => edit(entry)));
+    for (const change of changes) change.className = "change";
+    line.append(...changes);
   }
   return line;
 }
