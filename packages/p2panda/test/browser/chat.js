@@ -140,8 +140,6 @@ export async function people(t, name) {
     await enter(bert, "Bert", link);
     await write(anna, "hello");
     await shows(bert, "hello");
-    // Keys and questions go to the page in front.
-    await anna.bringToFront();
     return { anna, bert, link };
   };
   const end = async (...some) => {

@@ -132,6 +132,8 @@ for (const name of browsers) {
 
     await t.test("a message of nothing is not sent", patient, async (t) => {
       const { anna, bert, link } = await pair();
+      // Keys and questions go to the page in front.
+      await anna.bringToFront();
       await send(anna, "\u200b\u3164 \n\u2060");
       await says(anna, "#room-error", "Nothing of this message");
       for (const nothing of ["", "  ", "\u200b"]) {
@@ -183,6 +185,7 @@ for (const name of browsers) {
 
     await t.test("several lines are changed in place", patient, async () => {
       const { anna, bert } = await pair();
+      await anna.bringToFront();
       await send(anna, "one\ntwo");
       await press(anna, "one\ntwo", "Edit");
       await anna.waitForSelector(".editor textarea:focus");
