@@ -133,6 +133,7 @@ export const de: Words = {
     "refused-operation": "Der Knoten weist diese Nachricht ab.",
     "storage-full": "Der Browser gibt keinen Speicher mehr.",
     storage: "Der Speicher hier oder beim Knoten arbeitet nicht. Lade die Seite neu, wenn es so bleibt.",
+    "no-wasm": "Ein Teil dieser Seite wurde nicht geladen. Lade sie neu.",
     "no-websocket": "Dieser Browser hat kein WebSocket.",
     invite: "Die Einladung ist verbraucht oder zu alt.",
     "not-allowed": "Das darfst du hier nicht.",

@@ -126,6 +126,7 @@ export const en = {
     "refused-operation": "The node refuses this message.",
     "storage-full": "The browser gives no more storage.",
     storage: "Storage does not work here or at the node. Reload the page if it stays so.",
+    "no-wasm": "A part of this page did not load. Reload it.",
     "no-websocket": "This browser has no WebSocket.",
     invite: "The invite is used up or too old.",
     "not-allowed": "You may not do that here.",
