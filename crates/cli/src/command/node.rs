@@ -44,7 +44,6 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
             return Err(error.into());
         }
     };
-    note_unlisted(&settings, served.demo());
     let mut running = Running {
         args,
         node: node.clone(),
@@ -84,25 +83,6 @@ fn note_readable(settings: &Settings) {
             let file = file.display();
             note(&format!(
                 "other users may read the topics in {file}; chmod 600 {file} ends that"
-            ));
-        }
-    }
-}
-
-/// A browser does not tell a page why a node refuses it, so the node does.
-fn note_unlisted(settings: &Settings, demo: &[SocketAddr]) {
-    let origins = &settings.config.access.origins;
-    // Where a proxy is in between, its host name is not known here.
-    let has_proxy = settings.config.rpc.demo_node.is_some();
-    for addr in demo {
-        let port = format!(":{}", addr.port());
-        let is_listed = match has_proxy {
-            true => !origins.is_empty(),
-            false => origins.iter().any(|origin| origin.ends_with(&port)),
-        };
-        if !is_listed {
-            note(&format!(
-                "this node refuses pages of the chat at http://{addr}/demo/: add \"http://{addr}\" to access.origins"
             ));
         }
     }

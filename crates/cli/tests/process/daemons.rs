@@ -113,35 +113,6 @@ fn a_second_node_on_a_home_names_the_one_that_runs() {
 }
 
 #[test]
-fn a_node_that_refuses_its_own_chat_says_so() {
-    let world = World::new();
-    let dir = world.path("chat");
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("index.html"), "<!doctype html>").unwrap();
-    let config = |demo: &str| {
-        let dir = dir.display();
-        format!("[rpc]\nlisten = [\"127.0.0.1:0\"]\ndemo = [\"{demo}\"]\ndemo_dir = \"{dir}\"\n")
-    };
-    let mut daemon = Daemon::start(&world, &config("127.0.0.1:0"));
-    let origin = format!("http://{}", daemon.addr("demo"));
-    notes(
-        &daemon.running,
-        &format!("add \"{origin}\" to access.origins"),
-    );
-    daemon.running.signal("-TERM");
-    daemon.running.ended_in_time();
-    // Under another name of this machine it is listed as well.
-    let addr = daemon.addr("demo");
-    let port = addr.rsplit(':').next().unwrap();
-    let listed = format!("[access]\norigins = [\"http://localhost:{port}\"]\n");
-    let mut daemon = Daemon::start(&world, &(config(&addr) + &listed));
-    daemon.running.signal("-TERM");
-    daemon.running.ended_in_time();
-    let said: Vec<String> = daemon.running.err.iter().collect();
-    assert!(!said.concat().contains("access.origins"), "{said:?}");
-}
-
-#[test]
 fn a_node_with_an_empty_home_answers_until_sigterm() {
     let world = World::new();
     let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node"));
