@@ -1,13 +1,19 @@
-import { connect, PandaError, type Panda } from "../../../packages/p2panda/dist/index.js";
-import { Room, tell } from "./room.js";
-import { cleanName, face } from "./view.js";
-import { preferred, speak, words, type Language } from "./words.js";
+import { connect, PandaError, type Panda, type Topic } from "../../../packages/p2panda/dist/index.js";
+import { get } from "./dom.js";
+import { accepted, clear, heard, isEnded, revive, settle, tell } from "./fault.js";
+import { forget, keep, kept, refusesStorage } from "./kept.js";
+import { nodeOf, PROFILE, shared, targetOf, ticketOf } from "./link.js";
+import { formerSpace } from "./membership.js";
+import { Room } from "./room.js";
+import { cleanName, isBlank } from "./text.js";
+import { face } from "./view.js";
+import { preferred, say, speak, words, type Language, type Word } from "./words.js";
 
-const get = <E extends HTMLElement>(id: string): E => document.getElementById(id) as E;
-/** Name of the page's storage: two names are two people. */
-const PROFILE = new URL(location.href).searchParams.get("profile") ?? "chat";
+const NAME = `${PROFILE} name`;
 /** How many people may join by the link of an encrypted room. */
 const INVITED = 32;
+/** Milliseconds for which a button says that the link was copied. */
+const COPIED = 4_000;
 /** Errors that a passphrase resolves, with the text that asks for it. */
 const LOCKED: Record<string, "passphraseNew" | "passphraseOld" | "passphraseWrong"> = {
   "no-ed25519": "passphraseNew",
@@ -15,51 +21,73 @@ const LOCKED: Record<string, "passphraseNew" | "passphraseOld" | "passphraseWron
   "wrong-passphrase": "passphraseWrong",
 };
 let panda: Panda | undefined;
+let opening: Promise<Panda> | undefined;
 let passphrase: string | undefined;
 /** Runs once the key is open. */
 let wanted: () => void = () => void route();
 let room: Room | undefined;
+/** The number of rooms that were asked for: what is asked for last counts. */
+let routes = 0;
+/** What was typed in a room and not sent. */
+const drafts = new Map<string, string>();
+let wasOnline = false;
+let copied: ReturnType<typeof setTimeout> | undefined;
 
-/** The node that served this page, or the one that the address names. */
-function node(): string {
-  const named = new URL(location.href).searchParams.get("node");
-  return named ?? `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/rpc`;
+function here(): URL {
+  return new URL(location.href);
 }
 
 function name(): string {
-  return cleanName(localStorage.getItem(`${PROFILE} name`) ?? "");
+  return cleanName(kept(NAME) ?? "");
 }
 
-async function opened(): Promise<Panda> {
-  if (panda !== undefined) return panda;
+function opened(): Promise<Panda> {
+  if (panda !== undefined && panda.status.state !== "closed") return Promise.resolve(panda);
+  opening ??= open().finally(() => (opening = undefined));
+  return opening;
+}
+
+async function open(): Promise<Panda> {
   const key = passphrase === undefined ? {} : { passphrase };
-  panda = await connect(node(), { name: PROFILE, ...key }).catch((error: unknown) => {
-    // A private window may have no storage: then nothing is kept, and `persisted` says so.
-    if (!(error instanceof PandaError) || !error.code.startsWith("storage")) throw error;
-    return connect(node(), { storage: "memory", ...key });
+  const node = nodeOf(here());
+  const made = await connect(node, { name: PROFILE, ...key }).catch((error: unknown) => {
+    const code = error instanceof PandaError ? error.code : "";
+    if (code === "invalid") throw new PandaError("bad-node", `${node} is not an address`);
+    // A browser may refuse storage to this page: then nothing is kept, and the page says so.
+    if (!code.startsWith("storage") && !refusesStorage()) throw error;
+    get("unstored").hidden = false;
+    return connect(node, { storage: "memory", ...key });
   });
+  panda = made;
+  wasOnline = false;
+  revive();
   get("unlock").hidden = true;
-  const own = panda.id.slice(0, 16);
-  get("key").replaceChildren(face(panda.id), ` ${own}…`);
-  panda.onStatus(showStatus);
-  panda.onError((error) => {
-    if (error.code in words.faults) tell(error);
-  });
+  const own = made.id.slice(0, 16);
+  get("key").replaceChildren(face(made.id), ` ${own}…`);
+  made.onStatus(showStatus);
+  made.onError((error) => heard(error, room?.topic.id));
   showStatus();
   showPersisted();
   // Some browsers ask the person, which may take a while.
-  void panda.persist().then(showPersisted);
-  return panda;
+  void made.persist().then(showPersisted);
+  return made;
 }
 
 function showPersisted(): void {
-  get("persisted").textContent =
-    panda?.isPersisted === true ? words.persisted : words.notPersisted;
+  const isKept = panda?.isPersisted === true && get("unstored").hidden;
+  say(get("persisted"), isKept ? "persisted" : "notPersisted");
 }
 
 function showStatus(): void {
   if (panda === undefined) return;
-  const { state, unsent, behind } = panda.status;
+  const { state, unsent, behind, lastError } = panda.status;
+  if (state === "online") {
+    wasOnline = true;
+    accepted();
+  }
+  // A browser does not tell a page why there is no connection.
+  if (state === "offline" && !wasOnline && lastError?.code === "closed")
+    heard(new PandaError("unreached", "no answer"), undefined);
   const parts = [words[state]];
   if (unsent > 0) parts.push(`${unsent} ${words.unsent}`);
   if (behind > 0) parts.push(`${behind} ${words.behind}`);
@@ -69,27 +97,48 @@ function showStatus(): void {
   status.dataset["state"] = state;
 }
 
-/** The room of the address, if it has one. */
-async function route(): Promise<void> {
+/** Takes the room out of the page, and everything that was about it. */
+function leave(): void {
+  const text = get<HTMLTextAreaElement>("text");
+  if (room !== undefined) drafts.set(room.topic.id, text.value);
+  text.value = "";
   room?.close();
   room = undefined;
-  const ticket = decodeURIComponent(location.hash.slice(1));
-  const isRoom = ticket !== "" && name() !== "";
-  get("room").hidden = true;
-  get("start").hidden = true;
-  if (!isRoom) return start(ticket);
+  for (const id of ["room", "start"]) get(id).hidden = true;
+  for (const id of ["room-error", "start-error"]) clear(get(id));
+  showCopy("copy");
+}
+
+/** The room of the address, if it has one. */
+async function route(): Promise<void> {
+  const number = (routes += 1);
+  leave();
+  const ticket = ticketOf(location.hash);
+  if (ticket === undefined) {
+    start(true);
+    return tell(new PandaError("invalid-ticket", "it is cut or changed"));
+  }
+  if (ticket === "" || name() === "") return start(ticket !== "");
   try {
     const mine = await opened();
-    const topic = await mine.join(ticket);
-    get("room").hidden = false;
-    get<HTMLInputElement>("share").value = location.href;
-    get("room-error").textContent = "";
-    room = new Room(mine, topic, name());
-    get("text").focus();
+    const former = await formerSpace(mine, ticket);
+    const topic = former ?? (await mine.join(ticket));
+    if (number === routes) enter(mine, topic, former && (() => mine.join(ticket)));
   } catch (error) {
-    start("");
+    if (number !== routes) return;
+    start(false);
     failed(() => void route())(error);
   }
+}
+
+function enter(mine: Panda, topic: Topic, again: (() => Promise<unknown>) | undefined): void {
+  get("room").hidden = false;
+  get<HTMLInputElement>("share").value = shared(here());
+  const text = get<HTMLTextAreaElement>("text");
+  text.value = drafts.get(topic.id) ?? "";
+  room = new Room(mine, topic, name(), again);
+  settle(topic.id);
+  text.focus();
 }
 
 /** On the first page: what to do about it, or why it does not work. */
@@ -97,36 +146,26 @@ const failed = (again: () => void) => (error: unknown): void => {
   wanted = again;
   const word = error instanceof PandaError ? LOCKED[error.code] : undefined;
   get("unlock").hidden = word === undefined;
-  if (word === undefined) {
-    get("start-error").textContent = said(error);
-    return;
-  }
-  // Said again in another language.
-  get("unlock-text").dataset["word"] = word;
-  get("unlock-text").textContent = words[word];
+  if (word === undefined) return tell(error);
+  say(get("unlock-text"), word);
   get("passphrase").focus();
 };
 
-function said(error: unknown): string {
-  const code = error instanceof PandaError ? error.code : "";
-  if (code === "invalid-ticket") return words.badLink;
-  if (code === "insecure-context") return words.insecure;
-  return words.faults[code] ?? (error instanceof Error ? error.message : String(error));
-}
-
-function start(ticket: string): void {
+function start(hasLink: boolean): void {
   get("start").hidden = false;
-  get("start-error").textContent = "";
+  settle();
   get<HTMLInputElement>("name").value = name();
-  if (ticket !== "") get<HTMLInputElement>("link").value = location.href;
+  get<HTMLInputElement>("link").value = hasLink ? location.href : "";
   get("name").focus();
 }
 
 function keepName(): boolean {
   const chosen = cleanName(get<HTMLInputElement>("name").value);
-  get("start-error").textContent = chosen === "" ? words.name : "";
-  if (chosen === "") get("name").focus();
-  else localStorage.setItem(`${PROFILE} name`, chosen);
+  settle();
+  if (chosen === "") {
+    tell(new PandaError("no-name", "a name is missing"));
+    get("name").focus();
+  } else keep(NAME, chosen);
   return chosen !== "";
 }
 
@@ -168,19 +207,25 @@ get("unlock").addEventListener("submit", (event) => {
 get("open").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!keepName()) return;
-  const link = get<HTMLInputElement>("link").value.trim();
-  const ticket = link.includes("#") ? link.slice(link.indexOf("#") + 1) : link;
-  if (ticket === "") get("start-error").textContent = words.badLink;
-  else go(ticket);
+  const target = targetOf(get<HTMLInputElement>("link").value, here());
+  if ("page" in target) location.assign(target.page);
+  else if ("elsewhere" in target) tell(new PandaError("elsewhere", target.elsewhere));
+  else if (target.ticket === "") tell(new PandaError("invalid-ticket", "there is none"));
+  else go(target.ticket);
 });
 get("write").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = get<HTMLTextAreaElement>("text");
   const said = text.value;
-  if (said.trim() === "" || room === undefined) return;
+  const its = room;
+  if (its === undefined || isEnded() || said === "") return;
+  if (isBlank(said)) return tell(new PandaError("blank", "nothing would be seen"));
   text.value = "";
-  room.say(said).catch((error: unknown) => {
-    text.value = said;
+  its.say(said).catch((error: unknown) => {
+    const rest = its === room ? text.value : drafts.get(its.topic.id);
+    const both = rest ? `${said}\n${rest}` : said;
+    if (its !== room) return void drafts.set(its.topic.id, both);
+    text.value = both;
     tell(error);
   });
 });
@@ -192,14 +237,37 @@ get("text").addEventListener("keydown", (event) => {
 get("picture").addEventListener("change", () => {
   const input = get<HTMLInputElement>("picture");
   const file = input.files?.[0];
-  if (file !== undefined) room?.show(file).catch(tell);
+  const its = room;
+  if (file !== undefined) its?.show(file).catch((error: unknown) => its === room && tell(error));
   input.value = "";
 });
 get("earlier").addEventListener("click", () => room?.earlier());
+get("skip").addEventListener("click", (event) => {
+  // The part of the address after # is the room.
+  event.preventDefault();
+  const first = get("room").hidden ? "name" : get<HTMLTextAreaElement>("text").disabled ? "messages" : "text";
+  get(first).focus();
+});
+
+function showCopy(word: Word): void {
+  clearTimeout(copied);
+  say(get("copy"), word);
+}
+
 get("copy").addEventListener("click", () => {
-  void navigator.clipboard.writeText(get<HTMLInputElement>("share").value).then(() => {
-    get("copy").textContent = words.copied;
-  });
+  const share = get<HTMLInputElement>("share");
+  const done = (word: Word): void => {
+    showCopy(word);
+    copied = setTimeout(() => showCopy("copy"), COPIED);
+  };
+  // Pages that come over http have no clipboard, and a browser may refuse it to others.
+  void (async () => navigator.clipboard.writeText(share.value))().then(
+    () => done("copied"),
+    () => {
+      share.select();
+      done("copyYourself");
+    },
+  );
 });
 get("leave").addEventListener("click", () => (location.hash = ""));
 get("renew").addEventListener("click", () => {
@@ -208,13 +276,14 @@ get("renew").addEventListener("click", () => {
   void panda.recover().then(() => location.reload(), tell);
 });
 get("wipe").addEventListener("click", () => {
-  if (!confirm(words.wipeSure)) return;
-  localStorage.removeItem(`${PROFILE} name`);
-  void panda?.wipe().finally(() => location.replace(location.pathname + location.search));
+  if (panda === undefined || !confirm(words.wipeSure)) return;
+  forget(NAME);
+  drafts.clear();
+  void panda.wipe().then(() => location.replace(location.pathname + location.search), tell);
 });
 get("language").addEventListener("change", () => {
   const language = get<HTMLSelectElement>("language").value as Language;
-  localStorage.setItem("language", language);
+  keep("language", language);
   speak(language);
   showStatus();
   room?.redraw();
@@ -222,5 +291,6 @@ get("language").addEventListener("change", () => {
 addEventListener("hashchange", () => void route());
 
 get<HTMLSelectElement>("language").value = preferred();
+get("unstored").hidden = !refusesStorage();
 speak(preferred());
 void route();

@@ -1,21 +1,28 @@
+import { PandaError, type Message, type Panda, type Topic } from "../../../packages/p2panda/dist/index.js";
+import { get } from "./dom.js";
+import { editor } from "./editor.js";
+import { accepted, settle, tell } from "./fault.js";
+import { Follow } from "./follow.js";
+import { showLife } from "./life.js";
+import { Membership } from "./membership.js";
+import { readPicture } from "./picture.js";
 import {
-  PandaError,
-  Space,
-  type Delivery,
-  type Message,
-  type Panda,
-  type Topic,
-} from "../../../packages/p2panda/dist/index.js";
-import { dayOf, draw, face, nameOf, saidOf, type Entry, type Said } from "./view.js";
-import { words, type Word } from "./words.js";
+  dayOf,
+  draw,
+  drawFoot,
+  face,
+  nameIn,
+  nameOf,
+  saidOf,
+  type Entry,
+  type Said,
+} from "./view.js";
+import { words } from "./words.js";
 
 /** Messages shown at once; earlier ones on demand. */
 const SHOWN = 200;
 const HERE_EVERY = 4_000;
 const HERE_WITHIN = 12_000;
-const PICTURE_BYTES = 300_000;
-
-const get = <E extends HTMLElement>(id: string): E => document.getElementById(id) as E;
 
 /** A room in the page. */
 export class Room {
@@ -27,189 +34,162 @@ export class Room {
   readonly #abort = new AbortController();
   readonly #beats: ReturnType<typeof setInterval>;
   readonly #days = new Map<string, HTMLElement>();
-  /** None in an open room. */
-  readonly #space: Space | undefined;
-  readonly #stop: () => void;
+  readonly #follow = new Follow(get("messages"));
+  readonly #membership: Membership;
+  readonly #stops: (() => void)[];
   #order: string[] = [];
+  /** Own messages that are not signed yet, by their requests: they come last. */
+  #waiting: string[] = [];
   #limit = SHOWN;
   #isDrawing = false;
-  #membersDrawn = 0;
+  #seen: string | undefined;
 
   constructor(
     readonly panda: Panda,
     readonly topic: Topic,
     readonly name: string,
+    again?: () => Promise<unknown>,
   ) {
-    this.#space = topic instanceof Space ? topic : undefined;
-    const space = this.#space;
-    const stops = [
-      space?.onChange(() => void this.#drawMembers()),
-      panda.onStatus(() => this.#drawTrust()),
-    ];
-    this.#stop = () => stops.forEach((stop) => stop?.());
-    this.#drawTrust();
-    void this.#drawMembers();
+    get("nothing").hidden = false;
+    const nameOf = (key: string): string =>
+      key === panda.id ? name : (this.#here.get(key)?.name ?? "");
+    this.#membership = new Membership(panda, topic, { nameOf, tell: this.#tell, again });
     void this.#read();
-    topic.onState(({ id, state }) => {
-      const entry = this.#entries.get(id);
-      if (entry === undefined) return;
-      entry.state = state;
-      if (entry.element !== undefined) draw(entry, this);
-    });
-    topic.onAnnounce(({ author, value }) => {
-      const said = saidOf({ ...(value as object), t: "text", text: "" });
-      const before = this.#here.get(author);
-      const isNew = before === undefined;
-      const name = said?.t === "text" ? said.name : "";
-      const seen = (value as { seen?: unknown } | null)?.seen;
-      const last = typeof seen === "string" ? seen : before?.seen;
-      this.#here.set(author, { name, at: Date.now(), seen: last });
-      if (last !== before?.seen) this.#drawSeen();
-      this.#drawHere();
-      if (isNew) void this.#drawMembers();
-    });
+    this.#stops = [
+      topic.onState(({ id, request, state }) => {
+        if (state === "stored") accepted(topic.id);
+        const entry = this.#entries.get(id) ?? this.#entries.get(request);
+        if (entry === undefined) return;
+        entry.state = state;
+        if (entry.element !== undefined) drawFoot(entry, this);
+      }),
+      topic.onAnnounce(({ author, value }) => this.#heard(author, value)),
+    ];
     this.#beats = setInterval(() => this.#beat(), HERE_EVERY);
     this.#beat();
-    this.#drawHere();
   }
 
+  get isOver(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  /** Takes everything of this room out of the page. */
   close(): void {
     clearInterval(this.#beats);
-    this.#stop();
+    this.#membership.close();
+    this.#follow.close();
+    for (const stop of this.#stops) stop();
     this.#abort.abort();
     for (const { url } of this.#entries.values()) if (url !== undefined) URL.revokeObjectURL(url);
-    get("messages").replaceChildren();
+    const list = get("messages");
+    list.replaceChildren();
+    delete list.dataset["count"];
+    get("here").replaceChildren();
+    get("earlier").hidden = true;
+    get<HTMLDialogElement>("life").close();
   }
 
   async say(text: string): Promise<void> {
     await this.#publish({ t: "text", text, name: this.name });
+    this.#follow.toEnd();
   }
 
   async show(file: File): Promise<void> {
-    if (file.size > PICTURE_BYTES) throw new PandaError("too-large", words.pictureTooLarge);
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    await this.#publish({ t: "picture", type: file.type, bytes, name: this.name });
+    const picture = await readPicture(file);
+    await this.#publish({ t: "picture", ...picture, name: this.name });
+    this.#follow.toEnd();
   }
 
   earlier(): void {
     this.#limit += SHOWN;
-    this.#draw(true);
+    this.#draw();
   }
 
-  /** Changes the text of a message. */
+  /** Changes the language of everything. */
   redraw(): void {
     this.#days.clear();
     for (const entry of this.#entries.values()) if (entry.element !== undefined) draw(entry, this);
     this.#drawHere();
-    this.#drawTrust();
-    void this.#drawMembers();
-    this.#draw(true);
-  }
-
-  /** Says what the room protects, and whether the node that must not read also served the page. */
-  #drawTrust(): void {
-    const isSealed = this.#space !== undefined;
-    say(get("trust"), isSealed ? "trustSealed" : "trustPlain");
-    say(get("invitation"), isSealed ? "inviteSealed" : "inviteText");
-    const server = document.querySelector<HTMLMetaElement>('meta[name="served-by"]')?.content;
-    const isSame = server !== "" && server === this.panda.status.node;
-    get("served").hidden = !(isSealed && isSame);
-  }
-
-  async #drawMembers(): Promise<void> {
-    get("membership").hidden = this.#space === undefined;
-    get("joining").hidden = true;
-    const drawing = ++this.#membersDrawn;
-    const info = await this.#space?.info().catch(tell);
-    // An answer that a later call has overtaken is out of date.
-    if (!info || this.#abort.signal.aborted || drawing !== this.#membersDrawn) return;
-    const joining = get("joining");
-    say(joining, info.joining ? "joining" : "ejected");
-    joining.hidden = info.role !== undefined;
-    const items = info.members.map(({ key, role }) => {
-      const item = document.createElement("li");
-      const isMe = key === this.panda.id;
-      const name = isMe ? this.name : (this.#here.get(key)?.name ?? "");
-      item.dir = "auto";
-      const line = `${nameOf(name, key)}${isMe ? ` – ${words.you}` : ""}, ${words[role]} `;
-      item.append(face(key), line);
-      if (info.role === "owner" && key !== this.panda.id) item.append(this.#takeOut(key));
-      return item;
-    });
-    get("members").replaceChildren(...items);
-  }
-
-  #takeOut(key: string): HTMLElement {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = words.takeOut;
-    button.setAttribute("aria-label", `${words.takeOut} ${key.slice(0, 6)}`);
-    button.addEventListener("click", () => {
-      if (confirm(words.takeOutSure)) void this.#space?.remove(key).catch(tell);
-    });
-    return button;
+    this.#membership.draw();
+    this.#draw();
   }
 
   readonly edit = (entry: Entry): void => {
     const before = entry.edited ?? (entry.said.t === "text" ? entry.said.text : "");
-    const text = prompt(words.editPrompt, before);
-    if (text === null || text === "" || text === before) return;
-    void this.#publish({ t: "edit", id: entry.message.id, text }).catch(tell);
+    const close = (): void => {
+      entry.editor = undefined;
+      // What was changed meanwhile is shown now.
+      draw(entry, this).querySelector<HTMLElement>(".foot button:nth-of-type(2)")?.focus();
+    };
+    const save = async (text: string): Promise<string | undefined> => {
+      try {
+        await this.#publish({ t: "edit", id: entry.message.id, text });
+        return undefined;
+      } catch (error) {
+        return error instanceof PandaError ? error.code : "internal";
+      }
+    };
+    entry.editor = editor(before, save, close);
+    draw(entry, this);
+    entry.editor.querySelector("textarea")!.focus();
   };
 
   readonly remove = (entry: Entry): void => {
-    void this.#publish({ t: "delete", id: entry.message.id }).catch(tell);
+    if (!confirm(words.removeSure)) return;
+    void this.#publish({ t: "delete", id: entry.message.id }).catch(this.#tell);
+  };
+
+  readonly life = (entry: Entry): void => {
+    showLife(this.panda, entry, this.#membership.isSealed);
   };
 
   readonly seenBy = (entry: Entry): string[] => {
     const place = this.#order.indexOf(entry.message.id);
+    if (place < 0) return [];
     const others = [...this.#here].filter(([author, { seen }]) => {
       return author !== this.panda.id && seen !== undefined && this.#order.indexOf(seen) >= place;
     });
     return others.map(([author, { name }]) => nameOf(name, author));
   };
 
-  #drawSeen(): void {
-    for (const id of this.#order.slice(-this.#limit)) {
-      const entry = this.#entries.get(id);
-      if (entry?.message.mine === true && entry.element !== undefined) draw(entry, this);
-    }
-  }
-
-  readonly life = (entry: Entry): void => {
-    const steps = get<HTMLOListElement>("steps");
-    steps.replaceChildren();
-    get<HTMLDialogElement>("life").showModal();
-    void this.#steps(entry).then((lines) => {
-      for (const [line, detail] of lines) {
-        const step = document.createElement("li");
-        step.textContent = line;
-        if (detail !== undefined) {
-          const code = document.createElement("code");
-          code.textContent = ` ${detail}`;
-          step.append(code);
-        }
-        steps.append(step);
-      }
-    });
+  /** Tells an error unless the page shows another room by now. */
+  readonly #tell = (error: unknown): void => {
+    if (!this.isOver) tell(error);
   };
 
   async #publish(said: Said): Promise<void> {
     await this.topic.publish(said);
-    get("room-error").textContent = "";
+    if (!this.isOver) settle(this.topic.id);
   }
 
   async #read(): Promise<void> {
     try {
-      for await (const message of this.topic.stream({ signal: this.#abort.signal }))
-        this.#take(message);
+      // Also what waits for the admission to an encrypted room.
+      const all = { signal: this.#abort.signal, queued: true };
+      for await (const message of this.topic.stream(all)) this.#take(message);
     } catch (error) {
-      if (!this.#abort.signal.aborted) tell(error);
+      this.#tell(error);
     }
   }
 
+  #heard(author: string, value: unknown): void {
+    accepted(this.topic.id);
+    const said = saidOf({ ...(value as object), t: "text", text: "" });
+    const before = this.#here.get(author);
+    const name = said?.t === "text" ? said.name : "";
+    const seen = (value as { seen?: unknown } | null)?.seen;
+    const last = typeof seen === "string" ? seen : before?.seen;
+    this.#here.set(author, { name, at: Date.now(), seen: last });
+    if (last !== before?.seen) this.#drawSeen();
+    this.#drawHere();
+    if (before === undefined) this.#membership.drawMembers();
+  }
+
   #take(message: Message): void {
-    if (message.withdrawn) return this.#withdraw(message.id);
+    const name = nameIn(message);
+    if (message.withdrawn) return this.#forget(name);
+    // It was shown while it waited.
+    if (message.id && message.request !== undefined) this.#forget(message.request);
     const said = saidOf(message.value);
     if (said === undefined) return;
     if (said.t === "edit" || said.t === "delete") {
@@ -220,19 +200,27 @@ export class Room {
       return;
     }
     const { state } = message;
-    const fresh = { edited: undefined, removed: false, element: undefined, url: undefined };
+    const fresh = {
+      ...{ edited: undefined, removed: false, element: undefined },
+      ...{ url: undefined, picture: undefined, editor: undefined },
+    };
     const entry: Entry = { message, said, state, ...fresh };
-    this.#entries.set(message.id, entry);
+    if (!this.#entries.has(name)) (message.id ? this.#order : this.#waiting).push(name);
+    this.#entries.set(name, entry);
     this.#change(entry);
-    this.#order.push(message.id);
     this.#draw();
   }
 
-  /** Withdrawn: an owner who had not seen it removed its author. */
-  #withdraw(id: string): void {
-    this.#entries.get(id)?.element?.remove();
-    this.#entries.delete(id);
-    this.#order = this.#order.filter((other) => other !== id);
+  /** Withdrawn, since an owner who had not seen it removed its author; or signed, under its own id from now on. */
+  #forget(name: string): void {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return;
+    entry.element?.remove();
+    if (entry.element !== undefined) this.#follow.unwatch(entry.element);
+    if (entry.url !== undefined) URL.revokeObjectURL(entry.url);
+    this.#entries.delete(name);
+    this.#order = this.#order.filter((other) => other !== name);
+    this.#waiting = this.#waiting.filter((other) => other !== name);
     this.#draw();
   }
 
@@ -247,40 +235,50 @@ export class Room {
   }
 
   /** Draws all messages of a frame at once, in the order that everybody sees. */
-  #draw(keepsPlace = false): void {
+  #draw(): void {
     if (this.#isDrawing) return;
     this.#isDrawing = true;
-    requestAnimationFrame(
-      () => void this.#drawNow(keepsPlace).finally(() => (this.#isDrawing = false)),
-    );
+    requestAnimationFrame(() => {
+      void this.#drawNow()
+        .catch(this.#tell)
+        .finally(() => (this.#isDrawing = false));
+    });
   }
 
-  async #drawNow(keepsPlace: boolean): Promise<void> {
+  async #drawNow(): Promise<void> {
     const list = get("messages");
     // Older messages are in place already.
     const recent = this.#order.slice(-2 * this.#limit);
-    const from = this.#order.length - recent.length;
     const messages = recent.map((id) => this.#entries.get(id)!.message);
-    const order = await this.panda.order(messages);
-    const ids = order.map((place) => recent[place]!);
+    const order = messages.length === 0 ? [] : await this.panda.order(messages);
+    if (this.isOver) return;
+    const ids = order.map((place) => recent[place]!).filter((id) => this.#entries.has(id));
+    const ordered = new Set(recent);
     // Messages that arrived meanwhile come after them.
-    this.#order.splice(from, recent.length, ...ids);
-    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
-    const shown = this.#order.slice(-this.#limit);
+    const [older, newer] = split(this.#order, ordered);
+    this.#order = [...older, ...ids, ...newer];
+    const shown = [...this.#order, ...this.#waiting].slice(-this.#limit);
     const wanted = this.#withDays(shown);
     const isWanted = new Set<Element>(wanted);
-    for (const child of [...list.children]) if (!isWanted.has(child)) child.remove();
+    for (const child of [...list.children]) if (!isWanted.has(child)) this.#drop(child);
     let before: Element | null = null;
     for (const element of wanted) {
       const place: Element | null =
         before === null ? list.firstElementChild : before.nextElementSibling;
       if (place !== element) list.insertBefore(element, place);
+      this.#follow.watch(element);
       before = element;
     }
-    get("nothing").hidden = this.#order.length > 0;
-    get("earlier").hidden = this.#order.length <= this.#limit;
-    if (isAtEnd && !keepsPlace) list.scrollTop = list.scrollHeight;
-    list.dataset["count"] = String(this.#order.length);
+    const count = this.#order.length + this.#waiting.length;
+    get("nothing").hidden = count > 0;
+    get("earlier").hidden = count <= this.#limit;
+    this.#follow.settle();
+    list.dataset["count"] = String(count);
+  }
+
+  #drop(element: Element): void {
+    this.#follow.unwatch(element);
+    element.remove();
   }
 
   /** Messages with a line before the first one of each day; those of one author in a row have one name. */
@@ -309,11 +307,19 @@ export class Room {
     return line;
   }
 
+  #drawSeen(): void {
+    for (const id of this.#order.slice(-this.#limit)) {
+      const entry = this.#entries.get(id);
+      if (entry?.message.mine === true && entry.element !== undefined) drawFoot(entry, this);
+    }
+  }
+
+  /** Says that we are here, and which message we have had before our eyes. */
   #beat(): void {
-    const isLooking = document.visibilityState === "visible";
-    const seen = isLooking ? this.#order.at(-1) : undefined;
-    const said = seen === undefined ? { name: this.name } : { name: this.name, seen };
-    this.topic.announce(said).catch(() => undefined);
+    const isLooking = document.visibilityState === "visible" && this.#follow.isAtEnd;
+    if (isLooking) this.#seen = this.#order.at(-1);
+    const seen = this.#seen === undefined ? {} : { seen: this.#seen };
+    this.topic.announce({ name: this.name, ...seen }).catch(() => undefined);
     for (const [author, { at }] of this.#here)
       if (Date.now() - at > HERE_WITHIN) this.#here.delete(author);
     this.#drawHere();
@@ -332,51 +338,12 @@ export class Room {
     });
     get("here").replaceChildren(...items);
   }
-
-  async #steps({ message, state }: Entry): Promise<[string, (string | undefined)?][]> {
-    const place = `${message.author.slice(0, 16)}… #${message.seq}`;
-    const isSealed = this.#space !== undefined;
-    const steps: [string, (string | undefined)?][] = message.mine
-      ? [
-          [words.lifeWritten],
-          [isSealed ? words.lifeSealed : words.lifePlain],
-          [words.lifeSigned, place],
-        ]
-      : [
-          [words.lifeReceived, this.panda.status.node?.slice(0, 16)],
-          [words.lifeVerified, place],
-          [isSealed ? words.lifeOpened : words.lifePlain],
-        ];
-    steps.push([words.lifeAfter, message.after.map((id) => id.slice(0, 16)).join(", ") || "–"]);
-    if (message.mine && state !== "stored") return [...steps, [words.lifeNotSent, words[state]]];
-    if (message.mine) steps.push([words.lifeSent, message.id]);
-    try {
-      const { topic, id } = message;
-      const { sentTo, notKept } = await this.panda.backend.call<Delivery>("delivery", topic, id);
-      steps.push([words.lifeHeld, String(sentTo.length)]);
-      if (notKept.length > 0) steps.push([words.lifeNotKept, String(notKept.length)]);
-    } catch {
-      steps.push([words.lifeOffline]);
-    }
-    return steps;
-  }
 }
 
-/** Replaces the text of an element, in every language from now on. */
-function say(element: HTMLElement, word: Word): void {
-  element.dataset["word"] = word;
-  element.textContent = words[word];
-}
-
-/** Shows an error as a sentence. */
-export function tell(error: unknown): void {
-  const code = error instanceof PandaError ? error.code : "";
-  const message = error instanceof Error ? error.message : String(error);
-  const text =
-    code === "too-large"
-      ? message === words.pictureTooLarge
-        ? message
-        : words.tooLarge
-      : words.faults[code];
-  get("room-error").textContent = text ?? message;
+/** The names before and after some that stand together. */
+function split(names: string[], middle: Set<string>): [before: string[], after: string[]] {
+  const from = names.findIndex((name) => middle.has(name));
+  if (from < 0) return [[], names];
+  const rest = names.slice(from).filter((name) => !middle.has(name));
+  return [names.slice(0, from), rest];
 }

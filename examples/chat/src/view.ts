@@ -1,4 +1,7 @@
 import type { Message } from "../../../packages/p2panda/dist/index.js";
+import { button, paragraph } from "./dom.js";
+import { isPicture } from "./picture.js";
+import { cleanName, isBlank } from "./text.js";
 import { words } from "./words.js";
 
 /** What is published in a room. */
@@ -17,6 +20,10 @@ export interface Entry {
   removed: boolean;
   element: HTMLElement | undefined;
   url: string | undefined;
+  /** The picture; a paragraph if it cannot be shown. */
+  picture: HTMLElement | undefined;
+  /** The form in which it is changed now. */
+  editor: HTMLFormElement | undefined;
 }
 
 export interface Actions {
@@ -27,8 +34,6 @@ export interface Actions {
   seenBy(entry: Entry): string[];
 }
 
-const PICTURES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
-
 /** A published value, if it has a shape that the chat shows. */
 export function saidOf(value: unknown): Said | undefined {
   if (typeof value === "string") return { t: "text", text: value, name: "" };
@@ -38,17 +43,13 @@ export function saidOf(value: unknown): Said | undefined {
   if (t === "text" && typeof text === "string") return { t, text, name: by };
   if (t === "edit" && typeof id === "string" && typeof text === "string") return { t, id, text };
   if (t === "delete" && typeof id === "string") return { t, id };
-  const isPicture =
-    t === "picture" && bytes instanceof Uint8Array && PICTURES.includes(String(type));
-  return isPicture ? { t, type: String(type), bytes, name: by } : undefined;
+  const isShown = t === "picture" && bytes instanceof Uint8Array && isPicture(String(type));
+  return isShown ? { t, type: String(type), bytes, name: by } : undefined;
 }
 
-/** A name on one line, without invisible characters or changes of direction. */
-export function cleanName(name: string): string {
-  return name
-    .replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "")
-    .trim()
-    .slice(0, 40);
+/** Name of a message in the page: that of its operation, or while it is not signed, that of its request. */
+export function nameIn({ id, request }: Message): string {
+  return id === "" || id === undefined ? (request ?? "") : id;
 }
 
 export function draw(entry: Entry, actions: Actions): HTMLElement {
@@ -56,13 +57,35 @@ export function draw(entry: Entry, actions: Actions): HTMLElement {
   const item = entry.element ?? document.createElement("article");
   entry.element = item;
   item.className = message.mine ? "message mine" : "message";
-  item.dataset["id"] = message.id;
-  // Who is on one of its buttons by keyboard stays there.
-  const focused = [...item.querySelectorAll("button")].findIndex((one) => one.matches(":focus"));
-  item.replaceChildren(face(message.author), by(entry), content(entry), foot(entry, actions));
-  item.querySelectorAll("button")[focused]?.focus();
-  if (message.missing.length > 0) item.append(paragraph(words.missing, "gone"));
+  item.dataset["id"] = nameIn(message);
+  // Who writes in it goes on writing.
+  if (entry.editor?.parentElement !== item) {
+    const focused = focusIn(item);
+    const shown = entry.editor ?? content(entry);
+    item.replaceChildren(face(message.author), by(entry), shown, foot(entry, actions));
+    if (message.missing.length > 0) item.append(paragraph(words.missing, "gone"));
+    focusOn(item, focused);
+    return item;
+  }
+  return drawFoot(entry, actions);
+}
+
+/** Draws only what is below a message: its state, and who has seen it. */
+export function drawFoot(entry: Entry, actions: Actions): HTMLElement {
+  const item = entry.element!;
+  const focused = focusIn(item);
+  item.querySelector(":scope > .foot")?.replaceWith(foot(entry, actions));
+  focusOn(item, focused);
   return item;
+}
+
+/** Who is on one of its buttons by keyboard stays there. */
+function focusIn(item: HTMLElement): number {
+  return [...item.querySelectorAll(".foot button")].findIndex((one) => one.matches(":focus"));
+}
+
+function focusOn(item: HTMLElement, place: number): void {
+  item.querySelectorAll<HTMLButtonElement>(".foot button")[place]?.focus();
 }
 
 /** A panda in the colour of a key, which does not depend on the name. */
@@ -108,24 +131,27 @@ const SHORT = { timeStyle: "short" } as const;
 
 function content(entry: Entry): HTMLElement {
   if (entry.removed) return paragraph(words.removed, "gone");
-  const { said } = entry;
-  if (said.t === "text") return paragraph(entry.edited ?? said.text);
-  entry.url ??= URL.createObjectURL(
-    new Blob([said.bytes as Uint8Array<ArrayBuffer>], { type: said.type }),
-  );
-  const image = document.createElement("img");
-  image.src = entry.url;
-  image.alt = words.picture;
-  return image;
+  const { said, message } = entry;
+  if (said.t === "text") {
+    const text = entry.edited ?? said.text;
+    return isBlank(text) ? paragraph(words.blank, "gone") : paragraph(text);
+  }
+  entry.picture ??= pictureOf(entry, said);
+  if (entry.picture instanceof HTMLImageElement)
+    entry.picture.alt = `${words.pictureFrom} ${nameOf(said.name, message.author)}`;
+  else entry.picture.textContent = words.noPicture;
+  return entry.picture;
 }
 
-/** Shows any text as text, never as markup. */
-function paragraph(text: string, kind = ""): HTMLParagraphElement {
-  const made = document.createElement("p");
-  made.dir = "auto";
-  made.className = kind;
-  made.textContent = text;
-  return made;
+function pictureOf(entry: Entry, { bytes, type }: Extract<Said, { t: "picture" }>): HTMLElement {
+  entry.url ??= URL.createObjectURL(new Blob([bytes as Uint8Array<ArrayBuffer>], { type }));
+  const image = document.createElement("img");
+  image.addEventListener("error", () => {
+    entry.picture = paragraph(words.noPicture, "gone");
+    image.replaceWith(entry.picture);
+  });
+  image.src = entry.url;
+  return image;
 }
 
 function foot(entry: Entry, { edit, remove, life, seenBy }: Actions): HTMLElement {
@@ -146,9 +172,12 @@ function foot(entry: Entry, { edit, remove, life, seenBy }: Actions): HTMLElemen
     }
   }
   line.append(button(words.life, () => life(entry)));
-  if (message.mine && !entry.removed) {
-    if (entry.said.t === "text") line.append(button(words.edit, () => edit(entry)));
-    line.append(button(words.remove, () => remove(entry)));
+  // Before it is signed, nothing can refer to it.
+  if (message.mine && message.id && !entry.removed && entry.editor === undefined) {
+    const changes = [button(words.remove, () => remove(entry))];
+    if (entry.said.t === "text") changes.unshift(button(words.edit, () => edit(entry)));
+    for (const change of changes) change.className = "change";
+    line.append(...changes);
   }
   return line;
 }
@@ -156,13 +185,5 @@ function foot(entry: Entry, { edit, remove, life, seenBy }: Actions): HTMLElemen
 function span(text: string): HTMLSpanElement {
   const made = document.createElement("span");
   made.textContent = text;
-  return made;
-}
-
-function button(text: string, act: () => void): HTMLButtonElement {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.textContent = text;
-  made.addEventListener("click", act);
   return made;
 }

@@ -444,7 +444,7 @@ class TopicSync {
 
   async #refused(fault: PandaError, failed: PlaceRow | undefined): Promise<void> {
     if (fault.code === "closed") return;
-    this.context.events.fault(fault);
+    this.context.events.fault(this.#about(fault));
     const expected = fault.expected;
     if (fault.code === "log-moved" && failed !== undefined && expected !== undefined) {
       // The node lost entries while connected: send again from there.
@@ -464,7 +464,13 @@ class TopicSync {
     const fault = ours(error);
     if (fault.code === "not-leader") return events.deposed();
     if (fault.code === "closed" && rpc.isOver) return;
-    events.fault(fault);
+    events.fault(this.#about(fault));
+  }
+
+  /** The same error with the topic that it is about. */
+  #about(fault: PandaError): PandaError {
+    const { code, message, details } = PandaError.plain(fault);
+    return new PandaError(code, message, { ...details, topic: details.topic ?? this.topic });
   }
 }
 

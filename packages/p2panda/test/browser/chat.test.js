@@ -4,62 +4,14 @@ import { test } from "node:test";
 import { wasm } from "../../dist/wasm.js";
 import { Liar, log } from "../liar.js";
 import { freePort, newTopic, Server } from "../support.js";
-import { browsers, isAccessible, launch, serve, tab } from "./support.js";
+import { agree, change, enter, press, shows, texts, write } from "./chat.js";
+import { browsers, isAccessible, launch, serve, soon, tab } from "./support.js";
 
 const patient = { timeout: 120_000 };
-const soon = { polling: 50, timeout: 60_000 };
 const pictures = process.env.PANDA_TEST_PICTURES;
-
-const texts = (page) =>
-  page.$$eval("#messages .message > p", (all) => all.map((one) => one.textContent));
-
-/** Waits until the page shows this text. */
-async function shows(page, text) {
-  const find = (text) =>
-    [...document.querySelectorAll("#messages .message > p")].some((p) => p.textContent === text);
-  try {
-    await page.waitForFunction(find, soon, text);
-  } catch (error) {
-    const said = await page.$$eval("#status, #room-error", (all) =>
-      all.map((one) => one.textContent),
-    );
-    throw new Error(
-      `${error.message} ${text}: ${said.join(" ")} ${(await texts(page)).join(" | ")}`,
-    );
-  }
-}
-
-async function write(page, text) {
-  await page.type("#text", text);
-  await page.keyboard.press("Enter");
-}
-
-/** Chooses a name, then opens the room of the link, or makes one without a link. */
-async function enter(page, name, link) {
-  await page.waitForSelector("#start:not([hidden])");
-  await page.type("#name", name);
-  if (link === undefined) await page.click("#make");
-  else await page.click("#open button");
-  await page.waitForSelector("#room:not([hidden])");
-  return page.$eval("#share", (input) => input.value);
-}
 
 async function look(page, name) {
   if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}.png` });
-}
-
-/** Presses a button of the message with this text. */
-async function press(page, text, button) {
-  await shows(page, text);
-  await page.evaluate(
-    (text, button) => {
-      const says = (message) => message.querySelector("p")?.textContent === text;
-      const message = [...document.querySelectorAll(".message")].find(says);
-      [...message.querySelectorAll("button")].find((one) => one.textContent === button).click();
-    },
-    text,
-    button,
-  );
 }
 
 for (const name of browsers) {
@@ -111,10 +63,10 @@ for (const name of browsers) {
     await t.test("messages are changed and deleted by who wrote them", patient, async () => {
       await write(anna, "typo");
       await shows(bert, "typo");
-      anna.once("dialog", (dialog) => void dialog.accept("correct"));
-      await press(anna, "typo", "Edit");
+      await change(anna, "typo", "correct");
       await shows(bert, "correct");
       assert.ok(!(await texts(bert)).includes("typo"));
+      agree(anna);
       await press(anna, "correct", "Delete");
       await shows(bert, "Deleted by its author");
       const others = await bert.$$eval(".message:not(.mine) .foot", (feet) =>
@@ -201,7 +153,7 @@ for (const name of browsers) {
       );
       assert.match(
         await page.$eval("#start-error", (one) => one.textContent),
-        /no link of a room/,
+        /not a room link/,
       );
       await page.own.close();
     });
@@ -278,11 +230,11 @@ for (const name of browsers) {
       const key = await page.$eval("#key", (one) => one.textContent);
       await page.reload();
       await open("bambus", "opens with your passphrase");
-      await open("bamboo", "another one");
+      await open("bamboo", "Wrong passphrase");
       await shows(page, "by a protected key");
       assert.equal(await page.$eval("#key", (one) => one.textContent), key);
       // A new key writes on in the same room.
-      page.once("dialog", (dialog) => void dialog.accept());
+      agree(page);
       await page.click("#renew");
       await open("bamboo", "opens with your passphrase");
       await shows(page, "by a protected key");

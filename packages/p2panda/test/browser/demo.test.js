@@ -4,35 +4,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { holdsNothing, Programs } from "../cli.js";
-import { browsers, isAccessible, launch, serve, tab } from "./support.js";
+import { agree, enter, says, text, write } from "./chat.js";
+import { browsers, isAccessible, launch, serve, soon, tab } from "./support.js";
 
 const patient = { timeout: 120_000 };
-const soon = { polling: 50, timeout: 60_000 };
 const pictures = process.env.PANDA_TEST_PICTURES;
 const dist = fileURLToPath(new URL("../../../../examples/chat/dist", import.meta.url));
 
-const text = (page, id) => page.$eval(id, (element) => element.textContent);
-
-function says(page, id, word) {
-  const find = (id, word) => document.querySelector(id).textContent.includes(word);
-  return page.waitForFunction(find, soon, id, word);
-}
-
 function shows(page, words) {
   return says(page, "#messages", words);
-}
-
-async function write(page, words) {
-  await page.type("#text", words);
-  await page.keyboard.press("Enter");
-}
-
-async function enter(page, name, link) {
-  await page.waitForSelector("#start:not([hidden])");
-  await page.type("#name", name);
-  await page.click(link === undefined ? "#make-sealed" : "#open button");
-  await page.waitForSelector("#room:not([hidden])");
-  return page.$eval("#share", (input) => input.value);
 }
 
 for (const name of browsers) {
@@ -46,7 +26,7 @@ for (const name of browsers) {
     let link, bert;
 
     await t.test("who has the link is let in, and the panel shows how", patient, async () => {
-      link = await enter(anna, "Anna");
+      link = await enter(anna, "Anna", undefined, "#make-sealed");
       assert.match(link, /^http:\/\/127\.0\.0\.1:\d+\/demo\/\?node=[^#]*#panda/);
       await write(anna, said[0]);
       await shows(anna, said[0]);
@@ -77,17 +57,17 @@ for (const name of browsers) {
       assert.match(await text(anna, "#served"), /also gave you this page/);
       const other = `${elsewhere}/chat/?node=${encodeURIComponent(node.url)}`;
       const carol = await tab(browser, other);
-      await enter(carol, "Carol");
+      await enter(carol, "Carol", undefined, "#make-sealed");
       await says(carol, "#status", "Connected");
       assert.equal(await carol.$eval("#served", (element) => element.hidden), true);
       await carol.own.close();
     });
 
     await t.test("who is removed reads nothing of what comes after", patient, async () => {
-      anna.once("dialog", (dialog) => void dialog.accept());
+      agree(anna);
       await anna.click("#members button");
       await bert.waitForSelector("#joining:not([hidden])");
-      assert.match(await text(bert, "#joining"), /no member of this room any more/);
+      assert.match(await text(bert, "#joining"), /no longer a member of this room/);
       await write(anna, said[2]);
       await anna.waitForFunction(
         () => document.querySelectorAll('.mine [data-state="stored"]').length === 2,

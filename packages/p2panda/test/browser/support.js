@@ -7,6 +7,8 @@ import { extname, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import puppeteer from "puppeteer-core";
 
+/** What should come soon. */
+export const soon = { polling: 50, timeout: 60_000 };
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
 const types = {
   ".html": "text/html; charset=utf-8",
@@ -74,8 +76,9 @@ export const browsers = wanted.filter((name) => {
   throw new Error(`${name} is not installed: apt-get install chromium firefox-esr`);
 });
 
-export async function launch(test, name) {
-  const browser = await puppeteer.launch({ browser: name, headless: true, ...known[name] });
+export async function launch(test, name, more = {}) {
+  const options = { browser: name, headless: true, ...known[name], ...more };
+  const browser = await puppeteer.launch(options);
   test.after(() => browser.close());
   return browser;
 }
