@@ -1,5 +1,6 @@
 //! Messages that nobody else has yet, and a shutdown that waits for them (`docs/protocol/streams.md#19`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use p2panda_core::{Label, LogName, Topic, limits};
@@ -9,6 +10,7 @@ use crate::Error;
 use crate::inner::receipts::Place;
 use crate::inner::topic::TopicState;
 use crate::node::Node;
+use crate::receipt::Receipt;
 
 /// Own messages of a topic that nobody else is known to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,26 @@ impl Node {
             Some(state) => self.unsent_of(&state).await,
             None => Ok(0),
         }
+    }
+
+    /// Returns the receipt of the newest operation of each log of this node in a topic, whenever it was
+    /// published: a peer that has them has everything that this node published there. In a space these are
+    /// the log of its messages and the one of what it did to members and secrets. Empty if the topic is not
+    /// open.
+    ///
+    /// # Errors
+    /// As [`Node::unsent`].
+    pub async fn newest_in(&self, topic: Topic) -> Result<Vec<Receipt>, Error> {
+        let Some(state) = self.topics().get(&topic) else {
+            return Ok(Vec::new());
+        };
+        let mut all = Vec::new();
+        for (log, label) in self.own_logs(topic).await? {
+            let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &label);
+            let newest = self.storage().read(read).await?;
+            all.extend(newest.map(|newest| Receipt::of_entry(&newest, log, Arc::clone(&state))));
+        }
+        Ok(all)
     }
 
     async fn unsent_of(&self, state: &TopicState) -> Result<u64, Error> {

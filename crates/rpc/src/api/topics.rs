@@ -83,9 +83,9 @@ pub struct TopicDeliveredParams {
 pub struct TopicDeliveredResult {
     /// Sequence number of the node's newest message; none if it published nothing.
     pub newest: Option<u32>,
-    /// Peers that report having stored it.
+    /// Peers that report having stored it; in a space, all that the node published there.
     pub stored: u64,
-    /// Peers that were sent it.
+    /// Peers that were sent it, or all of that.
     pub sent: u64,
     /// Whether one peer has stored it, or was sent it and cannot report storing.
     pub is_enough: bool,
