@@ -435,6 +435,8 @@ struct ShownLine {
     /// Members that cannot be handed secrets.
     no_keys: usize,
     healed: bool,
+    /// Messages that wait for a secret.
+    sealed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets_left: Option<u64>,
     /// In seconds since 1970.
@@ -482,6 +484,11 @@ impl ShownLine {
             false => ", not all have what they need",
         };
         lines.push(format!("members {}{healed}", self.members));
+        match self.sealed {
+            0 => {}
+            1 => lines.push("1 message waits for a secret".to_owned()),
+            several => lines.push(format!("{several} messages wait for secrets")),
+        }
         lines.join("\n")
     }
 }
@@ -495,6 +502,7 @@ async fn show(face: &Face, args: SpaceArgs) -> Result<Outcome, Failure> {
         members: members.members.len(),
         no_keys: members.members.iter().filter(|one| one.no_keys).count(),
         healed: members.healed,
+        sealed: face.sealed(topic).await?,
         secrets_left: members.secrets_left,
         rotates_at: members.rotates_at,
     };

@@ -252,6 +252,18 @@ impl Face {
         .map_err(Failure::from)
     }
 
+    /// Counts the messages of a space that wait for a secret.
+    pub async fn sealed(&self, topic: Topic) -> Result<u64, Failure> {
+        match self {
+            Face::Own(node) => Ok(node.topic(topic).status().await?.sealed),
+            Face::Running(remote) => {
+                let topic = topic.to_string();
+                let params = api::TopicParams { topic };
+                Ok(remote.call::<api::TopicStatus>(&params).await?.sealed)
+            }
+        }
+    }
+
     /// Waits until a peer has stored everything that this node published in a space, or was sent it where it
     /// cannot say so; no longer than `wait`. Returns how many have it then.
     pub async fn delivered(&self, topic: Topic, wait: Duration) -> Result<Delivered, Failure> {

@@ -102,14 +102,9 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
             if let Some(bytes) = bytes.map_err(|error| map::error(&error))? {
                 kept_bytes.set(&alias, std::ops::Add::add, bytes);
             }
-            let last = status.feed.map_or(0, |(_, last)| last);
             for consumer in &status.consumers {
                 let name = shown(&service.aliases.of(&topic), &consumer.name);
-                behind.set(
-                    &name,
-                    std::ops::Add::add,
-                    last.saturating_sub(consumer.position),
-                );
+                behind.set(&name, std::ops::Add::add, consumer.unsettled);
                 let now = map::micros(since_1970());
                 let age = consumer
                     .since
@@ -140,7 +135,7 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
         &mut registry,
         "consumer",
         "consumer_offsets_behind",
-        "Feed offsets behind the position of the consumer",
+        "Entries of the feed that the consumer has not settled",
     );
     ages.register(
         &mut registry,
