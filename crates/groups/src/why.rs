@@ -147,7 +147,9 @@ impl Groups {
                 else {
                     continue;
                 };
-                let within = self.entry(inner, member).and_then(|own| own.active_access());
+                let within = self
+                    .entry(inner, member)
+                    .and_then(|own| own.active_access());
                 if entry.active_access().is_none() && within.is_some() {
                     ended.push((at, as_member));
                 }

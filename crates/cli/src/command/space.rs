@@ -32,7 +32,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Does one thing with the spaces of the node that runs, or of the home directory.
 pub async fn run(args: &NodeArgs, command: SpaceCommand) -> Result<Outcome, Failure> {
     if let SpaceCommand::Watch(watch) = command {
-        return subscribe::run(args, watch).await;
+        return subscribe::run(args, watch, subscribe::Of::Space).await;
     }
     let settings = Configured::load(args)?.resolved;
     let mut interrupt = Interrupt::new()?;

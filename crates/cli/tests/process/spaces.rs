@@ -356,6 +356,26 @@ fn a_space_is_shown_with_its_suite_and_rotation() {
     assert!(shown.contains("rotation by age: never"), "{shown}");
 }
 
+#[test]
+fn a_watch_by_a_node_that_is_no_member_says_so_once() {
+    let world = World::new();
+    let space = world.ok("owner", &["space", "create", "crew"]);
+    let publish = ["space", "publish", &space, "--wait", "0"];
+    run_with_input(&mut world.at("owner", &publish), "one\ntwo\n");
+    let (owner, addr) = world.watch("owner", &space, &[]);
+    let (keeper, _) = world.watch("keeper", &space, &["--bootstrap", &addr, "--count", "1"]);
+    let told = loop {
+        let line = keeper.err.recv_timeout(PATIENCE).unwrap();
+        assert!(!line.contains("neither text nor bytes"), "{line}");
+        if line.contains("no member of the space") {
+            break line;
+        }
+    };
+    assert!(told.contains("panda space join"), "{told}");
+    assert_eq!(keeper.interrupt().code(), Some(0));
+    assert_eq!(owner.interrupt().code(), Some(0));
+}
+
 /// What is stored by no peer is not done, however small the change is.
 #[test]
 fn changes_of_a_space_wait_until_a_peer_has_stored_them() {

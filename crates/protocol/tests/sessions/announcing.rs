@@ -3,9 +3,7 @@
 use p2panda_core::{SigningKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::session::Input;
-use p2panda_protocol::sync::{
-    Announced, Entries, Event, Message, Pair, Prefer, Protocol, Sources,
-};
+use p2panda_protocol::sync::{Announced, Entries, Event, Message, Pair, Prefer, Protocol, Sources};
 
 use crate::crowd::{Crowd, DELAY_US};
 use crate::world::{LINK, World, frame, in_log, operation};

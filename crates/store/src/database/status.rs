@@ -168,8 +168,10 @@ impl Reader {
             .prepare_cached(sql)?
             .query_row([key], |row| unsigned(row, 0))?;
         status.sealed = snapshot
-            .prepare_cached("SELECT count(*) FROM parked p JOIN operation o ON o.arrival = p.arrival
-                WHERE p.topic = ?1")?
+            .prepare_cached(
+                "SELECT count(*) FROM parked p JOIN operation o ON o.arrival = p.arrival
+                WHERE p.topic = ?1",
+            )?
             .query_row([key], |row| unsigned(row, 0))?;
         status.blocked = blocked_of(&snapshot, key)?;
         status.own_log_closed = has_closed_own_log(&snapshot, key)?;
