@@ -79,7 +79,9 @@ async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
         Command::Demo(args) => demo::run(args).await,
         Command::Pub(args) => command::publish::run(node, args).await,
         Command::Sync(args) => command::sync::run(node, args).await,
-        Command::Sub(args) => command::subscribe::run(node, args).await,
+        Command::Sub(args) => {
+            command::subscribe::run(node, args, command::subscribe::Of::Topic).await
+        }
         Command::Chat(args) => command::chat::run(node, args).await,
         Command::Join(args) => command::join::run(node, args).await,
         Command::Node(NodeCommand::Run(args)) => command::node::run(node, &args).await,

@@ -174,6 +174,11 @@ impl Shown<'_> {
     pub fn counts(&self) -> bool {
         self.change.is_none()
     }
+
+    /// Returns `true` if it is neither text nor bytes, as what is sealed is.
+    pub fn is_unreadable(&self) -> bool {
+        self.counts() && self.text.is_none() && self.bytes.is_none()
+    }
 }
 
 /// Writes one message. One that is neither text nor bytes is only announced, except in JSON.

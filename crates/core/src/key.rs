@@ -77,6 +77,12 @@ impl VerifyingKey {
         VerifyingKey(bytes)
     }
 
+    /// Returns `false` for a key under which nobody can sign: its bytes are no point of the curve, a point of
+    /// small order, or not the canonical encoding of a point.
+    pub fn is_usable(&self) -> bool {
+        Point::decompress(&self.0).is_ok() && !is_small_order(&self.0) && is_canonical(&self.0)
+    }
+
     /// Verifies strictly: signatures with `S` out of range and points of small order fail.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
         Point::decompress(&self.0)
@@ -183,6 +189,12 @@ fn is_small_order(bytes: &[u8; 32]) -> bool {
     let mut y = *bytes;
     y[31] &= 0x7f;
     SMALL_ORDER.contains(&y)
+}
+
+/// Returns `true` if the y coordinate is below the prime 2^255 - 19.
+fn is_canonical(bytes: &[u8; 32]) -> bool {
+    let [first, middle @ .., last] = bytes;
+    *first < 0xed || last & 0x7f < 0x7f || middle.iter().any(|byte| *byte < 0xff)
 }
 
 #[cfg(test)]
@@ -304,6 +316,29 @@ mod tests {
             .verify(b"panda", &dalek::Signature::from_bytes(&bytes));
         assert!(plain.is_ok());
         assert!(point.verify(b"panda", &Signature(bytes)).is_err());
+    }
+
+    #[test]
+    fn only_keys_that_somebody_can_have_are_usable() {
+        for seed in 0..50 {
+            assert!(
+                SigningKey::from_bytes(&[seed; 32])
+                    .verifying_key()
+                    .is_usable()
+            );
+        }
+        let mut no_point = [0; 32];
+        no_point[0] = 2;
+        let mut large = [0xff; 32];
+        large[0] = 0xed;
+        let torsion = EIGHT_TORSION
+            .iter()
+            .map(|point| point.compress().to_bytes());
+        let all = torsion.chain([no_point, large, [0; 32], [0xff; 32]]);
+        for bytes in all {
+            let key = VerifyingKey::from_bytes_unchecked(bytes);
+            assert!(!key.is_usable(), "{key}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reasons why someone is or is not a member.
 
 use core::fmt;
+use std::collections::BTreeSet;
 
 use p2panda_core::Hash;
 
@@ -36,7 +37,7 @@ pub enum Verdict {
     UnknownGroup,
     /// No operation with effect ever named the member.
     NeverMember,
-    /// The membership has ended.
+    /// The membership has ended, that of the member itself or one through a nested group.
     FormerMember,
     /// A direct member.
     Member {
@@ -91,6 +92,12 @@ impl Groups {
         if let (Verdict::Nested { .. }, Some((_, path))) = (&why.verdict, &path) {
             steps = self.steps(index, path, known);
         }
+        if matches!(why.verdict, Verdict::FormerMember | Verdict::NeverMember) {
+            steps = self.ended(index, known);
+            if !steps.is_empty() {
+                why.verdict = Verdict::FormerMember;
+            }
+        }
         for (group, member) in steps {
             why.decided_by.extend(self.deciding(group, member));
         }
@@ -121,6 +128,37 @@ impl Groups {
         }
         steps.push((at, member));
         steps
+    }
+
+    /// The memberships that have ended, of those by which somebody was a member of a group: its own ones in the
+    /// group and in groups that are or were nested there, and those of groups that it is still a member of.
+    fn ended(&self, group: GroupIndex, member: MemberIndex) -> Vec<(GroupIndex, MemberIndex)> {
+        let (mut ended, mut seen) = (Vec::new(), BTreeSet::from([group]));
+        let mut waiting = vec![group];
+        while let Some(at) = waiting.pop() {
+            let own = self.entry(at, member);
+            if own.is_some_and(|entry| entry.active_access().is_none()) {
+                ended.push((at, member));
+            }
+            for (_, key) in &self.registry.group(at).nested {
+                let as_member = MemberIndex::Group(*key);
+                let (Some(entry), Some(inner)) =
+                    (self.entry(at, as_member), self.registry.group_of_key(*key))
+                else {
+                    continue;
+                };
+                let within = self
+                    .entry(inner, member)
+                    .and_then(|own| own.active_access());
+                if entry.active_access().is_none() && within.is_some() {
+                    ended.push((at, as_member));
+                }
+                if seen.insert(inner) {
+                    waiting.push(inner);
+                }
+            }
+        }
+        ended
     }
 
     /// The operations after which the entry was first what it is now.

@@ -92,6 +92,7 @@ mod ground;
 mod host;
 mod inbox;
 mod knock;
+mod leaving;
 mod link;
 mod link_gossip;
 mod link_refused;

@@ -30,6 +30,7 @@ use crate::gossip::{Gossip, Ground};
 use crate::ground::Survey;
 use crate::host::BootstrapHost;
 use crate::knock::Knocker;
+use crate::leaving::Leaving;
 use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
@@ -113,6 +114,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         links,
         receipts: Receipts::default(),
         blocked: Blocked::default(),
+        leaving: Leaving::default(),
         lookup,
         book,
         survey,
@@ -365,6 +367,9 @@ impl Net {
             // Fails only if the task broke; the topic is gone then as well.
             let _ = left.await;
         }
+        // Those whose last handle was dropped a moment ago: what their sessions have written may be unread.
+        let wait = shared.timings.leave_timeout * 2;
+        let _ = timeout(wait, shared.leaving.ended()).await;
         let _ = timeout(
             SHUTDOWN_STEP_WAIT,
             persist::flush(&shared.book, &shared.requests),
@@ -411,6 +416,12 @@ impl SyncHandle {
     /// This peer takes again what it refused: compares with it soon, and sends also what it was sent before.
     pub fn resend(&self, peer: VerifyingKey) {
         self.handle.resend(peer);
+    }
+
+    /// This author is the node as well: the own key of the space in the topic. What it signs counts as sent
+    /// when a peer was sent it, not when it was told of it.
+    pub fn sign_as(&self, author: VerifyingKey) {
+        self.handle.sign_as(author);
     }
 
     /// Asks the peers that can say so to tell when they have stored a log of this node in the topic up to

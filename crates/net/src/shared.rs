@@ -26,6 +26,7 @@ use crate::gossip::Gossip;
 use crate::ground::Survey;
 use crate::host::Resolver;
 use crate::knock::Knocker;
+use crate::leaving::Leaving;
 use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
@@ -73,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     pub(crate) receipts: Receipts,
     pub(crate) blocked: Blocked,
+    pub(crate) leaving: Leaving,
     pub(crate) sessions: Sessions,
     pub(crate) contacts: Contacts,
     pub(crate) refusals: Refusals,

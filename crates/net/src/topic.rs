@@ -51,6 +51,7 @@ pub(crate) struct TopicHandle {
     repair: Arc<Repairs>,
     leave: Arc<Flag>,
     done: Arc<Flag>,
+    sources: Sources,
 }
 
 impl TopicHandle {
@@ -68,6 +69,7 @@ impl TopicHandle {
             turn: Arc::default(),
             repair: repair.clone(),
         };
+        let sources = share.sources.clone();
         let (leave, done) = (Arc::new(Flag::default()), Arc::new(Flag::default()));
         let ended = done.clone();
         let inputs = Inputs {
@@ -96,6 +98,7 @@ impl TopicHandle {
             repair,
             leave,
             done,
+            sources,
         })
     }
 
@@ -117,6 +120,11 @@ impl TopicHandle {
     /// The same, and sends again what it lacks.
     pub(crate) fn resend(&self, peer: VerifyingKey) {
         self.repair.resend(peer);
+    }
+
+    /// This author is the node as well.
+    pub(crate) fn sign_as(&self, author: VerifyingKey) {
+        self.sources.sign_as(author);
     }
 
     /// Wants receipts for an own log up to this entry; the label is that of one with a name.
@@ -164,6 +172,7 @@ impl TopicHandle {
 impl Drop for TopicHandle {
     fn drop(&mut self) {
         self.leave.raise();
+        self.shared.leaving.add(self.done.clone());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages that nobody else has yet, and a shutdown that waits for them (`docs/protocol/streams.md#19`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use p2panda_core::{Label, LogName, Topic, limits};
@@ -9,6 +10,7 @@ use crate::Error;
 use crate::inner::receipts::Place;
 use crate::inner::topic::TopicState;
 use crate::node::Node;
+use crate::receipt::Receipt;
 
 /// Own messages of a topic that nobody else is known to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,26 @@ impl Node {
         }
     }
 
+    /// Returns the receipt of the newest operation of each log of this node in a topic, whenever it was
+    /// published: a peer that has them has everything that this node published there. In a space these are
+    /// the log of its messages and the one of what it did to members and secrets. Empty if the topic is not
+    /// open.
+    ///
+    /// # Errors
+    /// As [`Node::unsent`].
+    pub async fn newest_in(&self, topic: Topic) -> Result<Vec<Receipt>, Error> {
+        let Some(state) = self.topics().get(&topic) else {
+            return Ok(Vec::new());
+        };
+        let mut all = Vec::new();
+        for (log, label) in self.own_logs(topic).await? {
+            let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &label);
+            let newest = self.storage().read(read).await?;
+            all.extend(newest.map(|newest| Receipt::of_entry(&newest, log, Arc::clone(&state))));
+        }
+        Ok(all)
+    }
+
     async fn unsent_of(&self, state: &TopicState) -> Result<u64, Error> {
         let topic = state.topic();
         let mut unsent = 0;
@@ -102,7 +124,7 @@ impl Node {
     }
 
     /// Waits until everything that this node published in its open topics was sent: to one peer at
-    /// least, and to every peer that has a session by then. At most so long; then, or with the last
+    /// least, and, but for spaces with an own key, to every peer that has a session by then. At most so long; then, or with the last
     /// acknowledgement, it shuts the node down. Returns what nobody is known to have.
     ///
     /// # Errors
@@ -138,6 +160,10 @@ impl Node {
 
     async fn sent_to_all(&self, state: &TopicState, place: Place) -> Result<(), Error> {
         state.wait_sent(place, 1).await?;
+        // Of what an own key signs a peer may only have been told, and have it from another one.
+        if !state.asks_peers() {
+            return Ok(());
+        }
         while !self.is_sent_to_all(state, place) {
             // A session may end as well.
             let changed = state.receipts().changed();

@@ -3,6 +3,7 @@
 mod announced;
 pub mod digest;
 pub mod have;
+mod heard;
 mod lowered;
 pub mod message;
 pub mod need;

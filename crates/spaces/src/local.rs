@@ -121,6 +121,7 @@ impl Spaces {
         role: Role,
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Done {
+        usable(&member)?;
         let access = role.into();
         self.change(space, Action::Add { member, access }, desk)
     }
@@ -681,6 +682,14 @@ impl Spaces {
 }
 
 /// The secrets that go with a change of members.
+/// Fails for a key that is nobody's.
+pub(crate) fn usable(member: &Member) -> Result<(), LocalError> {
+    match member {
+        Member::Individual(key) if !key.is_usable() => Err(LocalError::UnusableKey),
+        _ => Ok(()),
+    }
+}
+
 fn prepare<R: CryptoRng, F>(
     space: &Space,
     (turn, ahead): (&Turn, Option<Draft>),

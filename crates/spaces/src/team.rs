@@ -20,7 +20,7 @@ use rand_core::CryptoRng;
 
 use crate::event::Event;
 use crate::graph::Kind;
-use crate::local::{Desk, Done, LocalError};
+use crate::local::{Desk, Done, LocalError, usable};
 use crate::person::devices_of;
 use crate::receive::view_of;
 use crate::sealed::{Forge, Note};
@@ -132,6 +132,7 @@ impl Spaces {
             return Err(LocalError::NoTeam);
         }
         if let Some(role) = role {
+            usable(&member)?;
             self.fits_team(&team, &member, role)?;
         }
         let actions = self.member_actions(&team, &member, role);

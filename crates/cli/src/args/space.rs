@@ -279,8 +279,8 @@ pub struct SpaceJoinArgs {
 #[command(
     long_about = "Publish lines or files for the members of a space.\n\n\
         Each line of standard input is a message, or each FILE is one. Messages are sealed \
-        before they are stored. Stays until a peer was sent everything; exits with 3 when the \
-        wait is over.",
+        before they are stored. Stays until a peer has stored everything, or was sent it and cannot \
+        say so; exits with 3 when the wait is over.",
     after_help = "Example:\n  date | panda space publish $SPACE -"
 )]
 pub struct SpacePublishArgs {

@@ -79,14 +79,8 @@ async fn publish_all(
     let (sender, inputs) = mpsc::channel(AHEAD);
     tokio::spawn(read(publish.file.clone(), sender));
     let mut published = store(&publisher, inputs, interrupt).await?;
-    let newest = publisher.newest().await?;
-    if let Some(newest) = &newest {
-        let delivery = Delivery {
-            node,
-            topic: publish.topic.topic,
-            newest,
-            named,
-        };
+    let delivery = Delivery::of(node, publish.topic.topic, named).await?;
+    if !delivery.is_empty() {
         // Anyone who interrupts does not want to wait.
         if !published.interrupted {
             tokio::select! {
@@ -97,13 +91,13 @@ async fn publish_all(
             }
         }
         published.delivered = delivery.delivered();
-        published.not_kept = map::not_kept_of(&newest.refused_by());
+        published.not_kept = map::not_kept_of(&delivery.refused_by());
     }
     say(
         &Face::Own(node.clone()),
         publish,
         &published,
-        newest.is_some(),
+        !delivery.is_empty(),
     )
     .await
 }

@@ -124,15 +124,34 @@ pub async fn run(
                 counted(spaces)
             ));
             let done = followed(face, wait, interrupt).await?;
-            if done == Outcome::Done {
-                note(
-                    "all spaces have admitted it; write a new recovery file with `panda device export`",
-                );
+            match done {
+                Outcome::Done => admitted(face).await,
+                done => Ok(done),
             }
-            Ok(done)
         }
         _ => Ok(Outcome::Done),
     }
+}
+
+/// Says which spaces have made the restored device a member.
+async fn admitted(face: &Face) -> Result<Outcome, Failure> {
+    let spaces = face.spaces().await?;
+    let left = spaces.iter().filter(|space| space.role.is_none()).count();
+    if left > 0 {
+        note(&waiting(left, spaces.len()));
+        return Ok(Outcome::StoredOnly);
+    }
+    note("all spaces have admitted it; write a new recovery file with `panda device export`");
+    Ok(Outcome::Done)
+}
+
+fn waiting(left: usize, all: usize) -> String {
+    format!(
+        "{left} of {} have not admitted it: what their members said has not come yet, or they no longer take the \
+         key of this file, because a newer recovery file was written or the key was revoked; `panda space ls` \
+         shows when it is a member",
+        counted(all as u64)
+    )
 }
 
 /// Writes the file; how many spaces are in it.

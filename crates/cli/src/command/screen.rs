@@ -206,6 +206,11 @@ fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<St
             "waits for messages that precede it",
             "wait for messages that precede them",
         ),
+        (
+            stored.sealed,
+            "waits for a secret, which a member that has it gives when it is online",
+            "wait for secrets, which members that have them give when they are online",
+        ),
         (stored.wanted, "lacks its content", "lack their content"),
         (
             stored.blocked,
@@ -231,9 +236,8 @@ fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<St
             true => "`panda sub`".to_owned(),
             false => output::visible(&consumer.name),
         };
-        let last = stored.last.unwrap_or_default();
-        let behind = last.saturating_sub(consumer.position);
-        why.push(format!("{name} has up to {behind} to read"));
+        // A filter may not admit all of them.
+        why.push(format!("{name} has up to {} to read", consumer.unsettled));
     }
     why
 }
@@ -248,6 +252,37 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    fn stored(more: serde_json::Value) -> api::TopicStatusResult {
+        let mut view = serde_json::json!({
+            "topic": "a", "logs": 1, "operations": 33, "bytes": 9, "first": 1, "last": 9, "waiting": 0,
+            "rejected": {}, "forks": 0, "blocked": 0, "own_log_closed": false, "consumers": [],
+            "positions": [], "blocked_logs": [], "wanted": 0,
+        });
+        let fields = view.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        serde_json::from_value(view).unwrap()
+    }
+
+    #[test]
+    fn messages_that_wait_for_a_secret_are_behind() {
+        assert!(of_topic(&stored(serde_json::json!({})), &[]).is_empty());
+        let why = of_topic(&stored(serde_json::json!({ "sealed": 2 })), &[]);
+        assert_eq!(
+            why,
+            ["2 wait for secrets, which members that have them give when they are online"]
+        );
+    }
+
+    #[test]
+    fn what_a_consumer_has_to_read_is_no_difference_of_offsets() {
+        let position = serde_json::json!({
+            "name": "mine", "position": 1, "unsettled": 2, "oldest": 4_294_967_300u64, "since": null,
+        });
+        let fields = serde_json::json!({ "last": 8_589_938_694u64, "positions": [position] });
+        let why = of_topic(&stored(fields), &[]);
+        assert_eq!(why, ["mine has up to 2 to read"]);
+    }
 
     #[test]
     fn the_status_reminds_of_a_recovery_file_that_is_due() {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use p2panda::{Body, Event, Publisher, Topic, VerifyingKey};
 use p2panda_rpc::api::{self, SpaceRole, SpaceScheme};
+use p2panda_rpc::delivery::Delivered;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -31,7 +32,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Does one thing with the spaces of the node that runs, or of the home directory.
 pub async fn run(args: &NodeArgs, command: SpaceCommand) -> Result<Outcome, Failure> {
     if let SpaceCommand::Watch(watch) = command {
-        return subscribe::run(args, watch).await;
+        return subscribe::run(args, watch, subscribe::Of::Space).await;
     }
     let settings = Configured::load(args)?.resolved;
     let mut interrupt = Interrupt::new()?;
@@ -137,42 +138,42 @@ async fn change(
         // Whether somebody reads it makes no difference to what is stored.
         let _ = output::json(&done.line).map_err(Failure::Stdout)?;
     }
-    send(face, done.topic, done.wait, interrupt).await
+    let (outcome, _) = send(face, done.topic, done.wait, interrupt).await?;
+    Ok(outcome)
 }
 
-/// Waits until a peer was sent what this node published.
+/// Waits until a peer has stored everything that this node published, or was sent it where it cannot say so.
 async fn send(
     face: &Face,
     topic: Topic,
     wait: Duration,
     interrupt: &mut Interrupt,
-) -> Result<Outcome, Failure> {
-    let sent = async {
-        while face.unsent(topic).await? > 0 {
-            sleep(LOOK_INTERVAL).await;
-        }
-        Ok::<(), Failure>(())
+) -> Result<(Outcome, Delivered), Failure> {
+    let delivered = tokio::select! {
+        delivered = face.delivered(topic, wait) => delivered?,
+        () = interrupt.wait() => return Ok((Outcome::Interrupted, Delivered::default())),
     };
-    tokio::select! {
-        sent = timeout(wait, sent) => if let Ok(sent) = sent {
-            return sent.map(|()| Outcome::Done);
-        },
-        () = interrupt.wait() => return Ok(Outcome::Interrupted),
+    if delivered.is_enough {
+        return Ok((Outcome::Done, delivered));
     }
-    note(match face {
-        Face::Own(_) => "stored here, and sent to nobody yet: it goes along with the next command",
-        Face::Running(_) => {
-            "stored here, and sent to nobody yet: the running node continues with it"
-        }
-    });
+    let who = match delivered.sent {
+        0 => "stored here, and sent to nobody yet",
+        _ => "stored here and sent, but no peer said in time that it has stored all of it",
+    };
+    let next = match face {
+        Face::Own(_) => "it goes along with the next command",
+        Face::Running(_) => "the running node continues with it",
+    };
+    note(&format!("{who}: {next}"));
     note_unreached(face, topic).await?;
-    Ok(Outcome::StoredOnly)
+    Ok((Outcome::StoredOnly, delivered))
 }
 
 #[derive(Serialize)]
 struct PublishedLine {
     published: u64,
-    sent: bool,
+    #[serde(flatten)]
+    delivered: Delivered,
 }
 
 /// Sender of what is published into a space.
@@ -213,7 +214,7 @@ impl Publishing {
     }
 }
 
-/// Publishes lines or files for the members, and waits until a peer was sent them.
+/// Publishes lines or files for the members, and waits until a peer has stored them.
 async fn publish(
     face: &Face,
     args: SpacePublishArgs,
@@ -244,14 +245,12 @@ async fn publish(
             published += 1;
         }
     }
-    let outcome = send(face, topic, args.wait, interrupt).await?;
-    let sent = outcome == Outcome::Done;
-    let line = PublishedLine { published, sent };
-    let how = match sent {
-        true => "sent",
-        false => "sent to nobody yet",
+    let (outcome, delivered) = send(face, topic, args.wait, interrupt).await?;
+    let plain = format!("published {published}; {}", delivered.plain());
+    let line = PublishedLine {
+        published,
+        delivered,
     };
-    let plain = format!("published {published}, {how}");
     // Whether somebody reads it makes no difference to what is stored.
     let _ = print(&line, &plain, args.json)?;
     Ok(outcome)
@@ -439,6 +438,8 @@ struct ShownLine {
     /// Members that cannot be handed secrets.
     no_keys: usize,
     healed: bool,
+    /// Messages that wait for a secret.
+    sealed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets_left: Option<u64>,
     /// In seconds since 1970.
@@ -486,6 +487,11 @@ impl ShownLine {
             false => ", not all have what they need",
         };
         lines.push(format!("members {}{healed}", self.members));
+        match self.sealed {
+            0 => {}
+            1 => lines.push("1 message waits for a secret".to_owned()),
+            several => lines.push(format!("{several} messages wait for secrets")),
+        }
         lines.join("\n")
     }
 }
@@ -499,6 +505,7 @@ async fn show(face: &Face, args: SpaceArgs) -> Result<Outcome, Failure> {
         members: members.members.len(),
         no_keys: members.members.iter().filter(|one| one.no_keys).count(),
         healed: members.healed,
+        sealed: face.sealed(topic).await?,
         secrets_left: members.secrets_left,
         rotates_at: members.rotates_at,
     };

@@ -103,6 +103,8 @@ struct TopicLine {
     bytes: u64,
     /// Operations that wait for those they were written after.
     waiting: u64,
+    /// Messages of a space that wait for a secret.
+    sealed: u64,
     forks: u64,
     /// Operations that were refused, by the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -159,6 +161,7 @@ impl TopicLine {
             operations: status.operations,
             bytes: status.bytes,
             waiting: status.waiting,
+            sealed: status.sealed,
             forks: status.forks,
             rejected: status.rejected.clone(),
             blocked: status.blocked_logs.iter().map(BlockedLine::new).collect(),
@@ -178,7 +181,11 @@ impl TopicLine {
             counted(self.operations, "operation", "operations"),
             self.bytes
         );
-        for (count, what) in [(self.waiting, "waiting"), (self.forks, "forks")] {
+        for (count, what) in [
+            (self.waiting, "waiting"),
+            (self.sealed, "waiting for a secret"),
+            (self.forks, "forks"),
+        ] {
             if count > 0 {
                 plain.push_str(&format!(", {count} {what}"));
             }

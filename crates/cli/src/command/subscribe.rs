@@ -13,18 +13,25 @@ use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Format, Shown, Written, note};
 
+/// Reading of a topic as it is, or of a space.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Topic,
+    Space,
+}
+
 /// Prints messages until a signal, `--count` or a closed standard output ends it.
-pub async fn run(args: &NodeArgs, sub: SubArgs) -> Result<Outcome, Failure> {
+pub async fn run(args: &NodeArgs, sub: SubArgs, of: Of) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let node = match Face::open(args, sub.temp).await {
         Err(Failure::Node(error)) if is_read_only(&error) => {
             return print_stored(args, &sub, error);
         }
-        Ok(Face::Running(remote)) => return running::run(remote, &sub, interrupt).await,
+        Ok(Face::Running(remote)) => return running::run(remote, (&sub, of), interrupt).await,
         Ok(Face::Own(node)) => node,
         Err(failure) => return Err(failure),
     };
-    let printed = until_stopped(&node, print(&node, &sub, &mut interrupt)).await;
+    let printed = until_stopped(&node, print(&node, (&sub, of), &mut interrupt)).await;
     interrupt.finish(node.shutdown()).await?;
     printed.map(|()| Outcome::Done)
 }
@@ -76,11 +83,34 @@ pub fn start(from: Option<From>) -> StartAt {
     }
 }
 
-async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<(), Failure> {
+/// What members say to each other, on a node that is none: it is not printed, and told once.
+#[derive(Default)]
+pub struct Sealed {
+    told: bool,
+}
+
+impl Sealed {
+    /// A message was passed over.
+    pub fn pass(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            note(
+                "this node is no member of the space: it keeps messages of members, which it cannot read; \
+                `panda space join` asks to become one",
+            );
+        }
+    }
+}
+
+async fn print(
+    node: &Node,
+    (sub, of): (&SubArgs, Of),
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
     let (_publisher, mut messages) = node.stream(sub.topic.topic).start(start(sub.from)).await?;
     id::note_addresses(node);
     let format = Format::choose(sub.json);
     let (mut events, mut told) = (node.events(), Told::new(sub.topic.topic));
+    let mut sealed = Sealed::default();
     let mut left = sub.count.unwrap_or(u64::MAX);
     while left > 0 {
         // Asking for the next message acks the one before, which is printed by then.
@@ -96,6 +126,13 @@ async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<
             return failure::of_subscription(&messages);
         };
         let shown = Shown::of(&message);
+        if of == Of::Space
+            && shown.is_unreadable()
+            && !node.spaces().carries(sub.topic.topic).await?
+        {
+            sealed.pass();
+            continue;
+        }
         left -= u64::from(shown.counts());
         if output::message(&shown, format).map_err(Failure::Stdout)? == Written::Closed {
             return Ok(());

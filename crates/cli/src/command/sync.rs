@@ -4,8 +4,8 @@ pub mod running;
 
 use std::time::Duration;
 
-use p2panda::{Node, Publisher, Raw, Receipt, Topic};
-use p2panda_rpc::delivery::{Delivered, Delivery};
+use p2panda::{Node, Publisher, Raw, Topic};
+use p2panda_rpc::delivery::Delivery;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -39,10 +39,10 @@ pub async fn run(args: &NodeArgs, sync: SyncArgs) -> Result<Outcome, Failure> {
 }
 
 /// A topic that is open for as long as this lives.
-struct Open {
+struct Open<'a> {
     publisher: Publisher<Raw>,
-    /// The newest message of this node.
-    newest: Option<Receipt>,
+    /// The newest operations of this node.
+    delivery: Delivery<'a>,
 }
 
 /// Progress of a topic.
@@ -76,17 +76,21 @@ pub async fn sync_all(
     let mut open = Vec::new();
     for topic in topics {
         let (publisher, _messages) = node.stream(topic).await?;
-        let newest = publisher.newest().await?;
-        open.push(Open { publisher, newest });
+        let delivery = Delivery::of(node, topic, Vec::new()).await?;
+        delivery.ask().await?;
+        open.push(Open {
+            publisher,
+            delivery,
+        });
     }
     let interrupted = tokio::select! {
-        waited = timeout(sync.deadline, until_synced(node, &open)) => match waited {
+        waited = timeout(sync.deadline, until_synced(node, &mut open)) => match waited {
             Ok(waited) => waited.map(|()| false)?,
             Err(_) => false,
         },
         () = interrupt.wait() => true,
     };
-    let states = states(node, &open).await?;
+    let states = states(node, &mut open).await?;
     let first = open.first().map(Open::topic);
     let face = Face::Own(node.clone());
     say(&face, &states, sync.json, first, interrupted).await
@@ -112,21 +116,22 @@ async fn say(
     })
 }
 
-async fn until_synced(node: &Node, open: &[Open]) -> Result<(), Failure> {
-    for newest in open.iter().filter_map(|open| open.newest.clone()) {
-        // Asks the peers; what they say shows below.
-        tokio::spawn(async move { newest.stored(1).await });
-    }
+async fn until_synced<'a>(node: &'a Node, open: &mut [Open<'a>]) -> Result<(), Failure> {
     while !states(node, open).await?.iter().all(State::is_done) {
         sleep(LOOK_INTERVAL).await;
     }
     Ok(())
 }
 
-async fn states(node: &Node, open: &[Open]) -> Result<Vec<State>, Failure> {
+async fn states<'a>(node: &'a Node, open: &mut [Open<'a>]) -> Result<Vec<State>, Failure> {
     let mut states = Vec::new();
     for open in open {
-        let topic = open.publisher.topic();
+        let topic = open.topic();
+        // What comes may make the node say more in a space.
+        if node.spaces().carries(topic).await? {
+            open.delivery = Delivery::of(node, topic, Vec::new()).await?;
+            open.delivery.ask().await?;
+        }
         let peers = node.net().peers();
         let sessions = || {
             let sessions = peers.iter().flat_map(|peer| &peer.sessions);
@@ -136,7 +141,7 @@ async fn states(node: &Node, open: &[Open]) -> Result<Vec<State>, Failure> {
             topic: topic.to_string(),
             peers: sessions().filter(|session| session.live).count(),
             catching_up: sessions().filter(|session| !session.live).count(),
-            delivered: open.delivered(node).is_none_or(|has| has.is_enough),
+            delivered: open.delivery.delivered().is_enough,
             wanted: node.topic(topic).wanted_bodies().await?,
         });
     }
@@ -156,19 +161,7 @@ fn print(states: &[State], json: bool) -> std::io::Result<()> {
     Ok(())
 }
 
-impl Open {
-    /// Looks up who has what this node published; `None`: nothing.
-    fn delivered(&self, node: &Node) -> Option<Delivered> {
-        let newest = self.newest.as_ref()?;
-        let delivery = Delivery {
-            node,
-            topic: self.topic(),
-            newest,
-            named: Vec::new(),
-        };
-        Some(delivery.delivered())
-    }
-
+impl Open<'_> {
     fn topic(&self) -> Topic {
         self.publisher.topic()
     }

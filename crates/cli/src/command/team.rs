@@ -111,7 +111,7 @@ async fn has_followed(face: &Face, team: &VerifyingKey) -> Result<bool, Failure>
         let Ok(topic) = topic.parse() else {
             continue;
         };
-        if face.unsent(topic).await? > 0 {
+        if !face.delivered(topic, LOOK_INTERVAL).await?.is_enough {
             return Ok(false);
         }
     }

@@ -32,6 +32,9 @@ struct TraceLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u32>,
     state: String,
+    /// Name of the secret that it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +72,7 @@ impl TraceLine {
             seq: trace.seq,
             // Names of values have no hyphens here.
             state: trace.state.replace('-', "_"),
+            secret: trace.secret.clone(),
             offset: trace.offset,
             reason: trace.reason.clone(),
             missing: trace
@@ -127,6 +131,10 @@ fn said(trace: &TraceResult) -> String {
         "in-feed" => format!(
             "stored, and in the feed at offset {}",
             trace.offset.unwrap_or_default()
+        ),
+        "sealed" => format!(
+            "stored; it waits for the secret {} of its space: a member that has the secret must be online",
+            trace.secret.as_deref().unwrap_or_default()
         ),
         "ordered" => "stored; it is delivered after what it depends on".to_owned(),
         _ => "in a state that only a newer version knows".to_owned(),

@@ -6,8 +6,11 @@ use p2panda::{Node, Role, Settings, Space, Spaces, Ticket, Topic, VerifyingKey};
 use p2panda_rpc::api;
 use p2panda_rpc::client::ClientError;
 use p2panda_rpc::daemon::map;
+use p2panda_rpc::delivery::{Delivered, Delivery};
+use tokio::time::timeout;
 
 use super::Face;
+use crate::command::publish::running::{delivered_of, milliseconds};
 use crate::failure::Failure;
 use crate::remote::Remote;
 
@@ -249,16 +252,37 @@ impl Face {
         .map_err(Failure::from)
     }
 
-    /// Counts the operations of this node in a topic that nobody is known to have.
-    pub async fn unsent(&self, topic: Topic) -> Result<u64, Failure> {
+    /// Counts the messages of a space that wait for a secret.
+    pub async fn sealed(&self, topic: Topic) -> Result<u64, Failure> {
         match self {
-            Face::Own(node) => Ok(node.unsent_in(topic).await?),
+            Face::Own(node) => Ok(node.topic(topic).status().await?.sealed),
+            Face::Running(remote) => {
+                let topic = topic.to_string();
+                let params = api::TopicParams { topic };
+                Ok(remote.call::<api::TopicStatus>(&params).await?.sealed)
+            }
+        }
+    }
+
+    /// Waits until a peer has stored everything that this node published in a space, or was sent it where it
+    /// cannot say so; no longer than `wait`. Returns how many have it then.
+    pub async fn delivered(&self, topic: Topic, wait: Duration) -> Result<Delivered, Failure> {
+        match self {
+            Face::Own(node) => {
+                let delivery = Delivery::of(node, topic, Vec::new()).await?;
+                if let Ok(waited) = timeout(wait, delivery.wait()).await {
+                    waited?;
+                }
+                Ok(delivery.delivered())
+            }
             Face::Running(remote) => {
                 let params = api::TopicDeliveredParams {
                     topic: topic.to_string(),
-                    ..api::TopicDeliveredParams::default()
+                    named: Vec::new(),
+                    wait_ms: milliseconds(wait),
                 };
-                Ok(remote.call::<api::TopicDelivered>(&params).await?.unsent)
+                let delivered = remote.call::<api::TopicDelivered>(&params).await?;
+                Ok(delivered_of(&delivered))
             }
         }
     }

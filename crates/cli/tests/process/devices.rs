@@ -273,6 +273,33 @@ fn a_recovery_file_is_written_by_a_node_that_runs() {
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
 }
 
+/// A newer file takes its key away, so no owner admits the device.
+#[test]
+fn a_replaced_recovery_file_does_not_say_that_it_is_admitted() {
+    let world = World::new();
+    let created = world.at("old", &["space", "create", "Crew"]).output();
+    let space = stdout(&created.unwrap()).trim().to_owned();
+    passphrase(&world, "right", "correct horse");
+    let right = world.path("right").display().to_string();
+    let first = world.path("first").display().to_string();
+    for name in ["first", "second"] {
+        let file = world.path(name).display().to_string();
+        let by = ["--passphrase-file", &right, "--wait", "0"];
+        let export = [&["device", "export", &file][..], &by].concat();
+        let output = world.at("old", &export).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    }
+    let holder = Running::start(&mut world.at("old", &["sub", &space]));
+    let addr = holder.addr();
+    let restore = ["device", "restore", &first, "--passphrase-file", &right];
+    let more = ["--wait", "20", "--bootstrap", &addr];
+    let output = world.at("new", &[&restore[..], &more].concat()).output();
+    let output = output.unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(!said.contains("have admitted it;"), "{said}");
+}
+
 #[test]
 fn a_passphrase_is_not_asked_for_without_a_terminal() {
     let world = World::new();

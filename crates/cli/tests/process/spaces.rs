@@ -90,7 +90,8 @@ fn an_invited_member_reads_and_writes_until_removed() {
     let publish = ["space", "publish", &space, "--wait", "0"];
     let published = run_with_input(&mut world.at("owner", &publish), "before\n");
     assert_eq!(published.status.code(), Some(3), "{}", stderr(&published));
-    assert_eq!(stdout(&published), "published 1, sent to nobody yet\n");
+    let nobody = "published 1; stored by 0 peers, sent to 0\n";
+    assert_eq!(stdout(&published), nobody);
 
     let id = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
     let contact = format!("{id}@127.0.0.1:9");
@@ -113,7 +114,8 @@ fn an_invited_member_reads_and_writes_until_removed() {
     let publish = ["space", "publish", &space, "--bootstrap", &addr];
     let published = run_with_input(&mut world.at("new", &publish), "hello\n");
     assert_eq!(published.status.code(), Some(0), "{}", stderr(&published));
-    assert_eq!(stdout(&published), "published 1, sent\n");
+    let stored = "published 1; stored by 1 peer, sent to 1\n";
+    assert_eq!(stdout(&published), stored);
     assert_eq!(owner.line(), "hello");
     assert_eq!(owner.interrupt().code(), Some(0));
 
@@ -355,6 +357,61 @@ fn a_space_is_shown_with_its_suite_and_rotation() {
 }
 
 #[test]
+fn a_watch_by_a_node_that_is_no_member_says_so_once() {
+    let world = World::new();
+    let space = world.ok("owner", &["space", "create", "crew"]);
+    let publish = ["space", "publish", &space, "--wait", "0"];
+    run_with_input(&mut world.at("owner", &publish), "one\ntwo\n");
+    let (owner, addr) = world.watch("owner", &space, &[]);
+    let (keeper, _) = world.watch("keeper", &space, &["--bootstrap", &addr, "--count", "1"]);
+    let told = loop {
+        let line = keeper.err.recv_timeout(PATIENCE).unwrap();
+        assert!(!line.contains("neither text nor bytes"), "{line}");
+        if line.contains("no member of the space") {
+            break line;
+        }
+    };
+    assert!(told.contains("panda space join"), "{told}");
+    assert_eq!(keeper.interrupt().code(), Some(0));
+    assert_eq!(owner.interrupt().code(), Some(0));
+}
+
+/// What is stored by no peer is not done, however small the change is.
+#[test]
+fn changes_of_a_space_wait_until_a_peer_has_stored_them() {
+    let world = World::new();
+    let space = world.ok("owner", &["space", "create", "crew"]);
+    let keeper = Running::start(&mut world.at("keeper", &["sub", &space]));
+    let addr = keeper.addr();
+    let publish = [
+        "space",
+        "publish",
+        &space,
+        "--json",
+        "--bootstrap",
+        &addr,
+        "--wait",
+        "50",
+    ];
+    let published = run_with_input(&mut world.at("owner", &publish), "hello\n");
+    assert_eq!(published.status.code(), Some(0), "{}", stderr(&published));
+    let line: Value = serde_json::from_str(&stdout(&published)).unwrap();
+    assert_eq!(
+        (&line["published"], &line["stored"]),
+        (&1.into(), &1.into())
+    );
+    let operations = |home: &str| {
+        let status = world.json(home, &["status"]);
+        let of_space = status.iter().find(|line| line["topic"] == *space);
+        of_space.unwrap()["operations"].as_u64().unwrap()
+    };
+    let rotate = ["space", "rotate", &space, "--bootstrap", &addr];
+    world.ok("owner", &rotate);
+    assert_eq!(keeper.interrupt().code(), Some(0));
+    assert_eq!(operations("keeper"), operations("owner"));
+}
+
+#[test]
 fn a_running_node_admits_and_is_admitted() {
     let world = World::new();
     let space = world.ok("owner", &["space", "create", "crew"]);
@@ -377,7 +434,7 @@ fn a_running_node_admits_and_is_admitted() {
     let published = run_with_input(&mut publish, "hello\n");
     assert_eq!(
         stdout(&published),
-        "published 1, sent\n",
+        "published 1; stored by 1 peer, sent to 1\n",
         "{}",
         stderr(&published)
     );

@@ -6,7 +6,9 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
 use p2panda_core::log::Head;
 use p2panda_core::{Dependency, Draft, LogName, NodeExtensions, Operation, SigningKey, Timestamp};
-use p2panda_store::{Durability, FeedEntry, Options, PageLimits, Slice, Store, TopicStatus};
+use p2panda_store::{
+    Durability, FeedEntry, Options, PageLimits, Progress, Slice, Store, TopicStatus,
+};
 
 use super::*;
 use crate::answer::PublishError;
@@ -297,11 +299,16 @@ fn what_does_not_open_is_shown_in_order_with_the_secret() {
         .collect();
     let open = logs.next((1, CONTROL), "secret 1", &[]);
     let after = logs.next((1, CONTENT), "1 after", &[&open]);
+    let last = sealed.last().unwrap().header.id();
     node.take(&[&first]);
     node.ingest(sealed);
     node.take(&[&open, &after]);
     assert_eq!(node.shown(), ["after"], "it does not wait");
     assert_eq!(node.status().sealed, 300);
+    let reader = node.store.as_ref().unwrap().readers().open().unwrap();
+    let traced = reader.trace(&last, 1_000).unwrap().unwrap();
+    assert!(matches!(traced.progress, Progress::Sealed { .. }));
+    drop(reader);
     let mut node = node.reopen();
     assert_eq!((node.status().sealed, node.shown().len()), (300, 1));
     let secret = logs.next((2, CONTROL), "secret 9", &[]);

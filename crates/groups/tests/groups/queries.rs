@@ -1,7 +1,7 @@
 //! Queries about groups.
 
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_groups::{Access, Filter, Groups, Rules, Status, Verdict};
+use p2panda_groups::{Access, Action, Filter, Groups, Member, Rules, Status, Verdict};
 
 use crate::replay::tables;
 use crate::scenario::{group, id, key};
@@ -106,6 +106,33 @@ fn why_names_the_path_and_the_operations_that_decided() {
         by: id(7),
     };
     assert_eq!(gone.overruled, [(id(6), by)]);
+}
+
+#[test]
+fn a_membership_through_a_nested_group_has_ended() {
+    let mut groups = honest();
+    let two = create(&[("C", Access::Manage), ("D", Access::Write)]);
+    admit(&mut groups, Author("C").does(2, group("2"), &[1], two));
+    admit(&mut groups, Author("A").does(3, one(), &[2], nest("2")));
+    let without_d = remove("D");
+    admit(
+        &mut groups,
+        Author("C").does(4, group("2"), &[3], without_d),
+    );
+    let removed = groups.why(&one(), &person("D"));
+    assert_eq!(
+        (removed.verdict, removed.decided_by),
+        (Verdict::FormerMember, vec![id(4)])
+    );
+    let without = Action::Remove {
+        member: Member::Group(group("2")),
+    };
+    admit(&mut groups, Author("A").does(5, one(), &[4], without));
+    let outside = groups.why(&one(), &person("C"));
+    assert_eq!(
+        (outside.verdict, outside.decided_by),
+        (Verdict::FormerMember, vec![id(5)])
+    );
 }
 
 #[test]

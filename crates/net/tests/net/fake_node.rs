@@ -168,6 +168,11 @@ impl FakeNode {
         handle.leave().await;
     }
 
+    /// Drops the handles of all topics, which leaves them in the background.
+    pub fn drop_topics(&self) {
+        self.handles.lock().unwrap().clear();
+    }
+
     pub fn publish(&self, topic: Topic, body: &str) {
         self.publish_bytes(topic, body.as_bytes());
     }

@@ -127,6 +127,33 @@ async fn a_session_that_ends_leaves_the_others_of_its_link_alone() {
     b.net.shutdown().await;
 }
 
+/// A peer may not have read all that was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_waits_for_sessions_of_dropped_topics() {
+    let (a, b) = (FakeNode::start(97, 1).await, FakeNode::start(97, 2).await);
+    let all = topics(0, 30);
+    for topic in &all {
+        for node in [&a, &b] {
+            node.publish(*topic, "before");
+            node.subscribe(*topic);
+        }
+    }
+    a.net.add_peer(b.bootstrap());
+    until_equal(&[&a, &b], &all, 2).await;
+    let mut events = b.net.events();
+    a.drop_topics();
+    a.net.shutdown().await;
+    let mut ended = 0;
+    while ended < all.len() {
+        let event = timeout(PATIENCE, events.recv()).await;
+        if let NetEvent::SessionEnded { ok, reason, .. } = event.unwrap().unwrap() {
+            assert!(ok, "{reason:?}");
+            ended += 1;
+        }
+    }
+    b.net.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_peer_is_synced_before_its_old_link_ends() {
     let a = FakeNode::start(92, 1).await;

@@ -276,6 +276,7 @@ impl TopicState {
 
     /// Tells the sessions.
     fn arrived(&self, change: &TopicChange) {
+        self.tell_own_key();
         extend(&self.arrivals, whole, |tail| change.add_arrivals(tail));
     }
 
@@ -371,6 +372,14 @@ impl TopicState {
     pub(crate) fn set_sync(&self, sync: SyncHandle) {
         // Set once: only the caller that made the state does so.
         let _ = self.sync.set(sync);
+        self.tell_own_key();
+    }
+
+    /// A space gets its own key while the topic may be open.
+    fn tell_own_key(&self) {
+        if let (Some(key), Some(sync)) = (self.authors.own_key(&self.topic), self.sync()) {
+            sync.sign_as(key);
+        }
     }
 
     pub(crate) fn sync(&self) -> Option<&SyncHandle> {

@@ -167,6 +167,7 @@ async fn the_status_says_how_long_the_oldest_message_waits() {
     assert_eq!(names, ["all", "some"]);
     assert_eq!((found[0].oldest, found[0].since), (None, None));
     assert_eq!(found[1].oldest, Some(first));
+    assert_eq!((found[0].unsettled, found[1].unsettled), (0, 2));
     let since = found[1].since.expect("a time").as_micros();
     let now = std::time::SystemTime::now();
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();

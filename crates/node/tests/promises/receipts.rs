@@ -116,3 +116,22 @@ async fn a_peer_on_another_branch_of_the_log_never_counts() {
     assert_eq!((receipt.sent_to(), receipt.held_by()), (vec![], vec![]));
     assert_eq!(second.unsent().await.unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_receipts_of_a_space_name_both_of_its_logs() {
+    let network = network();
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let space = a.spaces().create("").await.unwrap();
+    let said = space.publish("sealed").await.unwrap();
+    let newest = a.newest_in(space.topic()).await.unwrap();
+    assert_eq!(newest.len(), 2);
+    assert_eq!(newest.iter().filter(|one| one.id() == said.id()).count(), 1);
+    b.topic(space.topic()).keep(true).await.unwrap();
+    introduce(&b, &a);
+    for receipt in &newest {
+        let stored = timeout(PATIENCE, receipt.stored(1)).await;
+        stored.expect("stored in time").unwrap();
+        assert_eq!(receipt.held_by(), [b.id()]);
+    }
+    assert!(b.newest_in(space.topic()).await.unwrap().is_empty());
+}

@@ -31,7 +31,9 @@ pub async fn cannot_open(node: &Node, id: Hash) {
         matches!(
             state,
             Some(TraceState::Stored(
-                TraceProgress::Waiting { .. } | TraceProgress::Ordered
+                TraceProgress::Waiting { .. }
+                    | TraceProgress::Ordered
+                    | TraceProgress::Sealed { .. }
             ))
         )
     })

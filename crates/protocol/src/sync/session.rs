@@ -591,9 +591,9 @@ impl Session {
             pair.set_progress(self.id, Progress::Closing);
         }
         let sent = self.drained && self.pieces.is_idle();
-        if !self.asked && sent && self.reported != Some(self.position) {
-            self.reported = Some(self.position);
-            let arrival = self.position;
+        let arrival = self.sent_up_to();
+        if !self.asked && sent && self.reported != Some(arrival) {
+            self.reported = Some(arrival);
             self.outputs
                 .push_back(Output::Event(Event::Sent { arrival }));
         }

@@ -25,6 +25,12 @@ impl Sources {
         self.table().leave(peer, session);
     }
 
+    /// Entries by this author are this node's as well: it is the own key of the space in the topic
+    /// (`docs/protocol/spaces.md#20`).
+    pub fn sign_as(&self, author: VerifyingKey) {
+        self.table().own_key = Some(author);
+    }
+
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         // What breaks in between leaves no more than a preference that is not the best.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,6 +53,8 @@ pub(super) struct Table {
     /// Fetched, and from whom.
     fetched: BTreeMap<Place, VerifyingKey>,
     version: u64,
+    /// Signs for this node in the topic, next to its own id.
+    own_key: Option<VerifyingKey>,
 }
 
 /// A peer with a live session.
@@ -213,6 +221,18 @@ impl Table {
         }
         if fetched && first {
             self.learn(place.0, *by);
+        }
+    }
+
+    /// Returns `true` for the own key of this node.
+    pub(super) fn signs_as(&self, author: &VerifyingKey) -> bool {
+        self.own_key == Some(*author)
+    }
+
+    /// A peer brought an entry of a log with a name that it has signed itself.
+    pub(super) fn learn_own(&mut self, label: VerifyingKey, peer: VerifyingKey) {
+        if !self.owes(&peer) {
+            self.learn(label, peer);
         }
     }
 

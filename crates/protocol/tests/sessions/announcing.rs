@@ -3,10 +3,10 @@
 use p2panda_core::{SigningKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::session::Input;
-use p2panda_protocol::sync::{Announced, Entries, Message, Prefer, Protocol};
+use p2panda_protocol::sync::{Announced, Entries, Event, Message, Pair, Prefer, Protocol, Sources};
 
 use crate::crowd::{Crowd, DELAY_US};
-use crate::world::{LINK, World, frame, operation};
+use crate::world::{LINK, World, frame, in_log, operation};
 
 const SEEDS: u64 = 5;
 
@@ -327,6 +327,78 @@ fn what_need_not_be_waited_for_is_fetched_at_once() {
     crowd.run(1);
     let fetch = frame(&Message::Fetch(vec![own.entries]));
     assert_eq!(crowd.link(id).ends[1].sent.last(), Some(&fetch));
+}
+
+/// The peer wants nothing whole any more.
+fn prefer_nothing() -> Input {
+    Input::Bytes(frame(&Message::Prefer(Prefer {
+        rest: Some(false),
+        ..Prefer::default()
+    })))
+}
+
+#[test]
+fn own_entries_of_logs_with_a_name_are_sent_whole() {
+    let mut world = World::speaking(1, Some(LINK));
+    let id = world.dial(0);
+    world.settle();
+    world.input(0, id, prefer_nothing());
+    world.settle();
+    world.side(0, id).sent.clear();
+    let own = in_log(&world.peers[0].key.clone(), "notes", None);
+    world.peers[0].arrive(own);
+    world.settle();
+    world.assert_equal();
+    let sent = &world.side(0, id).sent;
+    assert!(sent.len() == 1 && sent[0][4] == 1, "Live: {sent:?}");
+}
+
+#[test]
+fn the_author_is_the_source_of_its_logs_with_a_name() {
+    // 2 gets the rest from 0; 1 publishes.
+    let mut crowd = Crowd::new(1, 3, LINK);
+    for (from, to) in [(0, 2), (1, 2), (0, 1)] {
+        crowd.dial(from, to);
+        crowd.settle();
+    }
+    let key = crowd.key(1);
+    let mut past = None;
+    for round in 0..6 {
+        let before = crowd.received();
+        let next = in_log(&key, "notes", past.as_ref());
+        past = Some(next.clone());
+        crowd.store_elsewhere(1, next);
+        crowd.settle();
+        crowd.assert_equal();
+        // The first one may come twice: until then it is not known whose log it is.
+        assert!(round == 0 || crowd.received() - before == 2, "{round}");
+    }
+}
+
+#[test]
+fn what_a_peer_only_heard_of_an_own_key_is_not_sent() {
+    let mut world = World::speaking(1, Some(LINK));
+    let own_key = SigningKey::from_bytes(&[77; 32]);
+    let sources = Sources::default();
+    sources.sign_as(own_key.verifying_key());
+    let [local, remote] = [0, 1].map(|place| world.peers[place].key.verifying_key());
+    world.peers[0].pair = Pair::among(local, remote, sources);
+    let id = world.dial(0);
+    world.settle();
+    world.input(0, id, prefer_nothing());
+    world.settle();
+    // What it is told does not arrive.
+    world.side(0, id).mute = true;
+    world.peers[0].arrive(operation(&own_key, None, b"mine"));
+    world.settle();
+    let arrival = world.peers[0].arrival;
+    let sent = Event::Sent { arrival };
+    assert!(!world.side(0, id).events.contains(&sent));
+    let entries = announced(&own_key, 0, 0).entries;
+    let fetch = frame(&Message::Fetch(vec![entries]));
+    world.input(0, id, Input::Bytes(fetch));
+    world.settle();
+    assert!(world.side(0, id).events.contains(&sent));
 }
 
 fn refused(protocol: Protocol, live: bool, message: &Message) -> Option<CloseCode> {

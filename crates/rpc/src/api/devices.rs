@@ -14,7 +14,7 @@ pub struct DeviceListResult {
     pub person: Option<String>,
     /// Devices, followed by revoked ones that some spaces have not been told of.
     pub devices: Vec<DeviceView>,
-    /// Number of the node's operations in its spaces that no peer is known to have.
+    /// Number of the node's operations in its spaces that no peer has stored, or was sent where it cannot say so.
     pub unsent: u64,
     /// Whether the recovery file is more than 30 days old.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -83,9 +83,9 @@ pub struct TopicDeliveredParams {
 pub struct TopicDeliveredResult {
     /// Sequence number of the node's newest message; none if it published nothing.
     pub newest: Option<u32>,
-    /// Peers that report having stored it.
+    /// Peers that report having stored it; in a space, all that the node published there.
     pub stored: u64,
-    /// Peers that were sent it.
+    /// Peers that were sent it, or all of that.
     pub sent: u64,
     /// Whether one peer has stored it, or was sent it and cannot report storing.
     pub is_enough: bool,
@@ -130,6 +130,9 @@ pub struct TopicStatusResult {
     pub last: Option<u64>,
     /// Operations that wait for dependencies.
     pub waiting: u64,
+    /// Operations of a space that wait for a secret.
+    #[serde(default)]
+    pub sealed: u64,
     /// Refused operations, by reason.
     pub rejected: std::collections::BTreeMap<String, u64>,
     /// Number of forks with evidence.
@@ -175,6 +178,9 @@ pub struct TopicPosition {
     pub name: String,
     /// Everything up to this offset is settled, except what is open.
     pub position: u64,
+    /// Number of entries of the feed that are not settled.
+    #[serde(default)]
+    pub unsettled: u64,
     /// Offset of the oldest message that is not settled.
     pub oldest: Option<u64>,
     /// Time at which it entered the feed, in microseconds since 1970.
@@ -280,12 +286,15 @@ pub struct TraceResult {
     pub author: Option<String>,
     /// Sequence number in the log.
     pub seq: Option<u32>,
-    /// `refused`, `early`, `waiting`, `wants-body`, `no-message`, `ordered`, `in-feed` or `stored`.
+    /// `refused`, `early`, `waiting`, `wants-body`, `no-message`, `sealed`, `ordered`, `in-feed` or `stored`.
     pub state: String,
     /// Reason of a refusal.
     pub reason: Option<String>,
     /// Ids of the dependencies that it waits for.
     pub missing: Vec<Place>,
+    /// With `sealed`: the name of the secret that it waits for, 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
     /// Offset in the feed.
     pub offset: Option<u64>,
     /// With `early`: the next sequence number of its log.

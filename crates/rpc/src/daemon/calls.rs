@@ -249,22 +249,9 @@ pub(crate) async fn topic_delivered(
         .map_err(|error| map::error(&error))?
         .newest()
         .await;
-    let Some(newest) = newest.map_err(|error| map::error(&error))? else {
-        return Ok(api::TopicDeliveredResult {
-            newest: None,
-            stored: 0,
-            sent: 0,
-            is_enough: false,
-            unsent: unsent(service, topic).await?,
-            not_kept: Vec::new(),
-        });
-    };
-    let delivery = Delivery {
-        node: &service.node,
-        topic,
-        newest: &newest,
-        named: params.named,
-    };
+    let newest = newest.map_err(|error| map::error(&error))?;
+    let delivery = Delivery::of(&service.node, topic, params.named).await;
+    let delivery = delivery.map_err(|error| map::error(&error))?;
     let wait = Duration::from_millis(params.wait_ms).min(RPC_FETCH_WAIT);
     if !wait.is_zero()
         && let Ok(Err(error)) = tokio::time::timeout(wait, delivery.wait()).await
@@ -273,12 +260,12 @@ pub(crate) async fn topic_delivered(
     }
     let delivered = delivery.delivered();
     Ok(api::TopicDeliveredResult {
-        newest: Some(newest.seq()),
+        newest: newest.map(|newest| newest.seq()),
         stored: delivered.stored as u64,
         sent: delivered.sent as u64,
-        is_enough: delivered.is_enough,
+        is_enough: delivered.is_enough && !delivery.is_empty(),
         unsent: unsent(service, topic).await?,
-        not_kept: map::not_kept_of(&newest.refused_by()),
+        not_kept: map::not_kept_of(&delivery.refused_by()),
     })
 }
 

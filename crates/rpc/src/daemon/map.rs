@@ -171,6 +171,7 @@ pub fn topic_status(alias: String, status: &p2panda::TopicStatus) -> api::TopicS
         first: status.feed.map(|(first, _)| first),
         last: status.feed.map(|(_, last)| last),
         waiting: status.waiting,
+        sealed: status.sealed,
         rejected: status
             .rejected
             .iter()
@@ -190,6 +191,7 @@ pub fn topic_status(alias: String, status: &p2panda::TopicStatus) -> api::TopicS
             .map(|one| api::TopicPosition {
                 name: one.name.clone(),
                 position: one.position,
+                unsettled: one.unsettled,
                 oldest: one.oldest,
                 since: one.since.map(|since| since.as_micros()),
             })
@@ -246,6 +248,7 @@ pub fn trace(alias: String, trace: &p2panda::Trace) -> api::TraceResult {
         state: String::new(),
         reason: None,
         missing: Vec::new(),
+        secret: None,
         offset: None,
         next: None,
         front: None,
@@ -282,6 +285,10 @@ pub fn trace(alias: String, trace: &p2panda::Trace) -> api::TraceResult {
         }
         TraceState::Stored(TraceProgress::WantsBody { .. }) => "wants-body",
         TraceState::Stored(TraceProgress::NoMessage) => "no-message",
+        TraceState::Stored(TraceProgress::Sealed { secret }) => {
+            result.secret = Some(p2panda::Hash::from_bytes(*secret).to_string());
+            "sealed"
+        }
         TraceState::Stored(TraceProgress::Ordered) => "ordered",
         TraceState::Stored(TraceProgress::InFeed { offset, missing }) => {
             result.missing = missing.iter().map(place).collect();

@@ -120,12 +120,10 @@ impl OfTopics {
         if let Some(bytes) = bytes.map_err(|error| map::error(&error))? {
             self.kept_bytes.set(&alias, sum, bytes);
         }
-        let last = status.feed.map_or(0, |(_, last)| last);
         let now = map::micros(since_1970());
         for consumer in &status.consumers {
             let name = shown(&alias, &consumer.name);
-            let behind = last.saturating_sub(consumer.position);
-            self.behind.set(&name, sum, behind);
+            self.behind.set(&name, sum, consumer.unsettled);
             let age = |since: p2panda::Timestamp| now.saturating_sub(since.as_micros());
             let age = consumer.since.map_or(0, age);
             self.ages.set(&name, u64::max, age / 1_000_000);
@@ -156,7 +154,7 @@ impl OfTopics {
             registry,
             "consumer",
             "consumer_offsets_behind",
-            "Feed offsets behind the position of the consumer",
+            "Entries of the feed that the consumer has not settled",
         );
         self.ages.register(
             registry,

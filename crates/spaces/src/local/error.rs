@@ -57,6 +57,9 @@ pub enum LocalError {
     /// The key is not a device of the person, or this node does not know the person.
     #[error("the key is not a device of this person")]
     NoDevice,
+    /// Nobody can sign with the key that is to become a member.
+    #[error("nobody can sign with this key; ask the member for its id")]
+    UnusableKey,
     /// A person must keep one device.
     #[error("the person would have no device; link another one first")]
     LastDevice,

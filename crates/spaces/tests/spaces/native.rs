@@ -1,5 +1,6 @@
 //! Stories in the form of our own nodes (`docs/protocol/spaces.md#9`).
 
+use p2panda_core::VerifyingKey;
 use p2panda_core::limits::DEPENDENCIES_MAX;
 use p2panda_groups::{Action, Member};
 use p2panda_spaces::{Event, LocalError, Log, Refusal, Role, Settings, Spaces, Verdict};
@@ -426,4 +427,17 @@ fn a_member_whose_welcome_did_not_open_asks_once() {
     b.heal();
     sync(&mut [&mut a, &mut b, &mut c]);
     assert!(c.reads("first"));
+}
+
+#[test]
+fn a_key_that_nobody_can_have_becomes_no_member() {
+    let [mut a] = nodes();
+    a.create(with_history(), &[]);
+    for byte in [0, 0xff] {
+        let key = VerifyingKey::from_bytes_unchecked([byte; 32]);
+        let member = Member::Individual(key);
+        let added = a.try_do(|spaces, s, desk| spaces.add(s, member, Role::Editor, desk));
+        assert_eq!(added, Err(LocalError::UnusableKey));
+    }
+    assert_eq!(a.members().len(), 1);
 }

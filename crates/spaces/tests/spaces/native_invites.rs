@@ -337,6 +337,25 @@ fn why_a_member_is_in_names_the_decider_and_the_invite() {
 }
 
 #[test]
+fn a_member_added_again_by_hand_came_by_no_invite() {
+    let [mut a, mut c] = nodes();
+    a.create(Settings::with_history(), &[]);
+    let invite = offer(&mut a, Role::Reader, 1);
+    request(&mut c, &invite);
+    sync(&mut [&mut a, &mut c]);
+    assert_eq!(admit_all(&mut a), [Ok(())]);
+    sync(&mut [&mut a, &mut c]);
+    a.remove(c.member());
+    a.add(c.member(), Role::Editor);
+    let why = a.spaces.why(&a.s(), &c.id).unwrap();
+    assert_eq!((why.role, why.invite), (Some(Role::Editor), None));
+    assert_eq!(
+        why.to_string(),
+        format!("{} is editor: {} added it as editor", c.id, a.id)
+    );
+}
+
+#[test]
 fn of_two_owners_who_remove_each_other_the_sentence_says_so() {
     let [mut a, mut b] = nodes();
     a.create(Settings::with_history(), &[(b.member(), Role::Owner)]);
@@ -350,6 +369,9 @@ fn of_two_owners_who_remove_each_other_the_sentence_says_so() {
         let why = node.spaces.why(&space, &gone.id).unwrap().to_string();
         assert!(why.contains("is no longer a member"), "{why}");
         assert!(why.contains(&format!("{} removed it", by.id)), "{why}");
+        // Each removal says whom it removed.
+        let other = format!("{} removed {}", gone.id, by.id);
+        assert!(why.contains(&other), "{why}");
     }
 }
 

@@ -149,6 +149,30 @@ fn a_revoked_device_reads_nothing_that_is_written_later() {
     assert_eq!(ada.role(ben2.id), None);
     assert!(ben.reads("later") && ada.reads("later too"));
     assert!(ben2.try_publish("may not").is_err());
+    let why = ada.spaces.why(&ada.s(), &ben2.id).unwrap();
+    assert!(why.role.is_none() && why.was_member);
+    let why = why.to_string();
+    let revoked = format!(
+        "{} is no longer a member: {} revoked it as a device of the person {person}",
+        ben2.id, ben.id
+    );
+    assert!(why.starts_with(&revoked), "{why}");
+}
+
+#[test]
+fn a_device_with_an_entry_of_its_own_was_revoked_by_its_person() {
+    let ([mut ada, mut ben, mut ben2], person) = taken_in();
+    ben2.try_revoke(person, ben.id).unwrap();
+    ben2.follow(person);
+    sync(&mut [&mut ada, &mut ben, &mut ben2]);
+    heal_all(&mut [&mut ada, &mut ben2]);
+    assert_eq!(ada.role(ben.id), None);
+    let why = ada.spaces.why(&ada.s(), &ben.id).unwrap().to_string();
+    let revoked = format!(
+        "{} is no longer a member: {} revoked it as a device of the person {person}",
+        ben.id, ben2.id
+    );
+    assert!(why.starts_with(&revoked), "{why}");
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub struct TopicStatus {
     pub feed: Option<(u64, u64)>,
     /// Operations that wait for their causal order.
     pub waiting: u64,
-    /// Operations of a space that cannot be opened yet.
+    /// Operations of a space that wait for a secret which is not here: a member that has it gives it to this
+    /// node, if this node may have it.
     pub sealed: u64,
     /// Operations ever refused, by reason.
     pub rejected: Vec<(RejectReason, u64)>,
@@ -59,6 +60,9 @@ pub struct TopicConsumer {
     pub name: String,
     /// Everything in the feed at or below this offset is settled, except what is open.
     pub position: u64,
+    /// Number of entries of the feed that are not settled, those included that a filter will not admit. Offsets
+    /// do not tell it: they have gaps.
+    pub unsettled: u64,
     /// Offset of the oldest entry that is not settled; `None`: there is none. One that a filter will
     /// not admit counts as well.
     pub oldest: Option<u64>,
@@ -164,7 +168,10 @@ impl Reader {
             .prepare_cached(sql)?
             .query_row([key], |row| unsigned(row, 0))?;
         status.sealed = snapshot
-            .prepare_cached("SELECT count(*) FROM parked WHERE topic = ?1")?
+            .prepare_cached(
+                "SELECT count(*) FROM parked p JOIN operation o ON o.arrival = p.arrival
+                WHERE p.topic = ?1",
+            )?
             .query_row([key], |row| unsigned(row, 0))?;
         status.blocked = blocked_of(&snapshot, key)?;
         status.own_log_closed = has_closed_own_log(&snapshot, key)?;
@@ -203,12 +210,18 @@ fn number(neighbour: Neighbour) -> Option<u64> {
     }
 }
 
-/// By one look at the feed for each.
+/// By one look at the feed for each, and a count of what it has not settled.
 fn consumers(snapshot: &Connection, topic: i64) -> rusqlite::Result<Vec<TopicConsumer>> {
     let sql = "SELECT c.name, p.position, (SELECT min(offset) FROM open o
+            WHERE o.consumer = p.consumer AND o.topic = p.topic AND o.offset <= p.position),
+            (SELECT count(*) FROM operation f WHERE f.topic = p.topic AND f.offset > p.position)
+            + (SELECT count(*) FROM open o
             WHERE o.consumer = p.consumer AND o.topic = p.topic AND o.offset <= p.position)
         FROM place p JOIN named_consumer c ON c.id = p.consumer WHERE p.topic = ?1
-        UNION ALL SELECT c.name, p.prefix, NULL
+        UNION ALL SELECT c.name, p.prefix, NULL,
+            (SELECT count(*) FROM operation f WHERE f.topic = p.topic AND f.offset > p.prefix)
+            - (SELECT count(*) FROM ack a
+            WHERE a.consumer = p.consumer AND a.topic = p.topic AND a.offset > p.prefix)
         FROM consumer_topic p JOIN consumer c ON c.id = p.consumer WHERE p.topic = ?1
         ORDER BY 1 LIMIT ?2";
     let mut statement = snapshot.prepare_cached(sql)?;
@@ -218,6 +231,7 @@ fn consumers(snapshot: &Connection, topic: i64) -> rusqlite::Result<Vec<TopicCon
         Ok(TopicConsumer {
             name: row.get(0)?,
             position: unsigned(row, 1)?,
+            unsettled: u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default(),
             oldest: open.map(i64::cast_unsigned),
             since: None,
         })

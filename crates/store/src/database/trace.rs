@@ -44,6 +44,12 @@ pub enum Progress {
     },
     /// It passed the causal order and has no body, or lost it on purpose: there is no message.
     NoMessage,
+    /// It passed the causal order, and is sealed under a secret of its space that is not here. It is shown once
+    /// a member that has the secret gives it to this node.
+    Sealed {
+        /// Name of the secret.
+        secret: [u8; 32],
+    },
     /// It passed the causal order, and is shown once what it depends on can be.
     Ordered,
     /// It is in the feed.
@@ -136,7 +142,10 @@ fn stored(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Option<Stored
             offset,
             missing: delivered_without(snapshot, arrival, &header)?,
         },
-        None if row.get(7)? => Progress::Ordered,
+        None if row.get(7)? => match secret_of(snapshot, key, arrival)? {
+            Some(secret) => Progress::Sealed { secret },
+            None => Progress::Ordered,
+        },
         None => without_body(snapshot, (key, log, seq))?,
     };
     let consumers = match progress {
@@ -150,6 +159,20 @@ fn stored(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Option<Stored
         progress,
         consumers,
     }))
+}
+
+/// Returns the name of the secret that an operation waits for.
+fn secret_of(
+    snapshot: &Connection,
+    topic: i64,
+    arrival: u64,
+) -> rusqlite::Result<Option<[u8; 32]>> {
+    let sql = "SELECT secret FROM parked WHERE topic = ?1 AND arrival = ?2 LIMIT 1";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let secret = statement.query_row(params![topic, int(arrival)], |row| {
+        row.get(0).map(|Blob32(secret)| secret)
+    });
+    secret.optional()
 }
 
 fn without_body(

@@ -47,23 +47,35 @@ pub async fn run(
         }
         asked.wait_ms = 0;
         let delivered = remote.call::<api::TopicDelivered>(&asked).await?;
-        published.delivered = Delivered {
-            stored: count(delivered.stored),
-            sent: count(delivered.sent),
-            is_enough: delivered.is_enough,
-        };
+        published.delivered = delivered_of(&delivered);
+        let has_newest = has_published(&delivered);
         published.not_kept = delivered.not_kept;
         let face = Face::Running(remote.clone());
-        say(&face, &publish, &published, delivered.newest.is_some()).await
+        say(&face, &publish, &published, has_newest).await
     };
     remote.until_gone(work).await
+}
+
+/// Returns `true` if the node has published something in the topic.
+pub fn has_published(delivered: &api::TopicDeliveredResult) -> bool {
+    // In a space it may be something else than messages.
+    delivered.newest.is_some() || delivered.unsent > 0 || delivered.sent > 0
+}
+
+/// The numbers of a result.
+pub fn delivered_of(delivered: &api::TopicDeliveredResult) -> Delivered {
+    Delivered {
+        stored: count(delivered.stored),
+        sent: count(delivered.sent),
+        is_enough: delivered.is_enough || !has_published(delivered),
+    }
 }
 
 fn count(peers: u64) -> usize {
     usize::try_from(peers).unwrap_or(usize::MAX)
 }
 
-fn milliseconds(wait: Duration) -> u64 {
+pub fn milliseconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,10 +1,13 @@
 //! `panda sub` by the node that runs, with the same position as without one.
 
+use p2panda::Topic;
 use p2panda_rpc::api::{self, Code, ConsumerSettings, Message, Note, Start, SubscribeParams};
 use p2panda_rpc::client::{ClientError, MessageStream};
 
+use super::{Of, Sealed};
 use crate::args::{From, SubArgs};
 use crate::command::contact::Told;
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Format, Shown, Written, note};
@@ -16,7 +19,7 @@ const ACKED_MAX: usize = 256;
 /// Prints messages until a signal, `--count` or a closed standard output ends it.
 pub async fn run(
     remote: Remote,
-    sub: &SubArgs,
+    sub: (&SubArgs, Of),
     mut interrupt: Interrupt,
 ) -> Result<Outcome, Failure> {
     let printed = remote.until_gone(print(&remote, sub, &mut interrupt)).await;
@@ -101,7 +104,11 @@ pub async fn begin(remote: &Remote, topic: &str) -> Result<String, Failure> {
     remote.alias(topic.to_owned()).await
 }
 
-async fn print(remote: &Remote, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<(), Failure> {
+async fn print(
+    remote: &Remote,
+    (sub, of): (&SubArgs, Of),
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
     let topic = sub.topic.topic.to_string();
     // Before the subscription: what becomes of it is heard of.
     let mut events = remote.client().events().await.ok();
@@ -109,6 +116,7 @@ async fn print(remote: &Remote, sub: &SubArgs, interrupt: &mut Interrupt) -> Res
     let alias = begin(remote, &topic).await?;
     let format = Format::choose(sub.json);
     let mut told = Told::new(sub.topic.topic);
+    let mut sealed = Sealed::default();
     let mut left = sub.count.unwrap_or(u64::MAX);
     while left > 0 {
         let message = tokio::select! {
@@ -124,6 +132,11 @@ async fn print(remote: &Remote, sub: &SubArgs, interrupt: &mut Interrupt) -> Res
             return Err(Failure::Node(p2panda::Error::Closed));
         };
         let shown = Shown::sent(&message);
+        if of == Of::Space && shown.is_unreadable() && !follows(remote, sub.topic.topic).await? {
+            sealed.pass();
+            messages.show(message);
+            continue;
+        }
         left -= u64::from(shown.counts());
         if output::message(&shown, format).map_err(Failure::Stdout)? == Written::Closed {
             break;
@@ -131,6 +144,15 @@ async fn print(remote: &Remote, sub: &SubArgs, interrupt: &mut Interrupt) -> Res
         messages.show(message);
     }
     messages.close().await
+}
+
+/// Returns `true` if the node follows the space of a topic.
+async fn follows(remote: &Remote, topic: Topic) -> Result<bool, Failure> {
+    match Face::Running(remote.clone()).space(topic).await {
+        Ok(_) => Ok(true),
+        Err(Failure::NoSpace { .. }) => Ok(false),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// The next event, if any are heard. Cancel safe.

@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{LOOK_INTERVAL, NO_TOPICS, State, say};
 use crate::args::SyncArgs;
+use crate::command::publish::running::delivered_of;
 use crate::face::{Face, Facts};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -80,7 +81,7 @@ async fn states(remote: &Remote, topics: &[String]) -> Result<Vec<State>, Failur
             topic: topic.clone(),
             peers: live,
             catching_up: peers.len() - live,
-            delivered: delivered.newest.is_none() || delivered.is_enough,
+            delivered: delivered_of(&delivered).is_enough,
             wanted: remote.call::<api::TopicStatus>(&params).await?.wanted,
         });
     }

@@ -11,6 +11,7 @@ use super::{Ending, Output, Session};
 use crate::close::CloseCode;
 use crate::sync::Protocol;
 use crate::sync::announced::{Announced, Check, Entries, Prefer, check_of};
+use crate::sync::heard::Heard;
 use crate::sync::message::Message;
 use crate::sync::pair::Pair;
 use crate::sync::sources::{Place, Recent, Table, Way};
@@ -36,6 +37,8 @@ pub(super) struct Announcing {
     /// Entries of these.
     held_len: usize,
     tell_at: Option<Time>,
+    /// Own entries that it was told of and not sent.
+    heard: Heard,
     // What the peer was told.
     told_rest: bool,
     told: BTreeSet<VerifyingKey>,
@@ -77,6 +80,7 @@ impl Announcing {
             held_back: Vec::new(),
             held_len: 0,
             tell_at: None,
+            heard: Heard::default(),
             told_rest: true,
             told: BTreeSet::new(),
             version: 0,
@@ -235,9 +239,13 @@ impl Session {
         if announcing.has(&(author, seq)) {
             return true;
         }
-        let whole = author == pair.local() || announcing.wants_whole(&author);
+        let signed_by = entry.header.author();
+        let whole = signed_by == pair.local() || announcing.wants_whole(&author);
         if whole || entry.absent.is_some() {
             return false;
+        }
+        if pair.sources.table().signs_as(&signed_by) {
+            announcing.heard.add(entry.arrival, (author, seq));
         }
         announcing.held_len += 1;
         let check = check(entry);
@@ -324,11 +332,19 @@ impl Session {
         let mut out = BytesMut::new();
         for entry in page.entries {
             if entry.absent.is_none() {
-                pair.sends(self.id, entry.label(), entry.seq());
+                let place = (entry.label(), entry.seq());
+                pair.sends(self.id, place.0, place.1);
+                self.announcing.heard.sent(&place);
                 self.encode(entry, true, &mut out);
             }
         }
         self.hand_out(out);
+    }
+
+    /// Returns the arrival number up to which the peer was sent what is this node's own, of what this session
+    /// has dealt with.
+    pub(super) fn sent_up_to(&self) -> u64 {
+        self.announcing.heard.sent_up_to(self.position)
     }
 
     // What the peer announces.
@@ -354,6 +370,9 @@ impl Session {
             let entries = one.entries;
             let way = table.way_of(&(entries.author, entries.last), &remote, now);
             let same = |held| held == one.check;
+            if !matches!(way, Way::Held(held) if !same(held)) {
+                self.announcing.heard.has(&entries.author, entries.last);
+            }
             if !matches!(way, Way::Held(held) if !same(held)) {
                 let theirs = &mut self.announcing.theirs;
                 let places = entries.seqs().map(|seq| (entries.author, seq));
@@ -395,6 +414,10 @@ impl Session {
                 fetching.remove(found);
             }
             table.came(place, &pair.remote(), self.now);
+            // It sends its own to everybody: nobody else has to, of a log whose label does not tell.
+            if header.author() == pair.remote() && header.author() != place.0 {
+                table.learn_own(place.0, pair.remote());
+            }
             if table.version() != version {
                 self.outputs.push_back(Output::SourcesChanged);
             }
