@@ -88,7 +88,7 @@ async fn run(
             Some(note) = notes.recv() => out.push(note),
             frame = transport.recv(), if may_read(session, running.len()) => match frame? {
                 Frame::Text(text) => match session.handle(&text) {
-                    Ok((answers, _)) => running.extend(answers),
+                    Ok(begun) => running.extend(begun.answers),
                     Err(error) => out.push(failed(RequestId::Null, error)),
                 },
                 Frame::Refused(error) => out.push(failed(RequestId::Null, error)),

@@ -171,15 +171,21 @@ async fn call(State(service): State<Service>, headers: HeaderMap, request: Reque
         return refusal(error.hint("send JSON in UTF-8"));
     };
     let session = Session::new(service, Via::Post, Some(who), None);
-    let (answers, is_array) = match session.handle(text) {
+    let begun = match session.handle(text) {
         Ok(begun) => begun,
         Err(error) => return refusal(error),
     };
-    let answers: Vec<String> = join_all(answers).await.into_iter().flatten().collect();
-    match (is_array, answers.len()) {
+    let status = match begun.is_refused {
+        true => StatusCode::TOO_MANY_REQUESTS,
+        false => StatusCode::OK,
+    };
+    let answers = join_all(begun.answers).await;
+    let answers: Vec<String> = answers.into_iter().flatten().collect();
+    match (begun.is_array, answers.len()) {
+        (_, 0) if begun.is_refused => status.into_response(),
         (_, 0) => StatusCode::NO_CONTENT.into_response(),
-        (true, _) => (json_type(), format!("[{}]", answers.join(","))).into_response(),
-        (false, _) => (json_type(), answers.concat()).into_response(),
+        (true, _) => (status, json_type(), format!("[{}]", answers.join(","))).into_response(),
+        (false, _) => (status, json_type(), answers.concat()).into_response(),
     }
 }
 

@@ -16,8 +16,8 @@ use super::service::Service;
 use super::subscription::Subscription;
 use super::uploads::Uploads;
 use crate::api::{
-    ChallengeResult, Code, EndedNote, Hello, HelloParams, HelloResult, Incoming, Method, Need,
-    Note, NoteOut, RPC_VERSION, Reply, RequestId, RpcError, frame,
+    ChallengeResult, Code, EndedNote, Hello, HelloParams, HelloResult, Incoming, MessagesCredit,
+    Method, Need, Note, NoteOut, RPC_VERSION, Reply, RequestId, RpcError, SubscriptionEnd, frame,
 };
 
 /// Way in which a client came.
@@ -56,6 +56,19 @@ pub(crate) struct Session {
 /// An answer that is on its way; none to a notification.
 pub(crate) type Answer = BoxFuture<'static, Option<String>>;
 
+/// A frame whose requests have begun.
+pub(crate) struct Begun {
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) is_array: bool,
+    /// `true` if the quota of the client refused every request.
+    pub(crate) is_refused: bool,
+}
+
+/// Returns `true` for what only frees room: a client that lost it would wait for ever.
+fn is_never_refused(method: &str) -> bool {
+    [MessagesCredit::NAME, SubscriptionEnd::NAME].contains(&method)
+}
+
 impl Session {
     pub(crate) fn new(
         service: Service,
@@ -85,28 +98,43 @@ impl Session {
         Ok(())
     }
 
-    /// Begins what a frame asks for: the answers, and whether it was an array.
+    /// Begins what a frame asks for.
     ///
     /// # Errors
     /// The frame is none: the error is to be sent without an id.
-    pub(crate) fn handle(self: &Arc<Self>, text: &str) -> Result<(Vec<Answer>, bool), RpcError> {
-        if let Some(who) = self.who() {
-            who.client.take(text.len())?;
+    pub(crate) fn handle(self: &Arc<Self>, text: &str) -> Result<Begun, RpcError> {
+        let who = self.who();
+        let (messages, is_array) = frame(text).inspect_err(|_| {
+            // It is paid for. Which quota that exceeds does not matter: nothing is carried out.
+            let _ = who.as_ref().map(|who| who.client.take(text.len()));
+        })?;
+        // What is around the messages is paid for with the first.
+        let inside: usize = messages.iter().map(|message| message.get().len()).sum();
+        let mut around = text.len().saturating_sub(inside);
+        let (mut answers, mut refused) = (Vec::with_capacity(messages.len()), 0);
+        for message in messages {
+            let bytes = message.get().len() + std::mem::take(&mut around);
+            let taken = who.as_ref().map_or(Ok(()), |who| who.client.take(bytes));
+            refused += usize::from(taken.is_err());
+            answers.push(self.begin(message, taken));
         }
-        let (messages, is_array) = frame(text)?;
-        if let Some(who) = self.who() {
-            // The frame has paid for one of them.
-            for _ in 1..messages.len() {
-                who.client.take(0)?;
-            }
-        }
-        let answers = messages.into_iter().map(|message| self.begin(message));
-        Ok((answers.collect(), is_array))
+        Ok(Begun {
+            is_refused: refused == answers.len(),
+            answers,
+            is_array,
+        })
     }
 
-    fn begin(self: &Arc<Self>, message: &RawValue) -> Answer {
+    /// Begins one request, or refuses it because of the quota of its client.
+    fn begin(self: &Arc<Self>, message: &RawValue, taken: Result<(), RpcError>) -> Answer {
         let session = Arc::clone(self);
         match Incoming::read(message) {
+            Ok(incoming) if taken.is_err() && !is_never_refused(&incoming.method) => {
+                self.service.tally.request();
+                self.service.tally.failed();
+                let refused = taken.err().zip(incoming.id);
+                Box::pin(async move { refused.map(|(error, id)| failed(id, error)) })
+            }
             // Unconstrained: one that is polled late would lose its place among the publishes.
             Ok(incoming) => {
                 let (charged, bytes) = (self.who(), message.get().len());
@@ -140,6 +168,7 @@ impl Session {
         if let Some(who) =
             who.filter(|who| !charged.is_some_and(|before| Arc::ptr_eq(who, &before)))
             && let Err(error) = who.client.take(bytes)
+            && !is_never_refused(&incoming.method)
         {
             self.service.tally.failed();
             return failed(incoming.id.unwrap_or(RequestId::Null), error);
