@@ -31,8 +31,18 @@ pub const RPC_NOTES_MAX: usize = 16;
 pub const RPC_SUBSCRIPTIONS_MAX: usize = 64;
 /// Connections of a client, and streams of events (`docs/protocol/rpc.md#11`).
 pub const RPC_CONNECTIONS_MAX: usize = 64;
-/// Connections of all clients over TCP (`docs/protocol/rpc.md#11`).
+/// WebSockets of all clients with a credential (`docs/protocol/rpc.md#11`).
 pub const RPC_CONNECTIONS_ALL_MAX: usize = 1_024;
+/// TCP connections of all clients (`docs/protocol/rpc.md#11`).
+pub const RPC_TCP_ALL_MAX: usize = 1_536;
+/// TCP connections without a credential, or without a request that is being processed
+/// (`docs/protocol/rpc.md#11`).
+pub const RPC_TCP_UNKNOWN_MAX: usize = 256;
+/// Part of the files that a process may open that its TCP connections use at most
+/// (`docs/protocol/rpc.md#11`).
+pub const RPC_TCP_FILES_DIVISOR: usize = 2;
+/// Time for the head of the first request of a TCP connection (`docs/protocol/rpc.md#2`).
+pub const RPC_HTTP_FIRST_WAIT: Duration = Duration::from_secs(10);
 /// Requests of a client in a second (`docs/protocol/rpc.md#11`).
 pub const RPC_REQUESTS_PER_SECOND: u64 = 5_000;
 /// Bytes of requests of a client in a second (`docs/protocol/rpc.md#11`).

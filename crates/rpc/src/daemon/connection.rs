@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use p2panda_core::limits::{RPC_FRAME_MESSAGES_MAX, RPC_HELLO_WAIT, RPC_IN_FLIGHT_MAX};
+use p2panda_core::limits::{
+    RPC_FRAME_MESSAGES_MAX, RPC_HELLO_WAIT, RPC_IN_FLIGHT_MAX, RPC_SHUTDOWN_WAIT,
+};
 use tokio::sync::mpsc;
 
 use super::session::{Answer, Session, failed};
@@ -16,7 +18,8 @@ pub(crate) trait Transport: Send {
     /// The next frame; `None` at the end. Cancel safe.
     fn recv(&mut self) -> impl Future<Output = Option<Frame>> + Send;
 
-    /// Sends messages, in as few frames as they fit into.
+    /// Sends messages, in as few frames as they fit into. If the future is dropped, the frame that was begun
+    /// is completed by what is sent next.
     fn send(&mut self, messages: Vec<String>) -> impl Future<Output = Result<(), Gone>> + Send;
 
     /// Says why nothing follows.
@@ -57,8 +60,9 @@ pub(crate) async fn serve(
 ) {
     let why = run(&session, &mut notes, &mut transport).await;
     if why == Some(Close::Shutdown) {
-        // Nobody may be there any more.
-        let _ = transport.send(session.last_words()).await;
+        // Nobody may be there any more, or read.
+        let last = transport.send(session.last_words());
+        let _ = tokio::time::timeout(RPC_SHUTDOWN_WAIT, last).await;
     }
     session.close();
     if let Some(why) = why {
@@ -78,12 +82,14 @@ async fn run(
 ) -> Option<Close> {
     let mut running: FuturesUnordered<Answer> = FuturesUnordered::new();
     let mut ended = pin!(session.service.ended());
+    let mut left = pin!(session.left());
     let mut hello = pin!(tokio::time::sleep(RPC_HELLO_WAIT));
     let mut out = Vec::new();
     loop {
         tokio::select! {
             biased;
             () = &mut ended => return Some(Close::Shutdown),
+            () = &mut left => return None,
             Some(answer) = running.next() => out.extend(answer),
             Some(note) = notes.recv() => out.push(note),
             frame = transport.recv(), if may_read(session, running.len()) => match frame? {
@@ -106,8 +112,21 @@ async fn run(
                 },
             }
         }
-        if !out.is_empty() && transport.send(std::mem::take(&mut out)).await.is_err() {
-            return None;
+        if out.is_empty() {
+            continue;
+        }
+        // The client may not read for as long as it likes, and it must not gain time by that.
+        tokio::select! {
+            biased;
+            () = &mut ended => return Some(Close::Shutdown),
+            () = &mut left => return None,
+            sent = transport.send(std::mem::take(&mut out)) => if sent.is_err() {
+                return None;
+            },
+            () = &mut hello, if session.who().is_none() => return Some(Close::NoHello),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{RequestExt, Router};
+use axum::{Extension, RequestExt, Router};
 use futures_util::future::join_all;
 use p2panda::Health;
 use p2panda_core::limits::{RPC_HTTP_BODY_WAIT, RPC_NOTES_MAX, RPC_REQUEST_BYTES_MAX};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::access::{Scope, Who, unauthenticated};
 use super::connection::serve;
+use super::doors::Door;
 use super::service::Service;
 use super::session::{Session, Via, failed};
 use super::{metrics, page, streams, websocket};
@@ -148,13 +149,19 @@ fn json_type() -> [(header::HeaderName, &'static str); 1] {
 }
 
 /// `POST /rpc`.
-async fn call(State(service): State<Service>, headers: HeaderMap, request: Request) -> Response {
+async fn call(
+    State(service): State<Service>,
+    Extension(door): Extension<Door>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
     // Before anything of the body is kept.
     let who = match who(&service, &headers, None) {
         Ok(Some(who)) => who,
         Ok(None) => return refusal(unauthenticated()),
         Err(error) => return refusal(error),
     };
+    let _known = door.known();
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -208,6 +215,7 @@ async fn whole(request: Request) -> Result<Bytes, RpcError> {
 /// `GET /rpc`: the WebSocket.
 async fn upgrade(
     State(service): State<Service>,
+    Extension(door): Extension<Door>,
     Query(query): Query<TicketQuery>,
     headers: HeaderMap,
     upgrade: Result<axum_tws::WebSocketUpgrade, axum_tws::WebSocketError>,
@@ -230,10 +238,6 @@ async fn upgrade(
         let error = RpcError::new(Code::Version, "the subprotocol panda.v1 is missing");
         return refusal(error.hint("open the WebSocket with the subprotocol `panda.v1`"));
     }
-    let Ok(place) = Arc::clone(&service.places).try_acquire_owned() else {
-        let error = RpcError::new(Code::Quota, "the node has no room for more connections");
-        return refusal(error.hint("try again later"));
-    };
     let who = match who(&service, &headers, query.ticket.as_deref()) {
         Ok(who) => who,
         Err(error) => return refusal(error),
@@ -245,7 +249,7 @@ async fn upgrade(
     let (notes, waiting) = mpsc::channel(RPC_NOTES_MAX);
     let session = Session::new(
         service,
-        Via::WebSocket { authority },
+        Via::WebSocket { authority, door },
         who.clone(),
         Some(notes),
     );
@@ -254,7 +258,6 @@ async fn upgrade(
     }
     let mut response = websocket::limited(upgrade).on_upgrade(move |socket| async move {
         serve(session, waiting, websocket::Socket::new(socket)).await;
-        drop(place);
     });
     let protocol = HeaderValue::from_static(SUBPROTOCOL);
     response

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::access::{Gate, Scope, Who};
 use super::alias::{self, Aliases};
 use super::devices::Links;
+use super::doors::Doors;
 use super::map;
 use super::metrics::Tally;
 use super::recovery::{Exports, Renewal};
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     /// True once everything ends.
     ending: watch::Sender<bool>,
     /// Connections over TCP.
+    pub(crate) doors: Arc<Doors>,
+    /// WebSockets with a credential.
     pub(crate) places: Arc<Semaphore>,
 }
 
@@ -72,6 +75,7 @@ impl Service {
         node: Node,
         aliases: Aliases,
         gate: Gate,
+        doors: Arc<Doors>,
         network: p2panda::NetworkId,
         is_relay: bool,
     ) -> Self {
@@ -83,6 +87,7 @@ impl Service {
             node,
             aliases,
             gate,
+            doors,
             tally: Tally::default(),
             links: Links::default(),
             exports: Exports::default(),

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use super::access::{self, Who};
+use super::doors::{Door, Known};
 use super::service::Service;
 use super::subscription::Subscription;
 use super::uploads::Uploads;
@@ -21,7 +22,7 @@ use crate::api::{
 };
 
 /// Way in which a client came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Via {
     /// The Unix socket.
     Unix,
@@ -29,6 +30,8 @@ pub(crate) enum Via {
     WebSocket {
         /// Host that its request named.
         authority: String,
+        /// The place of its TCP connection.
+        door: Door,
     },
     /// One request over HTTP.
     Post,
@@ -48,13 +51,22 @@ pub(crate) struct Session {
     greeting: tokio::sync::RwLock<()>,
     /// Held until a publish has its place in the log, and an operation from elsewhere is stored.
     pub(crate) order: tokio::sync::Mutex<()>,
-    /// The place among the connections of the client.
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Places of a connection whose client is known.
+    places: Mutex<Option<Places>>,
     pub(crate) uploads: Uploads,
 }
 
 /// An answer that is on its way; none to a notification.
 pub(crate) type Answer = BoxFuture<'static, Option<String>>;
+
+/// Places of a connection whose client is known.
+struct Places {
+    _client: OwnedSemaphorePermit,
+    web: Option<WebPlace>,
+}
+
+/// The place of a WebSocket among those of all clients.
+type WebPlace = (OwnedSemaphorePermit, Known);
 
 /// A frame whose requests have begun.
 pub(crate) struct Begun {
@@ -86,16 +98,45 @@ impl Session {
             challenge: Mutex::default(),
             greeting: tokio::sync::RwLock::default(),
             order: tokio::sync::Mutex::default(),
-            place: Mutex::default(),
+            places: Mutex::default(),
             uploads: Uploads::default(),
         })
     }
 
-    /// Takes a place among the connections of the client.
+    /// Takes a place among the connections of the client, and for a WebSocket among those of all clients.
     pub(crate) fn take_place(&self, who: &Who) -> Result<(), RpcError> {
-        let place = who.client.connect()?;
-        *self.place.lock() = Some(place);
+        let client = who.client.connect()?;
+        let mut places = self.places.lock();
+        let web = match places.take() {
+            // Another `hello`.
+            Some(places) => places.web,
+            None => self.take_web_place()?,
+        };
+        *places = Some(Places {
+            _client: client,
+            web,
+        });
         Ok(())
+    }
+
+    fn take_web_place(&self) -> Result<Option<WebPlace>, RpcError> {
+        let Via::WebSocket { door, .. } = &self.via else {
+            return Ok(None);
+        };
+        let place = Arc::clone(&self.service.places).try_acquire_owned();
+        let place = place.map_err(|_| {
+            let error = RpcError::new(Code::Quota, "the node has no room for more connections");
+            error.hint("try again later")
+        })?;
+        Ok(Some((place, door.known())))
+    }
+
+    /// Completes when the connection is to end because another one needs its place.
+    pub(crate) async fn left(&self) {
+        match &self.via {
+            Via::WebSocket { door, .. } => door.left().await,
+            Via::Unix | Via::Post => std::future::pending().await,
+        }
     }
 
     /// Begins what a frame asks for.
@@ -233,7 +274,7 @@ impl Session {
         }
         if let Some(auth) = params.auth {
             let authority = match &self.via {
-                Via::WebSocket { authority } => authority.clone(),
+                Via::WebSocket { authority, .. } => authority.clone(),
                 Via::Unix => "unix".to_owned(),
                 Via::Post => {
                     let error =

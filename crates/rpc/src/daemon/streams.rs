@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -18,6 +19,7 @@ use tokio::time::timeout;
 
 use super::access::{Who, unauthenticated};
 use super::alias::is_alias;
+use super::doors::{Door, Known};
 use super::http::{refusal, who};
 use super::service::Service;
 use super::{map, named_reads, reading, sending};
@@ -41,6 +43,7 @@ pub(crate) struct ReadQuery {
 /// `GET /v1/topics/{alias}/messages`.
 pub(crate) async fn messages(
     State(service): State<Service>,
+    Extension(door): Extension<Door>,
     Path(alias): Path<String>,
     query: Result<Query<ReadQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
@@ -54,7 +57,7 @@ pub(crate) async fn messages(
             );
         }
     };
-    match answer(service, alias, query, &headers).await {
+    match answer(service, &door, alias, query, &headers).await {
         Ok(response) => response,
         Err(error) => refusal(error),
     }
@@ -62,12 +65,14 @@ pub(crate) async fn messages(
 
 async fn answer(
     service: Service,
+    door: &Door,
     alias: String,
     query: ReadQuery,
     headers: &HeaderMap,
 ) -> Result<Response, RpcError> {
     let who = who(&service, headers, query.ticket.as_deref())?;
     let who = who.ok_or_else(unauthenticated)?;
+    let known = door.known();
     who.check(Need::Read)?;
     who.client.take(0)?;
     if !is_alias(&alias) {
@@ -76,7 +81,7 @@ async fn answer(
     }
     let (topic, _) = service.opened_topic(&who, &alias).await?;
     if query.consumer.is_some() {
-        return named_reads::answer(service, who, (topic, alias), query).await;
+        return named_reads::answer(service, who, (topic, alias), query, known).await;
     }
     if query.start.is_some() || query.take_over.is_some() {
         let message = "`start` and `take_over` need `consumer`";
@@ -119,7 +124,7 @@ async fn answer(
                 aged,
                 is_over: false,
                 opens_spaces,
-                _place: place,
+                _place: (place, known),
             }))
         }
         Some(_) => Err(no_live()),
@@ -227,7 +232,7 @@ struct Place {
     is_over: bool,
     /// `true` if the client may be shown what the node opens in spaces.
     opens_spaces: bool,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Known),
 }
 
 /// Messages as events `data`, each followed by an event `control` with the next offset; `ended` is the

@@ -152,7 +152,7 @@ async fn a_client_that_disconnects_midway_frees_its_place() {
 }
 
 /// A WebSocket by hand: the handshake, and bytes behind it.
-async fn handshake(world: &World, headers: &str) -> (TcpStream, String) {
+pub async fn handshake(world: &World, headers: &str) -> (TcpStream, String) {
     let authority = world.authority();
     let mut stream = TcpStream::connect(&authority).await.unwrap();
     let request = format!(

@@ -5,6 +5,7 @@ mod access;
 mod altered;
 mod bad_input;
 mod became;
+mod connections;
 mod devices;
 mod elsewhere;
 mod http;

@@ -1,0 +1,101 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use futures_util::future::pending;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::daemon::access::{Access, Gate, Who};
+use crate::daemon::alias::Aliases;
+use crate::daemon::doors::{Connections, Doors};
+use crate::daemon::invites::Invites;
+use crate::daemon::quota::Quotas;
+use crate::daemon::service::Service;
+use crate::daemon::session::Via;
+
+/// A client that sends these frames, and reads nothing.
+struct Stalled {
+    frames: Vec<Frame>,
+    closed: Option<oneshot::Sender<Close>>,
+}
+
+impl Stalled {
+    fn new(frames: Vec<Frame>) -> (Self, oneshot::Receiver<Close>) {
+        let (closed, why) = oneshot::channel();
+        let closed = Some(closed);
+        (Stalled { frames, closed }, why)
+    }
+}
+
+impl Transport for Stalled {
+    async fn recv(&mut self) -> Option<Frame> {
+        match self.frames.pop() {
+            Some(frame) => Some(frame),
+            None => pending().await,
+        }
+    }
+
+    async fn send(&mut self, _: Vec<String>) -> Result<(), Gone> {
+        pending().await
+    }
+
+    async fn close(&mut self, why: Close) {
+        self.closed.take().unwrap().send(why).unwrap();
+    }
+}
+
+async fn service() -> (Service, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = p2panda::builder().data_dir(dir.path()).state_dir(None);
+    let local = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0);
+    let node = node.bind(local, None).mdns(p2panda::Mdns::Off);
+    let node = node.spawn().await.unwrap();
+    let invites = Invites::open(dir.path()).unwrap();
+    let gate = Gate::new(node.id(), Access::default(), Quotas::default(), invites);
+    let aliases = Aliases::open(dir.path()).unwrap();
+    let network = p2panda::NetworkId::default();
+    let doors = Doors::new(Connections::default());
+    let service = Service::new(node, aliases, gate, doors, network, false);
+    (service, dir)
+}
+
+/// A connection, and where its notifications come from.
+fn session(service: &Service, who: Option<Who>) -> (Arc<Session>, mpsc::Receiver<String>) {
+    let (notes, waiting) = mpsc::channel(1);
+    let who = who.map(Arc::new);
+    let session = Session::new(service.clone(), Via::Unix, who, Some(notes));
+    (session, waiting)
+}
+
+/// Waits for longer than anything takes; the time is not real.
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(3_600), future).await;
+    waited.expect("it comes in time")
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_has_no_more_time_for_hello() {
+    let (service, _dir) = service().await;
+    tokio::time::pause();
+    let (session, notes) = session(&service, None);
+    let (client, why) = Stalled::new(vec![Frame::Text("junk".into())]);
+    in_time(serve(session, notes, client)).await;
+    assert_eq!(why.await.unwrap(), Close::NoHello);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_delay_the_end() {
+    let (service, _dir) = service().await;
+    tokio::time::pause();
+    let (session, notes) = session(&service, Some(Who::local()));
+    let (client, why) = Stalled::new(vec![Frame::Text("junk".into())]);
+    let end = async {
+        // Once the answer is on its way.
+        tokio::task::yield_now().await;
+        service.end();
+    };
+    in_time(async { tokio::join!(serve(session, notes, client), end) }).await;
+    assert_eq!(why.await.unwrap(), Close::Shutdown);
+}
