@@ -17,14 +17,17 @@
 mod access;
 mod alias;
 mod arrivals;
+mod budget;
 mod calls;
 mod connection;
 mod consumers;
+mod delivering;
 mod demo;
 mod devices;
 mod dispatch;
 mod doors;
 mod elsewhere;
+mod filling;
 mod http;
 mod invites;
 pub mod map;

@@ -25,6 +25,15 @@ pub const RPC_CREDIT_BYTES_MAX: usize = 48 * KIB;
 /// Bytes of headers and contents that are read for a subscription at once, unless one message is larger:
 /// what waits until there is credit (`docs/protocol/rpc.md#5`).
 pub const RPC_READ_BYTES_MAX: usize = 8 * KIB;
+/// Bytes of deliveries of a connection that are on their way to its transport, unless one message is larger
+/// (`docs/protocol/rpc.md#5`).
+pub const RPC_DELIVERY_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of such larger messages of a client; one that is larger still goes alone (`docs/protocol/rpc.md#5`).
+pub const RPC_LARGE_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of such larger messages of all clients (`docs/protocol/rpc.md#5`).
+pub const RPC_LARGE_ALL_BYTES_MAX: usize = 128 * MIB;
+/// Pages for subscriptions that are read at once (`docs/protocol/rpc.md#5`).
+pub const RPC_READS_MAX: usize = 8;
 /// Notifications of a connection that wait to be written (`docs/protocol/rpc.md#5`).
 pub const RPC_NOTES_MAX: usize = 16;
 /// Subscriptions of a connection (`docs/protocol/rpc.md#11`).

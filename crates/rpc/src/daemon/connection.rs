@@ -6,10 +6,13 @@ use std::sync::Arc;
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use p2panda_core::limits::{
-    RPC_FRAME_MESSAGES_MAX, RPC_HELLO_WAIT, RPC_IN_FLIGHT_MAX, RPC_SHUTDOWN_WAIT,
+    RPC_FRAME_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_HELLO_WAIT, RPC_IN_FLIGHT_MAX,
+    RPC_SHUTDOWN_WAIT,
 };
 use tokio::sync::mpsc;
 
+use super::budget::Room;
+use super::filling::Outgoing;
 use super::session::{Answer, Session, failed};
 use crate::api::{RequestId, RpcError};
 
@@ -55,7 +58,7 @@ pub(crate) enum Close {
 /// Serves a connection until one of the sides ends it.
 pub(crate) async fn serve(
     session: Arc<Session>,
-    mut notes: mpsc::Receiver<String>,
+    mut notes: mpsc::Receiver<Outgoing>,
     mut transport: impl Transport,
 ) {
     let why = run(&session, &mut notes, &mut transport).await;
@@ -75,44 +78,78 @@ fn may_read(session: &Session, requests: usize) -> bool {
     requests < RPC_IN_FLIGHT_MAX && !session.is_greeting()
 }
 
+/// What goes into the next frames.
+#[derive(Default)]
+struct Out {
+    messages: Vec<String>,
+    bytes: usize,
+    rooms: Vec<Room>,
+}
+
+impl Out {
+    fn answer(&mut self, answer: Option<String>) {
+        if let Some(text) = answer {
+            self.bytes += text.len();
+            self.messages.push(text);
+        }
+    }
+
+    fn refuse(&mut self, error: RpcError) {
+        self.answer(Some(failed(RequestId::Null, error)));
+    }
+
+    fn note(&mut self, note: Outgoing) {
+        self.rooms.extend(note.room);
+        self.answer(Some(note.text));
+    }
+
+    /// Returns `true` if a frame is full.
+    fn is_full(&self) -> bool {
+        self.messages.len() >= RPC_FRAME_MESSAGES_MAX || self.bytes >= RPC_FRAME_BYTES_MAX
+    }
+}
+
 async fn run(
     session: &Arc<Session>,
-    notes: &mut mpsc::Receiver<String>,
+    notes: &mut mpsc::Receiver<Outgoing>,
     transport: &mut impl Transport,
 ) -> Option<Close> {
     let mut running: FuturesUnordered<Answer> = FuturesUnordered::new();
     let mut ended = pin!(session.service.ended());
     let mut left = pin!(session.left());
     let mut hello = pin!(tokio::time::sleep(RPC_HELLO_WAIT));
-    let mut out = Vec::new();
+    let mut out = Out::default();
     loop {
         tokio::select! {
             biased;
             () = &mut ended => return Some(Close::Shutdown),
             () = &mut left => return None,
-            Some(answer) = running.next() => out.extend(answer),
-            Some(note) = notes.recv() => out.push(note),
+            Some(answer) = running.next() => out.answer(answer),
+            Some(note) = notes.recv() => out.note(note),
             frame = transport.recv(), if may_read(session, running.len()) => match frame? {
                 Frame::Text(text) => match session.handle(&text) {
                     Ok(begun) => running.extend(begun.answers),
-                    Err(error) => out.push(failed(RequestId::Null, error)),
+                    Err(error) => out.refuse(error),
                 },
-                Frame::Refused(error) => out.push(failed(RequestId::Null, error)),
+                Frame::Refused(error) => out.refuse(error),
                 Frame::Broken(why) => return Some(Close::Broken(why)),
             },
             () = &mut hello, if session.who().is_none() => return Some(Close::NoHello),
         }
         // What is there by now goes into the same frame. Nothing waits for more.
-        while out.len() < RPC_FRAME_MESSAGES_MAX {
+        while !out.is_full() {
             match running.next().now_or_never() {
-                Some(Some(answer)) => out.extend(answer),
+                Some(Some(answer)) => out.answer(answer),
                 _ => match notes.try_recv() {
-                    Ok(note) => out.push(note),
+                    Ok(note) => out.note(note),
                     Err(_) => break,
                 },
             }
         }
-        if out.is_empty() {
+        let Out {
+            messages, rooms, ..
+        } = std::mem::take(&mut out);
+        if messages.is_empty() {
             continue;
         }
         // The client may not read for as long as it likes, and it must not gain time by that.
@@ -120,11 +157,13 @@ async fn run(
             biased;
             () = &mut ended => return Some(Close::Shutdown),
             () = &mut left => return None,
-            sent = transport.send(std::mem::take(&mut out)) => if sent.is_err() {
+            sent = transport.send(messages) => if sent.is_err() {
                 return None;
             },
             () = &mut hello, if session.who().is_none() => return Some(Close::NoHello),
         }
+        // What was delivered counts until it is written.
+        drop(rooms);
     }
 }
 

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use p2panda::{Node, Topic};
 use p2panda_core::limits::{
-    EPHEMERAL_RECEIVED_MAX, RPC_CONNECTIONS_ALL_MAX, RPC_UPLOADS_ALL_BYTES_MAX, TOPICS_PAGE_ROWS,
+    EPHEMERAL_RECEIVED_MAX, RPC_CONNECTIONS_ALL_MAX, RPC_LARGE_ALL_BYTES_MAX, RPC_READS_MAX,
+    RPC_UPLOADS_ALL_BYTES_MAX, TOPICS_PAGE_ROWS,
 };
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::access::{Gate, Scope, Who};
 use super::alias::{self, Aliases};
+use super::budget::Budget;
 use super::devices::Links;
 use super::doors::Doors;
 use super::map;
@@ -58,6 +60,10 @@ pub(crate) struct Inner {
     ending: watch::Sender<bool>,
     /// Connections over TCP.
     pub(crate) doors: Arc<Doors>,
+    /// Bytes of large messages that may be on their way to clients over TCP.
+    pub(crate) large: Arc<Semaphore>,
+    /// Pages that may be read for subscriptions, before it is known how large they are.
+    pub(crate) reads: Semaphore,
     /// WebSockets with a credential.
     pub(crate) places: Arc<Semaphore>,
 }
@@ -97,6 +103,8 @@ impl Service {
             nearby: broadcast::Sender::new(EPHEMERAL_RECEIVED_MAX),
             draining: AtomicBool::new(false),
             ending: watch::Sender::new(false),
+            large: Arc::new(Semaphore::new(RPC_LARGE_ALL_BYTES_MAX)),
+            reads: Semaphore::new(RPC_READS_MAX),
             places: Arc::new(Semaphore::new(RPC_CONNECTIONS_ALL_MAX)),
         }))
     }
@@ -225,6 +233,15 @@ impl Service {
             let carries = spaces.until_one_carries(&topics).await;
             carries.map_or_else(|error| map::error(&error), |()| of_members())
         }
+    }
+
+    /// The budget of what is delivered to a caller on a connection, which has so much in all.
+    pub(crate) fn budget(&self, who: &Who, connection: Arc<Semaphore>) -> Budget {
+        let large = who.client.large();
+        Budget::new(
+            connection,
+            large.map(|client| [client, Arc::clone(&self.large)]),
+        )
     }
 
     /// Checks whether the node may publish for a caller in a topic what its members take for the

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
-use p2panda_core::limits::RPC_PROOF_WAIT;
+use p2panda_core::limits::{RPC_DELIVERY_BYTES_MAX, RPC_PROOF_WAIT};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::access::{self, Who};
+use super::budget::Budget;
 use super::doors::{Door, Known};
+use super::filling::Outgoing;
 use super::service::Service;
 use super::subscription::Subscription;
 use super::uploads::Uploads;
@@ -43,7 +45,7 @@ pub(crate) struct Session {
     via: Via,
     who: Mutex<Option<Arc<Who>>>,
     /// Channel for notifications; none over HTTP.
-    notes: Option<mpsc::Sender<String>>,
+    notes: Option<mpsc::Sender<Outgoing>>,
     subscriptions: Mutex<HashMap<u64, Arc<Subscription>>>,
     next: AtomicU64,
     challenge: Mutex<Option<([u8; 32], Instant)>>,
@@ -54,6 +56,8 @@ pub(crate) struct Session {
     /// Places of a connection whose client is known.
     places: Mutex<Option<Places>>,
     pub(crate) uploads: Uploads,
+    /// Bytes of deliveries that may be on their way to the transport.
+    deliveries: Arc<Semaphore>,
 }
 
 /// An answer that is on its way; none to a notification.
@@ -86,7 +90,7 @@ impl Session {
         service: Service,
         via: Via,
         who: Option<Arc<Who>>,
-        notes: Option<mpsc::Sender<String>>,
+        notes: Option<mpsc::Sender<Outgoing>>,
     ) -> Arc<Self> {
         Arc::new(Session {
             service,
@@ -100,6 +104,7 @@ impl Session {
             order: tokio::sync::Mutex::default(),
             places: Mutex::default(),
             uploads: Uploads::default(),
+            deliveries: Arc::new(Semaphore::new(RPC_DELIVERY_BYTES_MAX)),
         })
     }
 
@@ -254,7 +259,7 @@ impl Session {
     }
 
     /// A connection that says more than one thing has a place for notifications.
-    pub(crate) fn notes(&self) -> Result<mpsc::Sender<String>, RpcError> {
+    pub(crate) fn notes(&self) -> Result<mpsc::Sender<Outgoing>, RpcError> {
         self.notes.clone().ok_or_else(|| {
             RpcError::new(
                 Code::NeedsConnection,
@@ -262,6 +267,11 @@ impl Session {
             )
             .hint("use the WebSocket GET /rpc or the Unix socket")
         })
+    }
+
+    /// The budget of what is delivered to a client on this connection.
+    pub(crate) fn budget(&self, who: &Who) -> Budget {
+        self.service.budget(who, Arc::clone(&self.deliveries))
     }
 
     pub(crate) async fn hello(&self, params: HelloParams) -> Result<HelloResult, RpcError> {

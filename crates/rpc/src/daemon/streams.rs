@@ -1,6 +1,7 @@
 //! Reads as plain HTTP (`docs/protocol/rpc.md#12`).
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, Query, State};
@@ -10,15 +11,16 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use p2panda::{Following, Topic};
 use p2panda_core::limits::{
-    RPC_FRAME_MESSAGES_MAX, RPC_PAGE_MESSAGES_MAX, RPC_POLL_WAIT, RPC_READ_BYTES_MAX,
-    RPC_SSE_INTERVAL,
+    RPC_DELIVERY_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_PAGE_MESSAGES_MAX, RPC_POLL_WAIT,
+    RPC_READ_BYTES_MAX, RPC_SSE_INTERVAL,
 };
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::access::{Who, unauthenticated};
 use super::alias::is_alias;
+use super::budget::{Budget, Room};
 use super::doors::{Door, Known};
 use super::http::{refusal, who};
 use super::service::Service;
@@ -114,6 +116,8 @@ async fn answer(
             let following = service.node.topic(topic).follow().await;
             let following = following.map_err(|error| map::error(&error))?;
             let aged = reading::aged_until(&service, topic).await?;
+            let connection = Arc::new(Semaphore::new(RPC_DELIVERY_BYTES_MAX));
+            let budget = service.budget(&who, connection);
             Ok(events(Place {
                 service,
                 topic,
@@ -124,6 +128,9 @@ async fn answer(
                 aged,
                 is_over: false,
                 opens_spaces,
+                budget,
+                room: None,
+                needed: 0,
                 _place: (place, known),
             }))
         }
@@ -232,6 +239,11 @@ struct Place {
     is_over: bool,
     /// `true` if the client may be shown what the node opens in spaces.
     opens_spaces: bool,
+    budget: Budget,
+    /// What the last event takes of it, until the next one is asked for.
+    room: Option<Room>,
+    /// Bytes of the next event, as far as that is known.
+    needed: usize,
     _place: (OwnedSemaphorePermit, Known),
 }
 
@@ -263,7 +275,12 @@ impl Place {
     }
 
     async fn some(&mut self) -> Result<Event, RpcError> {
+        let service = self.service.clone();
         loop {
+            self.room = None;
+            let needed = std::mem::take(&mut self.needed).max(RPC_READ_BYTES_MAX);
+            let mut room = self.budget.take(needed).await;
+            let reading = service.reads.acquire().await;
             let handle = self.service.node.topic(self.topic);
             let page = handle.messages(self.after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
             let page = page.await.map_err(|error| map::error(&error))?;
@@ -281,14 +298,22 @@ impl Place {
                     format!("{{\"streamNextOffset\":\"{next}\",\"upToDate\":{is_up_to_date}}}");
                 return Ok(Event::default().event("control").id(next).data(data));
             }
-            if let Some(last) = page.last() {
-                self.after = last.offset();
-                self.control = true;
+            if let Some(last) = page.last().map(p2panda::Message::offset) {
                 let view = |message| map::message(&self.alias, message, false);
                 let views: Vec<Message> = page.iter().map(view).collect();
+                drop(page);
                 let data = serde_json::to_string(&views).unwrap_or_default();
+                if !room.covers(data.len()) {
+                    // It is read again once there is budget for it.
+                    self.needed = data.len();
+                    continue;
+                }
+                self.after = last;
+                self.control = true;
+                self.room = Some(room);
                 return Ok(Event::default().event("data").data(data));
             }
+            drop((reading, room));
             let closes = self.service.closes(self.opens_spaces, vec![self.topic]);
             let grown = tokio::select! {
                 refused = closes => return Err(refused),

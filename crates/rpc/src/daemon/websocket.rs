@@ -56,7 +56,7 @@ impl Transport for Socket {
     }
 
     async fn send(&mut self, messages: Vec<String>) -> Result<(), Gone> {
-        for frame in frames(&messages) {
+        for frame in frames(messages) {
             self.0.send(Message::text(frame)).await.map_err(|_| Gone)?;
         }
         Ok(())
@@ -82,7 +82,7 @@ impl Transport for Socket {
 }
 
 /// Arrays of up to 256 messages and 256 KiB; a larger message goes alone.
-pub(crate) fn frames(messages: &[String]) -> Vec<String> {
+pub(crate) fn frames(messages: Vec<String>) -> Vec<String> {
     let mut frames = Vec::new();
     let (mut frame, mut count) = (String::new(), 0);
     for message in messages {
@@ -93,8 +93,14 @@ pub(crate) fn frames(messages: &[String]) -> Vec<String> {
             frames.push(std::mem::take(&mut frame));
             count = 0;
         }
-        frame.push(if count == 0 { '[' } else { ',' });
-        frame.push_str(message);
+        if count == 0 {
+            // Not copied, however large it is.
+            frame = message;
+            frame.insert(0, '[');
+        } else {
+            frame.push(',');
+            frame.push_str(&message);
+        }
         count += 1;
     }
     if count > 0 {
@@ -110,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    fn counts(messages: &[String]) -> Vec<usize> {
+    fn counts(messages: Vec<String>) -> Vec<usize> {
         let frames = frames(messages);
         let count = |frame: &String| serde_json::from_str::<Vec<String>>(frame).unwrap().len();
         frames.iter().map(count).collect()
@@ -122,17 +128,17 @@ mod tests {
 
     #[test]
     fn a_frame_takes_what_there_is_up_to_its_bounds() {
-        assert!(frames(&[]).is_empty());
-        assert_eq!(counts(&vec![text(3); 256]), [256]);
-        assert_eq!(counts(&vec![text(3); 257]), [256, 1]);
+        assert!(frames(Vec::new()).is_empty());
+        assert_eq!(counts(vec![text(3); 256]), [256]);
+        assert_eq!(counts(vec![text(3); 257]), [256, 1]);
         let half = RPC_FRAME_BYTES_MAX / 2;
-        assert_eq!(counts(&[text(half - 3), text(half)]), [2]);
-        assert_eq!(counts(&[text(half), text(half)]), [1, 1]);
+        assert_eq!(counts(vec![text(half - 3), text(half)]), [2]);
+        assert_eq!(counts(vec![text(half), text(half)]), [1, 1]);
         assert_eq!(
-            counts(&[text(9), text(2 * RPC_FRAME_BYTES_MAX), text(9)]),
+            counts(vec![text(9), text(2 * RPC_FRAME_BYTES_MAX), text(9)]),
             [1, 1, 1]
         );
-        let longest = frames(&[text(half - 3), text(half)]);
+        let longest = frames(vec![text(half - 3), text(half)]);
         assert_eq!(longest.first().unwrap().len(), RPC_FRAME_BYTES_MAX);
     }
 }

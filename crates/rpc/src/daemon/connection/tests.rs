@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::pending;
+use p2panda_core::limits::{RPC_LARGE_ALL_BYTES_MAX, RPC_LARGE_BYTES_MAX, RPC_NOTES_MAX};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::daemon::access::{Access, Gate, Who};
+use crate::daemon::access::{Access, Gate, Grant, Scopes, Who};
 use crate::daemon::alias::Aliases;
 use crate::daemon::doors::{Connections, Doors};
 use crate::daemon::invites::Invites;
@@ -53,7 +54,11 @@ async fn service() -> (Service, TempDir) {
     let node = node.bind(local, None).mdns(p2panda::Mdns::Off);
     let node = node.spawn().await.unwrap();
     let invites = Invites::open(dir.path()).unwrap();
-    let gate = Gate::new(node.id(), Access::default(), Quotas::default(), invites);
+    let access = Access {
+        grants: vec![Grant::token("root", "SECRET", Scopes::all())],
+        ..Access::default()
+    };
+    let gate = Gate::new(node.id(), access, Quotas::default(), invites);
     let aliases = Aliases::open(dir.path()).unwrap();
     let network = p2panda::NetworkId::default();
     let doors = Doors::new(Connections::default());
@@ -62,7 +67,7 @@ async fn service() -> (Service, TempDir) {
 }
 
 /// A connection, and where its notifications come from.
-fn session(service: &Service, who: Option<Who>) -> (Arc<Session>, mpsc::Receiver<String>) {
+fn session(service: &Service, who: Option<Who>) -> (Arc<Session>, mpsc::Receiver<Outgoing>) {
     let (notes, waiting) = mpsc::channel(1);
     let who = who.map(Arc::new);
     let session = Session::new(service.clone(), Via::Unix, who, Some(notes));
@@ -98,4 +103,39 @@ async fn a_client_that_does_not_read_does_not_delay_the_end() {
     };
     in_time(async { tokio::join!(serve(session, notes, client), end) }).await;
     assert_eq!(why.await.unwrap(), Close::Shutdown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_connection_holds_one_large_message() {
+    const SUBSCRIPTIONS: usize = 8;
+    let (service, _dir) = service().await;
+    let topic = p2panda::Topic::from_bytes([5; 32]);
+    let publisher = service.node.publisher(topic).await.unwrap();
+    publisher.publish("x".repeat(1 << 20)).await.unwrap();
+    let who = service.gate.token("SECRET").unwrap();
+    let (notes, mut waiting) = mpsc::channel(RPC_NOTES_MAX);
+    let session = Session::new(service.clone(), Via::Unix, Some(who), Some(notes));
+    let subscribe = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"messages.subscribe","params":{{"topics":["{topic}"]}}}}"#
+    );
+    for _ in 0..SUBSCRIPTIONS {
+        for answer in session.handle(&subscribe).unwrap().answers {
+            assert!(answer.await.unwrap().contains("result"));
+        }
+    }
+    for _ in 0..SUBSCRIPTIONS {
+        let note = in_time(waiting.recv()).await.unwrap();
+        assert!(note.text.len() > 1 << 20);
+        // The others wait until this one is written, and hold nothing.
+        assert!(waiting.try_recv().is_err());
+        let held = RPC_LARGE_ALL_BYTES_MAX - service.large.available_permits();
+        assert!(held <= RPC_LARGE_BYTES_MAX, "{held}");
+        let room = note.room.unwrap();
+        assert!(held >= 1 << 20, "{held}");
+        drop(room);
+    }
+    session.close();
+    drop((session, waiting));
+    let all = service.large.acquire_many(RPC_LARGE_ALL_BYTES_MAX as u32);
+    assert!(in_time(all).await.is_ok());
 }
