@@ -60,6 +60,9 @@ pub const RPC_REQUEST_BYTES_PER_SECOND: u64 = 16 * MIB as u64;
 pub const RPC_PROOF_WAIT: Duration = Duration::from_secs(60);
 /// Time for which a connection may be open without a credential (`docs/protocol/rpc.md#4`).
 pub const RPC_HELLO_WAIT: Duration = Duration::from_secs(10);
+/// Time after which a WebSocket from which nothing came is pinged, and after which it is closed then
+/// (`docs/protocol/rpc.md#2`).
+pub const RPC_PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Tickets that were not used (`docs/protocol/rpc.md#4`).
 pub const RPC_TICKETS_MAX: usize = 1_024;
 /// Topics that an alias is remembered of (`docs/protocol/rpc.md#3`).

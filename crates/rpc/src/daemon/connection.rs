@@ -7,9 +7,10 @@ use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use p2panda_core::limits::{
     RPC_FRAME_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_HELLO_WAIT, RPC_IN_FLIGHT_MAX,
-    RPC_SHUTDOWN_WAIT,
+    RPC_PING_INTERVAL, RPC_SHUTDOWN_WAIT,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::budget::Room;
 use super::filling::Outgoing;
@@ -25,6 +26,9 @@ pub(crate) trait Transport: Send {
     /// is completed by what is sent next.
     fn send(&mut self, messages: Vec<String>) -> impl Future<Output = Result<(), Gone>> + Send;
 
+    /// Asks the client for a sign of life. Returns `false` if the transport itself notices that a client is gone.
+    fn ping(&mut self) -> impl Future<Output = Result<bool, Gone>> + Send;
+
     /// Says why nothing follows.
     fn close(&mut self, why: Close) -> impl Future<Output = ()> + Send;
 }
@@ -36,6 +40,8 @@ pub(crate) enum Frame {
     Text(String),
     /// One that is too large, or no text: it is answered, and skipped.
     Refused(RpcError),
+    /// A sign of life, and nothing else.
+    Alive,
     /// Something after which nothing can be understood.
     Broken(&'static str),
 }
@@ -51,6 +57,8 @@ pub(crate) enum Close {
     Shutdown,
     /// No credential came in time.
     NoHello,
+    /// No sign of life came.
+    Silent,
     /// The input breaks the protocol of the transport.
     Broken(&'static str),
 }
@@ -118,22 +126,37 @@ async fn run(
     let mut ended = pin!(session.service.ended());
     let mut left = pin!(session.left());
     let mut hello = pin!(tokio::time::sleep(RPC_HELLO_WAIT));
+    let mut silent = pin!(tokio::time::sleep(RPC_PING_INTERVAL));
+    let (mut was_pinged, mut pings) = (false, true);
     let mut out = Out::default();
     loop {
+        let mut asks = false;
         tokio::select! {
             biased;
             () = &mut ended => return Some(Close::Shutdown),
             () = &mut left => return None,
             Some(answer) = running.next() => out.answer(answer),
             Some(note) = notes.recv() => out.note(note),
-            frame = transport.recv(), if may_read(session, running.len()) => match frame? {
-                Frame::Text(text) => match session.handle(&text) {
-                    Ok(begun) => running.extend(begun.answers),
-                    Err(error) => out.refuse(error),
-                },
-                Frame::Refused(error) => out.refuse(error),
-                Frame::Broken(why) => return Some(Close::Broken(why)),
-            },
+            frame = transport.recv(), if may_read(session, running.len()) => {
+                was_pinged = false;
+                silent.as_mut().reset(Instant::now() + RPC_PING_INTERVAL);
+                match frame? {
+                    Frame::Text(text) => match session.handle(&text) {
+                        Ok(begun) => running.extend(begun.answers),
+                        Err(error) => out.refuse(error),
+                    },
+                    Frame::Refused(error) => out.refuse(error),
+                    Frame::Alive => {}
+                    Frame::Broken(why) => return Some(Close::Broken(why)),
+                }
+            }
+            () = &mut silent, if pings && may_read(session, running.len()) => {
+                if was_pinged {
+                    return Some(Close::Silent);
+                }
+                was_pinged = true;
+                asks = true;
+            }
             () = &mut hello, if session.who().is_none() => return Some(Close::NoHello),
         }
         // What is there by now goes into the same frame. Nothing waits for more.
@@ -149,15 +172,25 @@ async fn run(
         let Out {
             messages, rooms, ..
         } = std::mem::take(&mut out);
-        if messages.is_empty() {
+        if messages.is_empty() && !asks {
             continue;
         }
+        let send = async {
+            if !messages.is_empty() {
+                transport.send(messages).await?;
+            }
+            if asks {
+                pings = transport.ping().await?;
+                silent.as_mut().reset(Instant::now() + RPC_PING_INTERVAL);
+            }
+            Ok::<_, Gone>(())
+        };
         // The client may not read for as long as it likes, and it must not gain time by that.
         tokio::select! {
             biased;
             () = &mut ended => return Some(Close::Shutdown),
             () = &mut left => return None,
-            sent = transport.send(messages) => if sent.is_err() {
+            sent = send => if sent.is_err() {
                 return None;
             },
             () = &mut hello, if session.who().is_none() => return Some(Close::NoHello),

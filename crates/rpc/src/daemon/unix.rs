@@ -211,6 +211,10 @@ impl Transport for Lines {
         Ok(())
     }
 
+    async fn ping(&mut self) -> Result<bool, Gone> {
+        Ok(false)
+    }
+
     async fn close(&mut self, why: Close) {
         if why == Close::Shutdown {
             // The client may be gone.

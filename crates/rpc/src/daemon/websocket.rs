@@ -41,7 +41,7 @@ impl Transport for Socket {
                 return None;
             }
             if message.is_ping() || message.is_pong() {
-                continue;
+                return Some(Frame::Alive);
             }
             let Some(text) = message.as_text() else {
                 return Some(Frame::Broken("a frame is a text message"));
@@ -62,6 +62,11 @@ impl Transport for Socket {
         Ok(())
     }
 
+    async fn ping(&mut self) -> Result<bool, Gone> {
+        let sent = self.0.send(Message::ping("")).await;
+        sent.map(|()| true).map_err(|_| Gone)
+    }
+
     async fn close(&mut self, why: Close) {
         let (code, reason) = match why {
             Close::Shutdown => (CloseCode::GOING_AWAY, "the node ends"),
@@ -69,6 +74,7 @@ impl Transport for Socket {
                 CloseCode::POLICY_VIOLATION,
                 "no credential came within 10 s",
             ),
+            Close::Silent => (CloseCode::POLICY_VIOLATION, "no answer came to a ping"),
             Close::Broken(reason) => (CloseCode::UNSUPPORTED_DATA, reason),
         };
         // The client may be gone.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::future::pending;
-use p2panda_core::limits::{RPC_LARGE_ALL_BYTES_MAX, RPC_LARGE_BYTES_MAX, RPC_NOTES_MAX};
+use p2panda_core::limits::{
+    RPC_LARGE_ALL_BYTES_MAX, RPC_LARGE_BYTES_MAX, RPC_NOTES_MAX, RPC_PING_INTERVAL,
+};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -39,6 +41,10 @@ impl Transport for Stalled {
     }
 
     async fn send(&mut self, _: Vec<String>) -> Result<(), Gone> {
+        pending().await
+    }
+
+    async fn ping(&mut self) -> Result<bool, Gone> {
         pending().await
     }
 
@@ -138,4 +144,56 @@ async fn a_stalled_connection_holds_one_large_message() {
     drop((session, waiting));
     let all = service.large.acquire_many(RPC_LARGE_ALL_BYTES_MAX as u32);
     assert!(in_time(all).await.is_ok());
+}
+
+/// A client that answers so many pings, and sends nothing else.
+struct Quiet {
+    pongs: usize,
+    asked: usize,
+    closed: Option<oneshot::Sender<(usize, Close)>>,
+}
+
+impl Transport for Quiet {
+    async fn recv(&mut self) -> Option<Frame> {
+        if self.asked == 0 || self.asked > self.pongs {
+            return pending().await;
+        }
+        // The answer to this ping comes once.
+        self.pongs -= 1;
+        self.asked -= 1;
+        Some(Frame::Alive)
+    }
+
+    async fn send(&mut self, _: Vec<String>) -> Result<(), Gone> {
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<bool, Gone> {
+        self.asked += 1;
+        Ok(true)
+    }
+
+    async fn close(&mut self, why: Close) {
+        let closed = self.closed.take().unwrap();
+        closed.send((self.pongs, why)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_vanished_is_found_by_a_ping() {
+    let (service, _dir) = service().await;
+    tokio::time::pause();
+    let begin = Instant::now();
+    let (session, notes) = session(&service, Some(Who::local()));
+    let (closed, why) = oneshot::channel();
+    let client = Quiet {
+        pongs: 3,
+        asked: 0,
+        closed: Some(closed),
+    };
+    in_time(serve(session, notes, client)).await;
+    assert_eq!(why.await.unwrap(), (0, Close::Silent));
+    // Three pings were answered, the fourth was not.
+    assert!(begin.elapsed() >= 5 * RPC_PING_INTERVAL);
+    assert!(begin.elapsed() < 6 * RPC_PING_INTERVAL);
 }
