@@ -132,19 +132,19 @@ impl Service {
 
     /// The topic of a parameter: a topic, or its alias. Only `admin` names one that the node does not use.
     pub(crate) async fn topic(&self, who: &Who, text: &str) -> Result<Topic, RpcError> {
-        let topic = match text.parse::<Topic>() {
-            Ok(topic) if who.rooms.is_some() => {
+        let topic = match whole_topic(text)? {
+            Some(topic) if who.rooms.is_some() => {
                 self.bring(who, topic).await?;
                 topic
             }
-            Ok(topic) => {
+            Some(topic) => {
                 let may_bring = who.scopes.has(Scope::Admin);
                 if !may_bring && !self.aliases.knows(&self.node, &topic).await? {
                     return Err(alias::unknown("that topic"));
                 }
                 topic
             }
-            Err(_) => {
+            None => {
                 let found = self.aliases.find(&self.node, text).await?;
                 found.ok_or_else(|| alias::unknown(text))?
             }
@@ -281,6 +281,19 @@ impl Service {
         let pairs = topics.iter().map(|topic| (*topic, self.aliases.of(topic)));
         pairs.collect()
     }
+}
+
+/// The topic of a text that names one in full; `None` for an alias.
+///
+/// # Errors
+/// It has capital letters (1.3).
+pub(crate) fn whole_topic(text: &str) -> Result<Option<Topic>, RpcError> {
+    let topic = text.parse::<Topic>().ok();
+    if topic.is_some() && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let error = RpcError::new(Code::InvalidParams, "the topic has capital letters");
+        return Err(error.hint("write it in lower case"));
+    }
+    Ok(topic)
 }
 
 /// The refusal for a caller that may not be shown what the node opens in spaces.

@@ -21,6 +21,7 @@ use super::uploads::Uploads;
 use crate::api::{
     ChallengeResult, Code, EndedNote, Hello, HelloParams, HelloResult, Incoming, MessagesCredit,
     Method, Need, Note, NoteOut, RPC_VERSION, Reply, RequestId, RpcError, SubscriptionEnd, frame,
+    strict,
 };
 
 /// Way in which a client came.
@@ -385,7 +386,7 @@ impl Session {
 
 /// Reads the parameters of a method.
 pub(crate) fn read<M: Method>(params: &RawValue) -> Result<M::Params, RpcError> {
-    serde_json::from_str(params.get()).map_err(|error| {
+    strict::from_str(params.get()).map_err(|error| {
         let message = format!("{} does not take these parameters: {error}", M::NAME);
         RpcError::new(Code::InvalidParams, message)
             .hint("docs/protocol/openrpc.json has the parameters of each method")

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -47,6 +47,7 @@ pub(crate) async fn messages(
     State(service): State<Service>,
     Extension(door): Extension<Door>,
     Path(alias): Path<String>,
+    RawQuery(raw): RawQuery,
     query: Result<Query<ReadQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
@@ -59,10 +60,32 @@ pub(crate) async fn messages(
             );
         }
     };
+    if !is_utf8(raw.as_deref().unwrap_or_default()) {
+        let error = RpcError::new(Code::InvalidParams, "the query is not UTF-8");
+        return refusal(error.hint("percent-encode the bytes of UTF-8"));
+    }
     match answer(service, &door, alias, query, &headers).await {
         Ok(response) => response,
         Err(error) => refusal(error),
     }
+}
+
+/// Returns `true` if a query is UTF-8 once it is decoded.
+fn is_utf8(query: &str) -> bool {
+    let (mut decoded, mut rest) = (Vec::with_capacity(query.len()), query.as_bytes());
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    while let [first, behind @ ..] = rest {
+        let encoded = match behind {
+            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        let byte = encoded.map(|(high, low)| (16 * high + low) as u8);
+        decoded.push(byte.unwrap_or(*first));
+        rest = behind
+            .get(2 * usize::from(byte.is_some())..)
+            .unwrap_or_default();
+    }
+    std::str::from_utf8(&decoded).is_ok()
 }
 
 async fn answer(

@@ -23,6 +23,10 @@ async fn every_mistake_has_a_code_and_the_connection_goes_on() {
     let request = |method: &str, params: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
     };
+    let content = |json: &str| {
+        let params = format!(r#"{{"topic":"{TOPIC}","message":{{"content":{{"json":{json}}}}}}}"#);
+        request("publish", &params)
+    };
     let lines = [
         ("not json".to_owned(), "parse-error"),
         ("{\"jsonrpc\":".to_owned(), "parse-error"),
@@ -64,6 +68,31 @@ async fn every_mistake_has_a_code_and_the_connection_goes_on() {
         ),
         (request("trace", r#"{"id":"00"}"#), "invalid-params"),
         (request("hello", r#"{"rpc":2}"#), "version"),
+        // A structure is an object.
+        (
+            r#"[["2.0",1,"hello",{"rpc":1}]]"#.to_owned(),
+            "invalid-request",
+        ),
+        (request("node.status", "[]"), "invalid-params"),
+        (request("node.status", "null"), "invalid-params"),
+        (
+            request("messages.read", r#"["t0123456789abcdef",0,3]"#),
+            "invalid-params",
+        ),
+        // No id is none.
+        (
+            r#"{"jsonrpc":"2.0","id":null,"method":"node.status"}"#.to_owned(),
+            "invalid-request",
+        ),
+        (content(r#"{"a":1,"a":2}"#), "invalid-params"),
+        (content("18446744073709551616"), "invalid-params"),
+        (
+            request(
+                "topic.alias",
+                &format!(r#"{{"topic":"{}"}}"#, "0A".repeat(32)),
+            ),
+            "invalid-params",
+        ),
     ];
     let mut connection = world.lines().await;
     for (line, expected) in &lines {
