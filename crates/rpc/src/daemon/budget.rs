@@ -107,6 +107,8 @@ fn merge(held: &mut Option<OwnedSemaphorePermit>, more: Option<OwnedSemaphorePer
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use futures_util::FutureExt;
     use p2panda_core::limits::RPC_LARGE_ALL_BYTES_MAX;
 
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn large_messages_of_a_client_are_bounded_and_delay_no_small_one() {
+    fn large_messages_of_a_client_are_bounded() {
         let all = All::new();
         let (one, two) = (all.connection(), all.connection());
         let held = one.take(RPC_LARGE_BYTES_MAX + MIB).now_or_never().unwrap();

@@ -43,7 +43,18 @@ pub(crate) enum Frame {
     /// A sign of life, and nothing else.
     Alive,
     /// Something after which nothing can be understood.
-    Broken(&'static str),
+    Broken(Broken),
+}
+
+/// What the input has against the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// A frame that the protocol of the transport does not allow.
+    Frame,
+    /// A message that is no text.
+    Binary,
+    /// A message that is far too large.
+    Large,
 }
 
 /// Nobody reads any more.
@@ -60,7 +71,7 @@ pub(crate) enum Close {
     /// No sign of life came.
     Silent,
     /// The input breaks the protocol of the transport.
-    Broken(&'static str),
+    Broken(Broken),
 }
 
 /// Serves a connection until one of the sides ends it.

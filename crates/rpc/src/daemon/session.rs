@@ -81,7 +81,7 @@ pub(crate) struct Begun {
     pub(crate) is_refused: bool,
 }
 
-/// Returns `true` for what only frees room: a client that lost it would wait for ever.
+/// Returns `true` for what only frees room: a client that lost it would wait forever.
 fn is_never_refused(method: &str) -> bool {
     [MessagesCredit::NAME, SubscriptionEnd::NAME].contains(&method)
 }

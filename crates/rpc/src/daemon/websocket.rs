@@ -1,12 +1,12 @@
 //! A WebSocket as a transport: a text message is a frame (`docs/protocol/rpc.md#2`).
 
-use axum_tws::{CloseCode, Config, Limits, Message, WebSocket, WebSocketUpgrade};
+use axum_tws::{CloseCode, Config, Limits, Message, WebSocket, WebSocketError, WebSocketUpgrade};
 use futures_util::SinkExt;
 use p2panda_core::limits::{
     RPC_FRAME_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_REQUEST_BYTES_MAX, RPC_SHUTDOWN_WAIT,
 };
 
-use super::connection::{Close, Frame, Gone, Transport};
+use super::connection::{Broken, Close, Frame, Gone, Transport};
 use crate::api::{Code, RpcError};
 
 /// A frame that is somewhat too large is answered; a larger one ends the connection.
@@ -31,10 +31,10 @@ impl Transport for Socket {
         loop {
             let message = match self.0.recv().await? {
                 Ok(message) => message,
-                // The library has queued why, with the code of the protocol.
-                Err(_) => {
+                // For a single frame the library has queued why, with the code of the protocol.
+                Err(error) => {
                     let _ = self.0.flush().await;
-                    return Some(Frame::Broken("a frame is against the protocol"));
+                    return Some(Frame::Broken(broken(&error)));
                 }
             };
             if message.is_close() {
@@ -44,7 +44,7 @@ impl Transport for Socket {
                 return Some(Frame::Alive);
             }
             let Some(text) = message.as_text() else {
-                return Some(Frame::Broken("a frame is a text message"));
+                return Some(Frame::Broken(Broken::Binary));
             };
             if text.len() > RPC_REQUEST_BYTES_MAX {
                 let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
@@ -75,7 +75,15 @@ impl Transport for Socket {
                 "no credential came within 10 s",
             ),
             Close::Silent => (CloseCode::POLICY_VIOLATION, "no answer came to a ping"),
-            Close::Broken(reason) => (CloseCode::UNSUPPORTED_DATA, reason),
+            Close::Broken(Broken::Frame) => {
+                (CloseCode::PROTOCOL_ERROR, "a frame is against the protocol")
+            }
+            Close::Broken(Broken::Binary) => {
+                (CloseCode::UNSUPPORTED_DATA, "a frame is a text message")
+            }
+            Close::Broken(Broken::Large) => {
+                (CloseCode::MESSAGE_TOO_BIG, "a message has more than 2 MiB")
+            }
         };
         // The client may be gone.
         let close = async {
@@ -84,6 +92,14 @@ impl Transport for Socket {
         };
         // Nobody waits for the end that the client may never say.
         let _ = tokio::time::timeout(RPC_SHUTDOWN_WAIT, close).await;
+    }
+}
+
+fn broken(error: &WebSocketError) -> Broken {
+    match error {
+        // One that came in several frames.
+        WebSocketError::Internal(axum_tws::Error::PayloadTooLong { .. }) => Broken::Large,
+        _ => Broken::Frame,
     }
 }
 

@@ -108,7 +108,7 @@ async fn a_credential_for_some_topics_is_for_no_other() {
     );
     assert_eq!(failed(carol.events().await), Code::Forbidden);
     let metrics = world.get("/metrics", &bearer("token-of-carol")).await;
-    assert!(metrics.starts_with("HTTP/1.1 401"));
+    assert!(metrics.starts_with("HTTP/1.1 403"));
     world.end().await;
 }
 

@@ -234,6 +234,15 @@ async fn bad_frames_close_the_websocket_with_a_reason() {
     head.extend([0; 4]);
     huge.write_all(&head).await.unwrap();
     assert_eq!(close_code(&mut huge).await, Some(1009));
+    let (mut parts, _) = handshake(&world, &protocol).await;
+    for (first, bytes) in [(0x01, 1 << 20), (0x00, 1 << 20), (0x80, 600 << 10)] {
+        let mut frame = vec![first, 0xff];
+        frame.extend(u64::to_be_bytes(bytes));
+        frame.extend([0; 4]);
+        frame.resize(frame.len() + bytes as usize, b'x');
+        parts.write_all(&frame).await.unwrap();
+    }
+    assert_eq!(close_code(&mut parts).await, Some(1009));
     let (half, _) = handshake(&world, &protocol).await;
     let mut half = half;
     half.write_all(&[0x81, 0xfe, 0x10]).await.unwrap();

@@ -8,6 +8,7 @@ mod became;
 mod connections;
 mod devices;
 mod elsewhere;
+mod headers;
 mod http;
 mod invites;
 mod local;
