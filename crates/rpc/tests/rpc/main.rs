@@ -11,6 +11,7 @@ mod elsewhere;
 mod headers;
 mod http;
 mod invites;
+mod large;
 mod local;
 mod messages;
 mod named_reads;
