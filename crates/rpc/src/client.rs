@@ -62,17 +62,21 @@ pub enum ClientError {
     /// There is no connection: none could be made, or it is over.
     #[error("no connection to the node: {0}; is it running?")]
     Connection(String),
+    /// The node refused a frame and did not say which, so no answer comes to the calls of that time. Whether
+    /// it carried this one out is unknown.
+    #[error("it is unknown whether the node carried this call out, because it refused a frame: {}", line(.0))]
+    Unanswered(RpcError),
     /// An answer that no node of this version sends.
     #[error("the node sent something that is not an answer: {0}")]
     Answer(String),
 }
 
 impl ClientError {
-    /// The code of the node's error; `closed` without a connection.
+    /// The code of the node's error; `closed` without a connection, and where no answer came.
     pub fn code(&self) -> Code {
         match self {
             ClientError::Rpc(error) => error.kind(),
-            ClientError::Connection(_) => Code::Closed,
+            ClientError::Connection(_) | ClientError::Unanswered(_) => Code::Closed,
             ClientError::Answer(_) => Code::Internal,
         }
     }

@@ -17,13 +17,17 @@
 mod access;
 mod alias;
 mod arrivals;
+mod budget;
 mod calls;
 mod connection;
 mod consumers;
+mod delivering;
 mod demo;
 mod devices;
 mod dispatch;
+mod doors;
 mod elsewhere;
+mod filling;
 mod http;
 mod invites;
 pub mod map;
@@ -52,19 +56,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use p2panda::Node;
-use p2panda_core::limits::{RPC_CONNECTIONS_ALL_MAX, RPC_SHUTDOWN_WAIT};
+use p2panda_core::limits::RPC_SHUTDOWN_WAIT;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use access::{Access, Grant, Scope, Scopes, Unknown};
 pub use demo::Demo;
+pub use doors::Connections;
 pub use quota::Quotas;
 #[cfg(unix)]
 pub use unix::UnixPath;
 
 use access::Gate;
 use alias::Aliases;
+use doors::Doors;
 use invites::Invites;
 use service::Service;
 
@@ -96,6 +102,8 @@ pub struct Config {
     pub access: Access,
     /// Quotas of each client.
     pub quotas: Quotas,
+    /// Bounds of TCP connections.
+    pub connections: Connections,
     /// The node only keeps and forwards: no program publishes as the node, and it joins no space.
     pub relay: bool,
     /// Topics that the configuration keeps, in addition to those that are kept by command.
@@ -119,6 +127,7 @@ impl Config {
             public: false,
             access: Access::default(),
             quotas: Quotas::default(),
+            connections: Connections::default(),
             relay: false,
             keep: Vec::new(),
         }
@@ -199,7 +208,8 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
         source,
     })?;
     let gate = Gate::new(node.id(), config.access, config.quotas, invites);
-    let service = Service::new(node, aliases, gate, config.network, config.relay);
+    let doors = Doors::new(config.connections);
+    let service = Service::new(node, aliases, gate, doors, config.network, config.relay);
     let mut running = Running {
         service,
         tasks: JoinSet::new(),
@@ -346,11 +356,11 @@ impl Running {
     pub async fn shutdown(mut self) {
         self.service.drain();
         self.service.end();
-        let places = std::sync::Arc::clone(&self.service.places);
+        let service = self.service.clone();
         let all = async {
             while self.tasks.join_next().await.is_some() {}
             // A WebSocket has a task of its own, and gives its place back at its end.
-            let _ = places.acquire_many(RPC_CONNECTIONS_ALL_MAX as u32).await;
+            service.doors.until_empty().await;
         };
         let _ = tokio::time::timeout(RPC_SHUTDOWN_WAIT, all).await;
         self.tasks.shutdown().await;

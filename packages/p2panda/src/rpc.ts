@@ -213,7 +213,7 @@ export class Rpc {
     }
     if (message.id === null && message.error !== undefined) {
       // The node could not read a frame, and does not say whose: no answer comes to its calls.
-      return this.#fail(errorOf(message.error));
+      return this.#fail(unanswered(errorOf(message.error)));
     }
     const waiting = typeof message.id === "number" ? this.#waiting.get(message.id) : undefined;
     if (waiting === undefined) return;
@@ -297,6 +297,12 @@ export function endedWith({ params }: Note): PandaError {
 export function errorOf({ message, data }: RpcErrorFields): PandaError {
   const details = { hint: data?.hint, expected: data?.expected, reason: data?.reason };
   return new PandaError(data?.code ?? "other", message ?? "the node refused it", details);
+}
+
+/** The error of calls to which no answer comes, because the node refused a frame. */
+function unanswered({ message }: PandaError): PandaError {
+  const what = `it is unknown whether the node carried this out; it refused a frame: ${message}`;
+  return new PandaError("unanswered", what, { hint: "publish again with the same `request`" });
 }
 
 function closedWith(code: number | undefined): PandaError {

@@ -477,7 +477,7 @@ class TopicSync {
 /** Errors that may pass by themselves (docs/protocol/rpc.md#6). */
 const BUSY = new Set(["quota", "storage", "timeout"]);
 /** Errors that do not block an operation. */
-const PASSING = new Set([...BUSY, "closed", "log-moved"]);
+const PASSING = new Set([...BUSY, "closed", "unanswered", "log-moved"]);
 
 interface OperationsNote {
   subscription: number;

@@ -138,7 +138,8 @@ class Endings(unittest.IsolatedAsyncioTestCase):
         await topic.client._transport.send(b"{")
         with self.assertRaises(panda.PandaError) as raised:
             await waiting
-        self.assertEqual(raised.exception.code, "parse-error")
+        self.assertEqual(raised.exception.code, "unanswered")
+        self.assertIn("not JSON", raised.exception.message)
         self.assertEqual((await topic.publish("y"))["seq"], 1)
 
     async def test_addresses_are_those_of_the_rpc(self) -> None:

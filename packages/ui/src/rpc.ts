@@ -80,11 +80,23 @@ export class Connection {
     }
   }
 
+  /** The node refused a frame and does not say which: no answer comes to its calls. */
+  private fail(why: string): void {
+    const what = `It is unknown whether the node did this; it refused a frame: ${why}`;
+    const error = new RpcError("unanswered", what, "Load the page again.");
+    for (const { reject } of this.waiting.values()) reject(error);
+    this.waiting.clear();
+  }
+
   private receive(text: string): void {
     const frame: unknown = JSON.parse(text);
     for (const message of Array.isArray(frame) ? frame : [frame]) {
       if (typeof message.method === "string") {
         this.note(message.method, message.params ?? {});
+        continue;
+      }
+      if (message.id === null && message.error) {
+        this.fail(message.error.message);
         continue;
       }
       const waiting = this.waiting.get(message.id);

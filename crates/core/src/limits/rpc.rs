@@ -25,14 +25,33 @@ pub const RPC_CREDIT_BYTES_MAX: usize = 48 * KIB;
 /// Bytes of headers and contents that are read for a subscription at once, unless one message is larger:
 /// what waits until there is credit (`docs/protocol/rpc.md#5`).
 pub const RPC_READ_BYTES_MAX: usize = 8 * KIB;
+/// Bytes of deliveries of a connection that are on their way to its transport, unless one message is larger
+/// (`docs/protocol/rpc.md#5`).
+pub const RPC_DELIVERY_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of such larger messages of a client; one that is larger still goes alone (`docs/protocol/rpc.md#5`).
+pub const RPC_LARGE_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of such larger messages of all clients (`docs/protocol/rpc.md#5`).
+pub const RPC_LARGE_ALL_BYTES_MAX: usize = 128 * MIB;
+/// Pages for subscriptions that are read at once (`docs/protocol/rpc.md#5`).
+pub const RPC_READS_MAX: usize = 8;
 /// Notifications of a connection that wait to be written (`docs/protocol/rpc.md#5`).
 pub const RPC_NOTES_MAX: usize = 16;
 /// Subscriptions of a connection (`docs/protocol/rpc.md#11`).
 pub const RPC_SUBSCRIPTIONS_MAX: usize = 64;
 /// Connections of a client, and streams of events (`docs/protocol/rpc.md#11`).
 pub const RPC_CONNECTIONS_MAX: usize = 64;
-/// Connections of all clients over TCP (`docs/protocol/rpc.md#11`).
+/// WebSockets of all clients with a credential (`docs/protocol/rpc.md#11`).
 pub const RPC_CONNECTIONS_ALL_MAX: usize = 1_024;
+/// TCP connections of all clients (`docs/protocol/rpc.md#11`).
+pub const RPC_TCP_ALL_MAX: usize = 1_536;
+/// TCP connections without a credential, or without a request that is being processed
+/// (`docs/protocol/rpc.md#11`).
+pub const RPC_TCP_UNKNOWN_MAX: usize = 256;
+/// Part of the files that a process may open that its TCP connections use at most
+/// (`docs/protocol/rpc.md#11`).
+pub const RPC_TCP_FILES_DIVISOR: usize = 2;
+/// Time for the head of the first request of a TCP connection (`docs/protocol/rpc.md#2`).
+pub const RPC_HTTP_FIRST_WAIT: Duration = Duration::from_secs(10);
 /// Requests of a client in a second (`docs/protocol/rpc.md#11`).
 pub const RPC_REQUESTS_PER_SECOND: u64 = 5_000;
 /// Bytes of requests of a client in a second (`docs/protocol/rpc.md#11`).
@@ -41,6 +60,9 @@ pub const RPC_REQUEST_BYTES_PER_SECOND: u64 = 16 * MIB as u64;
 pub const RPC_PROOF_WAIT: Duration = Duration::from_secs(60);
 /// Time for which a connection may be open without a credential (`docs/protocol/rpc.md#4`).
 pub const RPC_HELLO_WAIT: Duration = Duration::from_secs(10);
+/// Time after which a WebSocket from which nothing came is pinged, and after which it is closed then
+/// (`docs/protocol/rpc.md#2`).
+pub const RPC_PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Tickets that were not used (`docs/protocol/rpc.md#4`).
 pub const RPC_TICKETS_MAX: usize = 1_024;
 /// Topics that an alias is remembered of (`docs/protocol/rpc.md#3`).

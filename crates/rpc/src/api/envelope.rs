@@ -3,7 +3,7 @@
 use p2panda_core::limits::{
     RPC_DEPTH_MAX, RPC_FRAME_MESSAGES_MAX, RPC_ID_BYTES_MAX, RPC_REQUEST_BYTES_MAX,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Code, Note, RpcError};
@@ -50,12 +50,17 @@ pub struct Incoming {
 struct Shape<'a> {
     #[serde(borrow)]
     jsonrpc: std::borrow::Cow<'a, str>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "there")]
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     method: std::borrow::Cow<'a, str>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "there")]
     params: Option<&'a RawValue>,
+}
+
+/// What is there, also if it is `null`.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl Incoming {
@@ -64,20 +69,26 @@ impl Incoming {
     /// # Errors
     /// [`Code::InvalidRequest`].
     pub fn read(raw: &RawValue) -> Result<Incoming, (RequestId, RpcError)> {
+        let no_request = |why: &dyn std::fmt::Display| {
+            let error = RpcError::new(Code::InvalidRequest, format!("not a request: {why}"));
+            error.hint(
+                "send {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"node.status\",\"params\":{}}",
+            )
+        };
+        // Fields of an array have no names.
+        if !raw.get().starts_with('{') {
+            return Err((RequestId::Null, no_request(&"it is no object")));
+        }
         let shape: Shape<'_> = serde_json::from_str(raw.get()).map_err(|error| {
             let id = serde_json::from_str::<OnlyId>(raw.get()).ok();
             let id = id.and_then(|only| only.id).filter(is_short);
-            let error = RpcError::new(Code::InvalidRequest, format!("not a request: {error}"))
-                .hint(
-                    "send {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"node.status\",\"params\":{}}",
-                );
-            (id.unwrap_or(RequestId::Null), error)
+            (id.unwrap_or(RequestId::Null), no_request(&error))
         })?;
         let id = shape
             .id
             .map(|raw| serde_json::from_str::<RequestId>(raw.get()));
         let id = match id.transpose() {
-            Ok(id) if id.as_ref().is_none_or(is_short) => id,
+            Ok(id) if id.as_ref().is_none_or(is_valid) => id,
             _ => {
                 let error = RpcError::new(Code::InvalidRequest, "the id is invalid")
                     .hint("an id is a whole number or a text of at most 64 bytes");
@@ -90,8 +101,8 @@ impl Incoming {
             return Err((id.unwrap_or(RequestId::Null), error));
         }
         let params = match shape.params {
-            Some(params) if params.get() != "null" => params.to_owned(),
-            _ => RawValue::from_string("{}".into()).unwrap_or_default(),
+            Some(params) => params.to_owned(),
+            None => RawValue::from_string("{}".into()).unwrap_or_default(),
         };
         Ok(Incoming {
             id,
@@ -99,6 +110,10 @@ impl Incoming {
             params,
         })
     }
+}
+
+fn is_valid(id: &RequestId) -> bool {
+    *id != RequestId::Null && is_short(id)
 }
 
 fn is_short(id: &RequestId) -> bool {
@@ -282,6 +297,12 @@ mod tests {
         let note = read(r#"{"jsonrpc":"2.0","method":"x"}"#).unwrap();
         assert_eq!((note.id, note.params.get()), (None, "{}"));
         assert!(read(r#"{"jsonrpc":"1.0","id":1,"method":"x"}"#).is_err());
-        assert!(read("[]").is_err());
+        for wrong in ["[]", r#"["2.0",1,"hello",{"rpc":1}]"#, "null", "\"x\""] {
+            assert_eq!(read(wrong).unwrap_err().0, RequestId::Null, "{wrong}");
+        }
+        let null = r#"{"jsonrpc":"2.0","id":null,"method":"x"}"#;
+        assert_eq!(read(null).unwrap_err().0, RequestId::Null);
+        let params = r#"{"jsonrpc":"2.0","id":1,"method":"x","params":null}"#;
+        assert_eq!(read(params).unwrap().params.get(), "null");
     }
 }

@@ -17,7 +17,7 @@ pub enum Content {
     /// One CBOR item in the deterministic form.
     Cbor(Bin),
     /// A JSON value, stored as CBOR.
-    Json(serde_json::Value),
+    Json(#[serde(deserialize_with = "super::json::deserialize")] serde_json::Value),
     /// Content stored by `upload`.
     Upload(Uploaded),
 }

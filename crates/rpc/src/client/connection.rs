@@ -48,7 +48,7 @@ struct Pending {
 /// Caller that waits for an answer.
 #[derive(Debug)]
 struct Waiting {
-    answer: oneshot::Sender<Result<Box<RawValue>, RpcError>>,
+    answer: oneshot::Sender<Result<Box<RawValue>, ClientError>>,
     /// Of a subscription: where its notifications go. They may come with the answer.
     notes: Option<mpsc::UnboundedSender<Note>>,
 }
@@ -208,10 +208,7 @@ impl Connection {
         // Unconstrained: calls that begin one after the other are sent in this order.
         let sent = tokio::task::unconstrained(self.requests.send(text));
         sent.await.map_err(|_| ended())?;
-        waiting
-            .await
-            .map_err(|_| ended())?
-            .map_err(ClientError::Rpc)
+        waiting.await.map_err(|_| ended())?
     }
 
     /// Without an answer.
@@ -276,7 +273,8 @@ impl Shared {
         if let (None, Some(error)) = (any.id, &any.error) {
             // The node could not read a frame, and does not say whose: no answer comes to its calls.
             for (_, waiting) in pending.answers.drain() {
-                let _ = waiting.answer.send(Err(error.clone()));
+                let unknown = ClientError::Unanswered(error.clone());
+                let _ = waiting.answer.send(Err(unknown));
             }
             return;
         }
@@ -285,7 +283,7 @@ impl Shared {
         };
         let answer = match (any.result, any.error) {
             (Some(result), _) => Ok(result.to_owned()),
-            (None, Some(error)) => Err(error),
+            (None, Some(error)) => Err(ClientError::Rpc(error)),
             (None, None) => return,
         };
         let mut opened = None;
@@ -356,4 +354,27 @@ fn frames(batch: &mut Vec<String>) -> Vec<String> {
 
 fn lost(error: impl std::fmt::Display) -> ClientError {
     ClientError::Connection(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refused_frame_leaves_the_outcome_of_calls_unknown() {
+        let (connection, mut waiting) = Connection::new();
+        let call = connection.call::<api::NodeStatus>(&api::Empty {});
+        let refuse = async {
+            waiting.recv().await.unwrap();
+            let refused = r#"{"jsonrpc":"2.0","id":null,
+                "error":{"code":-32002,"message":"no","data":{"code":"quota"}}}"#;
+            connection.shared.take(refused);
+        };
+        let (outcome, ()) = tokio::join!(call, refuse);
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, ClientError::Unanswered(_)), "{error}");
+        assert_eq!(error.code(), Code::Closed);
+    }
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use p2panda::{Following, StoredOperation, TopicHandle};
+use p2panda::{Error, Following, TopicHandle};
 use p2panda_core::limits::{RPC_CREDIT_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX};
 use tokio::sync::mpsc;
 
 use super::access::Who;
+use super::budget::Budget;
+use super::filling::Outgoing;
 use super::map;
 use super::sending::tell_end;
+use super::service::Service;
 use super::session::Session;
 use super::subscription::{Credit, Subscription};
 use crate::api::{self, Note, NoteOut, OperationsNote, RpcError, StoredView, SubscribeResult};
@@ -29,7 +32,9 @@ pub(crate) async fn subscribe(
     let following = following.map_err(|error| map::error(&error))?;
     let subscription = session.subscribe(&who, |subscription| {
         let sender = Sender {
+            service: session.service.clone(),
             notes,
+            budget: session.budget(&who),
             credit: Arc::clone(&credit),
             subscription,
         };
@@ -42,72 +47,94 @@ pub(crate) async fn subscribe(
     })
 }
 
-/// Sends operations within the credit. It holds one small page while it waits.
+/// Sends operations within credit and budget. While it waits for them it holds none: it reads them again.
 struct Sender {
-    notes: mpsc::Sender<String>,
+    service: Service,
+    notes: mpsc::Sender<Outgoing>,
+    budget: Budget,
     credit: Arc<Credit>,
     subscription: u64,
 }
 
-/// The connection is gone.
-struct Gone;
+/// Outcome of reading a page.
+enum Read {
+    /// What fitted was sent; the next operation lacks this many bytes of credit or budget.
+    Sent(usize),
+    /// There is nothing yet.
+    Nothing,
+    /// The connection is gone.
+    Gone,
+}
 
 impl Sender {
     async fn run(self, handle: TopicHandle, mut following: Following, mut after: u64) {
+        let mut needed = 0;
         loop {
-            let page = handle.operations_page(after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
-            let page = match page.await {
-                Ok(page) => page,
-                Err(error) => return self.end(map::error(&error)).await,
+            let next = match self.page(&handle, &mut after, needed).await {
+                Ok(Read::Sent(lacks)) => Ok(lacks),
+                Ok(Read::Nothing) => following.arrived(after).await.map(|()| 0),
+                Ok(Read::Gone) => return,
+                Err(error) => Err(error),
             };
-            let Some(last) = page.last().map(|operation| operation.arrival) else {
-                match following.arrived(after).await {
-                    Ok(()) => continue,
-                    Err(error) => return self.end(map::error(&error)).await,
+            match next {
+                Ok(next) => needed = next,
+                Err(error) => {
+                    let error = map::error(&error);
+                    return tell_end(&self.notes, self.subscription, error).await;
                 }
-            };
-            if self.send(page).await.is_err() {
-                return;
             }
-            after = last;
         }
     }
 
-    async fn end(&self, error: RpcError) {
-        tell_end(&self.notes, self.subscription, error).await;
-    }
-
-    /// In as many notifications as the credit needs.
-    async fn send(&self, page: Vec<StoredOperation>) -> Result<(), Gone> {
-        let (mut operations, mut bytes) = (Vec::new(), 0);
+    /// Sends as many operations after an arrival as there is credit and budget for, at least so much.
+    async fn page(
+        &self,
+        handle: &TopicHandle,
+        after: &mut u64,
+        needed: usize,
+    ) -> Result<Read, Error> {
+        self.credit.until(needed).await;
+        let mut room = self.budget.take(needed.max(RPC_READ_BYTES_MAX)).await;
+        let reading = self.service.reads.acquire().await;
+        let page = handle.operations_page(*after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
+        let page = page.await?;
+        if page.is_empty() {
+            return Ok(Read::Nothing);
+        }
+        let (mut operations, mut bytes, mut lacks) = (Vec::new(), 0, 0);
         for stored in page {
+            let arrival = stored.arrival;
             let view = StoredView {
-                arrival: stored.arrival,
+                arrival,
                 header: stored.header.into(),
                 body: stored.body.map(Into::into),
             };
             let cost = serde_json::to_string(&view).unwrap_or_default().len();
-            if !self.credit.try_take(cost as i64) {
-                self.note(std::mem::take(&mut operations), std::mem::take(&mut bytes))
-                    .await?;
-                self.credit.take(cost).await;
+            if !room.covers(bytes + cost) || !self.credit.try_take(cost as i64) {
+                lacks = cost;
+                break;
             }
             bytes += cost;
             operations.push(view);
+            *after = arrival;
         }
-        self.note(operations, bytes).await
+        let sent = match operations.is_empty() {
+            true => Ok(()),
+            false => {
+                let text = self.note(operations, bytes);
+                drop(reading);
+                let room = Some(room);
+                self.notes.send(Outgoing { text, room }).await
+            }
+        };
+        Ok(sent.map_or(Read::Gone, |()| Read::Sent(lacks)))
     }
 
-    async fn note(&self, operations: Vec<StoredView>, bytes: usize) -> Result<(), Gone> {
-        if operations.is_empty() {
-            return Ok(());
-        }
-        let note = Note::Operations(OperationsNote {
+    fn note(&self, operations: Vec<StoredView>, bytes: usize) -> String {
+        NoteOut::text(&Note::Operations(OperationsNote {
             subscription: self.subscription,
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             operations,
-        });
-        let sent = self.notes.send(NoteOut::text(&note)).await;
-        sent.map_err(|_| Gone)
+        }))
     }
 }

@@ -8,23 +8,27 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{RequestExt, Router};
+use axum::{Extension, RequestExt, Router};
 use futures_util::future::join_all;
 use p2panda::Health;
 use p2panda_core::limits::{RPC_HTTP_BODY_WAIT, RPC_NOTES_MAX, RPC_REQUEST_BYTES_MAX};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::access::{Scope, Who, unauthenticated};
+use super::access::{Who, unauthenticated};
 use super::connection::serve;
+use super::doors::Door;
 use super::service::Service;
 use super::session::{Session, Via, failed};
 use super::{metrics, page, streams, websocket};
-use crate::api::{Code, RequestId, RpcError, SUBPROTOCOL};
+use crate::api::{Code, Need, RequestId, RpcError, SUBPROTOCOL};
+
+/// What is read of a body: one that is somewhat too large is read and answered.
+const BODY_READ_BYTES: usize = 2 * RPC_REQUEST_BYTES_MAX;
 
 /// All routes.
 pub(crate) fn router(service: Service) -> Router {
-    let limit = DefaultBodyLimit::max(2 * RPC_REQUEST_BYTES_MAX);
+    let limit = DefaultBodyLimit::max(BODY_READ_BYTES);
     Router::new()
         .route("/rpc", post(call).get(upgrade))
         .route("/v1/topics/{alias}/messages", get(streams::messages))
@@ -49,6 +53,13 @@ pub(crate) fn measured(service: Service) -> Router {
 
 /// Looks at `Host` and `Origin` before anything else, and answers pages that may ask.
 async fn guard(State(service): State<Service>, request: Request, next: Next) -> Response {
+    if let Some(name) = twice(request.headers()) {
+        let error = RpcError::new(
+            Code::InvalidRequest,
+            format!("the header {name} is there twice"),
+        );
+        return refusal(error.hint("send it once"));
+    }
     let (host, origin) = named(&request);
     if let Err(error) = service.gate.check_origin(&host, origin.as_deref()) {
         return refusal(error);
@@ -80,6 +91,12 @@ async fn guard(State(service): State<Service>, request: Request, next: Next) -> 
     response
 }
 
+/// Returns a header that a request has more than once, if its first value alone would decide.
+fn twice(headers: &HeaderMap) -> Option<header::HeaderName> {
+    let mut names = [header::HOST, header::ORIGIN, header::AUTHORIZATION].into_iter();
+    names.find(|name| headers.get_all(name).iter().count() > 1)
+}
+
 /// Returns the host and origin that a request names.
 fn named(request: &Request) -> (String, Option<String>) {
     let text = |name| {
@@ -104,12 +121,11 @@ pub(crate) fn who(
     ticket: Option<&str>,
 ) -> Result<Option<Arc<Who>>, RpcError> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let text = value.to_str().ok();
-        let token = text.and_then(|text| text.strip_prefix("Bearer "));
-        return service
-            .gate
-            .token(token.ok_or_else(unauthenticated)?)
-            .map(Some);
+        let text = value.to_str().ok().and_then(|text| text.split_once(' '));
+        // The name of a scheme is read in any case (RFC 9110, 11.1).
+        let token = text.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let (_, token) = token.ok_or_else(unauthenticated)?;
+        return service.gate.token(token.trim_start()).map(Some);
     }
     ticket.map(|ticket| service.gate.ticket(ticket)).transpose()
 }
@@ -148,19 +164,25 @@ fn json_type() -> [(header::HeaderName, &'static str); 1] {
 }
 
 /// `POST /rpc`.
-async fn call(State(service): State<Service>, headers: HeaderMap, request: Request) -> Response {
+async fn call(
+    State(service): State<Service>,
+    Extension(door): Extension<Door>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
     // Before anything of the body is kept.
     let who = match who(&service, &headers, None) {
         Ok(Some(who)) => who,
         Ok(None) => return refusal(unauthenticated()),
         Err(error) => return refusal(error),
     };
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
+    let _known = door.known();
+    if !is_json(&headers) {
         let error = RpcError::new(Code::InvalidRequest, "the body is not said to be JSON");
         return refusal(error.hint("send `Content-Type: application/json`"));
+    }
+    if length(&headers).is_some_and(|length| length > BODY_READ_BYTES as u64) {
+        return refusal(too_large());
     }
     let body = match whole(request).await {
         Ok(body) => body,
@@ -171,16 +193,41 @@ async fn call(State(service): State<Service>, headers: HeaderMap, request: Reque
         return refusal(error.hint("send JSON in UTF-8"));
     };
     let session = Session::new(service, Via::Post, Some(who), None);
-    let (answers, is_array) = match session.handle(text) {
+    let begun = match session.handle(text) {
         Ok(begun) => begun,
         Err(error) => return refusal(error),
     };
-    let answers: Vec<String> = join_all(answers).await.into_iter().flatten().collect();
-    match (is_array, answers.len()) {
+    let status = match begun.is_refused {
+        true => StatusCode::TOO_MANY_REQUESTS,
+        false => StatusCode::OK,
+    };
+    let answers = join_all(begun.answers).await;
+    let answers: Vec<String> = answers.into_iter().flatten().collect();
+    match (begun.is_array, answers.len()) {
+        (_, 0) if begun.is_refused => status.into_response(),
         (_, 0) => StatusCode::NO_CONTENT.into_response(),
-        (true, _) => (json_type(), format!("[{}]", answers.join(","))).into_response(),
-        (false, _) => (json_type(), answers.concat()).into_response(),
+        (true, _) => (status, json_type(), format!("[{}]", answers.join(","))).into_response(),
+        (false, _) => (status, json_type(), answers.concat()).into_response(),
     }
+}
+
+/// Returns `true` if the body is said to be JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The number of bytes that the body is said to have.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+fn too_large() -> RpcError {
+    let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
+    error.hint("publish several messages in several requests")
 }
 
 /// A body that comes in time.
@@ -188,10 +235,7 @@ async fn whole(request: Request) -> Result<Bytes, RpcError> {
     let read = axum::body::to_bytes(request.into_limited_body(), usize::MAX);
     match tokio::time::timeout(RPC_HTTP_BODY_WAIT, read).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => {
-            let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
-            Err(error.hint("publish several messages in several requests"))
-        }
+        Ok(Err(_)) => Err(too_large()),
         Err(_) => Err(RpcError::new(
             Code::InvalidRequest,
             "the request did not come within 30 s",
@@ -202,6 +246,7 @@ async fn whole(request: Request) -> Result<Bytes, RpcError> {
 /// `GET /rpc`: the WebSocket.
 async fn upgrade(
     State(service): State<Service>,
+    Extension(door): Extension<Door>,
     Query(query): Query<TicketQuery>,
     headers: HeaderMap,
     upgrade: Result<axum_tws::WebSocketUpgrade, axum_tws::WebSocketError>,
@@ -210,7 +255,8 @@ async fn upgrade(
         Ok(upgrade) => upgrade,
         Err(error) => {
             let error = RpcError::new(Code::InvalidRequest, format!("no WebSocket: {error}"));
-            return refusal(error.hint("GET /rpc is a WebSocket; POST /rpc takes single requests"));
+            let error = error.hint("GET /rpc is a WebSocket; POST /rpc takes single requests");
+            return not_upgraded(error, &headers);
         }
     };
     let protocols = headers.get(header::SEC_WEBSOCKET_PROTOCOL);
@@ -224,10 +270,6 @@ async fn upgrade(
         let error = RpcError::new(Code::Version, "the subprotocol panda.v1 is missing");
         return refusal(error.hint("open the WebSocket with the subprotocol `panda.v1`"));
     }
-    let Ok(place) = Arc::clone(&service.places).try_acquire_owned() else {
-        let error = RpcError::new(Code::Quota, "the node has no room for more connections");
-        return refusal(error.hint("try again later"));
-    };
     let who = match who(&service, &headers, query.ticket.as_deref()) {
         Ok(who) => who,
         Err(error) => return refusal(error),
@@ -239,7 +281,7 @@ async fn upgrade(
     let (notes, waiting) = mpsc::channel(RPC_NOTES_MAX);
     let session = Session::new(
         service,
-        Via::WebSocket { authority },
+        Via::WebSocket { authority, door },
         who.clone(),
         Some(notes),
     );
@@ -248,12 +290,25 @@ async fn upgrade(
     }
     let mut response = websocket::limited(upgrade).on_upgrade(move |socket| async move {
         serve(session, waiting, websocket::Socket::new(socket)).await;
-        drop(place);
     });
     let protocol = HeaderValue::from_static(SUBPROTOCOL);
     response
         .headers_mut()
         .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    response
+}
+
+/// The answer to what opens no WebSocket. Another version is told which one there is (RFC 6455, 4.4).
+fn not_upgraded(error: RpcError, headers: &HeaderMap) -> Response {
+    let mut response = refusal(error);
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+    if version.is_some_and(|version| version != "13") {
+        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+        let is = HeaderValue::from_static("13");
+        response
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_VERSION, is);
+    }
     response
 }
 
@@ -263,7 +318,7 @@ async fn healthy() -> &'static str {
 
 /// `GET /readyz`: whether the node can store. Why not is said to those who may know.
 async fn ready(State(service): State<Service>, headers: HeaderMap) -> Response {
-    readiness(&service, may_measure(&service, &headers))
+    readiness(&service, may_measure(&service, &headers).is_ok())
 }
 
 async fn ready_openly(State(service): State<Service>) -> Response {
@@ -282,20 +337,25 @@ fn readiness(service: &Service, with_reason: bool) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{shown}\n")).into_response()
 }
 
-fn may_measure(service: &Service, headers: &HeaderMap) -> bool {
+fn may_measure(service: &Service, headers: &HeaderMap) -> Result<(), RpcError> {
     if service.gate.access().metrics_open {
-        return true;
+        return Ok(());
     }
-    let who = who(service, headers, None).ok().flatten();
-    who.is_some_and(|who| who.scopes.has(Scope::Read) && who.topics.is_none())
+    let who = who(service, headers, None)?.ok_or_else(unauthenticated)?;
+    who.check(Need::Read)?;
+    if who.topics.is_some() {
+        let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
+        return Err(error.hint("metrics are about all topics; use a credential for all of them"));
+    }
+    Ok(())
 }
 
 /// `GET /metrics`.
 async fn numbers(State(service): State<Service>, headers: HeaderMap) -> Response {
-    if !may_measure(&service, &headers) {
-        return refusal(unauthenticated());
+    match may_measure(&service, &headers) {
+        Ok(()) => numbers_openly(State(service)).await,
+        Err(error) => refusal(error),
     }
-    numbers_openly(State(service)).await
 }
 
 async fn numbers_openly(State(service): State<Service>) -> Response {

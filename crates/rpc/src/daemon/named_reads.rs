@@ -20,6 +20,7 @@ use p2panda_core::limits::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::access::Who;
+use super::doors::Known;
 use super::service::Service;
 use super::streams::{ReadQuery, answered, ended, is_last, no_live, number, text};
 use super::{consumers, map, sending};
@@ -32,6 +33,7 @@ pub(super) async fn answer(
     who: Arc<Who>,
     (topic, alias): (Topic, String),
     query: ReadQuery,
+    known: Known,
 ) -> Of<Response> {
     let wait = match query.live.as_deref() {
         None => Some(Duration::ZERO),
@@ -51,7 +53,7 @@ pub(super) async fn answer(
         alias,
         consumer,
         next,
-        _place: place,
+        _place: (place, known),
     };
     match wait {
         Some(wait) => {
@@ -158,7 +160,7 @@ struct Read {
     next: u64,
     /// `true` if the client may be shown what the node opens in spaces.
     opens_spaces: bool,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: (Option<OwnedSemaphorePermit>, Known),
 }
 
 /// Deliveries of a consumer.

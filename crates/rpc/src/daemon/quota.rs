@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use p2panda_core::limits::{
-    RPC_CONNECTIONS_MAX, RPC_REQUEST_BYTES_PER_SECOND, RPC_REQUESTS_PER_SECOND,
-    RPC_SUBSCRIPTIONS_MAX,
+    RPC_CONNECTIONS_MAX, RPC_LARGE_BYTES_MAX, RPC_REQUEST_BYTES_PER_SECOND,
+    RPC_REQUESTS_PER_SECOND, RPC_SUBSCRIPTIONS_MAX,
 };
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -41,6 +41,7 @@ impl Default for Quotas {
 pub(crate) struct Client {
     quotas: Option<Quotas>,
     connections: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     buckets: Mutex<Buckets>,
 }
 
@@ -55,6 +56,7 @@ impl Client {
     pub(crate) fn new(quotas: Quotas) -> Arc<Self> {
         Arc::new(Client {
             connections: Arc::new(Semaphore::new(quotas.connections)),
+            large: Arc::new(Semaphore::new(RPC_LARGE_BYTES_MAX)),
             buckets: Mutex::new(Buckets {
                 requests: quotas.requests_per_second as f64,
                 bytes: quotas.bytes_per_second as f64,
@@ -68,6 +70,7 @@ impl Client {
         Arc::new(Client {
             quotas: None,
             connections: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            large: Arc::new(Semaphore::new(0)),
             buckets: Mutex::new(Buckets {
                 requests: 0.0,
                 bytes: 0.0,
@@ -114,6 +117,11 @@ impl Client {
             )
             .hint("close one, or use one for everything")
         })
+    }
+
+    /// Bytes of large messages that may be on their way to this client; `None` without a bound.
+    pub(crate) fn large(&self) -> Option<Arc<Semaphore>> {
+        self.quotas.is_some().then(|| Arc::clone(&self.large))
     }
 
     /// Returns the maximum number of subscriptions of a connection.

@@ -110,6 +110,7 @@ pub(crate) async fn subscribe(
         service: session.service.clone(),
         notes,
         credit: Arc::clone(&credit),
+        budget: session.budget(&who),
         header: params.header,
         opens_spaces: who.opens_spaces(),
     };
@@ -367,7 +368,7 @@ pub(crate) async fn ephemeral(
                 if let Err(error) = service.may_open(opens_spaces, topic).await {
                     return tell_end(&notes, subscription, error).await;
                 }
-                if notes.send(NoteOut::text(&note)).await.is_err() {
+                if notes.send(NoteOut::text(&note).into()).await.is_err() {
                     return;
                 }
             }
@@ -474,7 +475,7 @@ fn follow_events(
                     subscription,
                     ..map::event(|topic| service.aliases.of(topic), &event)
                 });
-                if notes.send(NoteOut::text(&note)).await.is_err() {
+                if notes.send(NoteOut::text(&note).into()).await.is_err() {
                     return;
                 }
             }

@@ -1,13 +1,14 @@
 //! Sends what subscriptions deliver, within their credit (`docs/protocol/rpc.md#5`).
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use p2panda::{Consumer, Delivered, Delivery, Following, Topic};
+use p2panda::{Delivered, Delivery, Following, Message, Topic};
 use p2panda_core::limits::{RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX};
 use tokio::sync::mpsc;
 
+use super::budget::Budget;
+use super::filling::{Draft, Filling, Lacks, Outgoing};
 use super::map;
 use super::service::Service;
 use super::subscription::{Credit, Open};
@@ -61,21 +62,21 @@ pub(crate) fn closed() -> RpcError {
     RpcError::new(Code::Closed, "the node shuts down").hint("connect again once it is back")
 }
 
-pub(crate) async fn tell_end(notes: &mpsc::Sender<String>, subscription: u64, error: RpcError) {
+pub(crate) async fn tell_end(notes: &mpsc::Sender<Outgoing>, subscription: u64, error: RpcError) {
     let note = Note::Ended(EndedNote {
         subscription,
         message: error.message,
         data: *error.data,
     });
     // Nobody may be there any more.
-    let _ = notes.send(NoteOut::text(&note)).await;
+    let _ = notes.send(NoteOut::text(&note).into()).await;
 }
 
 /// A subscription of a client, which ends when one of its topics becomes one of a space that the client
 /// may not read (4.10.1).
 pub(crate) struct May<F> {
     pub closes: F,
-    pub notes: mpsc::Sender<String>,
+    pub notes: mpsc::Sender<Outgoing>,
     pub subscription: u64,
 }
 
@@ -92,15 +93,31 @@ impl<F: Future<Output = RpcError>> May<F> {
 /// Sends messages within the credit.
 pub(crate) struct Sender {
     pub service: Service,
-    pub notes: mpsc::Sender<String>,
+    pub notes: mpsc::Sender<Outgoing>,
     pub credit: Arc<Credit>,
+    pub budget: Budget,
     pub header: bool,
     /// `true` if the client may be shown what the node opens in spaces.
     pub opens_spaces: bool,
 }
 
 /// The connection is gone.
-struct Gone;
+pub(super) struct Gone;
+
+/// Outcome of reading a page.
+enum Read {
+    /// What fitted was sent; the next message lacks this.
+    Sent(Lacks),
+    /// There is nothing yet.
+    Nothing,
+    /// The connection is gone.
+    Gone,
+}
+
+/// The number of bytes that a message has at least as JSON.
+pub(super) fn least(message: &Message) -> usize {
+    message.raw().len()
+}
 
 impl Sender {
     /// A subscription to these topics, as long as the client may read them.
@@ -126,8 +143,8 @@ impl Sender {
         tell_end(&self.notes, subscription, refused).await;
     }
 
-    /// Messages of a topic, until the topic is left or the connection gone. It holds nothing while it
-    /// waits for credit but one small page.
+    /// Messages of a topic, until the topic is left or the connection gone. While it waits for credit or
+    /// budget it holds no message: it reads them again.
     pub async fn stream(
         self,
         subscription: u64,
@@ -135,80 +152,71 @@ impl Sender {
         topic: Topic,
         after: u64,
     ) {
-        let alias = self.service.aliases.of(&topic);
-        let handle = self.service.node.topic(topic);
-        let mut after = after;
+        let (mut after, mut lacks) = (after, Lacks(0));
         loop {
-            let page = handle.messages(after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
-            let page = match page.await {
-                Ok(page) => page,
-                Err(error) => return tell_end(&self.notes, subscription, map::error(&error)).await,
-            };
-            // The topic may have become one of a space.
-            if let Err(error) = self.service.may_open(self.opens_spaces, topic).await {
-                return tell_end(&self.notes, subscription, error).await;
-            }
-            let Some(last) = page.last().map(p2panda::Message::offset) else {
-                match following.grown(after).await {
-                    Ok(()) => continue,
-                    Err(error) => {
-                        return tell_end(&self.notes, subscription, map::error(&error)).await;
+            match self.page(subscription, topic, &mut after, lacks).await {
+                Ok(Read::Sent(more)) => lacks = more,
+                Ok(Read::Nothing) => {
+                    lacks = Lacks(0);
+                    if let Err(error) = following.grown(after).await {
+                        let error = map::error(&error);
+                        return tell_end(&self.notes, subscription, error).await;
                     }
                 }
-            };
-            let view = |message| map::message(&alias, message, self.header);
-            let views = page.iter().map(view).collect();
-            drop(page);
-            if self.send(subscription, views, Vec::new()).await.is_err() {
-                return;
+                Ok(Read::Gone) => return,
+                Err(error) => return tell_end(&self.notes, subscription, error).await,
             }
-            after = last;
         }
     }
 
-    /// Sends what a consumer delivers.
-    pub async fn deliver(
-        self,
+    /// Sends as many messages after an offset as there is credit and budget for, at least so much.
+    async fn page(
+        &self,
         subscription: u64,
-        mut consumer: Consumer,
-        open: Arc<Open>,
-        keeps: bool,
-    ) {
-        let topics: Vec<_> = consumer
-            .handle()
-            .position()
-            .iter()
-            .map(|place| place.topic)
-            .collect();
-        let mut aliases = self.service.aliases_of(&topics);
-        loop {
-            let batch = consumer
-                .fetch(RPC_FRAME_MESSAGES_MAX)
-                .max_bytes(RPC_READ_BYTES_MAX);
-            let batch = match batch.await {
-                Ok(batch) => batch,
-                Err(error) => return tell_end(&self.notes, subscription, map::error(&error)).await,
-            };
-            for delivery in &batch {
-                let may = self.service.may_open(self.opens_spaces, delivery.topic());
-                if let Err(error) = may.await {
-                    return tell_end(&self.notes, subscription, error).await;
-                }
+        topic: Topic,
+        after: &mut u64,
+        Lacks(needed): Lacks,
+    ) -> Result<Read, RpcError> {
+        self.credit.until(needed).await;
+        let room = self.budget.take(needed.max(RPC_READ_BYTES_MAX)).await;
+        let mut filling = Filling::new(subscription, &self.credit, room);
+        let reading = self.service.reads.acquire().await;
+        let handle = self.service.node.topic(topic);
+        let page = handle.messages(*after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
+        let page = page.await.map_err(|error| map::error(&error))?;
+        // The topic may have become one of a space.
+        self.service.may_open(self.opens_spaces, topic).await?;
+        if page.is_empty() {
+            return Ok(Read::Nothing);
+        }
+        let alias = self.service.aliases.of(&topic);
+        let mut lacks = Lacks(0);
+        for message in page {
+            let offset = message.offset();
+            if let Err(more) = self.fill(&mut filling, &alias, message) {
+                lacks = more;
+                break;
             }
-            let views = Views {
-                header: self.header,
-                keeps,
-            };
-            let alias = |topic: &Topic| {
-                let alias = aliases.entry(*topic);
-                alias
-                    .or_insert_with(|| self.service.aliases.of(topic))
-                    .clone()
-            };
-            let (messages, pruned) = views.of(batch, &open, alias);
-            if self.send(subscription, messages, pruned).await.is_err() {
-                return;
-            }
+            *after = offset;
+        }
+        drop(reading);
+        Ok(match self.pass_on(filling).await {
+            Ok(()) => Read::Sent(lacks),
+            Err(Gone) => Read::Gone,
+        })
+    }
+
+    fn fill(&self, filling: &mut Filling<'_>, alias: &str, message: Message) -> Result<(), Lacks> {
+        filling.has_room(least(&message))?;
+        let view = map::message(alias, &message, self.header);
+        drop(message);
+        filling.add(serde_json::to_string(&view).unwrap_or_default())
+    }
+
+    pub(super) async fn pass_on(&self, filling: Filling<'_>) -> Result<(), Gone> {
+        match filling.finish() {
+            Some(note) => self.notes.send(note).await.map_err(|_| Gone),
+            None => Ok(()),
         }
     }
 
@@ -270,112 +278,19 @@ impl Sender {
             let text = serde_json::to_string(message).unwrap_or_default();
             if !self.credit.try_take(text.len() as i64) {
                 if let Some(full) = note.finish() {
-                    self.notes.send(full).await.map_err(|_| Gone)?;
+                    self.notes.send(full.into()).await.map_err(|_| Gone)?;
                     note = Draft::new(subscription);
                 }
                 self.credit.take(text.len()).await;
             }
-            note.add(&text);
+            note.add(text);
         }
         for what in &pruned {
             note.add_pruned(&serde_json::to_string(what).unwrap_or_default());
         }
         match note.finish() {
-            Some(full) => self.notes.send(full).await.map_err(|_| Gone),
+            Some(full) => self.notes.send(full.into()).await.map_err(|_| Gone),
             None => Ok(()),
         }
-    }
-}
-
-/// A notification of messages that are texts already.
-struct Draft {
-    subscription: u64,
-    bytes: usize,
-    messages: String,
-    pruned: String,
-}
-
-impl Draft {
-    fn new(subscription: u64) -> Self {
-        Draft {
-            subscription,
-            bytes: 0,
-            messages: String::new(),
-            pruned: String::new(),
-        }
-    }
-
-    fn add(&mut self, text: &str) {
-        self.bytes += text.len();
-        if !self.messages.is_empty() {
-            self.messages.push(',');
-        }
-        self.messages.push_str(text);
-    }
-
-    fn add_pruned(&mut self, text: &str) {
-        if !self.pruned.is_empty() {
-            self.pruned.push(',');
-        }
-        self.pruned.push_str(text);
-    }
-
-    /// None if there is nothing in it.
-    fn finish(&self) -> Option<String> {
-        if self.messages.is_empty() && self.pruned.is_empty() {
-            return None;
-        }
-        let mut text = String::with_capacity(self.messages.len() + self.pruned.len() + 128);
-        // A string takes everything.
-        let _ = write!(
-            text,
-            "{{\"jsonrpc\":\"2.0\",\"method\":\"messages\",\"params\":{{\"subscription\":{},\"bytes\":{},\
-             \"messages\":[{}],\"pruned\":[{}]}}}}",
-            self.subscription, self.bytes, self.messages, self.pruned
-        );
-        Some(text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_notification_that_is_put_together_is_one_of_the_types() {
-        let message = api::Message {
-            topic: "t0123456789abcdef".into(),
-            author: p2panda::SigningKey::from_bytes(&[1; 32]).verifying_key(),
-            log: None,
-            seq: 0,
-            id: p2panda::Hash::digest(b"x"),
-            offset: 7,
-            timestamp: 8,
-            text: Some("\"}\u{2028}".into()),
-            bytes: None,
-            cbor: None,
-            change: None,
-            first_offset: None,
-            missing: Vec::new(),
-            header: None,
-            delivery: Some(1),
-            count: Some(2),
-        };
-        let mut draft = Draft::new(3);
-        assert_eq!(draft.finish(), None);
-        let text = serde_json::to_string(&message).unwrap();
-        draft.add(&text);
-        draft.add(&text);
-        let note: Note = serde_json::from_str(&draft.finish().unwrap()).unwrap();
-        let Note::Messages(note) = note else {
-            unreachable!("it is one of messages")
-        };
-        assert_eq!(
-            (note.subscription, note.bytes as usize),
-            (3, 2 * text.len())
-        );
-        assert_eq!(note.messages, vec![message.clone(), message]);
     }
 }

@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use p2panda::{Node, Topic};
 use p2panda_core::limits::{
-    EPHEMERAL_RECEIVED_MAX, RPC_CONNECTIONS_ALL_MAX, RPC_UPLOADS_ALL_BYTES_MAX, TOPICS_PAGE_ROWS,
+    EPHEMERAL_RECEIVED_MAX, RPC_CONNECTIONS_ALL_MAX, RPC_LARGE_ALL_BYTES_MAX, RPC_READS_MAX,
+    RPC_UPLOADS_ALL_BYTES_MAX, TOPICS_PAGE_ROWS,
 };
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::access::{Gate, Scope, Who};
 use super::alias::{self, Aliases};
+use super::budget::Budget;
 use super::devices::Links;
+use super::doors::Doors;
 use super::map;
 use super::metrics::Tally;
 use super::recovery::{Exports, Renewal};
@@ -56,6 +59,12 @@ pub(crate) struct Inner {
     /// True once everything ends.
     ending: watch::Sender<bool>,
     /// Connections over TCP.
+    pub(crate) doors: Arc<Doors>,
+    /// Bytes of large messages that may be on their way to clients over TCP.
+    pub(crate) large: Arc<Semaphore>,
+    /// Pages that may be read for subscriptions, before it is known how large they are.
+    pub(crate) reads: Semaphore,
+    /// WebSockets with a credential.
     pub(crate) places: Arc<Semaphore>,
 }
 
@@ -72,6 +81,7 @@ impl Service {
         node: Node,
         aliases: Aliases,
         gate: Gate,
+        doors: Arc<Doors>,
         network: p2panda::NetworkId,
         is_relay: bool,
     ) -> Self {
@@ -83,6 +93,7 @@ impl Service {
             node,
             aliases,
             gate,
+            doors,
             tally: Tally::default(),
             links: Links::default(),
             exports: Exports::default(),
@@ -92,6 +103,8 @@ impl Service {
             nearby: broadcast::Sender::new(EPHEMERAL_RECEIVED_MAX),
             draining: AtomicBool::new(false),
             ending: watch::Sender::new(false),
+            large: Arc::new(Semaphore::new(RPC_LARGE_ALL_BYTES_MAX)),
+            reads: Semaphore::new(RPC_READS_MAX),
             places: Arc::new(Semaphore::new(RPC_CONNECTIONS_ALL_MAX)),
         }))
     }
@@ -119,19 +132,19 @@ impl Service {
 
     /// The topic of a parameter: a topic, or its alias. Only `admin` names one that the node does not use.
     pub(crate) async fn topic(&self, who: &Who, text: &str) -> Result<Topic, RpcError> {
-        let topic = match text.parse::<Topic>() {
-            Ok(topic) if who.rooms.is_some() => {
+        let topic = match whole_topic(text)? {
+            Some(topic) if who.rooms.is_some() => {
                 self.bring(who, topic).await?;
                 topic
             }
-            Ok(topic) => {
+            Some(topic) => {
                 let may_bring = who.scopes.has(Scope::Admin);
                 if !may_bring && !self.aliases.knows(&self.node, &topic).await? {
                     return Err(alias::unknown("that topic"));
                 }
                 topic
             }
-            Err(_) => {
+            None => {
                 let found = self.aliases.find(&self.node, text).await?;
                 found.ok_or_else(|| alias::unknown(text))?
             }
@@ -222,6 +235,15 @@ impl Service {
         }
     }
 
+    /// The budget of what is delivered to a caller on a connection, which has so much in all.
+    pub(crate) fn budget(&self, who: &Who, connection: Arc<Semaphore>) -> Budget {
+        let large = who.client.large();
+        Budget::new(
+            connection,
+            large.map(|client| [client, Arc::clone(&self.large)]),
+        )
+    }
+
     /// Checks whether the node may publish for a caller in a topic what its members take for the
     /// node's own, if the topic carries a space: it seals it (4.10).
     pub(crate) async fn may_seal(&self, who: &Who, topic: Topic) -> Result<(), RpcError> {
@@ -266,6 +288,19 @@ impl Service {
         let pairs = topics.iter().map(|topic| (*topic, self.aliases.of(topic)));
         pairs.collect()
     }
+}
+
+/// The topic of a text that names one in full; `None` for an alias.
+///
+/// # Errors
+/// It has capital letters (1.3).
+pub(crate) fn whole_topic(text: &str) -> Result<Option<Topic>, RpcError> {
+    let topic = text.parse::<Topic>().ok();
+    if topic.is_some() && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let error = RpcError::new(Code::InvalidParams, "the topic has capital letters");
+        return Err(error.hint("write it in lower case"));
+    }
+    Ok(topic)
 }
 
 /// The refusal for a caller that may not be shown what the node opens in spaces.

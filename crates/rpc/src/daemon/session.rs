@@ -5,23 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
-use p2panda_core::limits::RPC_PROOF_WAIT;
+use p2panda_core::limits::{RPC_DELIVERY_BYTES_MAX, RPC_PROOF_WAIT};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::access::{self, Who};
+use super::budget::Budget;
+use super::doors::{Door, Known};
+use super::filling::Outgoing;
 use super::service::Service;
 use super::subscription::Subscription;
 use super::uploads::Uploads;
 use crate::api::{
-    ChallengeResult, Code, EndedNote, Hello, HelloParams, HelloResult, Incoming, Method, Need,
-    Note, NoteOut, RPC_VERSION, Reply, RequestId, RpcError, frame,
+    ChallengeResult, Code, EndedNote, Hello, HelloParams, HelloResult, Incoming, MessagesCredit,
+    Method, Need, Note, NoteOut, RPC_VERSION, Reply, RequestId, RpcError, SubscriptionEnd, frame,
+    strict,
 };
 
 /// Way in which a client came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Via {
     /// The Unix socket.
     Unix,
@@ -29,6 +33,8 @@ pub(crate) enum Via {
     WebSocket {
         /// Host that its request named.
         authority: String,
+        /// The place of its TCP connection.
+        door: Door,
     },
     /// One request over HTTP.
     Post,
@@ -40,7 +46,7 @@ pub(crate) struct Session {
     via: Via,
     who: Mutex<Option<Arc<Who>>>,
     /// Channel for notifications; none over HTTP.
-    notes: Option<mpsc::Sender<String>>,
+    notes: Option<mpsc::Sender<Outgoing>>,
     subscriptions: Mutex<HashMap<u64, Arc<Subscription>>>,
     next: AtomicU64,
     challenge: Mutex<Option<([u8; 32], Instant)>>,
@@ -48,20 +54,44 @@ pub(crate) struct Session {
     greeting: tokio::sync::RwLock<()>,
     /// Held until a publish has its place in the log, and an operation from elsewhere is stored.
     pub(crate) order: tokio::sync::Mutex<()>,
-    /// The place among the connections of the client.
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Places of a connection whose client is known.
+    places: Mutex<Option<Places>>,
     pub(crate) uploads: Uploads,
+    /// Bytes of deliveries that may be on their way to the transport.
+    deliveries: Arc<Semaphore>,
 }
 
 /// An answer that is on its way; none to a notification.
 pub(crate) type Answer = BoxFuture<'static, Option<String>>;
+
+/// Places of a connection whose client is known.
+struct Places {
+    _client: OwnedSemaphorePermit,
+    web: Option<WebPlace>,
+}
+
+/// The place of a WebSocket among those of all clients.
+type WebPlace = (OwnedSemaphorePermit, Known);
+
+/// A frame whose requests have begun.
+pub(crate) struct Begun {
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) is_array: bool,
+    /// `true` if the quota of the client refused every request.
+    pub(crate) is_refused: bool,
+}
+
+/// Returns `true` for what only frees room: a client that lost it would wait forever.
+fn is_never_refused(method: &str) -> bool {
+    [MessagesCredit::NAME, SubscriptionEnd::NAME].contains(&method)
+}
 
 impl Session {
     pub(crate) fn new(
         service: Service,
         via: Via,
         who: Option<Arc<Who>>,
-        notes: Option<mpsc::Sender<String>>,
+        notes: Option<mpsc::Sender<Outgoing>>,
     ) -> Arc<Self> {
         Arc::new(Session {
             service,
@@ -73,40 +103,85 @@ impl Session {
             challenge: Mutex::default(),
             greeting: tokio::sync::RwLock::default(),
             order: tokio::sync::Mutex::default(),
-            place: Mutex::default(),
+            places: Mutex::default(),
             uploads: Uploads::default(),
+            deliveries: Arc::new(Semaphore::new(RPC_DELIVERY_BYTES_MAX)),
         })
     }
 
-    /// Takes a place among the connections of the client.
+    /// Takes a place among the connections of the client, and for a WebSocket among those of all clients.
     pub(crate) fn take_place(&self, who: &Who) -> Result<(), RpcError> {
-        let place = who.client.connect()?;
-        *self.place.lock() = Some(place);
+        let client = who.client.connect()?;
+        let mut places = self.places.lock();
+        let web = match places.take() {
+            // Another `hello`.
+            Some(places) => places.web,
+            None => self.take_web_place()?,
+        };
+        *places = Some(Places {
+            _client: client,
+            web,
+        });
         Ok(())
     }
 
-    /// Begins what a frame asks for: the answers, and whether it was an array.
+    fn take_web_place(&self) -> Result<Option<WebPlace>, RpcError> {
+        let Via::WebSocket { door, .. } = &self.via else {
+            return Ok(None);
+        };
+        let place = Arc::clone(&self.service.places).try_acquire_owned();
+        let place = place.map_err(|_| {
+            let error = RpcError::new(Code::Quota, "the node has no room for more connections");
+            error.hint("try again later")
+        })?;
+        Ok(Some((place, door.known())))
+    }
+
+    /// Completes when the connection is to end because another one needs its place.
+    pub(crate) async fn left(&self) {
+        match &self.via {
+            Via::WebSocket { door, .. } => door.left().await,
+            Via::Unix | Via::Post => std::future::pending().await,
+        }
+    }
+
+    /// Begins what a frame asks for.
     ///
     /// # Errors
     /// The frame is none: the error is to be sent without an id.
-    pub(crate) fn handle(self: &Arc<Self>, text: &str) -> Result<(Vec<Answer>, bool), RpcError> {
-        if let Some(who) = self.who() {
-            who.client.take(text.len())?;
+    pub(crate) fn handle(self: &Arc<Self>, text: &str) -> Result<Begun, RpcError> {
+        let who = self.who();
+        let (messages, is_array) = frame(text).inspect_err(|_| {
+            // It is paid for. Which quota that exceeds does not matter: nothing is carried out.
+            let _ = who.as_ref().map(|who| who.client.take(text.len()));
+        })?;
+        // What is around the messages is paid for with the first.
+        let inside: usize = messages.iter().map(|message| message.get().len()).sum();
+        let mut around = text.len().saturating_sub(inside);
+        let (mut answers, mut refused) = (Vec::with_capacity(messages.len()), 0);
+        for message in messages {
+            let bytes = message.get().len() + std::mem::take(&mut around);
+            let taken = who.as_ref().map_or(Ok(()), |who| who.client.take(bytes));
+            refused += usize::from(taken.is_err());
+            answers.push(self.begin(message, taken));
         }
-        let (messages, is_array) = frame(text)?;
-        if let Some(who) = self.who() {
-            // The frame has paid for one of them.
-            for _ in 1..messages.len() {
-                who.client.take(0)?;
-            }
-        }
-        let answers = messages.into_iter().map(|message| self.begin(message));
-        Ok((answers.collect(), is_array))
+        Ok(Begun {
+            is_refused: refused == answers.len(),
+            answers,
+            is_array,
+        })
     }
 
-    fn begin(self: &Arc<Self>, message: &RawValue) -> Answer {
+    /// Begins one request, or refuses it because of the quota of its client.
+    fn begin(self: &Arc<Self>, message: &RawValue, taken: Result<(), RpcError>) -> Answer {
         let session = Arc::clone(self);
         match Incoming::read(message) {
+            Ok(incoming) if taken.is_err() && !is_never_refused(&incoming.method) => {
+                self.service.tally.request();
+                self.service.tally.failed();
+                let refused = taken.err().zip(incoming.id);
+                Box::pin(async move { refused.map(|(error, id)| failed(id, error)) })
+            }
             // Unconstrained: one that is polled late would lose its place among the publishes.
             Ok(incoming) => {
                 let (charged, bytes) = (self.who(), message.get().len());
@@ -140,6 +215,7 @@ impl Session {
         if let Some(who) =
             who.filter(|who| !charged.is_some_and(|before| Arc::ptr_eq(who, &before)))
             && let Err(error) = who.client.take(bytes)
+            && !is_never_refused(&incoming.method)
         {
             self.service.tally.failed();
             return failed(incoming.id.unwrap_or(RequestId::Null), error);
@@ -184,7 +260,7 @@ impl Session {
     }
 
     /// A connection that says more than one thing has a place for notifications.
-    pub(crate) fn notes(&self) -> Result<mpsc::Sender<String>, RpcError> {
+    pub(crate) fn notes(&self) -> Result<mpsc::Sender<Outgoing>, RpcError> {
         self.notes.clone().ok_or_else(|| {
             RpcError::new(
                 Code::NeedsConnection,
@@ -192,6 +268,11 @@ impl Session {
             )
             .hint("use the WebSocket GET /rpc or the Unix socket")
         })
+    }
+
+    /// The budget of what is delivered to a client on this connection.
+    pub(crate) fn budget(&self, who: &Who) -> Budget {
+        self.service.budget(who, Arc::clone(&self.deliveries))
     }
 
     pub(crate) async fn hello(&self, params: HelloParams) -> Result<HelloResult, RpcError> {
@@ -204,7 +285,7 @@ impl Session {
         }
         if let Some(auth) = params.auth {
             let authority = match &self.via {
-                Via::WebSocket { authority } => authority.clone(),
+                Via::WebSocket { authority, .. } => authority.clone(),
                 Via::Unix => "unix".to_owned(),
                 Via::Post => {
                     let error =
@@ -305,7 +386,7 @@ impl Session {
 
 /// Reads the parameters of a method.
 pub(crate) fn read<M: Method>(params: &RawValue) -> Result<M::Params, RpcError> {
-    serde_json::from_str(params.get()).map_err(|error| {
+    strict::from_str(params.get()).map_err(|error| {
         let message = format!("{} does not take these parameters: {error}", M::NAME);
         RpcError::new(Code::InvalidParams, message)
             .hint("docs/protocol/openrpc.json has the parameters of each method")

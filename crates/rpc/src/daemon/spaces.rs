@@ -6,6 +6,7 @@ use std::time::Duration;
 use p2panda::{Member, Space, Spaces, Ticket, TicketContact, Topic, VerifyingKey};
 
 use super::access::Who;
+use super::service::whole_topic;
 use super::session::Session;
 use super::{map, reading};
 use crate::api::{self, Code, Empty, RpcError};
@@ -115,9 +116,9 @@ pub(crate) async fn join(
         }
         (None, Some(text)) => {
             // The scope brings the topics of spaces.
-            let topic = match text.parse::<Topic>() {
-                Ok(topic) => topic,
-                Err(_) => session.service.topic(&who, text).await?,
+            let topic = match whole_topic(&text)? {
+                Some(topic) => topic,
+                None => session.service.topic(&who, text).await?,
             };
             may(&topic)?;
             spaces.follow(topic).await

@@ -1,23 +1,27 @@
 //! Reads as plain HTTP (`docs/protocol/rpc.md#12`).
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::Extension;
+use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use p2panda::{Following, Topic};
 use p2panda_core::limits::{
-    RPC_FRAME_MESSAGES_MAX, RPC_PAGE_MESSAGES_MAX, RPC_POLL_WAIT, RPC_READ_BYTES_MAX,
-    RPC_SSE_INTERVAL,
+    RPC_DELIVERY_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_PAGE_MESSAGES_MAX, RPC_POLL_WAIT,
+    RPC_READ_BYTES_MAX, RPC_SSE_INTERVAL,
 };
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::access::{Who, unauthenticated};
 use super::alias::is_alias;
+use super::budget::{Budget, Room};
+use super::doors::{Door, Known};
 use super::http::{refusal, who};
 use super::service::Service;
 use super::{map, named_reads, reading, sending};
@@ -41,7 +45,9 @@ pub(crate) struct ReadQuery {
 /// `GET /v1/topics/{alias}/messages`.
 pub(crate) async fn messages(
     State(service): State<Service>,
+    Extension(door): Extension<Door>,
     Path(alias): Path<String>,
+    RawQuery(raw): RawQuery,
     query: Result<Query<ReadQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
@@ -54,20 +60,44 @@ pub(crate) async fn messages(
             );
         }
     };
-    match answer(service, alias, query, &headers).await {
+    if !is_utf8(raw.as_deref().unwrap_or_default()) {
+        let error = RpcError::new(Code::InvalidParams, "the query is not UTF-8");
+        return refusal(error.hint("percent-encode the bytes of UTF-8"));
+    }
+    match answer(service, &door, alias, query, &headers).await {
         Ok(response) => response,
         Err(error) => refusal(error),
     }
 }
 
+/// Returns `true` if a query is UTF-8 once it is decoded.
+fn is_utf8(query: &str) -> bool {
+    let (mut decoded, mut rest) = (Vec::with_capacity(query.len()), query.as_bytes());
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    while let [first, behind @ ..] = rest {
+        let encoded = match behind {
+            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        let byte = encoded.map(|(high, low)| (16 * high + low) as u8);
+        decoded.push(byte.unwrap_or(*first));
+        rest = behind
+            .get(2 * usize::from(byte.is_some())..)
+            .unwrap_or_default();
+    }
+    std::str::from_utf8(&decoded).is_ok()
+}
+
 async fn answer(
     service: Service,
+    door: &Door,
     alias: String,
     query: ReadQuery,
     headers: &HeaderMap,
 ) -> Result<Response, RpcError> {
     let who = who(&service, headers, query.ticket.as_deref())?;
     let who = who.ok_or_else(unauthenticated)?;
+    let known = door.known();
     who.check(Need::Read)?;
     who.client.take(0)?;
     if !is_alias(&alias) {
@@ -76,7 +106,7 @@ async fn answer(
     }
     let (topic, _) = service.opened_topic(&who, &alias).await?;
     if query.consumer.is_some() {
-        return named_reads::answer(service, who, (topic, alias), query).await;
+        return named_reads::answer(service, who, (topic, alias), query, known).await;
     }
     if query.start.is_some() || query.take_over.is_some() {
         let message = "`start` and `take_over` need `consumer`";
@@ -109,6 +139,8 @@ async fn answer(
             let following = service.node.topic(topic).follow().await;
             let following = following.map_err(|error| map::error(&error))?;
             let aged = reading::aged_until(&service, topic).await?;
+            let connection = Arc::new(Semaphore::new(RPC_DELIVERY_BYTES_MAX));
+            let budget = service.budget(&who, connection);
             Ok(events(Place {
                 service,
                 topic,
@@ -119,7 +151,10 @@ async fn answer(
                 aged,
                 is_over: false,
                 opens_spaces,
-                _place: place,
+                budget,
+                room: None,
+                needed: 0,
+                _place: (place, known),
             }))
         }
         Some(_) => Err(no_live()),
@@ -227,7 +262,12 @@ struct Place {
     is_over: bool,
     /// `true` if the client may be shown what the node opens in spaces.
     opens_spaces: bool,
-    _place: OwnedSemaphorePermit,
+    budget: Budget,
+    /// What the last event takes of it, until the next one is asked for.
+    room: Option<Room>,
+    /// Bytes of the next event, as far as that is known.
+    needed: usize,
+    _place: (OwnedSemaphorePermit, Known),
 }
 
 /// Messages as events `data`, each followed by an event `control` with the next offset; `ended` is the
@@ -258,7 +298,12 @@ impl Place {
     }
 
     async fn some(&mut self) -> Result<Event, RpcError> {
+        let service = self.service.clone();
         loop {
+            self.room = None;
+            let needed = std::mem::take(&mut self.needed).max(RPC_READ_BYTES_MAX);
+            let mut room = self.budget.take(needed).await;
+            let reading = service.reads.acquire().await;
             let handle = self.service.node.topic(self.topic);
             let page = handle.messages(self.after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
             let page = page.await.map_err(|error| map::error(&error))?;
@@ -276,14 +321,22 @@ impl Place {
                     format!("{{\"streamNextOffset\":\"{next}\",\"upToDate\":{is_up_to_date}}}");
                 return Ok(Event::default().event("control").id(next).data(data));
             }
-            if let Some(last) = page.last() {
-                self.after = last.offset();
-                self.control = true;
+            if let Some(last) = page.last().map(p2panda::Message::offset) {
                 let view = |message| map::message(&self.alias, message, false);
                 let views: Vec<Message> = page.iter().map(view).collect();
+                drop(page);
                 let data = serde_json::to_string(&views).unwrap_or_default();
+                if !room.covers(data.len()) {
+                    // It is read again once there is budget for it.
+                    self.needed = data.len();
+                    continue;
+                }
+                self.after = last;
+                self.control = true;
+                self.room = Some(room);
                 return Ok(Event::default().event("data").data(data));
             }
+            drop((reading, room));
             let closes = self.service.closes(self.opens_spaces, vec![self.topic]);
             let grown = tokio::select! {
                 refused = closes => return Err(refused),

@@ -68,10 +68,30 @@ impl Credit {
         }
     }
 
-    /// The same without waiting.
+    /// Waits until the same could be taken. Only the task of the subscription takes.
+    pub(crate) async fn until(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        loop {
+            let more = self.more.notified();
+            if self.has(bytes) {
+                return;
+            }
+            more.await;
+        }
+    }
+
+    /// Bytes that may be sent now.
+    pub(crate) fn left(&self) -> usize {
+        usize::try_from(self.left.load(Ordering::SeqCst)).unwrap_or_default()
+    }
+
+    fn has(&self, bytes: i64) -> bool {
+        self.left.load(Ordering::SeqCst) >= bytes.min(self.most)
+    }
+
+    /// Takes without waiting.
     pub(crate) fn try_take(&self, bytes: i64) -> bool {
-        let left = self.left.load(Ordering::SeqCst);
-        let goes = left >= bytes.min(self.most);
+        let goes = self.has(bytes);
         if goes {
             // Only the task of the subscription takes.
             self.left.fetch_sub(bytes, Ordering::SeqCst);

@@ -90,6 +90,8 @@ pub(crate) struct Lines {
     looked: usize,
     /// In the middle of a line that is too long.
     skips: bool,
+    /// Lines that are to be written: the rest of one that was begun comes first.
+    unwritten: Vec<u8>,
 }
 
 impl Lines {
@@ -100,6 +102,7 @@ impl Lines {
             taken: 0,
             looked: 0,
             skips: false,
+            unwritten: Vec::new(),
         }
     }
 
@@ -138,6 +141,36 @@ impl Lines {
     }
 }
 
+/// Takes what was written out of the buffer when it is dropped, also before the end.
+struct Written<'a> {
+    buffer: &'a mut Vec<u8>,
+    count: usize,
+}
+
+impl<'a> Written<'a> {
+    fn of(buffer: &'a mut Vec<u8>) -> Self {
+        Written { buffer, count: 0 }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.count..).unwrap_or_default()
+    }
+
+    fn is_all(&self) -> bool {
+        self.rest().is_empty()
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        match self.is_all() {
+            // Not the memory of the largest message for as long as nothing is sent.
+            true => *self.buffer = Vec::new(),
+            false => drop(self.buffer.drain(..self.count)),
+        }
+    }
+}
+
 fn too_large() -> Frame {
     let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
     Frame::Refused(error.hint("publish several messages in several requests"))
@@ -161,12 +194,25 @@ impl Transport for Lines {
     }
 
     async fn send(&mut self, messages: Vec<String>) -> Result<(), Gone> {
-        let mut lines = Vec::with_capacity(messages.iter().map(|message| message.len() + 1).sum());
+        let bytes = messages.iter().map(|message| message.len() + 1).sum();
+        self.unwritten.reserve_exact(bytes);
         for message in messages {
-            lines.extend_from_slice(message.as_bytes());
-            lines.push(b'\n');
+            self.unwritten.extend_from_slice(message.as_bytes());
+            self.unwritten.push(b'\n');
         }
-        self.stream.write_all(&lines).await.map_err(|_| Gone)
+        let mut written = Written::of(&mut self.unwritten);
+        while !written.is_all() {
+            let some = self.stream.write(written.rest()).await;
+            match some {
+                Ok(some) if some > 0 => written.count += some,
+                _ => return Err(Gone),
+            }
+        }
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<bool, Gone> {
+        Ok(false)
     }
 
     async fn close(&mut self, why: Close) {

@@ -1,12 +1,12 @@
 //! A WebSocket as a transport: a text message is a frame (`docs/protocol/rpc.md#2`).
 
-use axum_tws::{CloseCode, Config, Limits, Message, WebSocket, WebSocketUpgrade};
+use axum_tws::{CloseCode, Config, Limits, Message, WebSocket, WebSocketError, WebSocketUpgrade};
 use futures_util::SinkExt;
 use p2panda_core::limits::{
     RPC_FRAME_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_REQUEST_BYTES_MAX, RPC_SHUTDOWN_WAIT,
 };
 
-use super::connection::{Close, Frame, Gone, Transport};
+use super::connection::{Broken, Close, Frame, Gone, Transport};
 use crate::api::{Code, RpcError};
 
 /// A frame that is somewhat too large is answered; a larger one ends the connection.
@@ -31,20 +31,20 @@ impl Transport for Socket {
         loop {
             let message = match self.0.recv().await? {
                 Ok(message) => message,
-                // The library has queued why, with the code of the protocol.
-                Err(_) => {
+                // For a single frame the library has queued why, with the code of the protocol.
+                Err(error) => {
                     let _ = self.0.flush().await;
-                    return Some(Frame::Broken("a frame is against the protocol"));
+                    return Some(Frame::Broken(broken(&error)));
                 }
             };
             if message.is_close() {
                 return None;
             }
             if message.is_ping() || message.is_pong() {
-                continue;
+                return Some(Frame::Alive);
             }
             let Some(text) = message.as_text() else {
-                return Some(Frame::Broken("a frame is a text message"));
+                return Some(Frame::Broken(Broken::Binary));
             };
             if text.len() > RPC_REQUEST_BYTES_MAX {
                 let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
@@ -56,10 +56,15 @@ impl Transport for Socket {
     }
 
     async fn send(&mut self, messages: Vec<String>) -> Result<(), Gone> {
-        for frame in frames(&messages) {
+        for frame in frames(messages) {
             self.0.send(Message::text(frame)).await.map_err(|_| Gone)?;
         }
         Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<bool, Gone> {
+        let sent = self.0.send(Message::ping("")).await;
+        sent.map(|()| true).map_err(|_| Gone)
     }
 
     async fn close(&mut self, why: Close) {
@@ -69,7 +74,16 @@ impl Transport for Socket {
                 CloseCode::POLICY_VIOLATION,
                 "no credential came within 10 s",
             ),
-            Close::Broken(reason) => (CloseCode::UNSUPPORTED_DATA, reason),
+            Close::Silent => (CloseCode::POLICY_VIOLATION, "no answer came to a ping"),
+            Close::Broken(Broken::Frame) => {
+                (CloseCode::PROTOCOL_ERROR, "a frame is against the protocol")
+            }
+            Close::Broken(Broken::Binary) => {
+                (CloseCode::UNSUPPORTED_DATA, "a frame is a text message")
+            }
+            Close::Broken(Broken::Large) => {
+                (CloseCode::MESSAGE_TOO_BIG, "a message has more than 2 MiB")
+            }
         };
         // The client may be gone.
         let close = async {
@@ -81,8 +95,16 @@ impl Transport for Socket {
     }
 }
 
+fn broken(error: &WebSocketError) -> Broken {
+    match error {
+        // One that came in several frames.
+        WebSocketError::Internal(axum_tws::Error::PayloadTooLong { .. }) => Broken::Large,
+        _ => Broken::Frame,
+    }
+}
+
 /// Arrays of up to 256 messages and 256 KiB; a larger message goes alone.
-pub(crate) fn frames(messages: &[String]) -> Vec<String> {
+pub(crate) fn frames(messages: Vec<String>) -> Vec<String> {
     let mut frames = Vec::new();
     let (mut frame, mut count) = (String::new(), 0);
     for message in messages {
@@ -93,8 +115,14 @@ pub(crate) fn frames(messages: &[String]) -> Vec<String> {
             frames.push(std::mem::take(&mut frame));
             count = 0;
         }
-        frame.push(if count == 0 { '[' } else { ',' });
-        frame.push_str(message);
+        if count == 0 {
+            // Not copied, however large it is.
+            frame = message;
+            frame.insert(0, '[');
+        } else {
+            frame.push(',');
+            frame.push_str(&message);
+        }
         count += 1;
     }
     if count > 0 {
@@ -110,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    fn counts(messages: &[String]) -> Vec<usize> {
+    fn counts(messages: Vec<String>) -> Vec<usize> {
         let frames = frames(messages);
         let count = |frame: &String| serde_json::from_str::<Vec<String>>(frame).unwrap().len();
         frames.iter().map(count).collect()
@@ -122,17 +150,17 @@ mod tests {
 
     #[test]
     fn a_frame_takes_what_there_is_up_to_its_bounds() {
-        assert!(frames(&[]).is_empty());
-        assert_eq!(counts(&vec![text(3); 256]), [256]);
-        assert_eq!(counts(&vec![text(3); 257]), [256, 1]);
+        assert!(frames(Vec::new()).is_empty());
+        assert_eq!(counts(vec![text(3); 256]), [256]);
+        assert_eq!(counts(vec![text(3); 257]), [256, 1]);
         let half = RPC_FRAME_BYTES_MAX / 2;
-        assert_eq!(counts(&[text(half - 3), text(half)]), [2]);
-        assert_eq!(counts(&[text(half), text(half)]), [1, 1]);
+        assert_eq!(counts(vec![text(half - 3), text(half)]), [2]);
+        assert_eq!(counts(vec![text(half), text(half)]), [1, 1]);
         assert_eq!(
-            counts(&[text(9), text(2 * RPC_FRAME_BYTES_MAX), text(9)]),
+            counts(vec![text(9), text(2 * RPC_FRAME_BYTES_MAX), text(9)]),
             [1, 1, 1]
         );
-        let longest = frames(&[text(half - 3), text(half)]);
+        let longest = frames(vec![text(half - 3), text(half)]);
         assert_eq!(longest.first().unwrap().len(), RPC_FRAME_BYTES_MAX);
     }
 }

@@ -9,7 +9,7 @@ use p2panda_rpc::daemon::{Access, Grant, Scopes, Unknown};
 use serde_json::{Value, json};
 
 use crate::support::{ALICE, BOB, ROOT};
-use crate::world::{TOPIC, World, bearer, code, failed, next};
+use crate::world::{TOPIC, World, bearer, code, failed, in_time, next};
 use tokio::io::AsyncWriteExt;
 
 const STATUS: &str = r#"{"jsonrpc":"2.0","id":1,"method":"node.status"}"#;
@@ -108,7 +108,7 @@ async fn a_credential_for_some_topics_is_for_no_other() {
     );
     assert_eq!(failed(carol.events().await), Code::Forbidden);
     let metrics = world.get("/metrics", &bearer("token-of-carol")).await;
-    assert!(metrics.starts_with("HTTP/1.1 401"));
+    assert!(metrics.starts_with("HTTP/1.1 403"));
     world.end().await;
 }
 
@@ -237,10 +237,68 @@ async fn quotas_hold_each_client_and_not_the_others() {
     assert_eq!(failed(third), Code::Quota);
     let many = vec![STATUS; 20].join(",");
     let answer = world.post(&format!("[{many}]"), &bearer(BOB)).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let text = answer.split("\r\n\r\n").nth(1).unwrap();
+    let answers: Vec<Value> = serde_json::from_str(text).unwrap();
+    let done = answers.iter().filter(|one| one["result"].is_object());
+    assert!((5..20).contains(&done.count()), "{answers:?}");
+    assert_eq!(code(&answers[19]), "quota");
+    one.call::<api::NodeStatus>(&Empty {}).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_a_quota_refuses_has_its_status_and_id() {
+    let world = World::with(|config| config.quotas.bytes_per_second = 100).await;
+    // It is paid for afterwards, for longer than a test lasts.
+    let large = format!("{STATUS}{}", " ".repeat(100_000));
+    let answer = world.post(&large, &bearer(BOB)).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = world.post(STATUS, &bearer(BOB)).await;
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     let text = answer.split("\r\n\r\n").nth(1).unwrap();
-    assert_eq!(code(&serde_json::from_str::<Value>(text).unwrap()), "quota");
-    one.call::<api::NodeStatus>(&Empty {}).await.unwrap();
+    let answer: Value = serde_json::from_str(text).unwrap();
+    assert_eq!((code(&answer), &answer["id"]), ("quota", &json!(1)));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_that_a_quota_refuses_is_answered_with_its_id() {
+    let world = World::with(|config| config.quotas.requests_per_second = 10).await;
+    let request = |id: u64, method: &str, params: Value| {
+        let id = json!(id);
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    };
+    let mut frame: Vec<Value> = (1..=39)
+        .map(|id| request(id, "node.status", json!({})))
+        .collect();
+    // What gives room is never refused.
+    let credit = json!({"subscription": 99, "bytes": 1});
+    frame.push(request(40, "messages.credit", credit));
+    let answers = at_once(&world, &[hello_as(BOB), Value::from(frame)], 41).await;
+    let ids: Vec<u64> = answers
+        .iter()
+        .filter_map(|one| one["id"].as_u64())
+        .collect();
+    assert_eq!(ids, (0..=40).collect::<Vec<_>>());
+    assert!(answers[1]["result"].is_object(), "{}", answers[1]);
+    assert_eq!(code(&answers[39]), "quota");
+    assert_eq!(code(&answers[40]), "unknown-subscription");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_calls_that_were_not_carried_out_are_refused_by_quota() {
+    let world = World::with(|config| config.quotas.requests_per_second = 20).await;
+    let alias = world.keep().await;
+    let alice = world.client(ALICE).await;
+    let calls = (0..100).map(|_| alice.publish_text(&alias, "m"));
+    let outcomes = in_time(futures_util::future::join_all(calls)).await;
+    let stored = world.node.topic(TOPIC).operations(0).await.unwrap().len();
+    let (done, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(done.len(), stored);
+    assert!((20..100).contains(&stored), "{stored}");
+    assert!(refused.into_iter().all(|one| failed(one) == Code::Quota));
     world.end().await;
 }
 

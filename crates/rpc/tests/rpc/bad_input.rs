@@ -23,6 +23,10 @@ async fn every_mistake_has_a_code_and_the_connection_goes_on() {
     let request = |method: &str, params: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
     };
+    let content = |json: &str| {
+        let params = format!(r#"{{"topic":"{TOPIC}","message":{{"content":{{"json":{json}}}}}}}"#);
+        request("publish", &params)
+    };
     let lines = [
         ("not json".to_owned(), "parse-error"),
         ("{\"jsonrpc\":".to_owned(), "parse-error"),
@@ -64,6 +68,31 @@ async fn every_mistake_has_a_code_and_the_connection_goes_on() {
         ),
         (request("trace", r#"{"id":"00"}"#), "invalid-params"),
         (request("hello", r#"{"rpc":2}"#), "version"),
+        // A structure is an object.
+        (
+            r#"[["2.0",1,"hello",{"rpc":1}]]"#.to_owned(),
+            "invalid-request",
+        ),
+        (request("node.status", "[]"), "invalid-params"),
+        (request("node.status", "null"), "invalid-params"),
+        (
+            request("messages.read", r#"["t0123456789abcdef",0,3]"#),
+            "invalid-params",
+        ),
+        // No id is none.
+        (
+            r#"{"jsonrpc":"2.0","id":null,"method":"node.status"}"#.to_owned(),
+            "invalid-request",
+        ),
+        (content(r#"{"a":1,"a":2}"#), "invalid-params"),
+        (content("18446744073709551616"), "invalid-params"),
+        (
+            request(
+                "topic.alias",
+                &format!(r#"{{"topic":"{}"}}"#, "0A".repeat(32)),
+            ),
+            "invalid-params",
+        ),
     ];
     let mut connection = world.lines().await;
     for (line, expected) in &lines {
@@ -152,7 +181,7 @@ async fn a_client_that_disconnects_midway_frees_its_place() {
 }
 
 /// A WebSocket by hand: the handshake, and bytes behind it.
-async fn handshake(world: &World, headers: &str) -> (TcpStream, String) {
+pub async fn handshake(world: &World, headers: &str) -> (TcpStream, String) {
     let authority = world.authority();
     let mut stream = TcpStream::connect(&authority).await.unwrap();
     let request = format!(
@@ -205,6 +234,15 @@ async fn bad_frames_close_the_websocket_with_a_reason() {
     head.extend([0; 4]);
     huge.write_all(&head).await.unwrap();
     assert_eq!(close_code(&mut huge).await, Some(1009));
+    let (mut parts, _) = handshake(&world, &protocol).await;
+    for (first, bytes) in [(0x01, 1 << 20), (0x00, 1 << 20), (0x80, 600 << 10)] {
+        let mut frame = vec![first, 0xff];
+        frame.extend(u64::to_be_bytes(bytes));
+        frame.extend([0; 4]);
+        frame.resize(frame.len() + bytes as usize, b'x');
+        parts.write_all(&frame).await.unwrap();
+    }
+    assert_eq!(close_code(&mut parts).await, Some(1009));
     let (half, _) = handshake(&world, &protocol).await;
     let mut half = half;
     half.write_all(&[0x81, 0xfe, 0x10]).await.unwrap();

@@ -63,7 +63,15 @@ async fn a_page_says_where_the_next_one_begins_and_when_there_is_none() {
     assert!(nothing.starts_with("HTTP/1.1 204"));
     assert_eq!(header(&nothing, "stream-next-offset"), Some(after.as_str()));
     assert!(read("?after=now".into()).await.starts_with("HTTP/1.1 204"));
-    for wrong in ["?after=7", "?after=x", "?live=no", "?more=1", "?limit=-1"] {
+    for wrong in [
+        "?after=7",
+        "?after=x",
+        "?live=no",
+        "?more=1",
+        "?limit=-1",
+        "?consumer=%ff",
+        "?consumer=x%C3",
+    ] {
         assert!(
             read(wrong.into()).await.starts_with("HTTP/1.1 400"),
             "{wrong}"

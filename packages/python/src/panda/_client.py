@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ._errors import PandaError, closed
+from ._errors import PandaError, closed, unanswered
 from ._key import Invite, prove
 from ._stream import Events, Message, Stream, Subscription, in_background
 from ._transport import REQUEST_BYTES_MAX, Transport, UnixTransport, WebSocketTransport, url_of
@@ -258,7 +258,7 @@ class Client:
         number = message.get("id")
         if number is None and "error" in message:
             # The node could not read a frame, and does not say whose: no answer comes to its calls.
-            return self._fail(_error_of(message))
+            return self._fail(unanswered(_error_of(message)))
         if not isinstance(number, int):
             return
         answer = self._answers.get(number)

@@ -6,7 +6,10 @@ from typing import Any
 
 
 class PandaError(Exception):
-    """A failed call. `code` is stable, such as `unknown-topic`, or `closed` without a connection."""
+    """A failed call. `code` is stable, such as `unknown-topic`.
+
+    It is `closed` without a connection, and `unanswered` if it is unknown whether the node carried the call out.
+    """
 
     def __init__(
         self,
@@ -43,3 +46,9 @@ class PandaError(Exception):
 
 def closed(why: str = "the connection to the node is over") -> PandaError:
     return PandaError("closed", why, "connect again; is the node running?")
+
+
+def unanswered(why: PandaError) -> PandaError:
+    """The error of calls to which no answer comes, because the node refused a frame."""
+    what = f"it is unknown whether the node carried this out, because it refused a frame: {why}"
+    return PandaError("unanswered", what, "publish again with the same `request`")
