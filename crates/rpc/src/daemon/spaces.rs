@@ -116,7 +116,7 @@ pub(crate) async fn join(
         }
         (None, Some(text)) => {
             // The scope brings the topics of spaces.
-            let topic = match whole_topic(&text)? {
+            let topic = match whole_topic(text)? {
                 Some(topic) => topic,
                 None => session.service.topic(&who, text).await?,
             };

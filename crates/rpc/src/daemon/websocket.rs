@@ -28,31 +28,29 @@ impl Socket {
 
 impl Transport for Socket {
     async fn recv(&mut self) -> Option<Frame> {
-        loop {
-            let message = match self.0.recv().await? {
-                Ok(message) => message,
-                // For a single frame the library has queued why, with the code of the protocol.
-                Err(error) => {
-                    let _ = self.0.flush().await;
-                    return Some(Frame::Broken(broken(&error)));
-                }
-            };
-            if message.is_close() {
-                return None;
+        let message = match self.0.recv().await? {
+            Ok(message) => message,
+            // For a single frame the library has queued why, with the code of the protocol.
+            Err(error) => {
+                let _ = self.0.flush().await;
+                return Some(Frame::Broken(broken(&error)));
             }
-            if message.is_ping() || message.is_pong() {
-                return Some(Frame::Alive);
-            }
-            let Some(text) = message.as_text() else {
-                return Some(Frame::Broken(Broken::Binary));
-            };
-            if text.len() > RPC_REQUEST_BYTES_MAX {
-                let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
-                let error = error.hint("publish several messages in several requests");
-                return Some(Frame::Refused(error));
-            }
-            return Some(Frame::Text(text.to_owned()));
+        };
+        if message.is_close() {
+            return None;
         }
+        if message.is_ping() || message.is_pong() {
+            return Some(Frame::Alive);
+        }
+        let Some(text) = message.as_text() else {
+            return Some(Frame::Broken(Broken::Binary));
+        };
+        if text.len() > RPC_REQUEST_BYTES_MAX {
+            let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
+            let error = error.hint("publish several messages in several requests");
+            return Some(Frame::Refused(error));
+        }
+        Some(Frame::Text(text.to_owned()))
     }
 
     async fn send(&mut self, messages: Vec<String>) -> Result<(), Gone> {
