@@ -154,7 +154,8 @@ impl Spaces {
             let group = self.founded(space)?.group;
             // One before may have done it, or have given our own person a lower role.
             let actions = self.person_actions(&group, &person, role);
-            let may_change = self.direct_role(&group) == Some(Role::Owner);
+            let may_change = self.direct_role(&group) == Some(Role::Owner)
+                && self.leaves_a_usable_owner(&space, &actions).is_ok();
             if !actions.is_empty() && may_change && self.has_secrets(space) {
                 let events = self.change_all(space, actions, desk)?;
                 self.told.extend(events);
@@ -268,7 +269,9 @@ impl Spaces {
         tasks.extend(out.map(|person| (person, None)));
         tasks.retain(|person, role| {
             let actions = self.person_actions(&group, person, *role);
-            !actions.is_empty() && self.leaves_an_owner(&group, &actions).is_ok()
+            !actions.is_empty()
+                && self.leaves_an_owner(&group, &actions).is_ok()
+                && self.leaves_a_usable_owner(space, &actions).is_ok()
         });
         tasks
     }

@@ -118,7 +118,7 @@ impl DeedError {
             DeedError::Operation(_) => "refused-operation",
             DeedError::Space(error) if error.is_retryable() => "heal-first",
             DeedError::Space(LocalError::Role(_)) => "not-allowed",
-            DeedError::Space(LocalError::LastOwner) => "last-owner",
+            DeedError::Space(LocalError::LastOwner | LocalError::NoUsableOwner(_)) => "last-owner",
             DeedError::Space(LocalError::NotWelcomed) => "not-welcomed",
             DeedError::Space(LocalError::Invite(_)) => "invite",
             DeedError::Space(LocalError::TooLarge) => "too-large",
