@@ -1,11 +1,11 @@
 //! Random lives of a space between our own nodes, with loss, reordering, restarts, couriers and one
 //! hostile member: what holds at the end (`docs/protocol/spaces.md#8`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_core::Hash;
+use p2panda_core::{Hash, VerifyingKey};
 use p2panda_groups::{Access, Action, GroupId, Member};
 use p2panda_spaces::{Content, Event, Health, Log, Role, Scheme, Settings, Verdict};
 
@@ -28,6 +28,10 @@ struct Life {
     /// A team in the space, where there is one.
     team: Option<GroupId>,
     team_changes: usize,
+    /// Keys that had secrets at some time.
+    came: BTreeSet<VerifyingKey>,
+    /// What was known where a key was given secrets for the first time.
+    before: BTreeMap<VerifyingKey, BTreeSet<Hash>>,
 }
 
 #[derive(Default)]
@@ -62,9 +66,12 @@ impl Life {
             claims: None,
             team: None,
             team_changes: 0,
+            came: BTreeSet::new(),
+            before: BTreeMap::new(),
         };
         life.sync_all();
         life.begin();
+        life.note_came(None);
         life.sync_all();
         life
     }
@@ -105,7 +112,9 @@ impl Life {
 
     fn step(&mut self) {
         let at = self.below(self.nodes.len());
-        match self.below(20) {
+        let what = self.below(20);
+        let delivers = !(what < 12 || matches!(what, 13..=17)) || what == 10;
+        match what {
             0..6 => self.write(at),
             6 | 7 => self.change(at),
             8 if self.persons.is_none() => self.change_person(at),
@@ -122,6 +131,25 @@ impl Life {
             _ => self.deliver_some(at),
         }
         self.note_owners();
+        self.note_came((!delivers).then_some(at));
+    }
+
+    /// Notes who has secrets for the first time, and what its adder knew if somebody did that just now.
+    fn note_came(&mut self, adder: Option<usize>) {
+        for at in 0..self.nodes.len() {
+            let node = &self.nodes[at];
+            let readers = node.members().into_iter();
+            let readers = readers.filter(|(_, role)| role.has_secrets());
+            for (key, _) in readers {
+                if self.came.insert(key) && adder == Some(at) {
+                    let content = node.topic.ops.values();
+                    let known = content.filter(|op| op.log == Log::Content);
+                    let known = known.filter(|op| node.done.contains(&op.id));
+                    let known = known.map(|op| op.id).collect();
+                    self.before.insert(key, known);
+                }
+            }
+        }
     }
 
     fn write(&mut self, at: usize) {
@@ -401,8 +429,10 @@ impl Life {
                 if !self.nodes[at].members().is_empty() {
                     self.follow(at);
                     self.nodes[at].heal();
+                    self.note_came(Some(at));
                 }
                 self.sync_all();
+                self.note_came(None);
             }
         }
         let readers = self.readers();
@@ -457,7 +487,19 @@ impl Life {
         }
     }
 
+    /// Without history nobody has read what was known where it was added for the first time.
+    fn check_newcomers(&self) {
+        for node in self.nodes.iter().filter(|_| !self.history) {
+            let before = self.before.get(&node.id).into_iter().flatten();
+            for id in before {
+                let read = node.kept.get(id);
+                assert_eq!(read, None, "a newcomer reads what was before");
+            }
+        }
+    }
+
     fn check_reading(&self, last: &[Hash]) {
+        self.check_newcomers();
         let members = self.reference().members();
         for (at, node) in self.nodes.iter().enumerate() {
             let role = members.get(&node.id);

@@ -405,6 +405,19 @@ impl Doing<'_> {
         context: &mut Context<'_>,
         rng: &mut ChaCha20Rng,
     ) -> Done {
+        // They share a secret where they make one.
+        self.spaces.add_together(true);
+        let done = self.admit_some(pen, context, rng);
+        self.spaces.add_together(false);
+        done
+    }
+
+    fn admit_some(
+        &mut self,
+        pen: &mut Pen<'_>,
+        context: &mut Context<'_>,
+        rng: &mut ChaCha20Rng,
+    ) -> Done {
         let id = pen.room.id.ok_or(DeedError::Unknown)?;
         let asked = pen.room.requests.clone();
         let mut all = Vec::new();
