@@ -155,6 +155,7 @@ impl Spaces {
             // One before may have done it, or have given our own person a lower role.
             let actions = self.person_actions(&group, &person, role);
             let may_change = self.direct_role(&group) == Some(Role::Owner)
+                && self.leaves_an_owner(&group, &actions).is_ok()
                 && self.leaves_a_usable_owner(&space, &actions).is_ok();
             if !actions.is_empty() && may_change && self.has_secrets(space) {
                 let events = self.change_all(space, actions, desk)?;

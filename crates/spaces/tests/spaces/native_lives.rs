@@ -112,9 +112,8 @@ impl Life {
 
     fn step(&mut self) {
         let at = self.below(self.nodes.len());
-        let what = self.below(20);
-        let delivers = !(what < 12 || matches!(what, 13..=17)) || what == 10;
-        match what {
+        let mut adder = Some(at);
+        match self.below(20) {
             0..6 => self.write(at),
             6 | 7 => self.change(at),
             8 if self.persons.is_none() => self.change_person(at),
@@ -128,10 +127,13 @@ impl Life {
             16 if self.team.is_some() && self.chance(30) => self.use_team(at),
             17 if self.claims.is_some() => self.claim(),
             12 => self.ask(at),
-            _ => self.deliver_some(at),
+            _ => {
+                adder = None;
+                self.deliver_some(at);
+            }
         }
         self.note_owners();
-        self.note_came((!delivers).then_some(at));
+        self.note_came(adder);
     }
 
     /// Notes who has secrets for the first time, and what its adder knew if somebody did that just now.
@@ -283,6 +285,7 @@ impl Life {
             }
         }
         self.nodes[0].use_team(team, Role::Editor).unwrap();
+        self.note_came(None);
         self.sync_all();
     }
 
@@ -489,7 +492,8 @@ impl Life {
 
     /// Without history nobody has read what was known where it was added for the first time.
     fn check_newcomers(&self) {
-        for node in self.nodes.iter().filter(|_| !self.history) {
+        let is_checked = !self.history && self.scheme == Scheme::Data;
+        for node in self.nodes.iter().filter(|_| is_checked) {
             let before = self.before.get(&node.id).into_iter().flatten();
             for id in before {
                 let read = node.kept.get(id);
