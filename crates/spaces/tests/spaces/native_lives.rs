@@ -112,7 +112,7 @@ impl Life {
 
     fn step(&mut self) {
         let at = self.below(self.nodes.len());
-        let mut adder = Some(at);
+        let mut known = Some(self.known(at));
         match self.below(20) {
             0..6 => self.write(at),
             6 | 7 => self.change(at),
@@ -128,27 +128,32 @@ impl Life {
             17 if self.claims.is_some() => self.claim(),
             12 => self.ask(at),
             _ => {
-                adder = None;
+                known = None;
                 self.deliver_some(at);
             }
         }
         self.note_owners();
-        self.note_came(adder);
+        self.note_came(known.map(|known| (at, known)));
+    }
+
+    /// The content that a node has processed.
+    fn known(&self, at: usize) -> BTreeSet<Hash> {
+        let node = &self.nodes[at];
+        let content = node.topic.ops.values().filter(|op| op.log == Log::Content);
+        let known = content.filter(|op| node.done.contains(&op.id));
+        known.map(|op| op.id).collect()
     }
 
     /// Notes who has secrets for the first time, and what its adder knew if somebody did that just now.
-    fn note_came(&mut self, adder: Option<usize>) {
-        for at in 0..self.nodes.len() {
-            let node = &self.nodes[at];
+    fn note_came(&mut self, adder: Option<(usize, BTreeSet<Hash>)>) {
+        for (at, node) in self.nodes.iter().enumerate() {
             let readers = node.members().into_iter();
             let readers = readers.filter(|(_, role)| role.has_secrets());
             for (key, _) in readers {
-                if self.came.insert(key) && adder == Some(at) {
-                    let content = node.topic.ops.values();
-                    let known = content.filter(|op| op.log == Log::Content);
-                    let known = known.filter(|op| node.done.contains(&op.id));
-                    let known = known.map(|op| op.id).collect();
-                    self.before.insert(key, known);
+                if self.came.insert(key)
+                    && let Some((_, known)) = adder.as_ref().filter(|(adder, _)| *adder == at)
+                {
+                    self.before.insert(key, known.clone());
                 }
             }
         }
@@ -430,9 +435,10 @@ impl Life {
         for _ in 0..rounds {
             for at in self.honest() {
                 if !self.nodes[at].members().is_empty() {
+                    let known = self.known(at);
                     self.follow(at);
                     self.nodes[at].heal();
-                    self.note_came(Some(at));
+                    self.note_came(Some((at, known)));
                 }
                 self.sync_all();
                 self.note_came(None);
@@ -492,8 +498,7 @@ impl Life {
 
     /// Without history nobody has read what was known where it was added for the first time.
     fn check_newcomers(&self) {
-        let is_checked = !self.history && self.scheme == Scheme::Data;
-        for node in self.nodes.iter().filter(|_| is_checked) {
+        for node in self.nodes.iter().filter(|_| !self.history) {
             let before = self.before.get(&node.id).into_iter().flatten();
             for id in before {
                 let read = node.kept.get(id);
