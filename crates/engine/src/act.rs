@@ -205,11 +205,10 @@ fn create(
 /// Returns `true` if a change waits for what is sealed elsewhere. Healing that has to come first
 /// is sealed there as well, by a draft of its own.
 fn waits(turn: &mut Turn<'_>, topic: &Topic, change: &SpaceChange) -> Result<bool, StoreError> {
-    let planned = drafts::planned(change);
-    if planned.is_none() && !drafts::adds(change) {
+    let Some(planned) = drafts::planned(change) else {
         return Ok(false);
-    }
-    if planned != Some(Planned::Heal) && must_heal(turn, topic) {
+    };
+    if planned != Planned::Heal && must_heal(turn, topic) {
         if drafts::waits(turn, topic, &Planned::Heal) {
             return Ok(true);
         }
@@ -219,7 +218,7 @@ fn waits(turn: &mut Turn<'_>, topic: &Topic, change: &SpaceChange) -> Result<boo
             let _ = self::change(turn, &topic, SpaceChange::Heal)?;
         }
     }
-    Ok(planned.is_some_and(|planned| drafts::waits(turn, topic, &planned)))
+    Ok(drafts::waits(turn, topic, &planned))
 }
 
 /// Returns `true` if somebody has a secret who should not, or there is none that members alone

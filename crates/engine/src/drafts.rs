@@ -46,11 +46,6 @@ pub(crate) fn waits(turn: &mut Turn<'_>, topic: &Topic, planned: &Planned) -> bo
     }
 }
 
-/// Returns `true` if a change makes somebody a member, which needs a healed space.
-pub(crate) fn adds(change: &SpaceChange) -> bool {
-    matches!(change, SpaceChange::Add(..) | SpaceChange::AddGroup(..))
-}
-
 /// Returns the part of a change for which secrets are made for many.
 pub(crate) fn planned(change: &SpaceChange) -> Option<Planned> {
     let individual = |member| Member::Individual(member);
@@ -63,6 +58,8 @@ pub(crate) fn planned(change: &SpaceChange) -> Option<Planned> {
         }
         SpaceChange::RemoveGroup(group) => Planned::Remove(vec![Member::Group(*group)]),
         SpaceChange::SetRole(member, role) => Planned::SetRole(individual(*member), *role),
+        SpaceChange::Add(member, role) => Planned::Add(individual(*member), *role),
+        SpaceChange::AddGroup(group, role) => Planned::Add(Member::Group(*group), *role),
         _ => return None,
     })
 }

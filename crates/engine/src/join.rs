@@ -5,10 +5,12 @@ use chacha20::rand_core::Rng;
 use p2panda_core::limits::SPACE_HEAL_WAIT;
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_encryption::Context;
-use p2panda_spaces::{Invite, InviteError, LocalError, Role};
+use p2panda_groups::Member;
+use p2panda_spaces::{Invite, InviteError, LocalError, Planned, Role};
 use p2panda_store::StoreError;
 
-use crate::desk::{act, seconds};
+use crate::desk::{act, act_by_draft, seconds};
+use crate::drafts;
 use crate::forge;
 use crate::now::micros;
 use crate::own_keys::follow;
@@ -139,6 +141,14 @@ fn after_a_while(turn: &mut Turn<'_>) -> u64 {
 fn decide(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
     let requests = turn.state.spaces.requests_mut(&topic.topic);
     let requests = requests.map_or_else(Vec::new, |requests| requests.take_next());
+    if waits(turn, topic, &requests) {
+        let later_us = after_a_while(turn);
+        if let Some(waiting) = turn.state.spaces.requests_mut(&topic.topic) {
+            waiting.wait_for_draft(requests, later_us);
+        }
+        return Ok(());
+    }
+    add_together(turn, topic, true);
     let mut failed = false;
     for (newcomer, invite) in requests {
         let decided = match failed {
@@ -153,6 +163,7 @@ fn decide(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
             }
         }
     }
+    add_together(turn, topic, false);
     if failed {
         let later_us = after_a_while(turn);
         if let Some(requests) = turn.state.spaces.requests_mut(&topic.topic) {
@@ -160,6 +171,30 @@ fn decide(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Returns `true` if the first admission makes a secret for many, which is sealed elsewhere.
+fn waits(turn: &mut Turn<'_>, topic: &TopicRef, requests: &[(VerifyingKey, VerifyingKey)]) -> bool {
+    let (now, me) = (seconds(turn), turn.state.author_in(&topic.topic));
+    let Some((id, native)) = turn.state.spaces.native(&topic.topic) else {
+        return false;
+    };
+    if native.spaces.role(&id, &me) != Some(Role::Owner) {
+        return false;
+    }
+    let mut admitted = requests.iter().filter_map(|(newcomer, invite)| {
+        let role = native.spaces.admits(&id, invite, newcomer, now).ok()?;
+        Some(Planned::Add(Member::Individual(*newcomer), role))
+    });
+    let planned = admitted.next();
+    planned.is_some_and(|planned| drafts::waits(turn, &topic.topic, &planned))
+}
+
+/// The admissions of one step share a secret where they make one.
+fn add_together(turn: &mut Turn<'_>, topic: &TopicRef, is_on: bool) {
+    if let Form::Native(native) = turn.state.spaces.forms.of_mut(&topic.topic) {
+        native.spaces.add_together(is_on);
+    }
 }
 
 /// Outcome of a request.
@@ -197,7 +232,7 @@ fn admit(
             reason,
         },
         Ok(_) => {
-            let done = act(turn, topic, |spaces, desk| {
+            let done = act_by_draft(turn, topic, |spaces, desk| {
                 let events = spaces.admit_newcomer(id, invite, newcomer, desk)?;
                 Ok(((), events))
             })?;

@@ -450,14 +450,17 @@ impl Spaces {
         self.heal_by(topic, now_us);
     }
 
-    /// Stores what was computed elsewhere for a space, and may be what healing it, or rotation by age,
-    /// waits for.
+    /// Stores what was computed elsewhere for a space, and may be what healing it, rotation by age or
+    /// an admission waits for.
     pub fn drafted(&mut self, drafted: Drafted, now_us: u64) {
         let topic = drafted.topic();
         self.heal_by(&topic, now_us);
         let space = self.topics.get_mut(&topic);
         if let Some(space) = space.filter(|space| space.age.is_drawing) {
             space.age.due_us = Some(now_us);
+        }
+        if let Some(space) = self.topics.get_mut(&topic) {
+            space.requests.drafted(now_us);
         }
         self.drafts.done(drafted);
     }

@@ -12,6 +12,7 @@ use rand_core::CryptoRng;
 use crate::person::roles_after;
 use crate::space::{Roles, Space, secret};
 use crate::spaces::Spaces;
+use crate::steps::Turn;
 use crate::team::is_team;
 use crate::{Role, SpaceId};
 
@@ -27,6 +28,8 @@ pub enum Planned {
     Remove(Vec<Member>),
     /// [`Spaces::set_member_role`].
     SetRole(Member, Role),
+    /// [`Spaces::add`], [`Spaces::add_person`], [`Spaces::add_team`], [`Spaces::admit_newcomer`].
+    Add(Member, Role),
 }
 
 /// The secret of a change of ours, with what is to be sealed for each member. Nothing has changed,
@@ -83,15 +86,12 @@ impl Spaces {
             return None;
         }
         let space = self.spaces.get_mut(&id)?;
+        space.tell_secret(round.members.clone());
         let draft = match round.removed {
-            Some(removed) => {
-                space.tell_secret(round.members.clone());
-                let draft = space.encryption.rotate_after_removal(removed, context, rng);
-                space.tell_members(&space.roles.clone());
-                draft
-            }
+            Some(removed) => space.encryption.rotate_after_removal(removed, context, rng),
             None => space.encryption.update(context, rng),
         };
+        space.tell_members(&space.roles.clone());
         let draft = draft.ok()?;
         Some(Ahead {
             space: id,
@@ -151,8 +151,8 @@ impl Spaces {
         drawn.is_some_and(|(space, ahead)| ahead.fits(space, round, context))
     }
 
-    /// The first secret that a change makes; of epochs that lack and of what owners do about members, only
-    /// what a context shows.
+    /// The first secret that a change makes; of epochs and secrets that lack, and of what owners do about
+    /// members, only what a context shows.
     fn round(
         &self,
         id: &SpaceId,
@@ -172,12 +172,13 @@ impl Spaces {
         let before = secret(&space.roles);
         let after = |actions: &[Action]| {
             let after = roles_after(&self.groups.now(), &group, actions);
-            removal(&before, secret(&after))
+            self.made_between(space, &before, secret(&after))
         };
         let round = match planned {
-            Planned::Heal if is_behind => removal(&before, secret(&wanted)),
+            Planned::Heal if is_behind => self.made_between(space, &before, secret(&wanted)),
             Planned::Heal if space.encryption.rekey() == Rekey::None => {
-                match space.lacks_epoch(context?) {
+                let context = context?;
+                match space.lacks_epoch(context) || space.owes_secret(&self.groups, context) {
                     true => Some(Round {
                         removed: None,
                         members: before,
@@ -190,8 +191,10 @@ impl Spaces {
                 members: before,
             }),
             _ if is_behind => None,
-            Planned::SetRole(_, role) if role.has_secrets() => None,
-            Planned::SetRole(member, role) => after(&self.changing(id, member, Some(*role))),
+            Planned::SetRole(_, role) if role.has_secrets() && !space.is_without_history() => None,
+            Planned::SetRole(member, role) | Planned::Add(member, role) => {
+                after(&self.changing(id, member, Some(*role)))
+            }
             Planned::Remove(members) => {
                 let actions = members.iter();
                 let actions = actions.flat_map(|member| self.changing(id, member, None));
@@ -232,15 +235,24 @@ impl Spaces {
     }
 }
 
-fn seen(space: &Space) -> (usize, Vec<Hash>) {
-    (space.graph.len(), space.graph.heads())
+impl Spaces {
+    /// Returns the secret that a pointer makes between these members: for those who stay if one is
+    /// removed, and without history for all if one is added.
+    fn made_between(
+        &self,
+        space: &Space,
+        before: &BTreeSet<VerifyingKey>,
+        after: BTreeSet<VerifyingKey>,
+    ) -> Option<Round> {
+        let turn = Turn {
+            before: before.clone(),
+            after,
+            creates: false,
+        };
+        self.round_of(&space.id, &turn)
+    }
 }
 
-/// The remaining members, if one is removed and none is added.
-fn removal(before: &BTreeSet<VerifyingKey>, after: BTreeSet<VerifyingKey>) -> Option<Round> {
-    let removed = before.difference(&after).last().copied()?;
-    Some(Round {
-        removed: Some(removed),
-        members: after,
-    })
+fn seen(space: &Space) -> (usize, Vec<Hash>) {
+    (space.graph.len(), space.graph.heads())
 }

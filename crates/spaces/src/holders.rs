@@ -78,6 +78,14 @@ impl Holders {
         secrets.any(|holders| holders.contains_key(member))
     }
 
+    /// Returns the messages that gave a member a secret since it last asked for everything again.
+    pub(crate) fn given_by(&self, member: &VerifyingKey, graph: &Graph) -> BTreeSet<Hash> {
+        let by = self.secrets.values();
+        let by = by.filter_map(|holders| holders.get(member)).flatten();
+        let by = by.filter(|by| self.counts(member, by, graph));
+        by.copied().collect()
+    }
+
     /// Returns `true` if a member asked for everything again and no member has answered: its channels
     /// may not work.
     pub(crate) fn asks(&self, member: &VerifyingKey, graph: &Graph) -> bool {

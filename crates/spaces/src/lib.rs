@@ -86,6 +86,7 @@ mod event;
 pub mod fuzzed;
 mod graph;
 mod holders;
+mod joining;
 mod local;
 mod message;
 #[cfg(test)]

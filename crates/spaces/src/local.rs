@@ -163,6 +163,7 @@ impl Spaces {
             self.leaves_secrets(space, action)?;
         }
         self.leaves_an_owner(&group, &actions)?;
+        self.leaves_a_usable_owner(&space, &actions)?;
         match self.stays(space) {
             true => self.heal_required(space, desk)?,
             // The pointer covers it, too; alone it would put us out.
@@ -244,6 +245,7 @@ impl Spaces {
     ) -> Done {
         let group = self.founded(space)?.group;
         self.allowed(group, action.clone())?;
+        self.leaves_a_usable_owner(&space, std::slice::from_ref(&action))?;
         self.leaves_secrets(space, &action)?;
         let me = Member::Individual(self.me);
         if !self.has_secrets(space) && action != (Action::Remove { member: me }) {
@@ -366,7 +368,8 @@ impl Spaces {
     fn leaves_secrets(&self, space: SpaceId, action: &Action) -> Result<(), LocalError> {
         let me = Member::Individual(self.me);
         let reads = |access: Access| Role::from(access).has_secrets();
-        let begins = self.known(space)?.scheme() == Scheme::Message;
+        let known = self.known(space)?;
+        let begins = known.scheme() == Scheme::Message || known.is_without_history();
         match action {
             Action::Remove { member } if *member != me => self.has_secrets_left(space, 0),
             Action::Demote { access, .. } if !reads(*access) => self.has_secrets_left(space, 0),
@@ -460,7 +463,10 @@ impl Spaces {
             return Ok(());
         }
         let founded = self.founded(space)?;
-        for member in self.known(space)?.lacking(desk.context) {
+        self.renew_for_lacking(space, desk)?;
+        let known = self.known(space)?;
+        let counts = known.handed_out(&known.lacking(desk.context), &self.groups);
+        for (member, most) in counts.into_iter().filter(|(_, most)| *most > 0) {
             if !desk.forge.has_room() {
                 break;
             }
@@ -469,7 +475,7 @@ impl Spaces {
                 known.encryption.restart(member);
             }
             let known = self.known(space)?;
-            let Some(prepared) = welcome(known, member, desk)? else {
+            let Some(prepared) = welcome(known, (member, most), desk)? else {
                 continue;
             };
             let auth = known.admitted.get(&member).copied().unwrap_or(founded.auth);
@@ -494,19 +500,14 @@ impl Spaces {
             // In the form of 0.7.1 the operation on the group counts; others would refuse the pointer.
             return Ok(());
         }
-        let ahead = match (turn.creates, turn.removed().last()) {
-            (false, Some(removed)) => {
-                let round = Round {
-                    removed: Some(*removed),
-                    members: turn.after.clone(),
-                };
-                self.take_ahead(&space, &round, desk.context)
-            }
-            _ => None,
+        let round = self.round_of(&space, &turn);
+        let ahead = match &round {
+            Some(round) => self.take_ahead(&space, round, desk.context),
+            None => None,
         };
         let known = self.known_mut(space)?;
         known.tell_members(&after);
-        let prepared = prepare(known, (&turn, ahead), me, desk);
+        let prepared = prepare(known, (&turn, round, ahead), me, desk);
         known.tell_members(&known.roles.clone());
         self.publish_pointer(space, (group, auth), prepared?, desk)
     }
@@ -597,6 +598,9 @@ impl Spaces {
             });
         }
         let before = known.roles.clone();
+        if pointed.rotates && self.adds_together {
+            self.fresh = Some(space);
+        }
         let kind = Kind::Pointer(pointed);
         let notes = std::mem::take(&mut self.notes);
         known.take_in(message.id, Node { place, kind, notes }, &self.groups);
@@ -681,7 +685,6 @@ impl Spaces {
     }
 }
 
-/// The secrets that go with a change of members.
 /// Fails for a key that is nobody's.
 pub(crate) fn usable(member: &Member) -> Result<(), LocalError> {
     match member {
@@ -690,9 +693,10 @@ pub(crate) fn usable(member: &Member) -> Result<(), LocalError> {
     }
 }
 
+/// The secrets that go with a change of members.
 fn prepare<R: CryptoRng, F>(
     space: &Space,
-    (turn, ahead): (&Turn, Option<Draft>),
+    (turn, round, ahead): (&Turn, Option<Round>, Option<Draft>),
     me: VerifyingKey,
     desk: &mut Desk<'_, '_, R, F>,
 ) -> Result<Option<Prepared>, LocalError> {
@@ -705,37 +709,37 @@ fn prepare<R: CryptoRng, F>(
     if !turn.after.contains(&me) {
         return Ok(None);
     }
-    if let Some(removed) = turn.removed().last() {
-        let draft = match ahead {
-            Some(draft) => draft,
-            None => space
+    if let Some(round) = round {
+        let draft = match (ahead, round.removed) {
+            (Some(draft), _) => draft,
+            (None, Some(removed)) => space
                 .encryption
-                .rotate_after_removal(*removed, context, rng)?,
+                .rotate_after_removal(removed, context, rng)?,
+            (None, None) => space.encryption.update(context, rng)?,
         };
         return Ok(Some(draft.seal()?));
     }
     for added in turn.added() {
-        if let Some(prepared) = welcome(space, *added, desk)? {
+        let most = space.secrets_handed_out();
+        if let Some(prepared) = welcome(space, (*added, most), desk)? {
             return Ok(Some(prepared));
         }
     }
     Ok(None)
 }
 
-/// All secrets for a member; none if it cannot be reached, or there is nothing to hand out yet.
+/// At most so many of the latest secrets for a member; nothing if it cannot be reached, or there is
+/// nothing to hand out yet.
 fn welcome<R: CryptoRng, F>(
     space: &Space,
-    member: VerifyingKey,
+    (member, most): (VerifyingKey, usize),
     desk: &mut Desk<'_, '_, R, F>,
 ) -> Result<Option<Prepared>, LocalError> {
     let (context, rng) = (&*desk.context, &mut *desk.rng);
     if !space.reaches(&member, context) {
         return Ok(None);
     }
-    match space
-        .encryption
-        .welcome(member, space.secrets_handed_out(), context, rng)
-    {
+    match space.encryption.welcome(member, most, context, rng) {
         Ok((draft, _)) => Ok(draft.seal().ok()),
         Err(OperationError::NoEligibleSecret | OperationError::Deliver(_)) => Ok(None),
         Err(error) => Err(error.into()),

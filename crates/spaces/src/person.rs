@@ -1,6 +1,7 @@
 //! Persons: groups of devices, as members of spaces (`docs/protocol/spaces.md#18`).
 
 mod card;
+mod owners;
 mod tend;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::event::{Event, Refusal, Verdict};
 use crate::graph::{Kind, Node, Place, Pointed};
 use crate::person;
-use crate::sealed::{Note, Scheme};
+use crate::sealed::{Note, Scheme, Settings};
 use crate::space::{Founded, Roles, Space, changes, secret};
 use crate::spaces::Spaces;
 use crate::steps::{Step, Turn, names};
@@ -47,7 +47,8 @@ pub enum ProcessError {
 pub(crate) struct Extra {
     pub(crate) heights: BTreeMap<VerifyingKey, u64>,
     pub(crate) notes: Vec<Note>,
-    pub(crate) scheme: Scheme,
+    /// Of the create.
+    pub(crate) settings: Option<Settings>,
 }
 
 impl Spaces {
@@ -161,7 +162,11 @@ impl Spaces {
         };
         let mut events = Vec::new();
         if turn.creates {
-            space.begin(&pointer.group, extra.scheme);
+            let scheme = extra.settings.map_or(Scheme::Data, |of| of.scheme);
+            space.begin(&pointer.group, scheme);
+            if let Some(native) = &mut space.native {
+                native.settings = extra.settings;
+            }
             space.founded = Some(Founded {
                 group: pointer.group,
                 auth: pointer.auth,

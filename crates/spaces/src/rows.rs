@@ -4,6 +4,7 @@ use p2panda_core::ordered::BTreeMap;
 
 use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use p2panda_core::{Hash, VerifyingKey};
+use p2panda_encryption::data::SecretId;
 use p2panda_encryption::{Row, Secret, data};
 use p2panda_groups::{Groups, Rules};
 use thiserror::Error;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::event::Verdict;
 use crate::graph::{Graph, Kind, Node, Place, Pointed};
 use crate::holders::Holders;
+use crate::joining::Made;
 use crate::roster::Roster;
 use crate::sealed::{Chains, Native, Note, Run, Scheme};
 use crate::space::{Founded, Space};
@@ -34,6 +36,7 @@ const NATIVE: u8 = 4;
 const KEY: u8 = 5;
 const RUN: u8 = 6;
 const CHAIN: u8 = 7;
+const MADE: u8 = 8;
 
 /// Reason why rows are no spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -154,6 +157,10 @@ impl Space {
             let key = key.map(|key| Zeroizing::new(key.as_bytes().to_vec()));
             put(KEY, id.as_bytes(), key);
         }
+        for (secret, pointer) in native.made.take_dirty() {
+            let pointer = Zeroizing::new(pointer.as_bytes().to_vec());
+            put(MADE, secret.as_bytes(), Some(pointer));
+        }
         for (author, first) in std::mem::take(&mut native.runs.dirty) {
             let run = native
                 .runs
@@ -180,6 +187,7 @@ struct Stored<'r> {
     keys: Vec<&'r [u8]>,
     runs: Vec<(VerifyingKey, u64, Run)>,
     chains: Chains,
+    made: Made,
 }
 
 impl<'r> Stored<'r> {
@@ -197,6 +205,11 @@ impl<'r> Stored<'r> {
             NATIVE => self.settings = Some(read_settings(value)?),
             KEY => self.keys.push(value),
             CHAIN => self.chains.load(name, value)?,
+            MADE => {
+                let secret = SecretId::from_bytes(*message()?.as_bytes());
+                let pointer = Hash::try_from(value).map_err(|_| LoadError::Corrupt)?;
+                self.made.restore(secret, pointer);
+            }
             RUN => {
                 let (author, first) = name.split_first_chunk().ok_or(LoadError::Corrupt)?;
                 let author = VerifyingKey::from_bytes_unchecked(*author);
@@ -224,10 +237,12 @@ impl<'r> Stored<'r> {
             let native = native(settings, &self.keys, self.runs, &space)?;
             space.native = Some(Native {
                 chains: self.chains,
+                made: self.made,
                 ..native
             });
-            if space.scheme() == Scheme::Message {
-                space.encryption.split();
+            match space.scheme() {
+                Scheme::Data => space.encryption.note_made(),
+                Scheme::Message => space.encryption.split(),
             }
         }
         // Which rules count depends on the form of the space.

@@ -21,6 +21,7 @@ use p2panda_encryption::data::SecretId;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::joining::Made;
 use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
 pub(crate) use body::{
@@ -198,6 +199,8 @@ pub(crate) struct Native {
     /// Once the space was founded.
     pub(crate) settings: Option<Settings>,
     pub(crate) ring: Ring,
+    /// In the data scheme without history only.
+    pub(crate) made: Made,
     /// In the message scheme only.
     pub(crate) chains: Chains,
     pub(crate) runs: Runs,

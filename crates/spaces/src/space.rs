@@ -74,8 +74,9 @@ impl Space {
             let suites = SuiteConfig::new(*group.as_bytes());
             let recovered = self.encryption.recovered();
             self.encryption = data::Group::new(self.me, Roster::default()).with_suites(suites);
-            if scheme == Scheme::Message {
-                self.encryption.split();
+            match scheme {
+                Scheme::Data => self.encryption.note_made(),
+                Scheme::Message => self.encryption.split(),
             }
             if let Some(secrets) = recovered {
                 self.encryption.recover(secrets);
@@ -235,7 +236,8 @@ impl Space {
         self.native.is_none() || matches!(hybrid(), Ok(Some(_)))
     }
 
-    /// Returns the number of secrets of content that a welcome hands out.
+    /// Returns the number of secrets of content that a welcome hands out; in the data scheme without
+    /// history to somebody to whom nothing else is owed ([`Space::handed_out`]).
     pub(crate) fn secrets_handed_out(&self) -> usize {
         let settings = self.native.as_ref().and_then(|native| native.settings);
         match settings.is_none_or(|settings| settings.history) {
@@ -265,6 +267,7 @@ impl Space {
 
     /// Takes over the structure keys of new secrets, and tells both.
     pub(crate) fn learn(&mut self, now: u64, events: &mut Vec<Event>) {
+        self.learn_made();
         let epochs = self.learn_roots(now);
         let Some(native) = &mut self.native else {
             return;

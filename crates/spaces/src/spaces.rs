@@ -39,6 +39,10 @@ pub struct Spaces {
     pub(crate) at_once: usize,
     /// An epoch was left to the next healing, since it has more.
     pub(crate) has_deferred: bool,
+    /// Additions without history share a secret.
+    pub(crate) adds_together: bool,
+    /// The space in which they made it.
+    pub(crate) fresh: Option<SpaceId>,
 }
 
 /// Health of a space: what is to be done before sending into it.
@@ -84,6 +88,8 @@ impl Spaces {
             ahead: None,
             at_once: usize::MAX,
             has_deferred: false,
+            adds_together: false,
+            fresh: None,
         }
     }
 

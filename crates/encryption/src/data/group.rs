@@ -3,6 +3,7 @@
 mod applying;
 mod drafts;
 mod joining;
+mod made;
 mod named;
 mod recovered;
 mod roots;
@@ -32,6 +33,7 @@ use crate::rows::Single;
 use crate::sessions::Context;
 use crate::suite::{Suite, SuiteConfig};
 use crate::{Member, OperationId};
+use made::Made;
 use roots::Roots;
 
 /// The draft does not fit the group any more: draft the operation again.
@@ -57,6 +59,7 @@ pub struct Group<M = Members> {
     /// We are not the newest copy of ourselves and have not updated since.
     restored: bool,
     roots: Roots,
+    made: Made,
     header: Single,
 }
 
@@ -72,6 +75,7 @@ impl<M: Membership> Group<M> {
             welcomed: false,
             restored: false,
             roots: Roots::default(),
+            made: Made::default(),
             header: Single::default(),
         }
     }

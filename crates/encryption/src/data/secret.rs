@@ -269,7 +269,7 @@ impl SecretBundle {
     }
 
     /// From the lowest rank to the highest.
-    pub(crate) fn ranked(&self) -> impl DoubleEndedIterator<Item = (&SecretId, &GroupSecret)> {
+    pub fn ranked(&self) -> impl DoubleEndedIterator<Item = (&SecretId, &GroupSecret)> {
         let ranks = self.ranks.iter();
         ranks.filter_map(|(_, id)| Some((id, self.secrets.get(id)?)))
     }

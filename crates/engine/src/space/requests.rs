@@ -17,6 +17,8 @@ pub(crate) struct Requests {
     left: usize,
     /// Time at which the pass continues, in elapsed microseconds.
     due_us: Option<u64>,
+    /// The next admission waits for what is sealed elsewhere.
+    is_drawing: bool,
     changed: BTreeMap<VerifyingKey, Option<VerifyingKey>>,
 }
 
@@ -59,6 +61,23 @@ impl Requests {
             self.due_us = None;
         }
         self.all.drain(..count).collect()
+    }
+
+    /// Puts requests that were taken back in their places. They wait for what is sealed elsewhere, or
+    /// until this time.
+    pub fn wait_for_draft(&mut self, taken: Vec<(VerifyingKey, VerifyingKey)>, at_us: u64) {
+        for request in taken.into_iter().rev() {
+            self.all.push_front(request);
+        }
+        self.is_drawing = true;
+        self.wait_until(at_us);
+    }
+
+    /// Continues with the request that waits for what was sealed elsewhere.
+    pub fn drafted(&mut self, now_us: u64) {
+        if std::mem::take(&mut self.is_drawing) {
+            self.look_by(now_us);
+        }
     }
 
     /// Puts an undecided request back.
@@ -145,6 +164,21 @@ mod tests {
         assert_eq!(requests.due_us(), Some(5));
         assert_eq!(requests.take_next().len(), 1);
         assert_eq!(requests.due_us(), None);
+    }
+
+    #[test]
+    fn requests_that_wait_for_a_draft_keep_their_places() {
+        let mut requests = Requests::default();
+        (1..4).for_each(|number| requests.came(key(number), key(99_999)));
+        requests.look_by(5);
+        let taken = requests.take_next();
+        requests.wait_for_draft(taken.clone(), 90);
+        assert_eq!(requests.due_us(), Some(90));
+        requests.drafted(7);
+        assert_eq!((requests.due_us(), requests.take_next()), (Some(7), taken));
+        requests.look_by(90);
+        requests.drafted(8);
+        assert_eq!(requests.due_us(), None, "nothing waits for it");
     }
 
     #[test]

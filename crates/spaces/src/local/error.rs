@@ -1,5 +1,6 @@
 //! Errors of local actions.
 
+use p2panda_core::VerifyingKey;
 use p2panda_core::limits::{SPACE_NAME_BYTES_MAX, SPACE_ROTATION_DAYS_MAX};
 use p2panda_encryption::data::{CommitError, OperationError};
 use p2panda_encryption::{DeliverError, OwnKeysError};
@@ -29,6 +30,13 @@ pub enum LocalError {
     /// The action would leave the space without an owner.
     #[error("the space would have no owner; make another member an owner first")]
     LastOwner,
+    /// None of the owners that would remain was sent the secrets of the space and is not revoked.
+    #[error(
+        "no owner that remains has the secrets of the space, as far as this node knows ({}); wait until \
+         one of them is online, or make another member an owner first",
+        keys(.0)
+    )]
+    NoUsableOwner(Vec<VerifyingKey>),
     /// There is no secret, or a former member knows it: heal first, then try again.
     #[error("the space has no secret that only its members know; heal it first")]
     HealFirst,
@@ -151,6 +159,11 @@ fn refused_role(role: Option<Role>) -> String {
         Some(role) => format!("our role ({role}) does not allow this; ask an owner of the space"),
         None => "we are not a member of the space; ask an owner of the space".to_owned(),
     }
+}
+
+fn keys(keys: &[VerifyingKey]) -> String {
+    let keys: Vec<String> = keys.iter().map(VerifyingKey::to_string).collect();
+    keys.join(", ")
 }
 
 impl LocalError {

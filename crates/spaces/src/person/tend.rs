@@ -177,7 +177,9 @@ impl Spaces {
             let group = self.founded(space)?.group;
             // One before may have done it, or have given our own person a lower role.
             let actions = self.person_actions(&group, &person, role);
-            let may_change = self.direct_role(&group) == Some(Role::Owner);
+            let may_change = self.direct_role(&group) == Some(Role::Owner)
+                && self.leaves_an_owner(&group, &actions).is_ok()
+                && self.leaves_a_usable_owner(&space, &actions).is_ok();
             let is_vain = role.is_some() && self.comes_to_be_out(&group, &person, &actions);
             if !actions.is_empty() && !is_vain && may_change && self.has_secrets(space) {
                 let events = self.change_all(space, actions, desk)?;
@@ -294,6 +296,7 @@ impl Spaces {
             let actions = self.person_actions(&group, person, *role);
             !actions.is_empty()
                 && self.leaves_an_owner(&group, &actions).is_ok()
+                && self.leaves_a_usable_owner(space, &actions).is_ok()
                 && (role.is_none() || !self.comes_to_be_out(&group, person, &actions))
         });
         tasks

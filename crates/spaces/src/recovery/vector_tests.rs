@@ -9,14 +9,12 @@ use crate::native_world::{NOW, nodes, sync};
 use crate::recorded::{hex, is_recorded};
 use crate::{PersonCard, Role, Settings};
 
-/// A person with a device space of which it has no secrets, and a space into which it came after a new secret, so
+/// A person with a device space of which it has no secrets, and a space into which it came by a new secret, so
 /// that it has a structure key of before.
 fn content() -> RecoveryContent {
     let [mut ada, mut ben] = nodes();
     ada.create(Settings::from_joining_on(), &[]);
     ben.space = ada.space;
-    ada.try_do(|spaces, s, desk| spaces.rotate(s, desk))
-        .unwrap();
     ada.add(ben.member(), Role::Owner);
     sync(&mut [&mut ada, &mut ben]);
     let made = ben.try_act(|spaces, desk| spaces.create_person(&[], desk));

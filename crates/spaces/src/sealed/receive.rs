@@ -315,11 +315,8 @@ impl Spaces {
             events.extend(came.map_err(waits)?);
             return Ok(events);
         };
-        let is_founded = |spaces: &Spaces| {
-            let space = spaces.spaces.get(&id);
-            space.is_some_and(|space| space.founded.is_some())
-        };
-        let creates = !is_founded(self);
+        let space = self.spaces.get(&id);
+        let creates = space.is_none_or(|space| space.founded.is_none());
         let changed = operations.iter().map(|op| op.arguments.group);
         let nested: BTreeSet<GroupId> = changed.filter(|changed| *changed != group).collect();
         let pointer = Pointer {
@@ -337,21 +334,17 @@ impl Spaces {
         let extra = Extra {
             heights,
             notes,
-            scheme: settings.map_or(Scheme::Data, |settings| settings.scheme),
+            settings,
         };
         let mut events = self
             .process_pointer(&message, &pointer, extra, context)
             .map_err(waits)?;
-        let founds = creates && is_founded(self);
         if !creates {
             let nested = nested.into_iter();
             events.extend(nested.map(|group| Event::Nested { space: id, group }));
         }
         let native = self.spaces.get_mut(&id);
         if let Some(native) = native.and_then(|space| space.native.as_mut()) {
-            if founds {
-                native.settings = settings;
-            }
             let keys = keys.into_iter().filter_map(|key| native.ring.insert(key));
             let keys: Vec<KeyId> = keys.collect();
             if !keys.is_empty() {

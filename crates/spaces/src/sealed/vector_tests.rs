@@ -1,5 +1,5 @@
-//! `vectors/spaces-sealed.json` and `vectors/spaces-message.json`: spaces whose bytes are
-//! reproduced from the seeds of their nodes.
+//! `vectors/spaces-sealed.json`, `vectors/spaces-joining.json` and `vectors/spaces-message.json`:
+//! spaces whose bytes are reproduced from the seeds of their nodes.
 
 use p2panda_core::Hash;
 use serde_json::{Value, json};
@@ -121,6 +121,14 @@ fn a_space_between_our_own_nodes_has_the_bytes_of_the_vector() {
         "spaces-sealed.json",
         &made(settings, "docs/protocol/spaces.md 14.3"),
     );
+}
+
+#[test]
+fn a_space_without_history_has_the_bytes_of_the_vector() {
+    let settings = Settings::from_joining_on();
+    let made = made(settings, "docs/protocol/spaces.md 14.3");
+    assert_eq!(made["nodes"][2]["shows"], json!(["third"]));
+    is_recorded("spaces-joining.json", &made);
 }
 
 #[test]

@@ -104,9 +104,11 @@ impl Spaces {
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Result<(), LocalError> {
         for ((team, person), role) in self.team_tasks(&space) {
-            // One before may have done it, or have given our own person a lower role.
+            // One before may have done it, have removed another manager, or have given our own person a
+            // lower role.
             let actions = self.person_actions(&team, &person, role);
-            if actions.is_empty() || !self.has_secrets(space) || !self.manages(&team) {
+            let may_change = self.manages(&team) && self.leaves_an_owner(&team, &actions).is_ok();
+            if actions.is_empty() || !self.has_secrets(space) || !may_change {
                 continue;
             }
             self.sign_all(team, actions, desk)?;

@@ -14,7 +14,7 @@ use crate::persons_claimed::claim;
 
 const LATER: u64 = NOW + 3_600;
 
-fn offer(owner: &mut Node, role: Role, uses: u64) -> Invite {
+pub fn offer(owner: &mut Node, role: Role, uses: u64) -> Invite {
     let space = owner.s();
     let made = owner.try_act(|spaces, desk| spaces.offer(space, (role, uses, LATER), desk));
     // What goes through a link.
@@ -23,7 +23,7 @@ fn offer(owner: &mut Node, role: Role, uses: u64) -> Invite {
 }
 
 /// Asks to be admitted.
-fn request(node: &mut Node, invite: &Invite) {
+pub fn request(node: &mut Node, invite: &Invite) {
     node.space = Some(invite.space);
     let context = Context::new(&mut node.keys, &mut node.registry, node.now);
     let body = invite.request(&node.id, &context, &mut node.rng);
@@ -48,7 +48,7 @@ fn requests(node: &mut Node) -> Vec<(SpaceId, VerifyingKey, VerifyingKey)> {
 }
 
 /// Lets in anyone who asked.
-fn admit_all(node: &mut Node) -> Vec<Result<(), LocalError>> {
+pub fn admit_all(node: &mut Node) -> Vec<Result<(), LocalError>> {
     let asked = requests(node);
     let admit = |(_, invite, newcomer): (SpaceId, _, _)| {
         node.try_do(|spaces, s, desk| spaces.admit_newcomer(s, invite, newcomer, desk))

@@ -1,11 +1,11 @@
 //! Random lives of a space between our own nodes, with loss, reordering, restarts, couriers and one
 //! hostile member: what holds at the end (`docs/protocol/spaces.md#8`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_core::Hash;
+use p2panda_core::{Hash, VerifyingKey};
 use p2panda_groups::{Access, Action, GroupId, Member};
 use p2panda_spaces::{Content, Event, Health, Log, Role, Scheme, Settings, Verdict};
 
@@ -28,6 +28,10 @@ struct Life {
     /// A team in the space, where there is one.
     team: Option<GroupId>,
     team_changes: usize,
+    /// Keys that had secrets at some time.
+    came: BTreeSet<VerifyingKey>,
+    /// What was known where a key was given secrets for the first time.
+    before: BTreeMap<VerifyingKey, BTreeSet<Hash>>,
 }
 
 #[derive(Default)]
@@ -62,9 +66,12 @@ impl Life {
             claims: None,
             team: None,
             team_changes: 0,
+            came: BTreeSet::new(),
+            before: BTreeMap::new(),
         };
         life.sync_all();
         life.begin();
+        life.note_came(None);
         life.sync_all();
         life
     }
@@ -105,6 +112,7 @@ impl Life {
 
     fn step(&mut self) {
         let at = self.below(self.nodes.len());
+        let mut known = Some(self.known(at));
         match self.below(20) {
             0..6 => self.write(at),
             6 | 7 => self.change(at),
@@ -119,9 +127,36 @@ impl Life {
             16 if self.team.is_some() && self.chance(30) => self.use_team(at),
             17 if self.claims.is_some() => self.claim(),
             12 => self.ask(at),
-            _ => self.deliver_some(at),
+            _ => {
+                known = None;
+                self.deliver_some(at);
+            }
         }
         self.note_owners();
+        self.note_came(known.map(|known| (at, known)));
+    }
+
+    /// The content that a node has processed.
+    fn known(&self, at: usize) -> BTreeSet<Hash> {
+        let node = &self.nodes[at];
+        let content = node.topic.ops.values().filter(|op| op.log == Log::Content);
+        let known = content.filter(|op| node.done.contains(&op.id));
+        known.map(|op| op.id).collect()
+    }
+
+    /// Notes who has secrets for the first time, and what its adder knew if somebody did that just now.
+    fn note_came(&mut self, adder: Option<(usize, BTreeSet<Hash>)>) {
+        for (at, node) in self.nodes.iter().enumerate() {
+            let readers = node.members().into_iter();
+            let readers = readers.filter(|(_, role)| role.has_secrets());
+            for (key, _) in readers {
+                if self.came.insert(key)
+                    && let Some((_, known)) = adder.as_ref().filter(|(adder, _)| *adder == at)
+                {
+                    self.before.insert(key, known.clone());
+                }
+            }
+        }
     }
 
     fn write(&mut self, at: usize) {
@@ -255,6 +290,7 @@ impl Life {
             }
         }
         self.nodes[0].use_team(team, Role::Editor).unwrap();
+        self.note_came(None);
         self.sync_all();
     }
 
@@ -399,10 +435,13 @@ impl Life {
         for _ in 0..rounds {
             for at in self.honest() {
                 if !self.nodes[at].members().is_empty() {
+                    let known = self.known(at);
                     self.follow(at);
                     self.nodes[at].heal();
+                    self.note_came(Some((at, known)));
                 }
                 self.sync_all();
+                self.note_came(None);
             }
         }
         let readers = self.readers();
@@ -457,7 +496,19 @@ impl Life {
         }
     }
 
+    /// Without history nobody has read what was known where it was added for the first time.
+    fn check_newcomers(&self) {
+        for node in self.nodes.iter().filter(|_| !self.history) {
+            let before = self.before.get(&node.id).into_iter().flatten();
+            for id in before {
+                let read = node.kept.get(id);
+                assert_eq!(read, None, "a newcomer reads what was before");
+            }
+        }
+    }
+
     fn check_reading(&self, last: &[Hash]) {
+        self.check_newcomers();
         let members = self.reference().members();
         for (at, node) in self.nodes.iter().enumerate() {
             let role = members.get(&node.id);

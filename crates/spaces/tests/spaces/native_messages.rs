@@ -203,7 +203,11 @@ fn told(node: &Node) -> Vec<usize> {
 
 #[test]
 fn a_space_says_so_before_it_has_used_up_its_secrets() {
-    for settings in [settings(), Settings::with_history()] {
+    for settings in [
+        settings(),
+        Settings::with_history(),
+        Settings::from_joining_on(),
+    ] {
         let [mut a, mut b, mut c] = nodes();
         a.create(settings, &[(b.member(), Role::Editor)]);
         sync(&mut [&mut a, &mut b, &mut c]);
@@ -222,12 +226,12 @@ fn a_space_says_so_before_it_has_used_up_its_secrets() {
         let left = SPACE_SECRETS_LEFT_TOLD[1];
         assert_eq!(left, SPACE_SECRETS_RESERVED_MAX);
         assert_eq!(rotate(&mut a), Err(LocalError::Ended { left }));
-        // Additions begin an epoch in the message scheme only.
+        // Additions make a secret in the message scheme and without history.
         let c_id = c.member();
         let added = a.try_do(|spaces, s, desk| spaces.add(s, c_id, Role::Editor, desk));
-        match a.spaces.scheme(&space) {
-            Some(Scheme::Message) => assert_eq!(added, Err(LocalError::Ended { left })),
-            _ => added.unwrap(),
+        match settings.history {
+            false => assert_eq!(added, Err(LocalError::Ended { left })),
+            true => added.unwrap(),
         }
         // The last one is for a removal, and then the members stay as they are, and write.
         for node in [&mut a, &mut b] {

@@ -45,7 +45,7 @@ impl Node {
 }
 
 /// The second device of the first, in all that the first is in.
-fn link(old: &mut Node, new: &mut Node, person: GroupId) {
+pub fn link(old: &mut Node, new: &mut Node, person: GroupId) {
     old.try_link(person, new.id).unwrap();
     let card = old.spaces.card(person).unwrap();
     new.spaces.take_card(&card).unwrap();

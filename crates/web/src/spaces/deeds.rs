@@ -118,7 +118,7 @@ impl DeedError {
             DeedError::Operation(_) => "refused-operation",
             DeedError::Space(error) if error.is_retryable() => "heal-first",
             DeedError::Space(LocalError::Role(_)) => "not-allowed",
-            DeedError::Space(LocalError::LastOwner) => "last-owner",
+            DeedError::Space(LocalError::LastOwner | LocalError::NoUsableOwner(_)) => "last-owner",
             DeedError::Space(LocalError::NotWelcomed) => "not-welcomed",
             DeedError::Space(LocalError::Invite(_)) => "invite",
             DeedError::Space(LocalError::TooLarge | LocalError::NameTooLong { .. }) => "too-large",
@@ -401,6 +401,19 @@ impl Doing<'_> {
 
     /// Lets in some of those who asked.
     fn admit(
+        &mut self,
+        pen: &mut Pen<'_>,
+        context: &mut Context<'_>,
+        rng: &mut ChaCha20Rng,
+    ) -> Done {
+        // They share a secret where they make one.
+        self.spaces.add_together(true);
+        let done = self.admit_some(pen, context, rng);
+        self.spaces.add_together(false);
+        done
+    }
+
+    fn admit_some(
         &mut self,
         pen: &mut Pen<'_>,
         context: &mut Context<'_>,

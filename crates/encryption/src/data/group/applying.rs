@@ -125,7 +125,9 @@ impl<M: Membership> Group<M> {
             self.bundle.insert(secret);
             self.parked.look_again();
             // A full bundle takes nothing more until some are erased.
-            self.bundle.get(&id).map(|_| (id, holders))
+            self.bundle.get(&id)?;
+            self.made.came(operation, id);
+            Some((id, holders))
         });
         let graph = self.orderer.graph();
         let Some(order) = graph.order(&operation) else {

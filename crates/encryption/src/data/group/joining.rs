@@ -82,6 +82,7 @@ impl<M: Membership> Group<M> {
                 Ok(Output::Secret(mut secret)) => {
                     let root = secret.take_root();
                     self.roots.came(message.id, secret.id(), root);
+                    self.made.came(message.id, secret.id());
                     early.insert(secret);
                 }
                 Ok(Output::Bundle { bundle, .. }) => early.extend(bundle),

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Group;
+use super::made::Made;
 use super::roots::Roots;
 use crate::data::Encrypted;
 use crate::data::agreement::Agreement;
@@ -105,6 +106,7 @@ impl<M: Membership> Group<M> {
                 welcomed: false,
                 restored: false,
                 roots: Roots::default(),
+                made: Made::default(),
                 header: Single::default(),
             };
             group.holdings.removal_given = r.bool()?;
