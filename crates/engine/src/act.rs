@@ -102,6 +102,12 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             // What was decided takes effect at once, as far as one transaction may.
             person::due(turn)?;
         }
+        SpaceCommand::HealNow { reply } => {
+            let now_us = turn.now.elapsed_us;
+            turn.state.spaces.heal_now(now_us);
+            heal_due(turn)?;
+            turn.answer(reply, ());
+        }
         question => answer(turn, question),
     }
     Ok(())
@@ -419,17 +425,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     for topic in turn.state.spaces.take_loaded() {
         permit::heal_soon(turn, &topic);
     }
-    for topic in turn.state.spaces.take_unhealed(now_us) {
-        if turn.state.spaces.drafts.is_done(&topic) {
-            // Revocations go first; they may have used what is done.
-            person::follow(turn, &topic)?;
-            if !turn.state.spaces.drafts.is_done(&topic) {
-                continue;
-            }
-        }
-        let topic = turn.resolve(&topic)?;
-        heal(turn, &topic)?;
-    }
+    heal_due(turn)?;
     for (topic, waiting) in turn.state.spaces.take_lacking(now_us) {
         let topic = turn.resolve(&topic)?;
         say_what_lacks(turn, &topic, &waiting)?;
@@ -441,6 +437,22 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     rotation::due(turn)?;
     person::due(turn)?;
     join::due(turn)
+}
+
+/// Heals the spaces for which it is time.
+fn heal_due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    for topic in turn.state.spaces.take_unhealed(turn.now.elapsed_us) {
+        if turn.state.spaces.drafts.is_done(&topic) {
+            // Revocations go first; they may have used what is done.
+            person::follow(turn, &topic)?;
+            if !turn.state.spaces.drafts.is_done(&topic) {
+                continue;
+            }
+        }
+        let topic = turn.resolve(&topic)?;
+        heal(turn, &topic)?;
+    }
+    Ok(())
 }
 
 /// Tells others that we lack keys for which messages of members have waited for long.

@@ -276,6 +276,7 @@ fn keep_space(command: SpaceCommand) -> (SpaceCommand, Again<SpaceCommand>) {
                 reply,
             }
         }),
+        Of::HealNow { reply } => with((), reply, |(), reply| Of::HealNow { reply }),
         Of::Offer {
             topic,
             role,

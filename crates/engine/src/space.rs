@@ -342,6 +342,16 @@ impl Spaces {
         Ok(())
     }
 
+    /// What healing waits for is due now.
+    pub fn heal_now(&mut self, now_us: u64) {
+        let is_loaded = std::mem::take(&mut self.is_loaded);
+        for space in self.topics.values_mut() {
+            if is_loaded || space.heal_us.is_some() {
+                space.heal_us = Some(now_us);
+            }
+        }
+    }
+
     /// Topics whose spaces may have to be healed because of what was stored before they were loaded.
     pub fn take_loaded(&mut self) -> Vec<Topic> {
         match std::mem::take(&mut self.is_loaded) {

@@ -56,6 +56,11 @@ pub enum SpaceCommand {
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
+    /// Does at once what healing still waits for, in all spaces.
+    HealNow {
+        /// Called when that is synced to disk.
+        reply: Reply<()>,
+    },
     /// Creates an invite.
     Offer {
         /// The topic that carries the space.
@@ -349,6 +354,7 @@ impl SpaceCommand {
                 | SpaceCommand::Follow { .. }
                 | SpaceCommand::Join { .. }
                 | SpaceCommand::Offer { .. }
+                | SpaceCommand::HealNow { .. }
                 | SpaceCommand::Change { .. }
         )
     }

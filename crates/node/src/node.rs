@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use p2panda_core::budget::Budget;
 use p2panda_core::{Hash, NetworkId, Topic, VerifyingKey, limits};
-use p2panda_engine::{Authors, Engine, Quotas, thread};
+use p2panda_engine::{Authors, Engine, Quotas, SpaceCommand, thread};
 use p2panda_net::Net;
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -584,6 +584,10 @@ impl Node {
         if self.0.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        // What still waits to be healed is, so that a command that ends at once leaves nobody without secrets.
+        let heal = |reply| SpaceCommand::HealNow { reply };
+        let healed = self.0.queue.space(heal);
+        let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, healed).await;
         for state in self.0.topics.leave_all() {
             state.flush_acks();
         }

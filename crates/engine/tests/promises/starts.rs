@@ -1,9 +1,9 @@
 //! What a node had still to do in a space when it was killed is done after its start
 //! (`docs/protocol/streams.md 7.13`).
 
-use p2panda_engine::{Role, Settings, SpaceChange};
+use p2panda_engine::{Command, Role, Settings, SpaceChange, SpaceCommand};
 
-use crate::spaces::{Peer, change, create, create_as, exchange};
+use crate::spaces::{Peer, asked, change, create, create_as, exchange};
 
 /// Takes what the others have; then all are killed and started again, before anything is healed.
 fn meet_and_crash(peers: &mut [&mut Peer]) {
@@ -112,4 +112,26 @@ fn a_member_whose_keys_came_before_a_crash_is_welcomed() {
     exchange(&mut [&mut alice, &mut bob]);
     assert_eq!(bob.shown(), ["hello"]);
     assert!(alice.look().unwrap().is_healed());
+}
+
+#[test]
+fn a_node_that_shuts_down_heals_without_a_wait() {
+    for crashes in [false, true] {
+        let (mut alice, mut bob) = (Peer::new(1), Peer::new(2));
+        alice.ask(create()).unwrap();
+        add(&mut alice, &bob, Role::Reader);
+        alice.publish("hello").unwrap();
+        bob.follow();
+        alice.hear(&bob);
+        if crashes {
+            alice.crash();
+        }
+        bob.hear(&alice);
+        assert!(bob.shown().is_empty());
+        alice.ask(asked(|reply| {
+            Command::Space(SpaceCommand::HealNow { reply })
+        }));
+        bob.hear(&alice);
+        assert_eq!(bob.shown(), ["hello"]);
+    }
 }
