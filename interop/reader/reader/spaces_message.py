@@ -12,14 +12,12 @@ class Member(Node):
         super().__init__(signing_key, random)
         self.roots, self.standing, self.begins = {}, {}, None
 
-    def control(self, id_, author, item):
+    def control(self, id_, author, plain):
         self.begins = id_
-        plain = super().control(id_, author, item)
-        if plain is not None:
-            directs = STRUCTURE.decode(plain)[3]
-            sent = {one["recipient"] for one in directs if one["content"][0] == "TwoParty"}
-            self.standing[id_] = sent | {author}
-        return plain
+        super().control(id_, author, plain)
+        directs = STRUCTURE.decode(plain)[3]
+        sent = {one["recipient"] for one in directs if one["content"][0] == "TwoParty"}
+        self.standing[id_] = sent | {author}
 
     def take_direct(self, author, kind, content):
         """2.1, 2.2: a welcome hands out what is kept, a rotation its root."""
@@ -93,7 +91,8 @@ def read_node(check, node, order, file):
 
 
 def read_control(check, node, v, author, item):
-    plain = node.control(bytes.fromhex(v["id"]), author, item)
+    plain = node.open(author, item)
     if plain is not None:
+        node.control(bytes.fromhex(v["id"]), author, plain)
         check.equal(plain.hex(), v["plaintext"], "spaces-message", v["id"], "structure")
     return plain is not None
