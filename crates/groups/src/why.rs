@@ -1,9 +1,9 @@
 //! Reasons why someone is or is not a member.
 
 use core::fmt;
-use std::collections::BTreeSet;
 
 use p2panda_core::Hash;
+use p2panda_core::ordered::BTreeSet;
 
 use crate::conflict::{self, Arrow, Fact, Work};
 use crate::graph::{Content, Effect, Node};
