@@ -21,13 +21,16 @@ use crate::failure::Failure;
 const STREAMS: usize = 100;
 
 /// Length of the time in which nothing happens.
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Seconds without work after which a start is over.
 const QUIET: u32 = 2;
 
 /// Time limit for that.
-const SETTLED: Duration = Duration::from_secs(20);
+const SETTLED: Duration = Duration::from_secs(40);
+
+/// The start is not over before this: threads that it used end when they have been idle for 10 s.
+const THREADS_END: Duration = Duration::from_secs(15);
 
 /// Wake-ups of each thread.
 type Wakeups = BTreeMap<OsString, u64>;
@@ -151,11 +154,11 @@ fn woken_since(before: &Wakeups, now: &Wakeups) -> u64 {
     now.iter().map(of).sum()
 }
 
-/// Waits until a start is over: two seconds with almost no wake-ups.
+/// Waits until a start is over: its threads have ended, and two seconds had almost no wake-ups.
 async fn settle(process: u32) {
     let (began, mut quiet) = (Instant::now(), 0);
     let mut before = wakeups(process);
-    while quiet < QUIET && began.elapsed() < SETTLED {
+    while began.elapsed() < THREADS_END || quiet < QUIET && began.elapsed() < SETTLED {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = wakeups(process);
         quiet = if woken_since(&before, &now) <= 1 {
