@@ -186,7 +186,7 @@ async fn run(
         if messages.is_empty() && !asks {
             continue;
         }
-        let send = async {
+        let mut send = pin!(async {
             if !messages.is_empty() {
                 transport.send(messages).await?;
             }
@@ -195,13 +195,17 @@ async fn run(
                 silent.as_mut().reset(Instant::now() + RPC_PING_INTERVAL);
             }
             Ok::<_, Gone>(())
-        };
+        });
         // The client may not read for as long as it likes, and it must not gain time by that.
         tokio::select! {
             biased;
-            () = &mut ended => return Some(Close::Shutdown),
+            () = &mut ended => {
+                // Among it may be the answer to what ended the node.
+                let _ = tokio::time::timeout(RPC_SHUTDOWN_WAIT, send).await;
+                return Some(Close::Shutdown);
+            }
             () = &mut left => return None,
-            sent = send => if sent.is_err() {
+            sent = &mut send => if sent.is_err() {
                 return None;
             },
             () = &mut hello, if session.who().is_none() => return Some(Close::NoHello),
