@@ -44,7 +44,10 @@ async fn find_or_build(program: &str, variable: &str) -> Result<PathBuf, Error> 
     if let Some(path) = env::var_os(variable) {
         return Ok(path.into());
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // The checkout that is tested; the build may be one that another checkout left in a shared directory.
+    let package =
+        env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let workspace = Path::new(&package).join("..");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build
