@@ -28,8 +28,9 @@ pub(crate) struct Made {
 impl Made {
     /// Stores which pointer made a secret; the first one counts.
     fn insert(&mut self, secret: SecretId, pointer: Hash) {
-        if !self.by.contains_key(&secret) {
-            self.by.insert(secret, pointer);
+        let known = self.by.len();
+        self.by.entry(secret).or_insert(pointer);
+        if self.by.len() > known {
             self.dirty.insert(secret);
         }
     }
