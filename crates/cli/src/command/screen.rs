@@ -208,8 +208,8 @@ fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<St
         ),
         (
             stored.sealed,
-            "waits for a secret, which a member that has it gives when it is online",
-            "wait for secrets, which members that have them give when they are online",
+            "is sealed: a member that is online gives the secret, unless this node may not read it",
+            "are sealed: members that are online give the secrets, unless this node may not read them",
         ),
         (stored.wanted, "lacks its content", "lack their content"),
         (
@@ -270,7 +270,9 @@ mod tests {
         let why = of_topic(&stored(serde_json::json!({ "sealed": 2 })), &[]);
         assert_eq!(
             why,
-            ["2 wait for secrets, which members that have them give when they are online"]
+            [
+                "2 are sealed: members that are online give the secrets, unless this node may not read them"
+            ]
         );
     }
 

@@ -438,7 +438,7 @@ struct ShownLine {
     /// Members that cannot be handed secrets.
     no_keys: usize,
     healed: bool,
-    /// Messages that wait for a secret.
+    /// Messages that are sealed under secrets that this node lacks.
     sealed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets_left: Option<u64>,
@@ -489,8 +489,10 @@ impl ShownLine {
         lines.push(format!("members {}{healed}", self.members));
         match self.sealed {
             0 => {}
-            1 => lines.push("1 message waits for a secret".to_owned()),
-            several => lines.push(format!("{several} messages wait for secrets")),
+            1 => lines.push("1 message is sealed under a secret that this node lacks".to_owned()),
+            several => lines.push(format!(
+                "{several} messages are sealed under secrets that this node lacks"
+            )),
         }
         lines.join("\n")
     }
