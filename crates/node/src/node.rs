@@ -584,10 +584,11 @@ impl Node {
         if self.0.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        // What still waits to be healed is, so that a command that ends at once leaves nobody without secrets.
+        // A command ends before the wait for healing does, each time again: without this, nobody would heal.
+        let until = tokio::time::Instant::now() + limits::SHUTDOWN_LEAVE_WAIT;
         let heal = |reply| SpaceCommand::HealNow { reply };
         let healed = self.0.queue.space(heal);
-        let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, healed).await;
+        let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT / 2, healed).await;
         for state in self.0.topics.leave_all() {
             state.flush_acks();
         }
@@ -595,7 +596,7 @@ impl Node {
         self.0.consumers.close();
         self.0.views.close().await;
         // Anything that does not answer in time is cut.
-        let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, self.0.net.shutdown()).await;
+        let _ = tokio::time::timeout_at(until, self.0.net.shutdown()).await;
         self.0.storage.close();
         close(self.0.queue.clone()).await;
         let temporary = self.0.temporary.lock().take();

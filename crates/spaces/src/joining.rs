@@ -173,16 +173,7 @@ impl Spaces {
         if !desk.forge.has_room() || !known.owes_secret(&self.groups, desk.context) {
             return Ok(());
         }
-        let round = Round {
-            removed: None,
-            members: secret(&known.roles),
-        };
-        let is_many = round.members.len() > self.at_once.saturating_add(1);
-        if is_many && !self.is_drawn(&space, &round, desk.context) {
-            self.has_deferred = true;
-            return Ok(());
-        }
-        self.renew(space, desk)
+        self.renew_if_drawn(space, desk)
     }
 
     /// With `true`, the additions to a space without history that follow share one new secret, until

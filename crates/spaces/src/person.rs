@@ -364,7 +364,7 @@ impl Spaces {
             return Err(LocalError::NoDevice);
         }
         let actions = self.person_actions(&group, &person, Some(role));
-        if self.comes_to_be_out(&group, &person, &actions) {
+        if self.would_be_out(&group, &person, &actions) {
             return Err(LocalError::RemovedDevice);
         }
         self.change_all(space, actions, desk)
@@ -479,7 +479,7 @@ impl Spaces {
                 false => Some(Role::Owner),
             };
             let actions = self.person_actions(&group, &person, role);
-            if !actions.is_empty() && !self.comes_to_be_out(&group, &person, &actions) {
+            if !actions.is_empty() && !self.would_be_out(&group, &person, &actions) {
                 let events = self.change_all(space, actions, desk)?;
                 if !self.has_secrets(space) || !self.is_silent(&space, &person) {
                     return Ok(events);

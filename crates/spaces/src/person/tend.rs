@@ -76,7 +76,7 @@ impl Spaces {
 
     /// Returns `true` if a person that is no direct member would be out as soon as these actions made it
     /// one: it lists a key that was removed as a direct member, and stays so.
-    pub(crate) fn comes_to_be_out(
+    pub(crate) fn would_be_out(
         &self,
         group: &GroupId,
         person: &GroupId,
@@ -180,7 +180,7 @@ impl Spaces {
             let may_change = self.direct_role(&group) == Some(Role::Owner)
                 && self.leaves_an_owner(&group, &actions).is_ok()
                 && self.leaves_a_usable_owner(&space, &actions).is_ok();
-            let is_vain = role.is_some() && self.comes_to_be_out(&group, &person, &actions);
+            let is_vain = role.is_some() && self.would_be_out(&group, &person, &actions);
             if !actions.is_empty() && !is_vain && may_change && self.has_secrets(space) {
                 let events = self.change_all(space, actions, desk)?;
                 self.told.extend(events);
@@ -297,7 +297,7 @@ impl Spaces {
             !actions.is_empty()
                 && self.leaves_an_owner(&group, &actions).is_ok()
                 && self.leaves_a_usable_owner(space, &actions).is_ok()
-                && (role.is_none() || !self.comes_to_be_out(&group, person, &actions))
+                && (role.is_none() || !self.would_be_out(&group, person, &actions))
         });
         tasks
     }

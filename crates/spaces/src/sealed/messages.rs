@@ -117,6 +117,16 @@ impl Spaces {
         if !known.lacks_epoch(desk.context) {
             return Ok(());
         }
+        self.renew_if_drawn(space, desk)
+    }
+
+    /// Makes a new secret; for many members only if it was drawn before, otherwise healing does.
+    pub(crate) fn renew_if_drawn<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let known = self.known(space)?;
         let round = Round {
             removed: None,
             members: secret(&known.roles),

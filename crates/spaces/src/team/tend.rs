@@ -143,7 +143,7 @@ impl Spaces {
             let actions = self.person_actions(team, person, *role);
             !actions.is_empty()
                 && self.leaves_an_owner(team, &actions).is_ok()
-                && (role.is_none() || !self.comes_to_be_out(team, person, &actions))
+                && (role.is_none() || !self.would_be_out(team, person, &actions))
         });
         tasks
     }
